@@ -1,0 +1,70 @@
+-- Catalogs of the storage engine.  Ordinary heap tables: their MVCC is the engine's only
+-- visibility rule.  They are written by C code alone; users read the views of 90_views.sql.
+
+-- One row a storage, that is: a file of a metricsdb table.  A rewrite (TRUNCATE, ALTER TYPE,
+-- VACUUM FULL) makes a new storage; relid is a hint for people, the file's metapage is the truth.
+CREATE TABLE storage (
+	storage_id   int8        NOT NULL PRIMARY KEY,
+	relid        oid         NOT NULL,
+	created_at   timestamptz NOT NULL
+) USING heap;
+COMMENT ON TABLE storage IS 'one row for each file of a metricsdb table';
+
+CREATE SEQUENCE storage_id_seq;
+COMMENT ON SEQUENCE storage_id_seq IS 'source of storage ids';
+
+-- One row an immutable part.  A part exists for a snapshot iff its row is visible to it.
+CREATE TABLE part (
+	storage_id    int8   NOT NULL,
+	part_id       int8   NOT NULL,	-- unique within the storage; also on each page of the part
+	incarnation   int4   NOT NULL,	-- of an unlogged file: parts of an earlier one are void
+	format        int2   NOT NULL,	-- version of the part's layout
+	level         int2   NOT NULL,	-- 0 = as written, each merge adds one
+	class         int2   NOT NULL,	-- retention class
+	day           int4   NOT NULL,	-- first day of the partition, days since 2000-01-01
+	days          int4   NOT NULL,	-- width of the partition; 0 = no time column or NULL times
+	row_first     int8   NOT NULL,	-- row numbers row_first .. row_first + nrows - 1
+	nrows         int8   NOT NULL,
+	nblocks       int4   NOT NULL,	-- encoded blocks (row groups)
+	page_first    int8   NOT NULL,	-- extent in the main fork
+	npages        int4   NOT NULL,
+	nbytes        int8   NOT NULL,	-- payload bytes in that extent
+	series_min    int8   NOT NULL,
+	series_max    int8   NOT NULL,
+	nseries       int8   NOT NULL,
+	time_min      int8   NOT NULL,	-- in the time column's own units
+	time_max      int8   NOT NULL,
+	checksum      int8   NOT NULL,	-- crc32c of the part's directory
+	overlaps      bool   NOT NULL,	-- may hold (series, time) pairs that another part holds
+	merged_into   int8,				-- reserved: where a merge moved the rows
+	source_id     int4,				-- the Kafka source that wrote it, and
+	epoch         int8,				-- its shard epoch
+	PRIMARY KEY (storage_id, part_id)
+) USING heap WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500,
+	autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 1000);
+COMMENT ON TABLE part IS 'the parts of all metricsdb tables: one row for each immutable part';
+
+-- The ring of delta heaps of a storage.  A live one is read by every snapshot that sees it live.
+CREATE TABLE delta (
+	storage_id   int8  NOT NULL,
+	slot         int2  NOT NULL,
+	relid        oid   NOT NULL,
+	live         bool  NOT NULL,
+	PRIMARY KEY (storage_id, slot)
+) USING heap;
+COMMENT ON TABLE delta IS 'the delta heaps that take the small writes of metricsdb tables';
+
+-- The series dictionary: segments of (id, key) pairs.
+CREATE TABLE series (
+	storage_id   int8   NOT NULL,
+	id_min       int8   NOT NULL,
+	id_max       int8   NOT NULL,
+	nseries      int4   NOT NULL,
+	payload      bytea  NOT NULL
+) USING heap WITH (toast_tuple_target = 8160);
+ALTER TABLE series ALTER payload SET STORAGE EXTERNAL;
+CREATE INDEX series_id_idx ON series (storage_id, id_max);
+COMMENT ON TABLE series IS 'the series dictionary: segments of (id, key) pairs';
+
+REVOKE ALL ON storage, part, delta, series FROM PUBLIC;
+REVOKE ALL ON SEQUENCE storage_id_seq FROM PUBLIC;

@@ -1,0 +1,27 @@
+/*
+ * compat.h
+ *	  Every difference between PostgreSQL 15, 16, 17 and 18 that the code meets.
+ *
+ * No other file but am/handler.c looks at PG_VERSION_NUM.
+ */
+#ifndef MDB_COMPAT_H
+#define MDB_COMPAT_H
+
+#include "postgres.h"
+
+#if PG_VERSION_NUM < 150000
+#error "metricsdb needs PostgreSQL 15 or later"
+#endif
+
+/* PostgreSQL 16 renamed relfilenodes to relfile locators. */
+#if PG_VERSION_NUM >= 160000
+#include "storage/relfilelocator.h"
+#define MdbRelFile				RelFileLocator
+#define mdb_rel_file(rel)		((rel)->rd_locator)
+#else
+#include "storage/relfilenode.h"
+#define MdbRelFile				RelFileNode
+#define mdb_rel_file(rel)		((rel)->rd_node)
+#endif
+
+#endif							/* MDB_COMPAT_H */

@@ -1,0 +1,29 @@
+/*
+ * metricsdb.c
+ *	  Module start-up, and nothing else.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/guc.h"
+
+#include "metricsdb.h"
+
+PG_MODULE_MAGIC;
+
+PGDLLEXPORT void _PG_init(void);
+
+/*
+ * _PG_init - called when the library is loaded: settings first, then hooks, then workers.
+ */
+void
+_PG_init(void)
+{
+	mdb_store_init();
+	mdb_am_init();
+	mdb_admin_init();
+	mdb_ingest_init();
+	mdb_workers_init();
+
+	MarkGUCPrefixReserved("metricsdb");
+}

@@ -1,0 +1,26 @@
+/*
+ * metricsdb.h
+ *	  What every module of the extension shares: the start-up functions of the modules, called
+ *	  once by _PG_init in the order of their dependencies.
+ */
+#ifndef METRICSDB_H
+#define METRICSDB_H
+
+#define MDB_SCHEMA			"metricsdb"
+#define MDB_AM_NAME			"metricsdb"
+#define MDB_EXTENSION		"metricsdb"
+
+extern void mdb_store_init(void);	/* src/store: settings of the part store */
+extern void mdb_am_init(void);		/* src/am: hooks of the access method */
+extern void mdb_admin_init(void);	/* src/admin: table options, security label provider */
+extern void mdb_ingest_init(void);	/* src/ingest: settings of Kafka ingestion */
+extern void mdb_workers_init(void); /* bgworkers: settings, launcher */
+
+/*
+ * mdb_compact_step - do one bounded piece of background work in the current database: merge one
+ * set of parts, or move one sealed delta into parts.  Called outside a transaction; runs its
+ * own.  True if there was something to do, and there may be more.  bgworkers/ calls it.
+ */
+extern bool mdb_compact_step(void);
+
+#endif							/* METRICSDB_H */
