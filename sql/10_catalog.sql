@@ -37,6 +37,7 @@ CREATE TABLE part (
 	checksum      int8   NOT NULL,	-- crc32c of the part's directory
 	overlaps      bool   NOT NULL,	-- may hold (series, time) pairs that another part holds
 	merged_into   int8,				-- reserved: where a merge moved the rows
+	created_at    timestamptz NOT NULL,
 	source_id     int4,				-- the Kafka source that wrote it, and
 	epoch         int8,				-- its shard epoch
 	PRIMARY KEY (storage_id, part_id)

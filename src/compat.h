@@ -18,10 +18,12 @@
 #include "storage/relfilelocator.h"
 #define MdbRelFile				RelFileLocator
 #define mdb_rel_file(rel)		((rel)->rd_locator)
+#define mdb_file_skips_wal(f)	RelFileLocatorSkippingWAL(f)
 #else
 #include "storage/relfilenode.h"
 #define MdbRelFile				RelFileNode
 #define mdb_rel_file(rel)		((rel)->rd_node)
+#define mdb_file_skips_wal(f)	RelFileNodeSkippingWAL(f)
 #endif
 
 #endif							/* MDB_COMPAT_H */
