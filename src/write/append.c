@@ -88,6 +88,15 @@ mdb_append_open(MdbAppend *a, Relation rel)
 }
 
 /*
+ * mdb_append_rebind - the relation was closed and opened again while rows are collected.
+ */
+void
+mdb_append_rebind(MdbAppend *a, Relation rel)
+{
+	a->rel = rel;
+}
+
+/*
  * mdb_append_series - see append.h.
  */
 uint32

@@ -322,19 +322,20 @@ mdb_delta_insert_batch(Relation rel, const MdbTable *table, MdbDict *dict, const
 }
 
 /*
- * mdb_delta_live_relids - the heaps that a scan under this snapshot must read.
+ * mdb_delta_live - the heaps that a scan under this snapshot must read: at most 2 *
+ * MDB_DELTA_SLOTS.
  *
  * Those it sees live, and those live by now: its own transaction may have written to one that
  * became live after the snapshot was taken.
  */
 void
-mdb_delta_live_relids(const MdbTable *table, Snapshot snapshot, Oid **relids, int *count)
+mdb_delta_live(const MdbTable *table, Snapshot snapshot, MdbDeltaInfo **live, int *count)
 {
 	MdbDeltaInfo *deltas;
 	int			n;
 	Snapshot	snapshots[2];
 
-	*relids = palloc(sizeof(Oid) * 2 * MDB_DELTA_SLOTS);
+	*live = palloc(sizeof(MdbDeltaInfo) * 2 * MDB_DELTA_SLOTS);
 	*count = 0;
 	snapshots[0] = snapshot;
 	snapshots[1] = RegisterSnapshot(GetLatestSnapshot());
@@ -348,9 +349,9 @@ mdb_delta_live_relids(const MdbTable *table, Snapshot snapshot, Oid **relids, in
 			bool		seen = false;
 
 			for (int k = 0; k < *count; k++)
-				seen |= (*relids)[k] == deltas[i].relid;
+				seen |= (*live)[k].relid == deltas[i].relid;
 			if (!seen && deltas[i].live && *count < 2 * MDB_DELTA_SLOTS)
-				(*relids)[(*count)++] = deltas[i].relid;
+				(*live)[(*count)++] = deltas[i];
 		}
 		pfree(deltas);
 	}

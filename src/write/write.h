@@ -13,6 +13,7 @@
 /* ---- append.c ---- */
 
 extern void mdb_append_free(MdbAppend *a);
+extern void mdb_append_rebind(MdbAppend *a, Relation rel);
 extern void mdb_append_slot(MdbAppend *a, TupleTableSlot *slot);
 extern uint32 mdb_append_nrows(const MdbAppend *a);
 extern Size mdb_append_bytes(const MdbAppend *a);
@@ -52,7 +53,7 @@ extern MinimalTuple mdb_delta_form(TupleDesc desc, const Datum *values, const bo
 extern void mdb_delta_insert_batch(Relation rel, const MdbTable *table, MdbDict *dict, const MdbBatch *batch,
 								   const uint32 *rows, uint32 n, CommandId cid, int options);
 extern MinimalTuple mdb_delta_tuple(TupleTableSlot *heapslot);
-extern void mdb_delta_live_relids(const MdbTable *table, Snapshot snapshot, Oid **relids, int *count);
+extern void mdb_delta_live(const MdbTable *table, Snapshot snapshot, MdbDeltaInfo **live, int *count);
 
 /* ---- merge.c ---- */
 
