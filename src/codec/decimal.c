@@ -338,6 +338,33 @@ integers_to_quotients(uint64_t *v, uint32_t n, double p)
 		v[i] = mdb_double_bits(to_double(v[i]) / p);
 }
 
+#if defined(__x86_64__) && defined(__GNUC__)
+#define HAVE_FMA	__builtin_cpu_supports("fma")
+
+/*
+ * The same quotients without the divider, which is the slowest unit of a core: q = d * (1/p) is
+ * within an ulp, its remainder d - q * p is exact in one fused operation, and adding remainder
+ * times reciprocal rounds to the very quotient (Markstein 1990; the reciprocal must be correctly
+ * rounded and p's mantissa not all ones).  Nothing here is near the ends of the exponent range.
+ */
+__attribute__((target("avx2,fma"))) static void
+integers_to_quotients_fma(uint64_t *v, uint32_t n, double p)
+{
+	double		reciprocal = 1 / p;
+
+	for (uint32_t i = 0; i < n; i++)
+	{
+		double		d = to_double(v[i]);
+		double		q = d * reciprocal;
+
+		v[i] = mdb_double_bits(__builtin_fma(__builtin_fma(-q, p, d), reciprocal, q));
+	}
+}
+#else
+#define HAVE_FMA	0
+#define integers_to_quotients_fma	integers_to_quotients
+#endif
+
 static MDB_CLONES void
 integers_to_floats(uint64_t *v, uint32_t n, double p)
 {
@@ -352,6 +379,8 @@ divide(MdbKind kind, uint64_t *v, uint32_t n, unsigned k)
 		integers_to_floats(v, n, power10[k]);
 	else if (k == 0)
 		integers_to_doubles(v, n);
+	else if (HAVE_FMA)
+		integers_to_quotients_fma(v, n, power10[k]);
 	else
 		integers_to_quotients(v, n, power10[k]);
 }
