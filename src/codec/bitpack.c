@@ -136,26 +136,55 @@ pack_group(const uint64_t *v, unsigned drop, unsigned width, uint8_t *out)
 	}
 }
 
-/* The inverse: 256 values of width 1..32. */
+/* The inverse.  With a width known to the compiler every shift and every offset is a constant. */
+static inline __attribute__((always_inline)) void
+unpack_rows(const uint8_t *in, unsigned width, uint32_t *restrict out)
+{
+	uint32_t	mask = (uint32_t) (((uint64_t) 1 << width) - 1);
+
+#pragma GCC unroll 32
+	for (unsigned row = 0; row < ROWS; row++)
+	{
+		unsigned	shift = (row * width) & 31;
+		unsigned	word = (row * width) >> 5;
+		Row			x;
+
+		memcpy(&x, in + word * sizeof(Row), sizeof(Row));
+		x >>= shift;
+		if (shift + width > 32)
+		{
+			Row			rest;
+
+			memcpy(&rest, in + (word + 1) * sizeof(Row), sizeof(Row));
+			x |= rest << (32 - shift);
+		}
+		x &= mask;
+		memcpy(out + row * LANES, &x, sizeof(Row));
+	}
+}
+
+/* 256 values of width 0..32. */
 static MDB_CLONES void
 unpack_group(const uint8_t *in, unsigned width, uint32_t *restrict out)
 {
-	uint32_t	mask = (uint32_t) (((uint64_t) 1 << width) - 1);
-	unsigned	bit = 0;
-
-	for (unsigned row = 0; row < ROWS; row++, bit += width)
+#define CASE(w)		case w: unpack_rows(in, w, out); break
+#define CASES(w)	CASE(w); CASE(w + 1); CASE(w + 2); CASE(w + 3)
+	switch (width)
 	{
-		unsigned	shift = bit & 31;
-		unsigned	word = bit >> 5;
-		unsigned	next = word + (word + 1 < width);
-		Row			lo,
-					hi;
-
-		memcpy(&lo, in + word * sizeof(Row), sizeof(Row));
-		memcpy(&hi, in + next * sizeof(Row), sizeof(Row));
-		lo = ((lo >> shift) | ((hi << 1) << (31 - shift))) & mask;
-		memcpy(out + row * LANES, &lo, sizeof(Row));
+		case 0:
+			memset(out, 0, GROUP * sizeof(*out));
+			break;
+		CASES(1);
+		CASES(5);
+		CASES(9);
+		CASES(13);
+		CASES(17);
+		CASES(21);
+		CASES(25);
+		CASES(29);
 	}
+#undef CASES
+#undef CASE
 }
 
 static MDB_CLONES void
@@ -239,16 +268,14 @@ mdb_unpack(const uint8_t *in, uint32_t n, unsigned width, uint64_t base, uint64_
 #endif
 
 typedef uint32_t Quad __attribute__((vector_size(16)));
-typedef int32_t SignedQuad __attribute__((vector_size(16)));
-typedef uint64_t Wide __attribute__((vector_size(32)));
-typedef int64_t SignedWide __attribute__((vector_size(32)));
 
 /*
- * Running sums of a group in place, modulo 2^32: within a vector by two shifted additions, from
- * vector to vector by the sum of each, so that only one addition waits for its predecessor.
+ * Running sums of a group in place, step added to each value, modulo 2^32: within a vector by two
+ * shifted additions, from vector to vector by the sum of each, so that only one addition waits for
+ * its predecessor.
  */
 static MDB_CLONES void
-sum_group(uint32_t *v)
+sum_group(uint32_t *v, uint32_t step)
 {
 	const Quad	zero = {0};
 	Quad		carry = {0};
@@ -259,6 +286,7 @@ sum_group(uint32_t *v)
 					sum;
 
 		memcpy(&x, v + i, sizeof(x));
+		x += step;
 		x += SHUFFLE(zero, x, 3, 4, 5, 6);
 		x += SHUFFLE(zero, x, 2, 3, 4, 5);
 		sum = x + carry;
@@ -271,18 +299,16 @@ sum_group(uint32_t *v)
 static MDB_CLONES void
 widen_sums(const uint32_t *restrict sum, uint64_t start, uint64_t step, uint64_t *restrict out)
 {
-	Wide		ramp = {step, 2 * step, 3 * step, 4 * step};
-
-	ramp += start;
-	for (unsigned i = 0; i < GROUP; i += 4, ramp += 4 * step)
+	if (step == 0)
 	{
-		SignedQuad	s;
-		Wide		x;
-
-		memcpy(&s, sum + i, sizeof(s));
-		x = (Wide) __builtin_convertvector(s, SignedWide) + ramp;
-		memcpy(out + i, &x, sizeof(x));
+		for (unsigned i = 0; i < GROUP; i++)
+			out[i] = start + (uint64_t) (int64_t) (int32_t) sum[i];
+		return;
 	}
+	for (unsigned i = 0; i < GROUP; i++)
+		out[i] = (uint64_t) (int64_t) (int32_t) sum[i];
+	for (unsigned i = 0; i < GROUP; i++)
+		out[i] += start += step;
 }
 
 /* mdb_ramp - v[i] = first + i * step. */
@@ -293,6 +319,35 @@ mdb_ramp(uint64_t *out, uint32_t n, uint64_t first, uint64_t step)
 		out[i] = first + i * step;
 }
 
+/* Does base + any 32-bit number convert to a double without rounding? */
+static inline bool
+exact_base(uint64_t base)
+{
+	return base + (UINT64_C(1) << 52) < UINT64_C(1) << 53;
+}
+
+/*
+ * mdb_unpack_quotients - as mdb_unpack, but doubles: (base + value) / p.  Returns how many were
+ * done, a number of whole groups; the rest is the caller's, by the long way.
+ */
+uint32_t
+mdb_unpack_quotients(const uint8_t *in, uint32_t n, unsigned width, uint64_t base, double p,
+					 uint64_t *out)
+{
+	uint32_t	lo[GROUP];
+	uint32_t	done = 0;
+
+	if (width > 31 || !exact_base(base))
+		return 0;
+	for (; n - done >= GROUP; done += GROUP)
+	{
+		unpack_group(in, width, lo);
+		in += (size_t) width * (GROUP / 8);
+		mdb_quotients((const int32_t *) lo, GROUP, (int64_t) base, p, out + done);
+	}
+	return done;
+}
+
 /*
  * mdb_unpack_sums - running sums of n packed values, base added to each, patches put in.
  *
@@ -301,33 +356,42 @@ mdb_ramp(uint64_t *out, uint32_t n, uint64_t first, uint64_t step)
  * value[j] is what is packed, or patch[] at the ascending positions at[], which are below n.  All
  * must be less than 2^22 in magnitude, so that 256 of them add up in 32 bits: that is what makes
  * this faster than unpacking, patching and adding in turn.
+ *
+ * If p is not 0 the sums of whole groups are divided by it as they come, as far as they are exact
+ * doubles.  Returns how many were.
  */
-void
+uint32_t
 mdb_unpack_sums(const uint8_t *in, uint32_t n, unsigned width, uint64_t base, uint64_t start,
-				const uint16_t *at, const int32_t *patch, uint32_t patches, uint64_t *out)
+				const uint16_t *at, const int32_t *patch, uint32_t patches, double p, uint64_t *out)
 {
 	uint32_t	lo[GROUP];
 	uint32_t	next = 0;
 	uint32_t	done = 0;
+	uint32_t	divided = 0;
+	bool		narrow = base + (1 << 22) < 1 << 23;
 
 	for (; n - done >= GROUP; done += GROUP)
 	{
-		if (width > 0)
-			unpack_group(in, width, lo);
-		else
-			memset(lo, 0, sizeof(lo));
+		unpack_group(in, width, lo);
 		in += (size_t) width * (GROUP / 8);
 		for (; next < patches && at[next] < done + GROUP; next++)
 			lo[at[next] - done] = (uint32_t) patch[next];
-		sum_group(lo);
-		widen_sums(lo, start, base, out + done);
-		start = out[done + GROUP - 1];
+		sum_group(lo, narrow ? (uint32_t) base : 0);
+		if (p != 0 && narrow && divided == done && exact_base(start))
+		{
+			mdb_quotients((const int32_t *) lo, GROUP, (int64_t) start, p, out + done);
+			divided += GROUP;
+		}
+		else
+			widen_sums(lo, start, narrow ? 0 : base, out + done);
+		start += (uint64_t) (int64_t) (int32_t) lo[GROUP - 1] + (narrow ? 0 : GROUP * base);
 	}
 	if (done == n)
-		return;
+		return divided;
 	mdb_stream_unpack(in, in + mdb_stream_size(n - done, width), n - done, width, out + done);
 	for (; next < patches; next++)
 		out[at[next]] = (uint64_t) (int64_t) patch[next];
 	for (; done < n; done++)
 		out[done] = start += base + out[done];
+	return divided;
 }

@@ -492,8 +492,13 @@ int_prefix(uint64_t *v, uint32_t n, uint64_t sum)
 		v[i] = sum += v[i];
 }
 
+/*
+ * mdb_int_decode - n integers; or, if p10 is not 0, the first *divided of them as doubles already
+ * divided by p, which spares a decimal two passes over its values.
+ */
 bool
-mdb_int_decode(const uint8_t *in, size_t len, uint32_t n, uint64_t *out)
+mdb_int_decode(const uint8_t *in, size_t len, uint32_t n, double p10, uint32_t *divided,
+			   uint64_t *out)
 {
 	const uint8_t *p = in + 2,
 			   *end = in + len;
@@ -507,6 +512,7 @@ mdb_int_decode(const uint8_t *in, size_t len, uint32_t n, uint64_t *out)
 				exc_bytes;
 	Patches		patches;
 
+	*divided = 0;
 	if (len < 3)
 		return false;
 	variant = in[0] >> MDB_VARIANT_SHIFT;
@@ -553,10 +559,20 @@ mdb_int_decode(const uint8_t *in, size_t len, uint32_t n, uint64_t *out)
 
 		for (uint32_t j = 0; j < patches.count; j++)
 			patch[j] = (int32_t) (int64_t) patched_residual(patches.exc[j], width);
-		mdb_unpack_sums(p, n, width, base, first - base, patches.at, patch, patches.count, out);
+		*divided = mdb_unpack_sums(p, n, width, base, first - base,
+								   patches.at, patch, patches.count, p10, out);
 	}
 	else
 	{
+		if (p10 != 0 && order == 0 && patches.count == 0)
+		{
+			uint32_t	done = mdb_unpack_quotients(p, n, width, base, p10, out);
+
+			*divided = done;
+			p += mdb_packed_size(done, width);
+			out += done;
+			n -= done;
+		}
 		mdb_unpack(p, n, width, base, out);
 		for (uint32_t j = 0; j < patches.count; j++)
 			out[patches.at[j]] = base + patched_residual(patches.exc[j], width);
