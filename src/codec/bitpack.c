@@ -22,8 +22,11 @@
 #define LANES	8
 #define ROWS	(GROUP / LANES)
 
-/* Words in a chunk stand at any address. */
-typedef uint32_t __attribute__((aligned(1), may_alias)) unaligned32;
+/*
+ * A row of a group.  Compilers that know vectors of this size keep it in a register, others split
+ * it; loads and stores go by memcpy as rows stand at any address.
+ */
+typedef uint32_t Row __attribute__((vector_size(LANES * 4)));
 
 size_t
 mdb_stream_size(uint32_t n, unsigned width)
@@ -65,27 +68,17 @@ mdb_stream_pack(const uint64_t *v, uint32_t n, unsigned width, uint8_t *out)
 	}
 }
 
-/* Values that lie close to the end of the stream, where a whole word cannot be loaded. */
-static uint64_t
-stream_get_careful(const uint8_t *in, size_t size, size_t bit, unsigned width)
-{
-	uint8_t		buf[16] = {0};
-	size_t		at = bit >> 3;
-	unsigned	shift = bit & 7;
-	uint64_t	x;
-
-	memcpy(buf, in + at, size - at < 9 ? size - at : 9);
-	x = mdb_load64(buf) >> shift;
-	if (shift != 0)
-		x |= (uint64_t) buf[8] << (64 - shift);
-	return width == 64 ? x : x & (((uint64_t) 1 << width) - 1);
-}
-
+/*
+ * mdb_stream_unpack - n values of a stream.  Bytes up to end may be read: where more input follows
+ * the stream, even its last values can be loaded as whole words.
+ */
 void
-mdb_stream_unpack(const uint8_t *in, uint32_t n, unsigned width, uint64_t *out)
+mdb_stream_unpack(const uint8_t *in, const uint8_t *end, uint32_t n, unsigned width, uint64_t *out)
 {
-	size_t		size = mdb_stream_size(n, width);
+	size_t		readable = (size_t) (end - in);
+	uint64_t	mask = width == 64 ? UINT64_MAX : ((uint64_t) 1 << width) - 1;
 	uint32_t	i = 0;
+	size_t		bit = 0;
 
 	if (width == 0)
 	{
@@ -93,61 +86,105 @@ mdb_stream_unpack(const uint8_t *in, uint32_t n, unsigned width, uint64_t *out)
 		return;
 	}
 	/* a word at any bit offset holds 57 bits */
-	if (width <= 57 && size >= 8)
+	if (width <= 57 && readable >= 8)
 	{
-		uint64_t	mask = ((uint64_t) 1 << width) - 1;
-		size_t		whole = ((size - 8) * 8 + 7) / width + 1;
+		size_t		whole = ((readable - 8) * 8 + 7) / width + 1;
 		uint32_t	fast = whole < n ? (uint32_t) whole : n;
-		size_t		bit = 0;
 
 		for (; i < fast; i++, bit += width)
 			out[i] = (mdb_load64(in + (bit >> 3)) >> (bit & 7)) & mask;
 	}
-	for (; i < n; i++)
-		out[i] = stream_get_careful(in, size, (size_t) i * width, width);
+	for (; i < n; i++, bit += width)
+	{
+		uint8_t		buf[16] = {0};
+		size_t		at = bit >> 3;
+		unsigned	shift = bit & 7;
+
+		memcpy(buf, in + at, readable - at < 9 ? readable - at : 9);
+		out[i] = mdb_load64(buf) >> shift;
+		if (shift != 0)
+			out[i] |= (uint64_t) buf[8] << (64 - shift);
+		out[i] &= mask;
+	}
 }
 
 /* Pack the low 32 bits of 256 values, shifted right by drop, to width 1..32. */
 static MDB_CLONES void
-pack_group(const uint64_t *v, unsigned drop, unsigned width, unaligned32 *out)
+pack_group(const uint64_t *v, unsigned drop, unsigned width, uint8_t *out)
 {
-	uint32_t	words[LANES * (ROWS + 1)];
+	uint32_t	narrow[GROUP];
+	Row			acc = {0};
+	unsigned	used = 0;
 
-	memset(words, 0, LANES * (width + 1) * sizeof(uint32_t));
+	for (unsigned i = 0; i < GROUP; i++)
+		narrow[i] = (uint32_t) (v[i] >> drop);
 	for (unsigned row = 0; row < ROWS; row++)
 	{
-		unsigned	shift = (row * width) & 31;
-		uint32_t   *w = words + LANES * ((row * width) >> 5);
+		Row			x;
 
-		for (unsigned lane = 0; lane < LANES; lane++)
+		memcpy(&x, narrow + row * LANES, sizeof(x));
+		acc |= x << used;
+		used += width;
+		if (used >= 32)
 		{
-			uint32_t	x = (uint32_t) (v[row * LANES + lane] >> drop);
-
-			w[lane] |= x << shift;
-			w[LANES + lane] |= (x >> 1) >> (31 - shift);
+			memcpy(out, &acc, sizeof(acc));
+			out += sizeof(acc);
+			used -= 32;
+			/* what did not fit: the shift is 1..32, in two steps to stay below 32 */
+			acc = (x >> 1) >> (width - used - 1);
 		}
 	}
-	memcpy(out, words, LANES * width * sizeof(uint32_t));
 }
 
-/* The inverse: 256 values of width 1..32. */
-static MDB_CLONES void
-unpack_group(const unaligned32 *in, unsigned width, uint32_t *restrict out)
+/* The inverse.  With a width known to the compiler every shift and every offset is a constant. */
+static inline __attribute__((always_inline)) void
+unpack_rows(const uint8_t *in, unsigned width, uint32_t *restrict out)
 {
 	uint32_t	mask = (uint32_t) (((uint64_t) 1 << width) - 1);
 
+#pragma GCC unroll 32
 	for (unsigned row = 0; row < ROWS; row++)
 	{
 		unsigned	shift = (row * width) & 31;
 		unsigned	word = (row * width) >> 5;
-		unsigned	next = word + 1 < width ? word + 1 : word;
-		const unaligned32 *lo = in + LANES * word;
-		const unaligned32 *hi = in + LANES * next;
+		Row			x;
 
-		for (unsigned lane = 0; lane < LANES; lane++)
-			out[row * LANES + lane] =
-				((lo[lane] >> shift) | ((hi[lane] << 1) << (31 - shift))) & mask;
+		memcpy(&x, in + word * sizeof(Row), sizeof(Row));
+		x >>= shift;
+		if (shift + width > 32)
+		{
+			Row			rest;
+
+			memcpy(&rest, in + (word + 1) * sizeof(Row), sizeof(Row));
+			x |= rest << (32 - shift);
+		}
+		x &= mask;
+		memcpy(out + row * LANES, &x, sizeof(Row));
 	}
+}
+
+/* 256 values of width 0..32. */
+static MDB_CLONES void
+unpack_group(const uint8_t *in, unsigned width, uint32_t *restrict out)
+{
+#define CASE(w)		case w: unpack_rows(in, w, out); break
+#define CASES(w)	CASE(w); CASE(w + 1); CASE(w + 2); CASE(w + 3)
+	switch (width)
+	{
+		case 0:
+			memset(out, 0, GROUP * sizeof(*out));
+			break;
+		CASES(1);
+		CASES(5);
+		CASES(9);
+		CASES(13);
+		CASES(17);
+		CASES(21);
+		CASES(25);
+		CASES(29);
+	}
+#undef CASES
+#undef CASE
 }
 
 static MDB_CLONES void
@@ -181,11 +218,11 @@ mdb_pack(const uint64_t *v, uint32_t n, unsigned width, uint8_t *out)
 	{
 		unsigned	low = width < 32 ? width : 32;
 
-		pack_group(v, 0, low, (unaligned32 *) out);
+		pack_group(v, 0, low, out);
 		out += low * (GROUP / 8);
 		if (width > 32)
 		{
-			pack_group(v, 32, width - 32, (unaligned32 *) out);
+			pack_group(v, 32, width - 32, out);
 			out += (width - 32) * (GROUP / 8);
 		}
 	}
@@ -208,18 +245,153 @@ mdb_unpack(const uint8_t *in, uint32_t n, unsigned width, uint64_t base, uint64_
 	{
 		if (width <= 32)
 		{
-			unpack_group((const unaligned32 *) in, width, lo);
+			unpack_group(in, width, lo);
 			widen_group(lo, base, out);
 		}
 		else
 		{
-			unpack_group((const unaligned32 *) in, 32, lo);
-			unpack_group((const unaligned32 *) (in + 32 * (GROUP / 8)), width - 32, hi);
+			unpack_group(in, 32, lo);
+			unpack_group(in + 32 * (GROUP / 8), width - 32, hi);
 			widen2_group(lo, hi, base, out);
 		}
 		in += (size_t) width * (GROUP / 8);
 	}
-	mdb_stream_unpack(in, n, width, out);
+	mdb_stream_unpack(in, in + mdb_stream_size(n, width), n, width, out);
 	for (uint32_t i = 0; i < n; i++)
 		out[i] += base;
+}
+
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE(a, b, i, j, k, l)	__builtin_shufflevector(a, b, i, j, k, l)
+#else
+#define SHUFFLE(a, b, i, j, k, l)	__builtin_shuffle(a, b, (Quad) {i, j, k, l})
+#endif
+
+typedef uint32_t Quad __attribute__((vector_size(16)));
+
+/*
+ * Running sums of a group in place, step added to each value, modulo 2^32: within a vector by two
+ * shifted additions, from vector to vector by the sum of each, so that only one addition waits for
+ * its predecessor.
+ */
+static MDB_CLONES void
+sum_group(uint32_t *v, uint32_t step)
+{
+	const Quad	zero = {0};
+	Quad		carry = {0};
+
+	for (unsigned i = 0; i < GROUP; i += 4)
+	{
+		Quad		x,
+					sum;
+
+		memcpy(&x, v + i, sizeof(x));
+		x += step;
+		x += SHUFFLE(zero, x, 3, 4, 5, 6);
+		x += SHUFFLE(zero, x, 2, 3, 4, 5);
+		sum = x + carry;
+		carry += SHUFFLE(x, x, 3, 3, 3, 3);
+		memcpy(v + i, &sum, sizeof(sum));
+	}
+}
+
+/* out[i] = start + (i + 1) * step + the signed sum[i] */
+static MDB_CLONES void
+widen_sums(const uint32_t *restrict sum, uint64_t start, uint64_t step, uint64_t *restrict out)
+{
+	if (step == 0)
+	{
+		for (unsigned i = 0; i < GROUP; i++)
+			out[i] = start + (uint64_t) (int64_t) (int32_t) sum[i];
+		return;
+	}
+	for (unsigned i = 0; i < GROUP; i++)
+		out[i] = (uint64_t) (int64_t) (int32_t) sum[i];
+	for (unsigned i = 0; i < GROUP; i++)
+		out[i] += start += step;
+}
+
+/* mdb_ramp - v[i] = first + i * step. */
+MDB_CLONES void
+mdb_ramp(uint64_t *out, uint32_t n, uint64_t first, uint64_t step)
+{
+	for (uint32_t i = 0; i < n; i++)
+		out[i] = first + i * step;
+}
+
+/* Does base + any 32-bit number convert to a double without rounding? */
+static inline bool
+exact_base(uint64_t base)
+{
+	return base + (UINT64_C(1) << 52) < UINT64_C(1) << 53;
+}
+
+/*
+ * mdb_unpack_quotients - as mdb_unpack, but doubles: (base + value) / p.  Returns how many were
+ * done, a number of whole groups; the rest is the caller's, by the long way.
+ */
+uint32_t
+mdb_unpack_quotients(const uint8_t *in, uint32_t n, unsigned width, uint64_t base, double p,
+					 uint64_t *out)
+{
+	uint32_t	lo[GROUP];
+	uint32_t	done = 0;
+
+	if (width > 31 || !exact_base(base))
+		return 0;
+	for (; n - done >= GROUP; done += GROUP)
+	{
+		unpack_group(in, width, lo);
+		in += (size_t) width * (GROUP / 8);
+		mdb_quotients((const int32_t *) lo, GROUP, (int64_t) base, p, out + done);
+	}
+	return done;
+}
+
+/*
+ * mdb_unpack_sums - running sums of n packed values, base added to each, patches put in.
+ *
+ *	out[i] = start + sum over j <= i of (base + value[j])
+ *
+ * value[j] is what is packed, or patch[] at the ascending positions at[], which are below n.  All
+ * must be less than 2^22 in magnitude, so that 256 of them add up in 32 bits: that is what makes
+ * this faster than unpacking, patching and adding in turn.
+ *
+ * If p is not 0 the sums of whole groups are divided by it as they come, as far as they are exact
+ * doubles.  Returns how many were.
+ */
+uint32_t
+mdb_unpack_sums(const uint8_t *in, uint32_t n, unsigned width, uint64_t base, uint64_t start,
+				const uint16_t *at, const int32_t *patch, uint32_t patches, double p, uint64_t *out)
+{
+	uint32_t	lo[GROUP];
+	uint32_t	next = 0;
+	uint32_t	done = 0;
+	uint32_t	divided = 0;
+	bool		narrow = base + (1 << 22) < 1 << 23;
+
+	for (; n - done >= GROUP; done += GROUP)
+	{
+		unpack_group(in, width, lo);
+		in += (size_t) width * (GROUP / 8);
+		for (; next < patches && at[next] < done + GROUP; next++)
+			lo[at[next] - done] = (uint32_t) patch[next];
+		sum_group(lo, narrow ? (uint32_t) base : 0);
+		if (p != 0 && narrow && divided == done && exact_base(start))
+		{
+			mdb_quotients((const int32_t *) lo, GROUP, (int64_t) start, p, out + done);
+			divided += GROUP;
+		}
+		else
+			widen_sums(lo, start, narrow ? 0 : base, out + done);
+		start += (uint64_t) (int64_t) (int32_t) lo[GROUP - 1] + (narrow ? 0 : GROUP * base);
+	}
+	if (done == n)
+		return divided;
+	mdb_stream_unpack(in, in + mdb_stream_size(n - done, width), n - done, width, out + done);
+	for (; next < patches; next++)
+		out[at[next]] = (uint64_t) (int64_t) patch[next];
+	for (; done < n; done++)
+		out[done] = start += base + out[done];
+	return divided;
 }

@@ -186,6 +186,7 @@ bool
 mdb_chunk_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth, uint64_t *out)
 {
 	unsigned	variant;
+	uint32_t	divided;
 
 	if (len == 0)
 		return false;
@@ -216,7 +217,7 @@ mdb_chunk_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int de
 				return false;
 			if (variant == MDB_INT_GRID)
 				return mdb_grid_decode(in, len, n, out);
-			return mdb_int_decode(in, len, n, out);
+			return mdb_int_decode(in, len, n, 0, &divided, out);
 		case MDB_ID_ULP:
 			return depth <= MDB_DEPTH_COMPOSITE && mdb_ulp_decode(kind, in, len, n, depth, out);
 		case MDB_ID_DICT:

@@ -225,19 +225,28 @@ mdb_get_bounded(const uint8_t *p, const uint8_t *end, uint64_t max, uint32_t *x)
 extern size_t mdb_packed_size(uint32_t n, unsigned width);
 extern void mdb_pack(const uint64_t *v, uint32_t n, unsigned width, uint8_t *out);
 extern void mdb_unpack(const uint8_t *in, uint32_t n, unsigned width, uint64_t base, uint64_t *out);
+extern uint32_t mdb_unpack_quotients(const uint8_t *in, uint32_t n, unsigned width, uint64_t base,
+									 double p, uint64_t *out);
+extern uint32_t mdb_unpack_sums(const uint8_t *in, uint32_t n, unsigned width, uint64_t base,
+								uint64_t start, const uint16_t *at, const int32_t *patch,
+								uint32_t patches, double p, uint64_t *out);
+extern void mdb_ramp(uint64_t *out, uint32_t n, uint64_t first, uint64_t step);
 extern size_t mdb_stream_size(uint32_t n, unsigned width);
 extern void mdb_stream_pack(const uint64_t *v, uint32_t n, unsigned width, uint8_t *out);
-extern void mdb_stream_unpack(const uint8_t *in, uint32_t n, unsigned width, uint64_t *out);
+extern void mdb_stream_unpack(const uint8_t *in, const uint8_t *end, uint32_t n, unsigned width,
+							  uint64_t *out);
 
 /* int.c */
 extern size_t mdb_int_encode(const uint64_t *v, uint32_t n, uint8_t *out, size_t cap,
 							 MdbCodecHint *hint);
-extern bool mdb_int_decode(const uint8_t *in, size_t len, uint32_t n, uint64_t *out);
+extern bool mdb_int_decode(const uint8_t *in, size_t len, uint32_t n, double p, uint32_t *divided,
+						   uint64_t *out);
 
 /* time.c */
 extern bool mdb_grid_decode(const uint8_t *in, size_t len, uint32_t n, uint64_t *out);
 
 /* decimal.c */
+extern void mdb_quotients(const int32_t *x, uint32_t n, int64_t start, double p, uint64_t *out);
 extern size_t mdb_decimal_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth,
 								 uint8_t *out, size_t cap, MdbCodecHint *hint);
 extern bool mdb_decimal_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth,

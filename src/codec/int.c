@@ -30,6 +30,8 @@
 #define SAMPLES			31		/* values whose median is a window's centre */
 #define SMALL_RANGE		256		/* residuals spread less than this are counted one by one */
 #define PATCHES_MAX		(MDB_BLOCK_ROWS_MAX / 2 + 1)	/* a window holds half of the values */
+#define GAP_WIDTH_MAX	14		/* a gap is below MDB_BLOCK_ROWS_MAX */
+#define SUM_WIDTH_MAX	21		/* residuals that mdb_unpack_sums may add in 32 bits */
 
 typedef struct Window
 {
@@ -434,40 +436,69 @@ mdb_int_encode(const uint64_t *v, uint32_t n, uint8_t *out, size_t cap, MdbCodec
 	return size;
 }
 
-/* Put the exceptions in their places; values in out are residuals with base added. */
+/* A chunk's patches, taken apart. */
+typedef struct Patches
+{
+	uint32_t	count;
+	unsigned	gap_width;
+	unsigned	exc_width;
+	uint16_t	at[PATCHES_MAX];
+	uint64_t	exc[PATCHES_MAX + 1];
+} Patches;
+
+/* Positions from gaps; the exceptions stay as they are stored. */
 static bool
-apply_patches(const uint8_t *gaps_in, unsigned gap_width, const uint8_t *excs_in,
-			  unsigned exc_width, uint32_t patches, unsigned width, uint64_t base,
-			  uint32_t n, uint64_t *out)
+read_patches(const uint8_t *gaps_in, const uint8_t *excs_in, const uint8_t *end, uint32_t n,
+			 Patches *p)
 {
 	uint64_t	gaps[PATCHES_MAX];
-	uint64_t	excs[PATCHES_MAX];
-	uint64_t	above = base + ((uint64_t) 1 << width);
-	uint64_t	at = UINT64_MAX;
+	uint32_t	at = 0;
 
-	mdb_stream_unpack(gaps_in, patches, gap_width, gaps);
-	mdb_stream_unpack(excs_in, patches, exc_width, excs);
-	for (uint32_t j = 0; j < patches; j++)
+	mdb_stream_unpack(gaps_in, end, p->count, p->gap_width, gaps);
+	mdb_stream_unpack(excs_in, end, p->count, p->exc_width, p->exc);
+	for (uint32_t j = 0; j < p->count; j++)
 	{
-		uint64_t	half = excs[j] >> 1;
-
-		at += gaps[j] + 1;
+		at += (uint32_t) gaps[j];
 		if (at >= n)
 			return false;
-		out[at] = (excs[j] & 1) ? base - half - 1 : above + half;
+		p->at[j] = (uint16_t) at++;
 	}
 	return true;
 }
 
-static MDB_CLONES void
+/* A residual relative to base from its stored exception. */
+static inline uint64_t
+patched_residual(uint64_t exc, unsigned width)
+{
+	uint64_t	half = exc >> 1;
+
+	return (exc & 1) ? ~half : ((uint64_t) 1 << width) + half;
+}
+
+static const uint8_t *
+get_zigzag(const uint8_t *p, const uint8_t *end, uint64_t *x)
+{
+	p = mdb_get_varint(p, end, x);
+	if (p != NULL)
+		*x = mdb_unzigzag(*x);
+	return p;
+}
+
+/* Running sums, from sum on. */
+static void
 int_prefix(uint64_t *v, uint32_t n, uint64_t sum)
 {
 	for (uint32_t i = 0; i < n; i++)
 		v[i] = sum += v[i];
 }
 
+/*
+ * mdb_int_decode - n integers; or, if p10 is not 0, the first *divided of them as doubles already
+ * divided by p, which spares a decimal two passes over its values.
+ */
 bool
-mdb_int_decode(const uint8_t *in, size_t len, uint32_t n, uint64_t *out)
+mdb_int_decode(const uint8_t *in, size_t len, uint32_t n, double p10, uint32_t *divided,
+			   uint64_t *out)
 {
 	const uint8_t *p = in + 2,
 			   *end = in + len;
@@ -477,12 +508,11 @@ mdb_int_decode(const uint8_t *in, size_t len, uint32_t n, uint64_t *out)
 	uint64_t	base,
 				first = 0,
 				step = 0;
-	uint32_t	patches = 0;
-	unsigned	gap_width = 0,
-				exc_width = 0;
 	size_t		gap_bytes,
 				exc_bytes;
+	Patches		patches;
 
+	*divided = 0;
 	if (len < 3)
 		return false;
 	variant = in[0] >> MDB_VARIANT_SHIFT;
@@ -490,54 +520,69 @@ mdb_int_decode(const uint8_t *in, size_t len, uint32_t n, uint64_t *out)
 	width = in[1];
 	if (order > 2 || order > n - 1 || width > 64)
 		return false;
-	p = mdb_get_varint(p, end, &base);
+	p = get_zigzag(p, end, &base);
+	if (p != NULL && order >= 1)
+		p = get_zigzag(p, end, &first);
+	if (p != NULL && order == 2)
+		p = get_zigzag(p, end, &step);
 	if (p == NULL)
 		return false;
-	base = mdb_unzigzag(base);
-	if (order >= 1)
-	{
-		p = mdb_get_varint(p, end, &first);
-		if (p == NULL)
-			return false;
-		first = mdb_unzigzag(first);
-	}
-	if (order == 2)
-	{
-		p = mdb_get_varint(p, end, &step);
-		if (p == NULL)
-			return false;
-		step = mdb_unzigzag(step);
-	}
+	patches.count = 0;
+	patches.gap_width = patches.exc_width = 0;
 	if (variant >= MDB_INT_PATCHED)
 	{
-		p = mdb_get_bounded(p, end, n, &patches);
-		if (p == NULL || patches == 0 || patches > PATCHES_MAX || width == 64 || end - p < 2)
+		p = mdb_get_bounded(p, end, n, &patches.count);
+		if (p == NULL || patches.count == 0 || patches.count > PATCHES_MAX || width == 64 ||
+			end - p < 2)
 			return false;
-		gap_width = *p++;
-		exc_width = *p++;
-		if (gap_width > 16 || exc_width > 64)
+		patches.gap_width = *p++;
+		patches.exc_width = *p++;
+		if (patches.gap_width > GAP_WIDTH_MAX || patches.exc_width > 64)
 			return false;
 	}
-	gap_bytes = mdb_stream_size(patches, gap_width);
-	exc_bytes = mdb_stream_size(patches, exc_width);
-	if ((size_t) (end - p) != gap_bytes + exc_bytes + mdb_packed_size(n, width))
+	gap_bytes = mdb_stream_size(patches.count, patches.gap_width);
+	exc_bytes = mdb_stream_size(patches.count, patches.exc_width);
+	if ((size_t) (end - p) != gap_bytes + exc_bytes + mdb_packed_size(n, width) ||
+		!read_patches(p, p + gap_bytes, end, n, &patches))
 		return false;
-
-	mdb_unpack(p + gap_bytes + exc_bytes, n, width, base, out);
-	if (patches > 0 &&
-		!apply_patches(p, gap_width, p + gap_bytes, exc_width, patches, width, base, n, out))
-		return false;
+	p += gap_bytes + exc_bytes;
 
 	/*
 	 * The sums start so that the leading residuals, which are all base, come out as the values
 	 * the header holds.
 	 */
-	if (order == 2)
+	if (order == 1 && width == 0 && patches.count == 0)
+		mdb_ramp(out, n, first, base);
+	else if (order == 1 && width <= SUM_WIDTH_MAX && patches.exc_width <= SUM_WIDTH_MAX)
 	{
-		int_prefix(out, n, step - 2 * base);
-		int_prefix(out, n, first - (step - base));
+		int32_t		patch[PATCHES_MAX];
+
+		for (uint32_t j = 0; j < patches.count; j++)
+			patch[j] = (int32_t) (int64_t) patched_residual(patches.exc[j], width);
+		*divided = mdb_unpack_sums(p, n, width, base, first - base,
+								   patches.at, patch, patches.count, p10, out);
 	}
-	else if (order == 1)
-		int_prefix(out, n, first - base);
+	else
+	{
+		if (p10 != 0 && order == 0 && patches.count == 0)
+		{
+			uint32_t	done = mdb_unpack_quotients(p, n, width, base, p10, out);
+
+			*divided = done;
+			p += mdb_packed_size(done, width);
+			out += done;
+			n -= done;
+		}
+		mdb_unpack(p, n, width, base, out);
+		for (uint32_t j = 0; j < patches.count; j++)
+			out[patches.at[j]] = base + patched_residual(patches.exc[j], width);
+		if (order == 2)
+		{
+			int_prefix(out, n, step - 2 * base);
+			int_prefix(out, n, first - (step - base));
+		}
+		else if (order == 1)
+			int_prefix(out, n, first - base);
+	}
 	return true;
 }

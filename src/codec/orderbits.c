@@ -58,8 +58,10 @@ mdb_orderbits_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint8_t *out, 
 bool
 mdb_orderbits_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, uint64_t *out)
 {
+	uint32_t	divided;
+
 	if (len < 2 || (in[1] & MDB_ID_MASK) != MDB_ID_INT ||
-		!mdb_int_decode(in + 1, len - 1, n, out))
+		!mdb_int_decode(in + 1, len - 1, n, 0, &divided, out))
 		return false;
 	if (kind == MDB_KIND_F32)
 	{

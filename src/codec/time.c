@@ -29,6 +29,7 @@ int
 mdb_time_const_step(const uint8_t *in, size_t len, uint32_t n, int64_t *first, int64_t *step)
 {
 	uint64_t	v[2 + MDB_DECODE_SLACK];
+	uint32_t	divided;
 
 	if (n == 0 || n > MDB_BLOCK_ROWS_MAX || len == 0)
 		return 0;
@@ -42,7 +43,7 @@ mdb_time_const_step(const uint8_t *in, size_t len, uint32_t n, int64_t *first, i
 	}
 	/* with no bits per value and no patches the first two rows tell all others */
 	if (n >= 2 && len >= 3 && in[0] == (MDB_ID_INT | MDB_INT_DELTA << MDB_VARIANT_SHIFT) &&
-		in[1] == 0 && mdb_int_decode(in, len, 2, v))
+		in[1] == 0 && mdb_int_decode(in, len, 2, 0, &divided, v))
 	{
 		*first = (int64_t) v[0];
 		*step = (int64_t) (v[1] - v[0]);
