@@ -357,6 +357,12 @@ mdb_scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData *k
 	s = palloc0(sizeof(MdbScan));
 	s->mcxt = mcxt;
 	s->base.rs_rd = rel;
+	/* ANALYZE brings no snapshot, index builds bring one that sees dead parts, too. */
+	if (snapshot == NULL || snapshot->snapshot_type == SNAPSHOT_ANY)
+	{
+		snapshot = RegisterSnapshot(GetLatestSnapshot());
+		flags |= SO_TEMP_SNAPSHOT;
+	}
 	s->base.rs_snapshot = snapshot;
 	s->base.rs_nkeys = nkeys;
 	s->base.rs_key = key;
@@ -364,7 +370,7 @@ mdb_scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData *k
 	s->base.rs_parallel = pscan;
 	s->table = mdb_table(rel);
 	s->row_mcxt = AllocSetContextCreate(mcxt, "metricsdb delta row", ALLOCSET_DEFAULT_SIZES);
-	if (snapshot && IsMVCCSnapshot(snapshot))
+	if (IsMVCCSnapshot(snapshot))
 		PredicateLockRelation(rel, snapshot);
 	init_parts(s);
 	s->series_cache = mdb_series_cache_create(s->table, snapshot);
