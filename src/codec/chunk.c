@@ -18,7 +18,8 @@
 #include "codec_internal.h"
 
 /* Hint bytes beyond the public ones. */
-#define HINT_AGE	0			/* blocks since everything was tried */
+#define HINT_AGE		0		/* blocks, to try everything now and then */
+#define HINT_DENSITY	1		/* two bytes: what the last block took, see density() */
 
 #define RETRY_EVERY	16			/* blocks after which losers get another chance */
 
@@ -100,28 +101,119 @@ raw_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, uint64_t *ou
 	return true;
 }
 
-/* The best chunk so far, and the room in which the next candidate is tried. */
+/* The values, the best chunk so far, and the room in which the next candidate is tried. */
 typedef struct Contest
 {
+	MdbKind		kind;
+	const uint64_t *v;
+	uint32_t	n;
+	uint32_t	nruns;
+	int			depth;
+	MdbCodecHint *hint;			/* may be NULL */
+	bool		afresh;			/* do not let the hint narrow what is tried */
 	uint8_t    *out;
 	size_t		best;			/* bytes, 0 = none yet */
 	size_t		cap;
+	unsigned	tried;			/* set of ids */
 	uint8_t		trial[MDB_CHUNK_MAX];
 } Contest;
 
-static inline size_t
-limit(const Contest *c)
+/* Let a codec try for less than the best so far, if it applies and has not had its turn. */
+static void
+try_codec(Contest *c, unsigned id)
 {
-	return c->best == 0 ? c->cap : c->best - 1;
-}
+	size_t		limit = c->best == 0 ? c->cap : c->best - 1;
+	size_t		size = 0;
 
-static inline void
-enter(Contest *c, size_t size)
-{
+	if (c->tried & 1u << id)
+		return;
+	c->tried |= 1u << id;
+	switch (id)
+	{
+		case MDB_ID_INT:
+		case MDB_ID_ULP:
+			c->tried |= 1u << MDB_ID_INT | 1u << MDB_ID_ULP;
+			if (c->kind == MDB_KIND_INT)
+				size = mdb_int_encode(c->v, c->n, c->trial, limit);
+			else if (c->depth <= MDB_DEPTH_DECIMAL)
+				size = mdb_decimal_encode(c->kind, c->v, c->n, c->depth, c->trial, limit,
+										  c->afresh ? NULL : c->hint);
+			break;
+		case MDB_ID_BITS:
+			if (c->kind != MDB_KIND_INT)
+				size = mdb_orderbits_encode(c->kind, c->v, c->n, c->trial, limit);
+			break;
+		case MDB_ID_GORILLA:
+			if (c->kind != MDB_KIND_INT)
+				size = mdb_gorilla_encode(c->kind, c->v, c->n, c->trial, limit);
+			break;
+		case MDB_ID_RLE:
+			if (c->depth <= MDB_DEPTH_COMPOSITE && c->nruns <= c->n / 4)
+				size = mdb_rle_encode(c->kind, c->v, c->n, c->nruns, c->depth, c->trial, limit);
+			break;
+		case MDB_ID_DICT:
+			if (c->depth <= MDB_DEPTH_COMPOSITE && c->n >= 16)
+				size = mdb_dict_encode(c->kind, c->v, c->n, c->depth, c->trial, limit);
+			break;
+		case MDB_ID_RAW:
+			size = raw_encode(c->kind, c->v, c->n, c->trial, limit);
+			break;
+	}
 	if (size == 0)
 		return;
 	memcpy(c->out, c->trial, size);
 	c->best = size;
+}
+
+/* Sixteenths of a byte a value, the measure by which a sticky choice is judged. */
+static uint32_t
+density(size_t size, uint32_t n)
+{
+	return (uint32_t) (size * 16 / n);
+}
+
+/*
+ * Try what the column's last block took.  If that packs about as well again nothing else is
+ * tried, but for every RETRY_EVERY blocks.
+ */
+static bool
+settled_by_hint(Contest *c)
+{
+	uint32_t	last;
+
+	if (c->hint == NULL || c->hint->codec == MDB_ID_CONST || c->hint->codec >= MDB_ID_RAW)
+		return false;
+	if (++c->hint->opaque[HINT_AGE] % RETRY_EVERY == 0)
+	{
+		c->afresh = true;
+		return false;
+	}
+	try_codec(c, c->hint->codec);
+	/* these two lie too close together for one to be settled on */
+	if (c->hint->codec == MDB_ID_BITS)
+		try_codec(c, MDB_ID_GORILLA);
+	else if (c->hint->codec == MDB_ID_GORILLA)
+		try_codec(c, MDB_ID_BITS);
+	if (c->best == 0)
+		return false;
+	last = c->hint->opaque[HINT_DENSITY] | (uint32_t) c->hint->opaque[HINT_DENSITY + 1] << 8;
+	if (density(c->best, c->n) <= last + last / 8 + 1)
+		return true;
+	if (c->hint->misses < UINT8_MAX)
+		c->hint->misses++;
+	return false;
+}
+
+static void
+remember(Contest *c)
+{
+	uint32_t	d = density(c->best, c->n);
+
+	c->hint->codec = c->out[0] & MDB_ID_MASK;
+	if (c->kind != MDB_KIND_INT && (c->hint->codec == MDB_ID_INT || c->hint->codec == MDB_ID_ULP))
+		c->hint->exponent = c->out[1] & 0x1f;
+	c->hint->opaque[HINT_DENSITY] = (uint8_t) d;
+	c->hint->opaque[HINT_DENSITY + 1] = (uint8_t) (d >> 8);
 }
 
 /*
@@ -132,17 +224,22 @@ mdb_chunk_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t
 				 MdbCodecHint *hint)
 {
 	Contest		c;
-	uint32_t	nruns;
 	size_t		most = 1 + (size_t) n * mdb_kind_bytes(kind);
 
+	if (cap == 0)
+		return 0;
+	c.kind = kind;
+	c.v = v;
+	c.n = n;
+	c.nruns = mdb_count_runs(v, n);
+	c.depth = depth;
+	c.hint = hint;
+	c.afresh = hint == NULL;
 	c.out = out;
 	c.best = 0;
 	c.cap = cap < most ? cap : most;
-	if (cap == 0)
-		return 0;
-
-	nruns = mdb_count_runs(v, n);
-	if (nruns == 1)
+	c.tried = 0;
+	if (c.nruns == 1)
 	{
 		uint8_t		buf[9];
 		size_t		size = const_encode(kind, v[0], buf);
@@ -153,29 +250,22 @@ mdb_chunk_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t
 		return size;
 	}
 
-	if (kind == MDB_KIND_INT)
-		enter(&c, mdb_int_encode(v, n, c.trial, limit(&c), hint));
-	else
+	if (!settled_by_hint(&c))
 	{
-		if (depth <= MDB_DEPTH_DECIMAL)
-			enter(&c, mdb_decimal_encode(kind, v, n, depth, c.trial, limit(&c), hint));
-		/* decimals leave true doubles far behind: try those codecs only where they failed */
+		try_codec(&c, MDB_ID_INT);
+		try_codec(&c, MDB_ID_RLE);
+		/* true doubles take more than two bytes, a dictionary of interest less than decimals */
+		if (c.best == 0 || c.best > n)
+			try_codec(&c, MDB_ID_DICT);
 		if (c.best == 0 || c.best > most / 4)
 		{
-			enter(&c, mdb_orderbits_encode(kind, v, n, c.trial, limit(&c), NULL));
-			enter(&c, mdb_gorilla_encode(kind, v, n, c.trial, limit(&c)));
+			try_codec(&c, MDB_ID_BITS);
+			try_codec(&c, MDB_ID_GORILLA);
 		}
+		try_codec(&c, MDB_ID_RAW);
 	}
-	if (depth <= MDB_DEPTH_COMPOSITE)
-	{
-		if (nruns <= n / 4)
-			enter(&c, mdb_rle_encode(kind, v, n, nruns, depth, c.trial, limit(&c)));
-		if (n >= 16 && (c.best == 0 || c.best > n))
-			enter(&c, mdb_dict_encode(kind, v, n, depth, c.trial, limit(&c)));
-	}
-	enter(&c, raw_encode(kind, v, n, c.trial, limit(&c)));
-	if (hint != NULL && depth == 0)
-		hint->codec = c.best != 0 ? out[0] & MDB_ID_MASK : 0;
+	if (hint != NULL && c.best != 0)
+		remember(&c);
 	return c.best;
 }
 

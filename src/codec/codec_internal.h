@@ -237,8 +237,7 @@ extern void mdb_stream_unpack(const uint8_t *in, const uint8_t *end, uint32_t n,
 							  uint64_t *out);
 
 /* int.c */
-extern size_t mdb_int_encode(const uint64_t *v, uint32_t n, uint8_t *out, size_t cap,
-							 MdbCodecHint *hint);
+extern size_t mdb_int_encode(const uint64_t *v, uint32_t n, uint8_t *out, size_t cap);
 extern bool mdb_int_decode(const uint8_t *in, size_t len, uint32_t n, double p, uint32_t *divided,
 						   uint64_t *out);
 
@@ -248,7 +247,7 @@ extern bool mdb_grid_decode(const uint8_t *in, size_t len, uint32_t n, uint64_t 
 /* decimal.c */
 extern void mdb_quotients(const int32_t *x, uint32_t n, int64_t start, double p, uint64_t *out);
 extern size_t mdb_decimal_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth,
-								 uint8_t *out, size_t cap, MdbCodecHint *hint);
+								 uint8_t *out, size_t cap, const MdbCodecHint *hint);
 extern bool mdb_decimal_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth,
 							   uint64_t *out);
 extern bool mdb_ulp_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth,
@@ -269,7 +268,7 @@ extern bool mdb_dict_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_
 
 /* orderbits.c */
 extern size_t mdb_orderbits_encode(MdbKind kind, const uint64_t *v, uint32_t n,
-								   uint8_t *out, size_t cap, MdbCodecHint *hint);
+								   uint8_t *out, size_t cap);
 extern bool mdb_orderbits_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n,
 								 uint64_t *out);
 

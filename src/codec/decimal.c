@@ -31,6 +31,8 @@
 #define K_MAX			22
 #define D_LIMIT			9007199254740992.0	/* 2^53 */
 #define SAMPLES			32
+#define ULPS_NEAR		64			/* what averages miss by */
+#define ULP_K_MAX		13			/* with more digits than that a second column never pays */
 #define K_NONE			0xff
 #define K_EXCEPTIONS	0x80
 
@@ -216,8 +218,7 @@ put_exceptions(MdbKind kind, const uint64_t *v, uint64_t *d, const uint16_t *bad
 
 static size_t
 encode_exact(MdbKind kind, const uint64_t *v, uint32_t n, unsigned k, uint64_t *d,
-			 const uint16_t *bad, uint32_t count, int depth, uint8_t *out, size_t cap,
-			 MdbCodecHint *hint)
+			 const uint16_t *bad, uint32_t count, int depth, uint8_t *out, size_t cap)
 {
 	uint8_t    *p = out,
 			   *end = out + cap;
@@ -233,7 +234,7 @@ encode_exact(MdbKind kind, const uint64_t *v, uint32_t n, unsigned k, uint64_t *
 		if (p == NULL || p >= end)
 			return 0;
 	}
-	size = mdb_chunk_encode(MDB_KIND_INT, d, n, depth + 1, p, (size_t) (end - p), hint);
+	size = mdb_chunk_encode(MDB_KIND_INT, d, n, depth + 1, p, (size_t) (end - p), NULL);
 	return size == 0 ? 0 : (size_t) (p - out) + size;
 }
 
@@ -268,44 +269,45 @@ encode_ulps(MdbKind kind, const uint64_t *v, uint32_t n, unsigned k, uint64_t *d
 /*
  * mdb_decimal_encode - as decimals, exact or with ulps, whichever the values suit.
  *
- * The exponent of the block before is tried first; only if too many values fail are others.
+ * The exponent of the block before is tried first, others only if too many values fail; a column
+ * whose last block had ulps is not tried without them.
  */
 size_t
 mdb_decimal_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t *out, size_t cap,
-				   MdbCodecHint *hint)
+				   const MdbCodecHint *hint)
 {
 	uint64_t	d[MDB_BLOCK_ROWS_MAX];
 	uint16_t	bad[MDB_BLOCK_ROWS_MAX + 1];
-	uint32_t	count = n;
+	unsigned	known = hint != NULL && hint->exponent <= K_MAX ? hint->exponent : K_NONE;
+	bool		ulps = known != K_NONE && hint->codec == MDB_ID_ULP;
 	unsigned	k = K_NONE;
 
-	if (hint != NULL && hint->codec == MDB_ID_INT && hint->exponent <= K_MAX)
+	if (!ulps)
 	{
-		k = hint->exponent;
-		count = split(kind, v, n, k, d, bad);
-	}
-	if (count > n / 32)
-	{
-		unsigned	found = find_exponent(kind, v, n, 0);
+		uint32_t	count = n;
 
-		if (found != K_NONE && found != k)
+		if (known != K_NONE && hint->codec == MDB_ID_INT)
 		{
-			k = found;
+			k = known;
 			count = split(kind, v, n, k, d, bad);
 		}
-	}
-	if (k != K_NONE && count <= n / 4)
-	{
-		size_t		size = encode_exact(kind, v, n, k, d, bad, count, depth, out, cap, hint);
+		if (count > n / 32)
+		{
+			unsigned	found = find_exponent(kind, v, n, 0);
 
-		if (size != 0 && hint != NULL)
-			hint->exponent = (uint8_t) k;
-		return size;
+			if (found != K_NONE && found != k)
+			{
+				k = found;
+				count = split(kind, v, n, k, d, bad);
+			}
+		}
+		if (count <= n / 8)
+			return encode_exact(kind, v, n, k, d, bad, count, depth, out, cap);
 	}
 	if (depth > MDB_DEPTH_COMPOSITE)
 		return 0;
-	k = find_exponent(kind, v, n, 64);
-	if (k == K_NONE)
+	k = ulps ? known : find_exponent(kind, v, n, ULPS_NEAR);
+	if (k == K_NONE || k > ULP_K_MAX)
 		return 0;
 	(void) split(kind, v, n, k, d, bad);
 	return encode_ulps(kind, v, n, k, d, depth, out, cap);

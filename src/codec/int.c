@@ -83,7 +83,7 @@ sample_median(const uint64_t *x, uint32_t n)
 
 /* Residuals of the predictor; the first `order` are left to the caller. */
 static MDB_CLONES void
-int_residuals(const uint64_t *restrict v, uint32_t n, unsigned order, uint64_t *restrict x)
+residuals(const uint64_t *restrict v, uint32_t n, unsigned order, uint64_t *restrict x)
 {
 	if (order == 0)
 		memcpy(x, v, n * sizeof(*x));
@@ -100,7 +100,7 @@ int_residuals(const uint64_t *restrict v, uint32_t n, unsigned order, uint64_t *
 }
 
 static MDB_CLONES void
-int_range(const uint64_t *x, uint32_t n, int64_t *min, int64_t *max)
+value_range(const uint64_t *x, uint32_t n, int64_t *min, int64_t *max)
 {
 	int64_t		lo = (int64_t) x[0],
 				hi = lo;
@@ -261,7 +261,7 @@ choose_window(const uint64_t *x, uint32_t n)
 				w;
 	uint64_t	centre;
 
-	int_range(x, n, &min, &max);
+	value_range(x, n, &min, &max);
 	range_width = mdb_width((uint64_t) max - (uint64_t) min);
 	best = (Window) {range_width, (uint64_t) min, 0, mdb_packed_size(n, range_width)};
 	if (range_width == 0)
@@ -290,9 +290,22 @@ choose_window(const uint64_t *x, uint32_t n)
 	return best;
 }
 
+/* What the header spends on base and on where the predictor starts. */
+static size_t
+header_bytes(const uint64_t *v, unsigned order, uint64_t base)
+{
+	size_t		bytes = 2 + mdb_varint_size(mdb_zigzag(base));
+
+	if (order >= 1)
+		bytes += mdb_varint_size(mdb_zigzag(v[0]));
+	if (order == 2)
+		bytes += mdb_varint_size(mdb_zigzag(v[1] - v[0]));
+	return bytes;
+}
+
 /*
- * Which predictor: by the cost of its residuals in a few stretches of the block, enough to tell a
- * walk from a counter from unrelated values.
+ * Which predictor: by its cost for the whole of a short array, else for a few stretches of the
+ * block, enough to tell a walk from a counter from unrelated values.
  */
 static unsigned
 choose_order(const uint64_t *v, uint32_t n)
@@ -302,44 +315,37 @@ choose_order(const uint64_t *v, uint32_t n)
 		STRETCH = 34,
 		STRETCHES = 4
 	};
-	uint64_t	x[3][STRETCH * STRETCHES];
-	uint32_t	m = 0;
+	uint64_t	x[STRETCH * STRETCHES];
 	unsigned	best = 0;
 	size_t		best_bytes = SIZE_MAX;
 
-	if (n < 3)
-		return 0;
-	if (n <= STRETCH * STRETCHES)
+	for (unsigned order = 0; order <= 2 && order < n; order++)
 	{
-		for (uint32_t i = 2; i < n; i++, m++)
-		{
-			x[0][m] = v[i];
-			x[1][m] = v[i] - v[i - 1];
-			x[2][m] = v[i] - 2 * v[i - 1] + v[i - 2];
-		}
-	}
-	else
-	{
-		for (uint32_t s = 0; s < STRETCHES; s++)
-		{
-			uint32_t	start = (uint32_t) ((uint64_t) s * (n - STRETCH) / (STRETCHES - 1));
+		uint32_t	m = 0;
+		Window		w;
+		size_t		bytes;
 
-			for (uint32_t i = start + 2; i < start + STRETCH; i++, m++)
+		if (n <= STRETCH * STRETCHES)
+		{
+			residuals(v, n, order, x);
+			m = n - order;
+			memmove(x, x + order, m * sizeof(*x));
+		}
+		else
+		{
+			uint64_t	part[STRETCH];
+
+			for (uint32_t s = 0; s < STRETCHES; s++)
 			{
-				x[0][m] = v[i];
-				x[1][m] = v[i] - v[i - 1];
-				x[2][m] = v[i] - 2 * v[i - 1] + v[i - 2];
+				residuals(v + (uint64_t) s * (n - STRETCH) / (STRETCHES - 1), STRETCH, order, part);
+				memcpy(x + m, part + 2, (STRETCH - 2) * sizeof(*x));
+				m += STRETCH - 2;
 			}
 		}
-	}
-	for (unsigned order = 0; order <= 2; order++)
-	{
-		Window		w = choose_window(x[order], m);
-		size_t		bytes = w.bytes;
-
-		/* what the header of the chunk pays for the predictor, scaled to the sample */
-		if (order >= 1)
-			bytes += (size_t) (mdb_varint_size(mdb_zigzag(v[0])) * m / n);
+		w = choose_window(x, m);
+		bytes = w.bytes;
+		if (n <= STRETCH * STRETCHES)
+			bytes += header_bytes(v, order, w.base);
 		if (bytes < best_bytes)
 		{
 			best_bytes = bytes;
@@ -367,7 +373,7 @@ find_patches(const uint64_t *x, uint32_t n, const Window *w, uint16_t *at)
 }
 
 size_t
-mdb_int_encode(const uint64_t *v, uint32_t n, uint8_t *out, size_t cap, MdbCodecHint *hint)
+mdb_int_encode(const uint64_t *v, uint32_t n, uint8_t *out, size_t cap)
 {
 	uint64_t	x[MDB_BLOCK_ROWS_MAX];
 	uint64_t	gaps[PATCHES_MAX];
@@ -382,8 +388,7 @@ mdb_int_encode(const uint64_t *v, uint32_t n, uint8_t *out, size_t cap, MdbCodec
 	size_t		size;
 	Window		w;
 
-	(void) hint;
-	int_residuals(v, n, order, x);
+	residuals(v, n, order, x);
 	w = choose_window(x + order, n - order);
 	for (unsigned i = 0; i < order; i++)
 		x[i] = w.base;

@@ -30,8 +30,7 @@ order64_undo(uint64_t *x, uint32_t n)
 }
 
 size_t
-mdb_orderbits_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint8_t *out, size_t cap,
-					 MdbCodecHint *hint)
+mdb_orderbits_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint8_t *out, size_t cap)
 {
 	uint64_t	x[MDB_BLOCK_ROWS_MAX];
 	size_t		size;
@@ -50,7 +49,7 @@ mdb_orderbits_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint8_t *out, 
 	}
 	else
 		order64(v, n, x);
-	size = mdb_int_encode(x, n, out + 1, cap - 1, hint);
+	size = mdb_int_encode(x, n, out + 1, cap - 1);
 	out[0] = MDB_ID_BITS;
 	return size == 0 ? 0 : size + 1;
 }

@@ -151,8 +151,14 @@ generate(Data kind)
 						*v = round(x * 100) / 100;
 					break;
 				case AVERAGES:
-					*v = (round(x * 100) / 100 + round(x * 90) / 100 + round(x * 80) / 100) / 3;
-					*v = round(*v * 1000) / 1000 + (double) (next() % 3) * 7.105427357601002e-15;
+					{
+						uint64_t	bits;
+
+						*v = round(x * 1000) / 1000;
+						memcpy(&bits, v, 8);
+						bits += next() % 3;
+						memcpy(v, &bits, 8);
+					}
 					break;
 				case FEW:
 					*v = sqrt((double) (next() % 12));
