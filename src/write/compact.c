@@ -229,7 +229,8 @@ mdb_compact_relation(Oid relid, bool full, MdbCommitFunction commit)
 		rel = open_table(relid, full);
 		if (rel == NULL)
 			break;
-		done = delta_step(rel, full, &next_slot) || mdb_merge_step(rel, full);
+		done = delta_step(rel, full, &next_slot) || mdb_merge_step(rel, full) ||
+			mdb_space_step(rel, full);
 		relation_close(rel, NoLock);
 		if (done)
 			commit();
