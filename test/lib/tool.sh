@@ -1,0 +1,13 @@
+#!/bin/sh
+# tool.sh NAME: builds the C program NAME of test/lib, test/demo or test/bench if need be, prints its path.
+set -eu
+# shellcheck source=test/lib/env.sh
+. "$(dirname "$0")/env.sh"
+src=$(ls "$TOP"/test/*/"$1".c)
+bin=$RUN/bin/$1
+if [ ! -x "$bin" ] || [ "$src" -nt "$bin" ]; then
+	mkdir -p "$RUN/bin"
+	${CC:-cc} -O2 -g -Wall -Wextra -Wno-unused-parameter -o "$bin.$$" "$src" -lrdkafka -lm -lpthread
+	mv "$bin.$$" "$bin"
+fi
+echo "$bin"
