@@ -35,8 +35,9 @@ CREATE TABLE part (
 	time_min      int8   NOT NULL,	-- in the time column's own units
 	time_max      int8   NOT NULL,
 	checksum      int8   NOT NULL,	-- crc32c of the part's directory
-	overlaps      bool   NOT NULL,	-- may hold (series, time) pairs that another part holds
+	overlapping   bool   NOT NULL,	-- may hold (series, time) pairs that another part holds
 	merged_into   int8,				-- reserved: where a merge moved the rows
+	created_at    timestamptz NOT NULL,
 	source_id     int4,				-- the Kafka source that wrote it, and
 	epoch         int8,				-- its shard epoch
 	PRIMARY KEY (storage_id, part_id)

@@ -18,10 +18,16 @@
 #include "storage/relfilelocator.h"
 #define MdbRelFile				RelFileLocator
 #define mdb_rel_file(rel)		((rel)->rd_locator)
+#define mdb_file_skips_wal(f)	RelFileLocatorSkippingWAL(f)
+#define mdb_rel_file_equals(a, b) RelFileLocatorEquals(a, b)
+#define MdbUpdateIndexes		TU_UpdateIndexes
 #else
 #include "storage/relfilenode.h"
 #define MdbRelFile				RelFileNode
 #define mdb_rel_file(rel)		((rel)->rd_node)
+#define mdb_file_skips_wal(f)	RelFileNodeSkippingWAL(f)
+#define mdb_rel_file_equals(a, b) RelFileNodeEquals(a, b)
+#define MdbUpdateIndexes		bool
 #endif
 
 #endif							/* MDB_COMPAT_H */

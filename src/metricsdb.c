@@ -20,6 +20,7 @@ void
 _PG_init(void)
 {
 	mdb_store_init();
+	mdb_series_init();
 	mdb_am_init();
 	mdb_admin_init();
 	mdb_ingest_init();

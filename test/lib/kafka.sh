@@ -58,7 +58,6 @@ start() {
 		echo "127.0.0.1:$port" | as_user tee "$dir/address" >/dev/null
 	fi
 	# Small heap, and no second compiler: it starts sooner.
-	# shellcheck disable=SC2016 # the inner shell expands these
 	as_user sh -c '
 		cd "$1"
 		java="java -Xms64m -Xmx384m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData"

@@ -25,7 +25,7 @@ static void die(const char *format, ...) __attribute__((noreturn, format(printf,
 static void
 die(const char *format, ...)
 {
-	va_list		args;
+	va_list args;
 
 	va_start(args, format);
 	fputs("ktool: ", stderr);
@@ -44,7 +44,7 @@ silent(const rd_kafka_t *rk, int level, const char *fac, const char *buf)
 static rd_kafka_t *
 client(const char *brokers)
 {
-	char		err[256];
+	char err[256];
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	rd_kafka_t *rk;
 
@@ -62,10 +62,11 @@ static int
 free_port(void)
 {
 	struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t	len = sizeof(addr);
-	int			fd = socket(AF_INET, SOCK_STREAM, 0);
+	socklen_t len = sizeof(addr);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-	if (fd < 0 || bind(fd, (struct sockaddr *) &addr, len) || getsockname(fd, (struct sockaddr *) &addr, &len))
+	if (fd < 0 || bind(fd, (struct sockaddr *) &addr, len) ||
+		getsockname(fd, (struct sockaddr *) &addr, &len))
 		die("no free port");
 	close(fd);
 	return ntohs(addr.sin_port);
@@ -75,13 +76,13 @@ free_port(void)
 static void
 admin(const char *verb, const char *brokers, const char *topic, int partitions)
 {
-	char		err[512];
+	char err[512];
 	rd_kafka_t *rk = client(brokers);
 	rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
 	rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_ANY);
 	const rd_kafka_topic_result_t **results = NULL;
 	rd_kafka_event_t *event;
-	size_t		n = 0;
+	size_t n = 0;
 
 	rd_kafka_AdminOptions_set_operation_timeout(options, TIMEOUT_MS, err, sizeof(err));
 	rd_kafka_AdminOptions_set_request_timeout(options, TIMEOUT_MS, err, sizeof(err));
@@ -123,7 +124,8 @@ admin(const char *verb, const char *brokers, const char *topic, int partitions)
 			results = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &n);
 			break;
 		case RD_KAFKA_EVENT_CREATEPARTITIONS_RESULT:
-			results = rd_kafka_CreatePartitions_result_topics(rd_kafka_event_CreatePartitions_result(event), &n);
+			results =
+				rd_kafka_CreatePartitions_result_topics(rd_kafka_event_CreatePartitions_result(event), &n);
 			break;
 		default:
 			results = rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(event), &n);
@@ -147,7 +149,7 @@ wait_for_broker(const char *brokers, int seconds)
 	{
 		if (rd_kafka_metadata(rk, 0, NULL, &md, 1000) == 0)
 		{
-			int			n = md->broker_cnt;
+			int n = md->broker_cnt;
 
 			rd_kafka_metadata_destroy(md);
 			if (n > 0)
@@ -173,8 +175,7 @@ offsets(const char *brokers, const char *topic)
 		die("%s: %s", topic, rd_kafka_err2str(err));
 	for (int p = 0; p < md->topics[0].partition_cnt; p++)
 	{
-		int64_t		low,
-					high;
+		int64_t low, high;
 
 		if ((err = rd_kafka_query_watermark_offsets(rk, topic, p, &low, &high, TIMEOUT_MS)))
 			die("%s: %s", topic, rd_kafka_err2str(err));

@@ -16,7 +16,7 @@
 int
 main(int argc, char **argv)
 {
-	char		err[256];
+	char err[256];
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	rd_kafka_t *rk;
 	rd_kafka_mock_cluster_t *cluster;

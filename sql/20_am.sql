@@ -1,0 +1,13 @@
+-- The table access method and what is done to tables by hand.
+
+CREATE FUNCTION handler(internal) RETURNS table_am_handler
+	AS 'MODULE_PATHNAME', 'mdb_handler' LANGUAGE C STRICT;
+COMMENT ON FUNCTION handler(internal) IS 'handler of the table access method metricsdb';
+
+CREATE ACCESS METHOD metricsdb TYPE TABLE HANDLER handler;
+COMMENT ON ACCESS METHOD metricsdb IS 'compressed columnar tables for time series';
+
+CREATE PROCEDURE compact("table" regclass)
+	AS 'MODULE_PATHNAME', 'mdb_compact_sql' LANGUAGE C;
+COMMENT ON PROCEDURE compact(regclass) IS
+	'move the delta of a metricsdb table into parts and merge the parts of each partition, committing after each step';

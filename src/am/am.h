@@ -1,0 +1,182 @@
+/*
+ * am.h
+ *	  The table access method: slots, scans, the write buffer, and what commands demand.
+ */
+#ifndef MDB_AM_H
+#define MDB_AM_H
+
+#include "access/relscan.h"
+#include "access/tableam.h"
+#include "executor/tuptable.h"
+#include "port/atomics.h"
+#include "write/write.h"
+
+/* ---- tid.c: row identity ---- */
+
+/*
+ * The top bit of the block number tells rows of the delta; then come two bits of its slot.  Other
+ * rows are known by their row number in the storage.
+ */
+#define MDB_TID_DELTA			0x80000000u
+#define MDB_TID_SLOT_SHIFT		29
+#define MDB_TID_ROWS_PER_BLOCK	2047
+
+static inline void
+mdb_tid_of_row(int64 row, ItemPointer tid)
+{
+	ItemPointerSet(tid, (BlockNumber) (row / MDB_TID_ROWS_PER_BLOCK),
+				   (OffsetNumber) (1 + row % MDB_TID_ROWS_PER_BLOCK));
+}
+
+static inline int64
+mdb_row_of_tid(ItemPointer tid)
+{
+	return (int64) ItemPointerGetBlockNumberNoCheck(tid) * MDB_TID_ROWS_PER_BLOCK +
+		ItemPointerGetOffsetNumberNoCheck(tid) - 1;
+}
+
+static inline bool
+mdb_tid_is_delta(ItemPointer tid)
+{
+	return (ItemPointerGetBlockNumberNoCheck(tid) & MDB_TID_DELTA) != 0;
+}
+
+static inline void
+mdb_tid_of_delta(int16 slot, ItemPointer heap, ItemPointer tid)
+{
+	ItemPointerSet(tid, MDB_TID_DELTA | ((BlockNumber) slot << MDB_TID_SLOT_SHIFT) |
+				   ItemPointerGetBlockNumber(heap), ItemPointerGetOffsetNumber(heap));
+}
+
+/* ---- block.c: a block's columns, decoded when first asked for ---- */
+
+/* Values of the series columns, by series id, as long as the scan lives. */
+typedef struct MdbSeriesCache MdbSeriesCache;
+
+extern MdbSeriesCache *mdb_series_cache_create(const MdbTable *table, Snapshot snapshot);
+extern const Datum *mdb_series_values(MdbSeriesCache *cache, uint32 id, const bool **isnull);
+
+typedef struct MdbBlock
+{
+	const MdbTable *table;
+	TupleDesc	desc;
+	MdbSeriesCache *series_cache;
+	MemoryContext mcxt;			/* reset for each block */
+	MdbPart    *part;			/* where it is from; NULL for rows still in the write buffer */
+	const MdbBatch *batch;		/* the rows of the write buffer */
+	int			block;
+	int64		row_first;		/* row number of its first row, -1 = not known yet */
+	uint32		nrows;
+	uint32	   *series;
+	int64	   *times;
+	MdbVector  *vectors;		/* [natts] */
+	Datum	  **datums;			/* [natts], of by-reference columns */
+	uint8	   *state;			/* [natts] */
+} MdbBlock;
+
+extern MdbBlock *mdb_block_create(const MdbTable *table, TupleDesc desc, MdbSeriesCache *cache);
+extern void mdb_block_set(MdbBlock *b, MdbPart *part, int block);
+extern void mdb_block_set_batch(MdbBlock *b, const MdbBatch *batch, uint32 nrows);
+extern Datum mdb_block_value(MdbBlock *b, uint32 row, int att, bool *isnull);
+
+/* ---- slot.c ---- */
+
+extern const TupleTableSlotOps TTSOpsMetricsDB;
+extern void mdb_slot_store_row(TupleTableSlot *slot, MdbBlock *block, uint32 row);
+extern void mdb_slot_store_tuple(TupleTableSlot *slot, MinimalTuple tuple);
+
+/* ---- scan.c ---- */
+
+typedef struct MdbParallelScan
+{
+	ParallelTableScanDescData base;
+	pg_atomic_uint64 next;		/* next chunk of units to hand out */
+	int			ndeltas;
+	MdbDeltaInfo deltas[2 * MDB_DELTA_SLOTS];
+} MdbParallelScan;
+
+extern TableScanDesc mdb_scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData *key,
+									ParallelTableScanDesc pscan, uint32 flags);
+extern void mdb_scan_end(TableScanDesc scan);
+extern void mdb_scan_rescan(TableScanDesc scan, struct ScanKeyData *key, bool set_params,
+							bool allow_strat, bool allow_sync, bool allow_pagemode);
+extern bool mdb_scan_getnextslot(TableScanDesc scan, ScanDirection direction, TupleTableSlot *slot);
+extern Size mdb_parallelscan_estimate(Relation rel);
+extern Size mdb_parallelscan_initialize(Relation rel, ParallelTableScanDesc pscan);
+extern void mdb_parallelscan_reinitialize(Relation rel, ParallelTableScanDesc pscan);
+
+/* Rows by their number among all that the scan sees: for samples. */
+extern int64 mdb_scan_unit_count(TableScanDesc scan);
+extern uint32 mdb_scan_open_unit(TableScanDesc scan, int64 unit);
+extern void mdb_scan_unit_row(TableScanDesc scan, uint32 row, TupleTableSlot *slot);
+extern int64 mdb_scan_unit_of_row(TableScanDesc scan, int64 row, uint32 *in_unit);
+extern int64 mdb_scan_row_count(TableScanDesc scan);
+
+/* ---- fetch.c ---- */
+
+extern bool mdb_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot);
+
+/* ---- buffer.c ---- */
+
+extern void mdb_buffer_init(void);
+extern void mdb_buffer_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId cid, int options);
+extern void mdb_buffer_flush_relation(Oid relid);
+extern void mdb_buffer_flush_all(void);
+extern void mdb_buffer_discard(Oid relid);
+extern bool mdb_buffer_pending(void);
+
+/* Rows of outer subtransactions that could not be written yet, visible to a scan. */
+typedef struct MdbBufferedRows
+{
+	MinimalTuple *tuples;
+	uint32		nrows;
+} MdbBufferedRows;
+
+extern int	mdb_buffer_visible(Relation rel, Snapshot snapshot, MdbBufferedRows **rows);
+
+/* ---- ddl.c ---- */
+
+extern void mdb_set_new_filelocator(Relation rel, const MdbRelFile *file, char persistence,
+									TransactionId *freezeXid, MultiXactId *minmulti);
+extern void mdb_nontransactional_truncate(Relation rel);
+extern void mdb_copy_data(Relation rel, const MdbRelFile *file);
+extern void mdb_copy_for_cluster(Relation old, Relation new, Relation index, bool use_sort,
+								 TransactionId oldest_xmin, TransactionId *xid_cutoff,
+								 MultiXactId *multi_cutoff, double *num_tuples,
+								 double *tups_vacuumed, double *tups_recently_dead);
+extern void mdb_drop_storage(Relation rel);
+extern void mdb_infer_roles(TupleDesc desc, MdbRoles *roles);
+
+/* How the roles of a table that is being created are found, if not inferred; set by src/admin. */
+typedef bool (*MdbRolesHook) (Relation rel, MdbRoles *roles);
+extern PGDLLIMPORT MdbRolesHook mdb_roles_hook;
+
+/* ---- maintain.c ---- */
+
+extern void mdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstrategy);
+extern bool mdb_analyze_next_block(TableScanDesc scan, BlockNumber blockno, BufferAccessStrategy bstrategy);
+extern bool mdb_analyze_next_tuple(TableScanDesc scan, TransactionId oldest_xmin, double *liverows,
+								   double *deadrows, TupleTableSlot *slot);
+extern bool mdb_sample_next_block(TableScanDesc scan, struct SampleScanState *state);
+extern bool mdb_sample_next_tuple(TableScanDesc scan, struct SampleScanState *state, TupleTableSlot *slot);
+extern void mdb_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *tuples,
+							  double *allvisfrac);
+
+/* Where sampling stands; part of a scan. */
+typedef struct MdbSampleState
+{
+	int64		nblocks;		/* of the file, as ANALYZE sees them */
+	int64		total;			/* rows of the scan */
+	int64		next;			/* next row number to return */
+	int64		end;
+	int64		step;
+	int64		covered;		/* rows that the present block stands for */
+	bool		reported;
+	int64		unit;			/* TABLESAMPLE: present unit, and its rows */
+	uint32		nrows;
+} MdbSampleState;
+
+extern MdbSampleState *mdb_scan_sample_state(TableScanDesc scan);
+
+
+#endif							/* MDB_AM_H */

@@ -1,0 +1,382 @@
+/*
+ * buffer.c
+ *	  The write buffer: rows of the running statement, until there are enough for a part.
+ *
+ * Rows that come one by one or by thousands are collected here.  Few of them are kept as tuples,
+ * bound for the delta; from metricsdb.direct_rows on they are turned into columns, bound for a
+ * part.
+ *
+ * Invariants:
+ *	1. A buffer holds rows of one table, one subtransaction and one command.  What is written is
+ *	   stamped with that command, whenever it is written, so that cursors do not see it and later
+ *	   commands do.
+ *	2. No command ends with rows in a buffer; none starts with them, but where a subtransaction
+ *	   was begun in the middle of the command (an exception block in a function).  Rows of the
+ *	   outer one cannot be written then, as they would share the inner one's fate: scans read
+ *	   them from here (mdb_buffer_visible).
+ *	3. Nothing survives an abort of the buffer's subtransaction.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_publication.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "pgstat.h"
+#include "storage/predicate.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "am/am.h"
+
+typedef struct WriteBuffer
+{
+	struct WriteBuffer *next;
+	Oid			relid;
+	SubTransactionId subid;
+	CommandId	cid;
+	int			options;
+	MemoryContext mcxt;
+	MinimalTuple *tuples;
+	int			ntuples;
+	int			capacity;
+	Size		bytes;
+	MdbAppend  *append;			/* NULL as long as rows are kept as tuples */
+	MemoryContext row_mcxt;
+} WriteBuffer;
+
+static WriteBuffer *buffers = NULL;
+
+static void
+buffer_free(WriteBuffer *b)
+{
+	for (WriteBuffer **p = &buffers; *p; p = &(*p)->next)
+		if (*p == b)
+		{
+			*p = b->next;
+			break;
+		}
+	MemoryContextDelete(b->mcxt);
+}
+
+static void
+buffer_reset(WriteBuffer *b)
+{
+	MemoryContextReset(b->row_mcxt);
+	b->ntuples = 0;
+	b->bytes = 0;
+}
+
+/* Write a buffer's rows.  It stays in the list, empty. */
+static void
+buffer_write(WriteBuffer *b, Relation rel)
+{
+	int			options = b->options & HEAP_INSERT_FROZEN;
+
+	if (b->append)
+	{
+		mdb_append_rebind(b->append, rel);
+		mdb_append_write(b->append, b->cid, options, true, 0, 0);
+	}
+	else if (b->ntuples > 0)
+	{
+		MdbTable   *table = mdb_table(rel);
+
+		mdb_delta_insert(rel, table, b->tuples, b->ntuples, b->cid, options);
+		pfree(table);
+	}
+	buffer_reset(b);
+}
+
+static void
+buffer_flush(WriteBuffer *b)
+{
+	/* The table is open and locked by whoever filled the buffer, or was until just now. */
+	Relation	rel = table_open(b->relid, RowExclusiveLock);
+
+	buffer_write(b, rel);
+	table_close(rel, NoLock);
+	buffer_free(b);
+}
+
+/*
+ * mdb_buffer_flush_relation - write what this subtransaction has collected for a table.
+ */
+void
+mdb_buffer_flush_relation(Oid relid)
+{
+	SubTransactionId subid;
+
+	if (buffers == NULL)
+		return;
+	subid = GetCurrentSubTransactionId();
+	for (WriteBuffer *b = buffers, *next; b; b = next)
+	{
+		next = b->next;
+		if (b->relid == relid && b->subid == subid)
+			buffer_flush(b);
+	}
+}
+
+/*
+ * mdb_buffer_flush_all - write what this subtransaction has collected.
+ */
+void
+mdb_buffer_flush_all(void)
+{
+	SubTransactionId subid;
+
+	if (buffers == NULL)
+		return;
+	subid = GetCurrentSubTransactionId();
+	for (WriteBuffer *b = buffers, *next; b; b = next)
+	{
+		next = b->next;
+		if (b->subid == subid)
+			buffer_flush(b);
+	}
+}
+
+/*
+ * mdb_buffer_discard - forget what was collected for a table that is being emptied or dropped.
+ */
+void
+mdb_buffer_discard(Oid relid)
+{
+	for (WriteBuffer *b = buffers, *next; b; b = next)
+	{
+		next = b->next;
+		if (b->relid == relid)
+			buffer_free(b);
+	}
+}
+
+/*
+ * mdb_buffer_pending - are there rows that could not be written?
+ */
+bool
+mdb_buffer_pending(void)
+{
+	return buffers != NULL;
+}
+
+/* Rows that were turned into columns, as tuples again. */
+static void
+copy_columns(WriteBuffer *b, Relation rel, Snapshot snapshot, MdbBufferedRows *r)
+{
+	const MdbTable *table = mdb_append_table(b->append);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsMetricsDB);
+	MdbBlock   *block = mdb_block_create(table, RelationGetDescr(rel), mdb_series_cache_create(table, snapshot));
+
+	mdb_block_set_batch(block, mdb_append_batch(b->append), r->nrows);
+	for (uint32 i = 0; i < r->nrows; i++)
+	{
+		mdb_slot_store_row(slot, block, i);
+		r->tuples[i] = ExecCopySlotMinimalTuple(slot);
+		ExecClearTuple(slot);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+/*
+ * mdb_buffer_visible - copies of the buffered rows of outer subtransactions that a scan must
+ * return, in CurrentMemoryContext.  Rare: see the second invariant.
+ */
+int
+mdb_buffer_visible(Relation rel, Snapshot snapshot, MdbBufferedRows **rows)
+{
+	int			n = 0;
+
+	*rows = NULL;
+	for (WriteBuffer *b = buffers; b; b = b->next)
+	{
+		MdbBufferedRows *r;
+
+		if (b->relid != RelationGetRelid(rel) || (b->ntuples == 0 && b->append == NULL))
+			continue;
+		if (snapshot && IsMVCCSnapshot(snapshot) && b->cid >= snapshot->curcid)
+			continue;
+		*rows = *rows ? repalloc(*rows, (n + 1) * sizeof(MdbBufferedRows)) : palloc(sizeof(MdbBufferedRows));
+		r = &(*rows)[n++];
+		r->nrows = b->append ? mdb_append_nrows(b->append) : (uint32) b->ntuples;
+		r->tuples = palloc_extended(sizeof(MinimalTuple) * ((Size) r->nrows + 1), MCXT_ALLOC_HUGE);
+		if (b->append)
+			copy_columns(b, rel, snapshot, r);
+		else
+			for (uint32 i = 0; i < r->nrows; i++)
+				r->tuples[i] = heap_copy_minimal_tuple(b->tuples[i]);
+	}
+	return n;
+}
+
+/* Refuse what would go wrong silently. */
+static void
+check_insert(Relation rel)
+{
+	if (rel->trigdesc && rel->trigdesc->trig_insert_after_row)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("table \"%s\" has AFTER ROW triggers, which metricsdb tables do not support",
+						RelationGetRelationName(rel)),
+				 errdetail("Foreign keys are such triggers, too."),
+				 errhint("Use a BEFORE ROW or a statement trigger, or a heap table.")));
+	if (XLogLogicalInfoActive() && RelationNeedsWAL(rel))
+	{
+		PublicationDesc pubdesc;
+
+		RelationBuildPublicationDesc(rel, &pubdesc);
+		if (pubdesc.pubactions.pubinsert)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot insert into metricsdb table \"%s\" because it is in a publication",
+							RelationGetRelationName(rel)),
+					 errdetail("Logical decoding does not see compressed parts, so subscribers would lose rows."),
+					 errhint("Take the table out of the publication; use physical replication, or consume the same Kafka topic.")));
+	}
+}
+
+static WriteBuffer *
+buffer_for(Relation rel, CommandId cid, int options)
+{
+	SubTransactionId subid = GetCurrentSubTransactionId();
+	MemoryContext mcxt;
+	WriteBuffer *b;
+
+	for (b = buffers; b; b = b->next)
+	{
+		if (b->relid != RelationGetRelid(rel) || b->subid != subid)
+			continue;
+		if (b->cid == cid && b->options == options)
+			return b;
+		buffer_write(b, rel);
+		buffer_free(b);
+		break;
+	}
+	check_insert(rel);
+	mcxt = AllocSetContextCreate(TopTransactionContext, "metricsdb write buffer", ALLOCSET_DEFAULT_SIZES);
+	b = MemoryContextAllocZero(mcxt, sizeof(WriteBuffer));
+	b->relid = RelationGetRelid(rel);
+	b->subid = subid;
+	b->cid = cid;
+	b->options = options;
+	b->mcxt = mcxt;
+	b->row_mcxt = AllocSetContextCreate(mcxt, "metricsdb buffered rows", ALLOCSET_DEFAULT_SIZES);
+	b->next = buffers;
+	buffers = b;
+	return b;
+}
+
+/* From now on columns: what was collected as tuples, too. */
+static void
+become_columns(WriteBuffer *b, Relation rel)
+{
+	MemoryContext old = MemoryContextSwitchTo(b->mcxt);
+	TupleTableSlot *slot;
+
+	b->append = mdb_append_create();
+	mdb_append_open(b->append, rel);
+	MemoryContextSwitchTo(old);
+
+	slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsMinimalTuple);
+	for (int i = 0; i < b->ntuples; i++)
+	{
+		ExecStoreMinimalTuple(b->tuples[i], slot, false);
+		mdb_append_slot(b->append, slot);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	buffer_reset(b);
+}
+
+/*
+ * mdb_buffer_insert - take rows of command cid.  options are those of table_tuple_insert.
+ */
+void
+mdb_buffer_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId cid, int options)
+{
+	WriteBuffer *b = buffer_for(rel, cid, options);
+
+	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
+	pgstat_count_heap_insert(rel, nslots);
+	if (b->append == NULL &&
+		(b->ntuples + nslots >= mdb_direct_rows || b->bytes > (Size) mdb_write_buffer * 1024))
+		become_columns(b, rel);
+
+	if (b->append)
+	{
+		MemoryContext old = MemoryContextSwitchTo(b->row_mcxt);
+
+		mdb_append_rebind(b->append, rel);
+		for (int i = 0; i < nslots; i++)
+			mdb_append_slot(b->append, slots[i]);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(b->row_mcxt);
+		if (mdb_append_bytes(b->append) >= (Size) mdb_write_buffer * 1024)
+			buffer_write(b, rel);
+		return;
+	}
+
+	for (int i = 0; i < nslots; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(b->row_mcxt);
+
+		slot_getallattrs(slots[i]);
+		if (b->ntuples == b->capacity)
+		{
+			b->capacity = Max(16, b->capacity * 2);
+			b->tuples = b->tuples ? repalloc(b->tuples, b->capacity * sizeof(MinimalTuple)) :
+				MemoryContextAlloc(b->mcxt, b->capacity * sizeof(MinimalTuple));
+		}
+		b->tuples[b->ntuples] = mdb_delta_form(RelationGetDescr(rel), slots[i]->tts_values, slots[i]->tts_isnull);
+		b->bytes += b->tuples[b->ntuples]->t_len;
+		b->ntuples++;
+		MemoryContextSwitchTo(old);
+	}
+}
+
+static void
+xact_callback(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
+			mdb_buffer_flush_all();
+			break;
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PREPARE:
+		case XACT_EVENT_ABORT:
+			/* Their memory went with the transaction's. */
+			buffers = NULL;
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+subxact_callback(SubXactEvent event, SubTransactionId subid, SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_PRE_COMMIT_SUB)
+		mdb_buffer_flush_all();
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+		for (WriteBuffer *b = buffers, *next; b; b = next)
+		{
+			next = b->next;
+			if (b->subid == subid)
+				buffer_free(b);
+		}
+}
+
+/*
+ * mdb_buffer_init - at load: follow transactions.
+ */
+void
+mdb_buffer_init(void)
+{
+	RegisterXactCallback(xact_callback, NULL);
+	RegisterSubXactCallback(subxact_callback, NULL);
+}

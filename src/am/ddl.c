@@ -1,0 +1,228 @@
+/*
+ * ddl.c
+ *	  Files come and go: CREATE, TRUNCATE, rewrites, SET TABLESPACE, VACUUM FULL, DROP.
+ *
+ * A new file is a new storage with an id of its own.  The old one's rows in the catalogs are
+ * deleted by the same transaction that gives the table its new file, so a rollback restores
+ * both.  A rewrite fills a transient table and swaps files: as everything is keyed by the id in
+ * the metapage, nothing needs to be renamed, and dropping the transient table drops the old
+ * storage.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/multixact.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/heap.h"
+#include "catalog/pg_type.h"
+#include "catalog/storage.h"
+#include "catalog/storage_xlog.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "storage/smgr.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/typcache.h"
+
+#include "am/am.h"
+
+MdbRolesHook mdb_roles_hook = NULL;
+
+/* Kinds of columns that identify a series rather than measure something. */
+static bool
+is_series_type(Form_pg_attribute att)
+{
+	Oid			base = getBaseType(att->atttypid);
+	char		category;
+	bool		preferred;
+
+	switch (base)
+	{
+		case TEXTOID:
+		case VARCHAROID:
+		case BPCHAROID:
+		case NAMEOID:
+		case JSONBOID:
+		case UUIDOID:
+		case BOOLOID:
+		case INETOID:
+		case CIDROID:
+		case MACADDROID:
+			return true;
+	}
+	if (get_typtype(base) == TYPTYPE_ENUM)
+		return true;
+	get_type_category_preferred(base, &category, &preferred);
+	return category == TYPCATEGORY_STRING && base != CHAROID;
+}
+
+/*
+ * mdb_infer_roles - what the columns are for, where nobody said.
+ *
+ * The first timestamptz, else timestamp, else date is the time.  With a time column, text-like,
+ * jsonb, uuid, boolean and enum columns are the series; without one nothing is, and the table is
+ * a columnar table of values.
+ */
+void
+mdb_infer_roles(TupleDesc desc, MdbRoles *roles)
+{
+	static const Oid time_types[] = {TIMESTAMPTZOID, TIMESTAMPOID, DATEOID};
+
+	roles->time_attno = 0;
+	roles->nseries_columns = 0;
+	for (int t = 0; t < (int) lengthof(time_types) && roles->time_attno == 0; t++)
+		for (int i = 0; i < desc->natts && roles->time_attno == 0; i++)
+		{
+			Form_pg_attribute att = TupleDescAttr(desc, i);
+
+			if (!att->attisdropped && !att->attgenerated && getBaseType(att->atttypid) == time_types[t])
+				roles->time_attno = i + 1;
+		}
+	if (roles->time_attno == 0)
+		return;
+	for (int i = 0; i < desc->natts && roles->nseries_columns < MDB_MAX_SERIES_COLUMNS; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && is_series_type(att))
+			roles->series_attnos[roles->nseries_columns++] = i + 1;
+	}
+}
+
+/*
+ * mdb_drop_storage - the table's file is about to go: forget its parts, dictionary and deltas.
+ */
+void
+mdb_drop_storage(Relation rel)
+{
+	MdbMeta		meta;
+
+	mdb_buffer_discard(RelationGetRelid(rel));
+	if (!OidIsValid(mdb_catalog_relid("storage", true)))
+		return;
+	mdb_meta_read(rel, &meta);
+	mdb_delta_drop_all(meta.storage_id);
+	mdb_storage_forget(meta.storage_id);
+}
+
+/*
+ * mdb_set_new_filelocator - a table gets a new, empty file.
+ */
+void
+mdb_set_new_filelocator(Relation rel, const MdbRelFile *file, char persistence,
+						TransactionId *freezeXid, MultiXactId *minmulti)
+{
+	MdbRoles   *roles = palloc(sizeof(MdbRoles));
+	int64		storage_id;
+
+	/* The file holds no transaction ids; catalogs and deltas are heaps that are frozen as such. */
+	*freezeXid = InvalidTransactionId;
+	*minmulti = InvalidMultiXactId;
+
+	if (!mdb_rel_file_equals(mdb_rel_file(rel), *file))
+		mdb_drop_storage(rel);
+
+	if (mdb_roles_hook == NULL || !mdb_roles_hook(rel, roles))
+		mdb_infer_roles(RelationGetDescr(rel), roles);
+	storage_id = IsBinaryUpgrade ? 0 : mdb_storage_new_id();
+	mdb_meta_create(rel, file, persistence, storage_id, roles);
+	pfree(roles);
+	/* pg_upgrade brings the catalogs' and the deltas' files along with the table's. */
+	if (IsBinaryUpgrade)
+		return;
+	mdb_storage_register(storage_id, RelationGetRelid(rel), GetCurrentCommandId(true));
+	mdb_delta_create(rel, persistence, storage_id, 0);
+}
+
+/*
+ * mdb_nontransactional_truncate - empty a file that no other transaction has ever seen.
+ *
+ * The dictionary stays: what processes remember of it must remain true for the storage.
+ */
+void
+mdb_nontransactional_truncate(Relation rel)
+{
+	MdbTable   *table = mdb_table(rel);
+	MdbDeltaInfo *deltas;
+	int			ndeltas;
+	Snapshot	snapshot;
+	MdbPartList *list;
+
+	mdb_buffer_discard(RelationGetRelid(rel));
+	CommandCounterIncrement();
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	list = mdb_parts_visible(table, snapshot);
+	for (int i = 0; i < list->count; i++)
+		mdb_part_delete(&list->parts[i]);
+	mdb_delta_list(table->storage_id, snapshot, &deltas, &ndeltas);
+	UnregisterSnapshot(snapshot);
+	for (int i = 0; i < ndeltas; i++)
+	{
+		Relation	delta = table_open(deltas[i].relid, AccessExclusiveLock);
+
+		heap_truncate_one_rel(delta);
+		table_close(delta, NoLock);
+	}
+	CommandCounterIncrement();
+}
+
+/*
+ * mdb_copy_data - the file moves, byte by byte (SET TABLESPACE).  The delta stays where it is.
+ */
+void
+mdb_copy_data(Relation rel, const MdbRelFile *file)
+{
+	SMgrRelation dst;
+
+	FlushRelationBuffers(rel);
+	dst = RelationCreateStorage(*file, rel->rd_rel->relpersistence, true);
+	RelationCopyStorage(RelationGetSmgr(rel), dst, MAIN_FORKNUM, rel->rd_rel->relpersistence);
+	for (ForkNumber fork = MAIN_FORKNUM + 1; fork <= MAX_FORKNUM; fork++)
+	{
+		if (!smgrexists(RelationGetSmgr(rel), fork))
+			continue;
+		smgrcreate(dst, fork, false);
+		if (RelationIsPermanent(rel) ||
+			(rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED && fork == INIT_FORKNUM))
+			log_smgrcreate(file, fork);
+		RelationCopyStorage(RelationGetSmgr(rel), dst, fork, rel->rd_rel->relpersistence);
+	}
+	RelationDropStorage(rel);
+	smgrclose(dst);
+}
+
+/*
+ * mdb_copy_for_cluster - VACUUM FULL: all rows, in order, into the new file.
+ *
+ * The new parts' catalog rows are frozen: nobody can come to them but through the new file, and
+ * a snapshot older than this command must see the rows there.
+ */
+void
+mdb_copy_for_cluster(Relation old, Relation new, Relation index, bool use_sort,
+					 TransactionId oldest_xmin, TransactionId *xid_cutoff,
+					 MultiXactId *multi_cutoff, double *num_tuples,
+					 double *tups_vacuumed, double *tups_recently_dead)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(old, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(old, NULL);
+	CommandId	cid = GetCurrentCommandId(true);
+
+	*xid_cutoff = InvalidTransactionId;
+	*multi_cutoff = InvalidMultiXactId;
+	*num_tuples = *tups_vacuumed = *tups_recently_dead = 0;
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		mdb_buffer_insert(new, &slot, 1, cid, HEAP_INSERT_FROZEN);
+		*num_tuples += 1;
+	}
+	mdb_buffer_flush_relation(RelationGetRelid(new));
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+}

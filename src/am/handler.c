@@ -1,0 +1,226 @@
+/*
+ * handler.c
+ *	  The table access method's routine, and the commands it refuses.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/tableam.h"
+#include "catalog/index.h"
+#include "fmgr.h"
+#include "utils/rel.h"
+
+#include "am/am.h"
+
+PG_FUNCTION_INFO_V1(mdb_handler);
+
+pg_attribute_noreturn()
+static void
+refuse(Relation rel, const char *what, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("%s is not supported for metricsdb table \"%s\"", what, RelationGetRelationName(rel)),
+			 errdetail("This release stores rows that are inserted and read; it does not change or index them."),
+			 errhint("%s", hint)));
+}
+
+#define HINT_HEAP	"Keep data that changes in a heap table; ALTER TABLE ... SET ACCESS METHOD heap converts this one."
+
+static const TupleTableSlotOps *
+slot_callbacks(Relation rel)
+{
+	return &TTSOpsMetricsDB;
+}
+
+static IndexFetchTableData *
+index_fetch_begin(Relation rel)
+{
+	refuse(rel, "An index scan", HINT_HEAP);
+}
+
+static void
+index_fetch_reset(IndexFetchTableData *data)
+{
+}
+
+static void
+index_fetch_end(IndexFetchTableData *data)
+{
+}
+
+static bool
+index_fetch_tuple(IndexFetchTableData *data, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
+				  bool *call_again, bool *all_dead)
+{
+	refuse(data->rel, "An index scan", HINT_HEAP);
+}
+
+static bool
+tuple_tid_valid(TableScanDesc scan, ItemPointer tid)
+{
+	return ItemPointerIsValid(tid);
+}
+
+static void
+tuple_get_latest_tid(TableScanDesc scan, ItemPointer tid)
+{
+	/* Rows do not change, so each is its own latest version. */
+}
+
+static bool
+tuple_satisfies_snapshot(Relation rel, TupleTableSlot *slot, Snapshot snapshot)
+{
+	return true;
+}
+
+static TransactionId
+index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
+{
+	refuse(rel, "An index", HINT_HEAP);
+}
+
+static void
+tuple_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options, BulkInsertState bistate)
+{
+	slot->tts_tableOid = RelationGetRelid(rel);
+	mdb_buffer_insert(rel, &slot, 1, cid, options & HEAP_INSERT_FROZEN);
+}
+
+static void
+multi_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId cid, int options, BulkInsertState bistate)
+{
+	for (int i = 0; i < nslots; i++)
+		slots[i]->tts_tableOid = RelationGetRelid(rel);
+	mdb_buffer_insert(rel, slots, nslots, cid, options & HEAP_INSERT_FROZEN);
+}
+
+static void
+finish_bulk_insert(Relation rel, int options)
+{
+	mdb_buffer_flush_relation(RelationGetRelid(rel));
+}
+
+static void
+tuple_insert_speculative(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
+						 BulkInsertState bistate, uint32 token)
+{
+	refuse(rel, "INSERT ... ON CONFLICT with an arbiter", HINT_HEAP);
+}
+
+static void
+tuple_complete_speculative(Relation rel, TupleTableSlot *slot, uint32 token, bool succeeded)
+{
+	refuse(rel, "INSERT ... ON CONFLICT with an arbiter", HINT_HEAP);
+}
+
+static TM_Result
+tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Snapshot crosscheck, bool wait,
+			 TM_FailureData *tmfd, bool changingPart)
+{
+	refuse(rel, "DELETE", "TRUNCATE the table, or drop a partition of it, to remove old data.");
+}
+
+static TM_Result
+tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid, Snapshot snapshot,
+			 Snapshot crosscheck, bool wait, TM_FailureData *tmfd, LockTupleMode *lockmode, MdbUpdateIndexes *update_indexes)
+{
+	refuse(rel, "UPDATE", HINT_HEAP);
+}
+
+static TM_Result
+tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot, CommandId cid,
+		   LockTupleMode mode, LockWaitPolicy wait_policy, uint8 flags, TM_FailureData *tmfd)
+{
+	refuse(rel, "Locking rows (SELECT ... FOR UPDATE or SHARE, foreign keys)",
+		   "Rows do not change, so a plain SELECT is enough; LOCK TABLE keeps writers out.");
+}
+
+static double
+index_build_range_scan(Relation table_rel, Relation index_rel, IndexInfo *index_info, bool allow_sync,
+					   bool anyvisible, bool progress, BlockNumber start_blockno, BlockNumber numblocks,
+					   IndexBuildCallback callback, void *callback_state, TableScanDesc scan)
+{
+	refuse(table_rel, "An index or a unique constraint",
+		   "Rows are kept in order of series and time; queries on these need no index.");
+}
+
+static void
+index_validate_scan(Relation table_rel, Relation index_rel, IndexInfo *index_info, Snapshot snapshot,
+					ValidateIndexState *state)
+{
+	refuse(table_rel, "An index", HINT_HEAP);
+}
+
+static bool
+relation_needs_toast_table(Relation rel)
+{
+	/* Parts hold values of any size; the delta has a TOAST table of its own. */
+	return false;
+}
+
+static const TableAmRoutine routine = {
+	.type = T_TableAmRoutine,
+
+	.slot_callbacks = slot_callbacks,
+
+	.scan_begin = mdb_scan_begin,
+	.scan_end = mdb_scan_end,
+	.scan_rescan = mdb_scan_rescan,
+	.scan_getnextslot = mdb_scan_getnextslot,
+
+	.parallelscan_estimate = mdb_parallelscan_estimate,
+	.parallelscan_initialize = mdb_parallelscan_initialize,
+	.parallelscan_reinitialize = mdb_parallelscan_reinitialize,
+
+	.index_fetch_begin = index_fetch_begin,
+	.index_fetch_reset = index_fetch_reset,
+	.index_fetch_end = index_fetch_end,
+	.index_fetch_tuple = index_fetch_tuple,
+
+	.tuple_fetch_row_version = mdb_fetch_row_version,
+	.tuple_tid_valid = tuple_tid_valid,
+	.tuple_get_latest_tid = tuple_get_latest_tid,
+	.tuple_satisfies_snapshot = tuple_satisfies_snapshot,
+	.index_delete_tuples = index_delete_tuples,
+
+	.tuple_insert = tuple_insert,
+	.tuple_insert_speculative = tuple_insert_speculative,
+	.tuple_complete_speculative = tuple_complete_speculative,
+	.multi_insert = multi_insert,
+	.tuple_delete = tuple_delete,
+	.tuple_update = tuple_update,
+	.tuple_lock = tuple_lock,
+	.finish_bulk_insert = finish_bulk_insert,
+
+#if PG_VERSION_NUM >= 160000
+	.relation_set_new_filelocator = mdb_set_new_filelocator,
+#else
+	.relation_set_new_filenode = mdb_set_new_filelocator,
+#endif
+	.relation_nontransactional_truncate = mdb_nontransactional_truncate,
+	.relation_copy_data = mdb_copy_data,
+	.relation_copy_for_cluster = mdb_copy_for_cluster,
+	.relation_vacuum = mdb_vacuum,
+	.scan_analyze_next_block = mdb_analyze_next_block,
+	.scan_analyze_next_tuple = mdb_analyze_next_tuple,
+	.index_build_range_scan = index_build_range_scan,
+	.index_validate_scan = index_validate_scan,
+
+	.relation_size = table_block_relation_size,
+	.relation_needs_toast_table = relation_needs_toast_table,
+
+	.relation_estimate_size = mdb_estimate_size,
+
+	.scan_sample_next_block = mdb_sample_next_block,
+	.scan_sample_next_tuple = mdb_sample_next_tuple
+};
+
+/*
+ * mdb_handler - metricsdb.handler(internal): the access method's routine.
+ */
+Datum
+mdb_handler(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_POINTER(&routine);
+}

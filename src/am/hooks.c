@@ -1,0 +1,119 @@
+/*
+ * hooks.c
+ *	  Where the access method hears of what no callback tells it: dropped tables, triggers that
+ *	  would not work, and the ends of statements.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_trigger.h"
+#include "executor/executor.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "metricsdb.h"
+#include "am/am.h"
+
+static object_access_hook_type prev_object_access = NULL;
+static ExecutorStart_hook_type prev_executor_start = NULL;
+static ExecutorFinish_hook_type prev_executor_finish = NULL;
+
+static void
+relation_dropped(Oid relid)
+{
+	Relation	rel;
+
+	if (!mdb_is_metricsdb_oid(relid))
+		return;
+	rel = relation_open(relid, NoLock);
+	mdb_drop_storage(rel);
+	relation_close(rel, NoLock);
+}
+
+/* A new trigger: AFTER ROW ones need to find their row again, which is not possible yet. */
+static void
+trigger_created(Oid trigger)
+{
+	Relation	pg_trigger = table_open(TriggerRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(trigger));
+	scan = systable_beginscan(pg_trigger, TriggerOidIndexId, true, SnapshotSelf, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_trigger form = (Form_pg_trigger) GETSTRUCT(tuple);
+
+		if (TRIGGER_FOR_ROW(form->tgtype) && TRIGGER_FOR_AFTER(form->tgtype) &&
+			TRIGGER_FOR_INSERT(form->tgtype) && mdb_is_metricsdb_oid(form->tgrelid))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("foreign keys and AFTER ROW triggers are not supported for metricsdb table \"%s\"",
+							get_rel_name(form->tgrelid)),
+					 errhint("Use a BEFORE ROW or a statement trigger, or a heap table.")));
+	}
+	systable_endscan(scan);
+	table_close(pg_trigger, AccessShareLock);
+}
+
+static void
+object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg)
+{
+	if (prev_object_access)
+		prev_object_access(access, classId, objectId, subId, arg);
+	if (access == OAT_DROP && classId == RelationRelationId && subId == 0)
+		relation_dropped(objectId);
+	else if (access == OAT_POST_CREATE && classId == TriggerRelationId)
+		trigger_created(objectId);
+}
+
+static void
+executor_start(QueryDesc *queryDesc, int eflags)
+{
+	/* Rows of an outer statement: before a parallel plan forbids writing them. */
+	mdb_buffer_flush_all();
+	if (mdb_buffer_pending())
+		queryDesc->plannedstmt->parallelModeNeeded = false;
+	if (prev_executor_start)
+		prev_executor_start(queryDesc, eflags);
+	else
+		standard_ExecutorStart(queryDesc, eflags);
+}
+
+static void
+executor_finish(QueryDesc *queryDesc)
+{
+	/* Before the statement's triggers run, and after what they wrote. */
+	mdb_buffer_flush_all();
+	if (prev_executor_finish)
+		prev_executor_finish(queryDesc);
+	else
+		standard_ExecutorFinish(queryDesc);
+	mdb_buffer_flush_all();
+}
+
+/*
+ * mdb_am_init - at load: install the hooks.
+ */
+void
+mdb_am_init(void)
+{
+	mdb_buffer_init();
+	prev_object_access = object_access_hook;
+	object_access_hook = object_access;
+	prev_executor_start = ExecutorStart_hook;
+	ExecutorStart_hook = executor_start;
+	prev_executor_finish = ExecutorFinish_hook;
+	ExecutorFinish_hook = executor_finish;
+}

@@ -1,0 +1,241 @@
+/*
+ * maintain.c
+ *	  VACUUM, ANALYZE, TABLESAMPLE, and how large the planner thinks a table is.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/heapam.h"
+#include "access/multixact.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/tsmapi.h"
+#include "access/xact.h"
+#include "catalog/storage.h"
+#include "commands/vacuum.h"
+#include "common/pg_prng.h"
+#include "miscadmin.h"
+#include "nodes/execnodes.h"
+#include "optimizer/plancat.h"
+#include "pgstat.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "storage/procarray.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "am/am.h"
+
+/* Rows that ANALYZE looks at: several times what it keeps, read in order. */
+#define ANALYZE_ROWS		150000
+
+/* Cut free pages off the end of the file, if nobody is using the table. */
+static void
+truncate_tail(Relation rel, const MdbTable *table)
+{
+	BlockNumber end;
+
+	if (RelationGetNumberOfBlocks(rel) <= mdb_space_end(rel, table))
+		return;
+	if (!ConditionalLockRelation(rel, AccessExclusiveLock))
+		return;
+	end = mdb_space_end(rel, table);
+	if (RelationGetNumberOfBlocks(rel) > end)
+	{
+		RelationTruncate(rel, end);
+		mdb_meta_lower_end(rel, end);
+	}
+	UnlockRelation(rel, AccessExclusiveLock);
+}
+
+/*
+ * mdb_vacuum - work on what no snapshot needs any more.  Merging is not VACUUM's: see
+ * src/write/README.md.
+ */
+void
+mdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstrategy)
+{
+	MdbTable   *table = mdb_table(rel);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	MdbPartList *list = mdb_parts_visible(table, snapshot);
+	MdbDeltaInfo *deltas;
+	int			ndeltas;
+	double		live = list->nrows;
+	double		dead = 0;
+
+	mdb_delta_list(table->storage_id, snapshot, &deltas, &ndeltas);
+	UnregisterSnapshot(snapshot);
+
+	for (int i = 0; i < ndeltas; i++)
+	{
+		Relation	delta;
+
+		if (!ConditionalLockRelationOid(deltas[i].relid, ShareUpdateExclusiveLock))
+			continue;
+		delta = table_open(deltas[i].relid, NoLock);
+		table_relation_vacuum(delta, params, bstrategy);
+		if (deltas[i].live)
+			live += Max(delta->rd_rel->reltuples, 0);
+		table_close(delta, NoLock);
+	}
+	if (params->truncate != VACOPTVALUE_DISABLED && !RELATION_IS_OTHER_TEMP(rel))
+		truncate_tail(rel, table);
+
+	/* A rewrite by core gives the table a frozen xid; as the file has none, ours is now. */
+	vac_update_relstats(rel, RelationGetNumberOfBlocks(rel), live, 0, false,
+						TransactionIdIsValid(rel->rd_rel->relfrozenxid) ?
+						GetOldestNonRemovableTransactionId(rel) : InvalidTransactionId,
+						MultiXactIdIsValid(rel->rd_rel->relminmxid) ? GetOldestMultiXactId() : InvalidMultiXactId,
+						NULL, NULL, false);
+	pgstat_report_vacuum(RelationGetRelid(rel), rel->rd_rel->relisshared, live, dead);
+}
+
+/*
+ * mdb_analyze_next_block - one of the file's blocks was chosen: it stands for an equal share of
+ * the table's rows, in order.
+ *
+ * ANALYZE chooses among the physical blocks, of which a compressed table has few; so of each
+ * share only some rows, evenly spaced, are read where there are many.
+ */
+bool
+mdb_analyze_next_block(TableScanDesc scan, BlockNumber blockno, BufferAccessStrategy bstrategy)
+{
+	MdbSampleState *st = mdb_scan_sample_state(scan);
+	int64		total;
+	int64		lo,
+				hi;
+
+	if (st->nblocks == 0)
+	{
+		st->nblocks = Max(1, RelationGetNumberOfBlocks(scan->rs_rd));
+		st->total = mdb_scan_row_count(scan);
+	}
+	total = st->total;
+	lo = (int64) ((int128) total * blockno / st->nblocks);
+	hi = (int64) ((int128) total * (blockno + 1) / st->nblocks);
+	st->step = Max(1, total / ANALYZE_ROWS);
+	st->next = lo + (st->step > 1 ? (int64) pg_prng_uint64_range(&pg_global_prng_state, 0, st->step - 1) : 0);
+	st->end = hi;
+	st->covered = hi - lo;
+	st->reported = false;
+	return true;
+}
+
+/*
+ * mdb_analyze_next_tuple - the next row of the share.
+ */
+bool
+mdb_analyze_next_tuple(TableScanDesc scan, TransactionId oldest_xmin, double *liverows,
+					   double *deadrows, TupleTableSlot *slot)
+{
+	MdbSampleState *st = mdb_scan_sample_state(scan);
+	int64		unit;
+	uint32		row;
+
+	if (!st->reported)
+	{
+		*liverows += st->covered;
+		st->reported = true;
+	}
+	if (st->next >= st->end)
+		return false;
+	unit = mdb_scan_unit_of_row(scan, st->next, &row);
+	mdb_scan_open_unit(scan, unit);
+	mdb_scan_unit_row(scan, row, slot);
+	st->next += st->step;
+	return true;
+}
+
+/*
+ * mdb_sample_next_block, mdb_sample_next_tuple - TABLESAMPLE: the scan's units are its blocks.
+ */
+bool
+mdb_sample_next_block(TableScanDesc scan, struct SampleScanState *state)
+{
+	MdbSampleState *st = mdb_scan_sample_state(scan);
+	TsmRoutine *tsm = state->tsmroutine;
+	int64		units = mdb_scan_unit_count(scan);
+
+	if (tsm->NextSampleBlock)
+	{
+		BlockNumber b = tsm->NextSampleBlock(state, (BlockNumber) Min(units, (int64) MaxBlockNumber));
+
+		if (!BlockNumberIsValid(b))
+		{
+			st->unit = 0;
+			return false;
+		}
+		st->unit = (int64) b + 1;
+	}
+	else
+		st->unit++;
+	if (st->unit > units)
+	{
+		st->unit = 0;
+		return false;
+	}
+	st->nrows = mdb_scan_open_unit(scan, st->unit - 1);
+	return true;
+}
+
+bool
+mdb_sample_next_tuple(TableScanDesc scan, struct SampleScanState *state, TupleTableSlot *slot)
+{
+	MdbSampleState *st = mdb_scan_sample_state(scan);
+	OffsetNumber offset;
+
+	CHECK_FOR_INTERRUPTS();
+	/* Sampling methods count rows in 16 bits; a larger delta heap is sampled at its front. */
+	offset = state->tsmroutine->NextSampleTuple(state, (BlockNumber) (st->unit - 1),
+												(OffsetNumber) Min(st->nrows, (uint32) PG_UINT16_MAX - 1));
+	if (!OffsetNumberIsValid(offset))
+	{
+		ExecClearTuple(slot);
+		return false;
+	}
+	mdb_scan_unit_row(scan, offset - 1, slot);
+	return true;
+}
+
+/*
+ * mdb_estimate_size - for the planner: by the density that ANALYZE or VACUUM saw, as for a heap;
+ * before that, by the catalog.
+ */
+void
+mdb_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *tuples, double *allvisfrac)
+{
+	BlockNumber curpages = RelationGetNumberOfBlocks(rel);
+
+	get_rel_data_width(rel, attr_widths);
+	*pages = curpages;
+	*allvisfrac = 0;
+	if (rel->rd_rel->reltuples >= 0 && rel->rd_rel->relpages > 0)
+		*tuples = rint(rel->rd_rel->reltuples / rel->rd_rel->relpages * curpages);
+	else
+	{
+		MdbTable   *table = mdb_table(rel);
+		Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+		MdbPartList *list = mdb_parts_visible(table, snapshot);
+		MdbDeltaInfo *deltas;
+		int			n;
+
+		*tuples = list->nrows;
+		mdb_delta_list(table->storage_id, snapshot, &deltas, &n);
+		UnregisterSnapshot(snapshot);
+		for (int i = 0; i < n; i++)
+		{
+			Relation	delta;
+
+			if (!deltas[i].live)
+				continue;
+			delta = table_open(deltas[i].relid, AccessShareLock);
+			/* Half-full pages of rows with their headers, until someone counts. */
+			*tuples += (double) RelationGetNumberOfBlocks(delta) * 50;
+			*pages += RelationGetNumberOfBlocks(delta);
+			table_close(delta, NoLock);
+		}
+		pfree(list->parts);
+		pfree(list);
+	}
+}

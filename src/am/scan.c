@@ -1,0 +1,576 @@
+/*
+ * scan.c
+ *	  Sequential scans: the blocks of the visible parts, then the live delta heaps, then rows
+ *	  that an outer subtransaction of ours has not been able to write yet.
+ *
+ * These are the scan's units, numbered in that order.  A serial scan walks them in either
+ * direction; a parallel one takes chunks of them from a shared counter.  The list of parts is
+ * read under the scan's own snapshot when it begins, and never again.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/predicate.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "am/am.h"
+
+#define PARALLEL_CHUNK		8	/* blocks handed out at a time */
+
+typedef enum UnitKind
+{
+	UNIT_NONE,
+	UNIT_BLOCK,
+	UNIT_DELTA,					/* read as a heap scan */
+	UNIT_TUPLES					/* rows in memory */
+} UnitKind;
+
+typedef struct MdbScan
+{
+	TableScanDescData base;
+	MemoryContext mcxt;
+	MdbTable   *table;
+	MdbPartList *parts;
+	int64	   *block_base;		/* [count + 1] blocks before each part */
+	int64	   *row_base;		/* [count + 1] rows before each part */
+	int			ndeltas;
+	MdbDeltaInfo *deltas;
+	int			nbuffers;
+	MdbBufferedRows *buffers;
+	MdbSeriesCache *series_cache;
+	MdbBlock   *block;
+
+	/* where the scan is */
+	int64		unit;			/* -1 = before the first */
+	UnitKind	kind;
+	uint32		row;
+	uint32		nrows;
+	bool		on_row;			/* row was returned; else it is the next one forward */
+	int			part;			/* the open part */
+	MdbPart    *open_part;
+	int			delta;			/* the open delta */
+	Relation	delta_rel;
+	TableScanDesc delta_scan;
+	TupleTableSlot *delta_slot;
+	MemoryContext row_mcxt;		/* the present row of the delta */
+	MinimalTuple *tuples;
+	ItemPointerData *tids;		/* of tuples, if they have some */
+
+	/* parallel: the chunk being worked on */
+	int64		chunk_next;
+	int64		chunk_end;
+
+	MdbSampleState sample;
+} MdbScan;
+
+static int64
+unit_count(MdbScan *s)
+{
+	return s->parts->nblocks + s->ndeltas + s->nbuffers;
+}
+
+static void
+close_delta(MdbScan *s)
+{
+	if (s->delta_scan)
+		table_endscan(s->delta_scan);
+	if (s->delta_slot)
+		ExecDropSingleTupleTableSlot(s->delta_slot);
+	/* The lock stays to the end of the transaction: it keeps the heap from being truncated. */
+	if (s->delta_rel)
+		table_close(s->delta_rel, NoLock);
+	s->delta_scan = NULL;
+	s->delta_slot = NULL;
+	s->delta_rel = NULL;
+}
+
+static void
+leave_unit(MdbScan *s)
+{
+	close_delta(s);
+	s->kind = UNIT_NONE;
+	s->nrows = 0;
+}
+
+/* The part that holds a block of the scan's numbering. */
+static int
+part_of(const int64 *base, int count, int64 number)
+{
+	int			lo = 0,
+				hi = count - 1;
+
+	while (lo < hi)
+	{
+		int			mid = (lo + hi + 1) / 2;
+
+		if (base[mid] <= number)
+			lo = mid;
+		else
+			hi = mid - 1;
+	}
+	return lo;
+}
+
+static void
+open_delta(MdbScan *s, int delta)
+{
+	s->delta = delta;
+	s->delta_rel = table_open(s->deltas[delta].relid, AccessShareLock);
+	s->delta_slot = table_slot_create(s->delta_rel, NULL);
+	s->delta_scan = table_beginscan(s->delta_rel, s->base.rs_snapshot, 0, NULL);
+}
+
+/* Go to a unit: before its first row, or behind its last one. */
+static void
+enter_unit(MdbScan *s, int64 unit, bool at_end)
+{
+	MemoryContext old = MemoryContextSwitchTo(s->mcxt);
+
+	leave_unit(s);
+	s->unit = unit;
+	if (unit < s->parts->nblocks)
+	{
+		int			p = part_of(s->block_base, s->parts->count, unit);
+		int			block = (int) (unit - s->block_base[p]);
+
+		if (s->open_part == NULL || s->part != p)
+		{
+			if (s->open_part)
+				mdb_part_close(s->open_part);
+			s->open_part = NULL;
+			s->open_part = mdb_part_open(s->base.rs_rd, &s->parts->parts[p]);
+			s->part = p;
+		}
+		mdb_block_set(s->block, s->open_part, block);
+		s->kind = UNIT_BLOCK;
+		s->nrows = s->block->nrows;
+	}
+	else if (unit < s->parts->nblocks + s->ndeltas)
+	{
+		open_delta(s, (int) (unit - s->parts->nblocks));
+		s->kind = UNIT_DELTA;
+	}
+	else
+	{
+		MdbBufferedRows *b = &s->buffers[unit - s->parts->nblocks - s->ndeltas];
+
+		s->nrows = b->nrows;
+		s->tuples = b->tuples;
+		s->tids = NULL;
+		s->kind = UNIT_TUPLES;
+	}
+	s->row = at_end ? s->nrows : 0;
+	s->on_row = false;
+	MemoryContextSwitchTo(old);
+}
+
+/* First row number of the block that the scan is at, in the storage. */
+static int64
+block_row_first(MdbScan *s)
+{
+	MdbPart    *part = s->open_part;
+	int64		row = part->info.row_first;
+
+	for (int i = 0; i < s->block->block; i++)
+		row += part->block_rows[i];
+	return row;
+}
+
+static void
+store_row(MdbScan *s, uint32 row, TupleTableSlot *slot)
+{
+	if (s->kind == UNIT_BLOCK)
+	{
+		mdb_slot_store_row(slot, s->block, row);
+		if (s->block->row_first < 0)
+			s->block->row_first = block_row_first(s);
+		mdb_tid_of_row(s->block->row_first + row, &slot->tts_tid);
+	}
+	else
+	{
+		mdb_slot_store_tuple(slot, s->tuples[row]);
+		if (s->tids)
+			slot->tts_tid = s->tids[row];
+	}
+	slot->tts_tableOid = RelationGetRelid(s->base.rs_rd);
+}
+
+static bool
+next_in_delta(MdbScan *s, ScanDirection direction, TupleTableSlot *slot)
+{
+	MemoryContext old;
+
+	if (!table_scan_getnextslot(s->delta_scan, direction, s->delta_slot))
+		return false;
+	MemoryContextReset(s->row_mcxt);
+	old = MemoryContextSwitchTo(s->row_mcxt);
+	mdb_slot_store_tuple(slot, mdb_delta_tuple(s->delta_slot));
+	MemoryContextSwitchTo(old);
+	mdb_tid_of_delta(s->deltas[s->delta].slot, &s->delta_slot->tts_tid, &slot->tts_tid);
+	slot->tts_tableOid = RelationGetRelid(s->base.rs_rd);
+	return true;
+}
+
+/* Next unit for this process, or -1. */
+static int64
+next_unit(MdbScan *s, bool forward)
+{
+	MdbParallelScan *shared = (MdbParallelScan *) s->base.rs_parallel;
+	int64		nblocks = s->parts->nblocks;
+	int64		nchunks = (nblocks + PARALLEL_CHUNK - 1) / PARALLEL_CHUNK;
+
+	if (shared == NULL)
+	{
+		int64		unit = forward ? s->unit + 1 : s->unit - 1;
+
+		return unit >= 0 && unit < unit_count(s) ? unit : -1;
+	}
+	if (s->chunk_next == s->chunk_end)
+	{
+		int64		chunk = (int64) pg_atomic_fetch_add_u64(&shared->next, 1);
+
+		if (chunk < nchunks)
+		{
+			s->chunk_next = chunk * PARALLEL_CHUNK;
+			s->chunk_end = Min(s->chunk_next + PARALLEL_CHUNK, nblocks);
+		}
+		else if (chunk < nchunks + s->ndeltas)
+		{
+			s->chunk_next = nblocks + chunk - nchunks;
+			s->chunk_end = s->chunk_next + 1;
+		}
+		else
+			return -1;
+	}
+	return s->chunk_next++;
+}
+
+/*
+ * mdb_scan_getnextslot - the next row in the direction, into a slot of ours.
+ */
+bool
+mdb_scan_getnextslot(TableScanDesc scan, ScanDirection direction, TupleTableSlot *slot)
+{
+	MdbScan    *s = (MdbScan *) scan;
+	bool		forward = !ScanDirectionIsBackward(direction);
+
+	ExecClearTuple(slot);
+	for (;;)
+	{
+		int64		unit;
+
+		if (s->kind == UNIT_DELTA)
+		{
+			if (next_in_delta(s, direction, slot))
+				break;
+		}
+		else if (s->kind != UNIT_NONE)
+		{
+			/* s->row is the row between whose ends the scan stands, see on_row. */
+			if (forward)
+			{
+				uint32		row = s->on_row ? s->row + 1 : s->row;
+
+				if (row < s->nrows)
+				{
+					s->row = row;
+					s->on_row = true;
+					store_row(s, row, slot);
+					break;
+				}
+			}
+			else if (s->row > 0)
+			{
+				s->row--;
+				s->on_row = true;
+				store_row(s, s->row, slot);
+				break;
+			}
+		}
+		CHECK_FOR_INTERRUPTS();
+		unit = next_unit(s, forward);
+		if (unit < 0)
+		{
+			/* Stand behind the end, so that the other direction finds its way back. */
+			leave_unit(s);
+			if (s->base.rs_parallel == NULL)
+				s->unit = forward ? unit_count(s) : -1;
+			return false;
+		}
+		enter_unit(s, unit, !forward);
+	}
+	pgstat_count_heap_getnext(s->base.rs_rd);
+	return true;
+}
+
+static void
+init_parts(MdbScan *s)
+{
+	MdbParallelScan *shared = (MdbParallelScan *) s->base.rs_parallel;
+
+	s->parts = mdb_parts_visible(s->table, s->base.rs_snapshot);
+	s->block_base = palloc(sizeof(int64) * (s->parts->count + 1));
+	s->row_base = palloc(sizeof(int64) * (s->parts->count + 1));
+	s->block_base[0] = s->row_base[0] = 0;
+	for (int i = 0; i < s->parts->count; i++)
+	{
+		s->block_base[i + 1] = s->block_base[i] + s->parts->parts[i].nblocks;
+		s->row_base[i + 1] = s->row_base[i] + s->parts->parts[i].nrows;
+	}
+	if (shared)
+	{
+		/* All processes must number the units alike. */
+		s->ndeltas = shared->ndeltas;
+		s->deltas = shared->deltas;
+	}
+	else
+	{
+		mdb_delta_live(s->table, s->base.rs_snapshot, &s->deltas, &s->ndeltas);
+		s->nbuffers = mdb_buffer_visible(s->base.rs_rd, s->base.rs_snapshot, &s->buffers);
+	}
+}
+
+/*
+ * mdb_scan_begin - start a scan.  Rows of this transaction that are still in the write buffer
+ * are written first, where that is possible.
+ */
+TableScanDesc
+mdb_scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData *key,
+			   ParallelTableScanDesc pscan, uint32 flags)
+{
+	MemoryContext mcxt;
+	MemoryContext old;
+	MdbScan    *s;
+
+	if (!IsInParallelMode())
+		mdb_buffer_flush_relation(RelationGetRelid(rel));
+
+	RelationIncrementReferenceCount(rel);
+	mcxt = AllocSetContextCreate(CurrentMemoryContext, "metricsdb scan", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(mcxt);
+	s = palloc0(sizeof(MdbScan));
+	s->mcxt = mcxt;
+	s->base.rs_rd = rel;
+	/* ANALYZE brings no snapshot, index builds bring one that sees dead parts, too. */
+	if (snapshot == NULL || snapshot->snapshot_type == SNAPSHOT_ANY)
+	{
+		snapshot = RegisterSnapshot(GetLatestSnapshot());
+		flags |= SO_TEMP_SNAPSHOT;
+	}
+	s->base.rs_snapshot = snapshot;
+	s->base.rs_nkeys = nkeys;
+	s->base.rs_key = key;
+	s->base.rs_flags = flags;
+	s->base.rs_parallel = pscan;
+	s->table = mdb_table(rel);
+	s->row_mcxt = AllocSetContextCreate(mcxt, "metricsdb delta row", ALLOCSET_DEFAULT_SIZES);
+	if (IsMVCCSnapshot(snapshot))
+		PredicateLockRelation(rel, snapshot);
+	init_parts(s);
+	s->series_cache = mdb_series_cache_create(s->table, snapshot);
+	s->block = mdb_block_create(s->table, RelationGetDescr(rel), s->series_cache);
+	s->unit = -1;
+	if (flags & (SO_TYPE_SEQSCAN | SO_TYPE_SAMPLESCAN))
+		pgstat_count_heap_scan(rel);
+	MemoryContextSwitchTo(old);
+	return (TableScanDesc) s;
+}
+
+/*
+ * mdb_scan_end - finish it.
+ */
+void
+mdb_scan_end(TableScanDesc scan)
+{
+	MdbScan    *s = (MdbScan *) scan;
+	Relation	rel = s->base.rs_rd;
+
+	leave_unit(s);
+	if (s->base.rs_flags & SO_TEMP_SNAPSHOT)
+		UnregisterSnapshot(s->base.rs_snapshot);
+	MemoryContextDelete(s->mcxt);
+	RelationDecrementReferenceCount(rel);
+}
+
+/*
+ * mdb_scan_rescan - start over, with the same snapshot and so the same parts.
+ */
+void
+mdb_scan_rescan(TableScanDesc scan, struct ScanKeyData *key, bool set_params,
+				bool allow_strat, bool allow_sync, bool allow_pagemode)
+{
+	MdbScan    *s = (MdbScan *) scan;
+
+	leave_unit(s);
+	s->unit = -1;
+	s->chunk_next = s->chunk_end = 0;
+	/* Rows may have come into the buffers of outer subtransactions since. */
+	if (s->base.rs_parallel == NULL)
+		s->nbuffers = mdb_buffer_visible(s->base.rs_rd, s->base.rs_snapshot, &s->buffers);
+}
+
+/*
+ * mdb_parallelscan_estimate, _initialize, _reinitialize - what the processes of a parallel scan
+ * share.
+ */
+Size
+mdb_parallelscan_estimate(Relation rel)
+{
+	return sizeof(MdbParallelScan);
+}
+
+Size
+mdb_parallelscan_initialize(Relation rel, ParallelTableScanDesc pscan)
+{
+	MdbParallelScan *shared = (MdbParallelScan *) pscan;
+	MdbDeltaInfo *deltas;
+
+	shared->base.phs_relid = RelationGetRelid(rel);
+	shared->base.phs_syncscan = false;
+	pg_atomic_init_u64(&shared->next, 0);
+	mdb_delta_live(mdb_table(rel), GetActiveSnapshot(), &deltas, &shared->ndeltas);
+	memcpy(shared->deltas, deltas, sizeof(MdbDeltaInfo) * shared->ndeltas);
+	return sizeof(MdbParallelScan);
+}
+
+void
+mdb_parallelscan_reinitialize(Relation rel, ParallelTableScanDesc pscan)
+{
+	pg_atomic_write_u64(&((MdbParallelScan *) pscan)->next, 0);
+}
+
+/*
+ * Access by number, for ANALYZE and TABLESAMPLE.  Here the rows of the delta are read into memory
+ * first: as one more unit of rows for each heap.
+ */
+static void
+materialize_delta(MdbScan *s, int delta)
+{
+	MemoryContext old = MemoryContextSwitchTo(s->mcxt);
+	uint32		n = 0;
+	uint32		cap = 1024;
+
+	s->tuples = palloc(cap * sizeof(MinimalTuple));
+	s->tids = palloc(cap * sizeof(ItemPointerData));
+	open_delta(s, delta);
+	while (table_scan_getnextslot(s->delta_scan, ForwardScanDirection, s->delta_slot))
+	{
+		if (n == cap)
+		{
+			cap *= 2;
+			s->tuples = repalloc_huge(s->tuples, cap * sizeof(MinimalTuple));
+			s->tids = repalloc_huge(s->tids, cap * sizeof(ItemPointerData));
+		}
+		s->tuples[n] = mdb_delta_tuple(s->delta_slot);
+		mdb_tid_of_delta(s->deltas[delta].slot, &s->delta_slot->tts_tid, &s->tids[n]);
+		n++;
+	}
+	close_delta(s);
+	s->kind = UNIT_TUPLES;
+	s->nrows = n;
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * mdb_scan_unit_count - how many units there are to sample from.
+ */
+int64
+mdb_scan_unit_count(TableScanDesc scan)
+{
+	return unit_count((MdbScan *) scan);
+}
+
+/*
+ * mdb_scan_open_unit - go to a unit; returns its rows, by number.
+ */
+uint32
+mdb_scan_open_unit(TableScanDesc scan, int64 unit)
+{
+	MdbScan    *s = (MdbScan *) scan;
+
+	if (unit == s->unit && s->kind != UNIT_NONE)
+		return s->nrows;
+	if (unit >= s->parts->nblocks && unit < s->parts->nblocks + s->ndeltas)
+	{
+		leave_unit(s);
+		s->unit = unit;
+		materialize_delta(s, (int) (unit - s->parts->nblocks));
+	}
+	else
+		enter_unit(s, unit, false);
+	return s->nrows;
+}
+
+/*
+ * mdb_scan_unit_row - store a row of the open unit.
+ */
+void
+mdb_scan_unit_row(TableScanDesc scan, uint32 row, TupleTableSlot *slot)
+{
+	ExecClearTuple(slot);
+	store_row((MdbScan *) scan, row, slot);
+}
+
+/*
+ * mdb_scan_row_count - rows that the scan sees; reads the delta.
+ */
+int64
+mdb_scan_row_count(TableScanDesc scan)
+{
+	MdbScan    *s = (MdbScan *) scan;
+	int64		n = s->parts->nrows;
+
+	for (int64 u = s->parts->nblocks; u < unit_count(s); u++)
+		n += mdb_scan_open_unit(scan, u);
+	return n;
+}
+
+/*
+ * mdb_scan_unit_of_row - the unit that holds a row, numbered among all that the scan sees.
+ */
+int64
+mdb_scan_unit_of_row(TableScanDesc scan, int64 row, uint32 *in_unit)
+{
+	MdbScan    *s = (MdbScan *) scan;
+	int64		unit;
+
+	if (row < s->parts->nrows)
+	{
+		int			p = part_of(s->row_base, s->parts->count, row);
+		int			block = 0;
+
+		if (s->open_part == NULL || s->part != p)
+			enter_unit(s, s->block_base[p], false);
+		row -= s->row_base[p];
+		while (row >= s->open_part->block_rows[block])
+			row -= s->open_part->block_rows[block++];
+		*in_unit = (uint32) row;
+		return s->block_base[p] + block;
+	}
+	row -= s->parts->nrows;
+	for (unit = s->parts->nblocks; unit < unit_count(s); unit++)
+	{
+		uint32		n = mdb_scan_open_unit(scan, unit);
+
+		if (row < n)
+			break;
+		row -= n;
+	}
+	*in_unit = (uint32) row;
+	return unit;
+}
+
+/*
+ * mdb_scan_sample_state - where sampling stands, kept by the caller.
+ */
+MdbSampleState *
+mdb_scan_sample_state(TableScanDesc scan)
+{
+	return &((MdbScan *) scan)->sample;
+}

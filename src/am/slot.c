@@ -1,0 +1,227 @@
+/*
+ * slot.c
+ *	  Slots for rows of metricsdb tables.
+ *
+ * A slot stands for a row of a decoded block and fetches values when they are asked for, or it
+ * holds values like a virtual slot does: after ExecStoreVirtualTuple, a copy, or
+ * materialisation.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/sysattr.h"
+#include "access/xact.h"
+#include "utils/datum.h"
+#include "utils/expandeddatum.h"
+
+#include "am/am.h"
+
+typedef struct MdbSlot
+{
+	TupleTableSlot base;
+	MdbBlock   *block;			/* NULL: the values are all there are */
+	uint32		row;
+	char	   *data;			/* memory of materialised values */
+} MdbSlot;
+
+static void
+slot_init(TupleTableSlot *slot)
+{
+}
+
+static void
+slot_release(TupleTableSlot *slot)
+{
+}
+
+static void
+slot_clear(TupleTableSlot *slot)
+{
+	MdbSlot    *s = (MdbSlot *) slot;
+
+	if (unlikely(TTS_SHOULDFREE(slot)))
+	{
+		pfree(s->data);
+		s->data = NULL;
+		slot->tts_flags &= ~TTS_FLAG_SHOULDFREE;
+	}
+	s->block = NULL;
+	slot->tts_nvalid = 0;
+	slot->tts_flags |= TTS_FLAG_EMPTY;
+	ItemPointerSetInvalid(&slot->tts_tid);
+}
+
+static void
+slot_getsome(TupleTableSlot *slot, int natts)
+{
+	MdbSlot    *s = (MdbSlot *) slot;
+
+	if (s->block == NULL)
+		elog(ERROR, "slot has no values to fetch");
+	for (int i = slot->tts_nvalid; i < natts; i++)
+		slot->tts_values[i] = mdb_block_value(s->block, s->row, i, &slot->tts_isnull[i]);
+	slot->tts_nvalid = natts;
+}
+
+/*
+ * Rows of parts are as old as their part, whose catalog row knows its transaction; to SQL they
+ * look frozen.
+ */
+static Datum
+slot_getsys(TupleTableSlot *slot, int attnum, bool *isnull)
+{
+	*isnull = false;
+	switch (attnum)
+	{
+		case MinTransactionIdAttributeNumber:
+			return TransactionIdGetDatum(FrozenTransactionId);
+		case MaxTransactionIdAttributeNumber:
+			return TransactionIdGetDatum(InvalidTransactionId);
+		case MinCommandIdAttributeNumber:
+		case MaxCommandIdAttributeNumber:
+			return CommandIdGetDatum(FirstCommandId);
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("cannot retrieve a system column in this context")));
+	return (Datum) 0;
+}
+
+static void
+slot_materialize(TupleTableSlot *slot)
+{
+	MdbSlot    *s = (MdbSlot *) slot;
+	TupleDesc	desc = slot->tts_tupleDescriptor;
+	Size		size = 0;
+	char	   *p;
+
+	if (TTS_SHOULDFREE(slot))
+		return;
+	if (s->block)
+		slot_getallattrs(slot);
+	s->block = NULL;
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		Datum		v = slot->tts_values[i];
+
+		if (att->attbyval || slot->tts_isnull[i])
+			continue;
+		size = MAXALIGN(size);
+		if (att->attlen == -1 && VARATT_IS_EXTERNAL_EXPANDED(DatumGetPointer(v)))
+			size += EOH_get_flat_size(DatumGetEOHP(v));
+		else
+			size += datumGetSize(v, false, att->attlen);
+	}
+	if (size == 0)
+		return;
+	s->data = p = MemoryContextAlloc(slot->tts_mcxt, MAXALIGN(size));
+	slot->tts_flags |= TTS_FLAG_SHOULDFREE;
+	size = 0;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		Datum		v = slot->tts_values[i];
+		Size		len;
+
+		if (att->attbyval || slot->tts_isnull[i])
+			continue;
+		size = MAXALIGN(size);
+		if (att->attlen == -1 && VARATT_IS_EXTERNAL_EXPANDED(DatumGetPointer(v)))
+		{
+			ExpandedObjectHeader *eoh = DatumGetEOHP(v);
+
+			len = EOH_get_flat_size(eoh);
+			EOH_flatten_into(eoh, p + size, len);
+		}
+		else
+		{
+			len = datumGetSize(v, false, att->attlen);
+			memcpy(p + size, DatumGetPointer(v), len);
+		}
+		slot->tts_values[i] = PointerGetDatum(p + size);
+		size += len;
+	}
+}
+
+static void
+slot_copy(TupleTableSlot *dst, TupleTableSlot *src)
+{
+	int			natts = src->tts_tupleDescriptor->natts;
+
+	slot_clear(dst);
+	slot_getallattrs(src);
+	for (int i = 0; i < natts; i++)
+	{
+		dst->tts_values[i] = src->tts_values[i];
+		dst->tts_isnull[i] = src->tts_isnull[i];
+	}
+	dst->tts_nvalid = natts;
+	dst->tts_flags &= ~TTS_FLAG_EMPTY;
+	dst->tts_tid = src->tts_tid;
+	slot_materialize(dst);
+}
+
+static HeapTuple
+slot_copy_heap_tuple(TupleTableSlot *slot)
+{
+	HeapTuple	tuple;
+
+	slot_getallattrs(slot);
+	tuple = heap_form_tuple(slot->tts_tupleDescriptor, slot->tts_values, slot->tts_isnull);
+	tuple->t_self = slot->tts_tid;
+	tuple->t_tableOid = slot->tts_tableOid;
+	return tuple;
+}
+
+static MinimalTuple
+slot_copy_minimal_tuple(TupleTableSlot *slot)
+{
+	slot_getallattrs(slot);
+	return heap_form_minimal_tuple(slot->tts_tupleDescriptor, slot->tts_values, slot->tts_isnull);
+}
+
+const TupleTableSlotOps TTSOpsMetricsDB = {
+	.base_slot_size = sizeof(MdbSlot),
+	.init = slot_init,
+	.release = slot_release,
+	.clear = slot_clear,
+	.getsomeattrs = slot_getsome,
+	.getsysattr = slot_getsys,
+	.materialize = slot_materialize,
+	.copyslot = slot_copy,
+	.get_heap_tuple = NULL,
+	.get_minimal_tuple = NULL,
+	.copy_heap_tuple = slot_copy_heap_tuple,
+	.copy_minimal_tuple = slot_copy_minimal_tuple
+};
+
+/*
+ * mdb_slot_store_row - let the slot stand for a row of a block.  The slot is one of ours, empty.
+ */
+void
+mdb_slot_store_row(TupleTableSlot *slot, MdbBlock *block, uint32 row)
+{
+	MdbSlot    *s = (MdbSlot *) slot;
+
+	s->block = block;
+	s->row = row;
+	slot->tts_nvalid = 0;
+	slot->tts_flags &= ~TTS_FLAG_EMPTY;
+}
+
+/*
+ * mdb_slot_store_tuple - fill the slot, one of ours, empty, from a row of the delta.  The values
+ * point into the tuple.
+ */
+void
+mdb_slot_store_tuple(TupleTableSlot *slot, MinimalTuple tuple)
+{
+	HeapTupleData htup;
+
+	htup.t_len = tuple->t_len + MINIMAL_TUPLE_OFFSET;
+	htup.t_data = (HeapTupleHeader) ((char *) tuple - MINIMAL_TUPLE_OFFSET);
+	heap_deform_tuple(&htup, slot->tts_tupleDescriptor, slot->tts_values, slot->tts_isnull);
+	ExecStoreVirtualTuple(slot);
+}

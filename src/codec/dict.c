@@ -1,0 +1,140 @@
+/*
+ * dict.c
+ *	  Few distinct numbers, far apart: the sorted distinct values and an index for each value.
+ *
+ *	id			MDB_ID_DICT
+ *	varint		number of distinct values, 1..n
+ *	varint		bytes of the next chunk
+ *	chunk		distinct values, ascending by bits
+ *	chunk		indexes
+ *
+ * Invariants
+ *	1. Every index is below the number of distinct values.
+ */
+#include "codec_internal.h"
+
+#define DISTINCT_MAX	512
+#define SLOTS			2048	/* of the hash table: a power of two, at most a quarter full */
+
+typedef struct Entry
+{
+	uint64_t	value;
+	uint32_t	number;
+} Entry;
+
+static inline uint32_t
+hash64(uint64_t x)
+{
+	x *= UINT64_C(0x9e3779b97f4a7c15);
+	return (uint32_t) (x >> 53);
+}
+
+static int
+compare_entries(const Entry *a, const Entry *b)
+{
+	return a->value < b->value ? -1 : a->value > b->value;
+}
+
+/* Shell sort: small, in place, and no worse than n^1.3 on a few hundred entries. */
+static void
+sort_entries(Entry *e, uint32_t n)
+{
+	static const uint32_t steps[] = {301, 132, 57, 23, 10, 4, 1};
+
+	for (unsigned s = 0; s < sizeof(steps) / sizeof(steps[0]); s++)
+	{
+		uint32_t	step = steps[s];
+
+		for (uint32_t i = step; i < n; i++)
+		{
+			Entry		x = e[i];
+			uint32_t	j = i;
+
+			for (; j >= step && compare_entries(&e[j - step], &x) > 0; j -= step)
+				e[j] = e[j - step];
+			e[j] = x;
+		}
+	}
+}
+
+size_t
+mdb_dict_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t *out, size_t cap)
+{
+	Entry		entries[DISTINCT_MAX];
+	uint64_t	distinct[DISTINCT_MAX];
+	uint16_t	slots[SLOTS] = {0}; /* entry number + 1, 0 = free */
+	uint16_t	rank[DISTINCT_MAX];
+	uint64_t	index[MDB_BLOCK_ROWS_MAX];
+	uint8_t		buf[8 * DISTINCT_MAX + 1 + MDB_OUT_SLACK];
+	uint8_t    *p = out,
+			   *end = out + cap;
+	uint32_t	count = 0;
+	uint32_t	most = n / 4 < DISTINCT_MAX ? n / 4 : DISTINCT_MAX;
+	size_t		size;
+
+	if (cap < 8)
+		return 0;
+	for (uint32_t i = 0; i < n; i++)
+	{
+		uint32_t	slot = hash64(v[i]);
+
+		while (slots[slot] != 0 && entries[slots[slot] - 1].value != v[i])
+			slot = (slot + 1) % SLOTS;
+		if (slots[slot] == 0)
+		{
+			if (count == most)
+				return 0;
+			entries[count] = (Entry) {v[i], count};
+			slots[slot] = (uint16_t) ++count;
+		}
+		index[i] = slots[slot] - 1u;
+	}
+	sort_entries(entries, count);
+	for (uint32_t j = 0; j < count; j++)
+	{
+		distinct[j] = entries[j].value;
+		rank[entries[j].number] = (uint16_t) j;
+	}
+	for (uint32_t i = 0; i < n; i++)
+		index[i] = rank[index[i]];
+
+	*p++ = MDB_ID_DICT;
+	p = mdb_put_varint(p, count);
+	size = mdb_chunk_encode(kind, distinct, count, depth + 1, buf, sizeof(buf) - MDB_OUT_SLACK, NULL);
+	p = mdb_put_varint(p, size);
+	if (p + size >= end)
+		return 0;
+	memcpy(p, buf, size);
+	p += size;
+	size = mdb_chunk_encode(MDB_KIND_INT, index, n, depth + 1, p, (size_t) (end - p), NULL);
+	return size == 0 ? 0 : (size_t) (p - out) + size;
+}
+
+bool
+mdb_dict_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth, uint64_t *out)
+{
+	uint64_t	distinct[MDB_WORDS_MAX];
+	const uint8_t *p = in + 1,
+			   *end = in + len;
+	uint32_t	count;
+	uint32_t	size;
+
+	p = mdb_get_bounded(p, end, n, &count);
+	if (p == NULL || count == 0)
+		return false;
+	p = mdb_get_bounded(p, end, UINT32_MAX, &size);
+	if (p == NULL || size > (size_t) (end - p))
+		return false;
+	if (!mdb_chunk_decode(kind, p, size, count, depth + 1, distinct))
+		return false;
+	p += size;
+	if (!mdb_chunk_decode(MDB_KIND_INT, p, (size_t) (end - p), n, depth + 1, out))
+		return false;
+	for (uint32_t i = 0; i < n; i++)
+	{
+		if (out[i] >= count)
+			return false;
+		out[i] = distinct[out[i]];
+	}
+	return true;
+}

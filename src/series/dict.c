@@ -1,0 +1,581 @@
+/*
+ * dict.c
+ *	  The dictionary as a process sees it: a cache of (id, key) pairs, and registration.
+ *
+ * Registration never waits for another transaction.  Ids come from ranges that a process
+ * reserves for itself in the table's metapage; a transaction that needs a key whose row it
+ * cannot see writes its own row, with an id of its own.  So a key may have several ids and an id
+ * several rows, all of them right: an id never means two keys, because a range is never given
+ * out twice.  From that follows what the cache relies on:
+ *
+ *	1. An (id, key) pair once seen, in whatever state its row was, stays true.
+ *	2. What may become untrue is that the pair has a row.  Each entry knows: UNWRITTEN (none that
+ *	   is sure to stay), QUEUED (will be written before the rows that use it), WRITTEN.
+ *	3. An abort takes back what the transaction wrote: such entries are queued (subtransaction:
+ *	   an outer one may rely on them) or unwritten (transaction) again.  PREPARE counts as an
+ *	   abort here: how it ends is not known to this process.
+ *
+ * The cache is private to the process; its dictionaries are dropped between transactions when
+ * together they exceed a bound.
+ */
+#include "postgres.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "utils/fmgroids.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "metricsdb.h"
+#include "series/series.h"
+
+#define DICT_PAGE			1024	/* ids a page of the id -> entry array */
+#define DICT_SEGMENT		256		/* pairs in one row of metricsdb.series */
+#define DICT_CACHE_MAX		((Size) 512 * 1024 * 1024)
+
+enum
+{
+	Anum_series_storage_id = 1,
+	Anum_series_id_min,
+	Anum_series_id_max,
+	Anum_series_nseries,
+	Anum_series_payload,
+	Natts_series = Anum_series_payload
+};
+
+typedef enum EntryState
+{
+	ENTRY_UNWRITTEN = 0,
+	ENTRY_QUEUED,
+	ENTRY_WRITTEN
+} EntryState;
+
+typedef struct Entry
+{
+	uint32		hash;
+	uint32		id;
+	uint32		len:30;
+	uint32		state:2;
+	char		key[FLEXIBLE_ARRAY_MEMBER];
+} Entry;
+
+typedef struct EntryList
+{
+	Entry	  **v;
+	uint32		n;
+	uint32		cap;
+} EntryList;
+
+/* Entries written by one subtransaction. */
+typedef struct Written
+{
+	SubTransactionId subid;
+	EntryList	entries;
+	struct Written *next;
+} Written;
+
+struct MdbDict
+{
+	int64		storage_id;		/* hash key */
+	MemoryContext mcxt;
+	Entry	 ***pages;			/* id / DICT_PAGE -> page of entries */
+	uint32		npages;
+	Entry	  **slots;			/* open addressing by hash of the key */
+	uint32		nslots;
+	uint32		nentries;
+	bool		loaded;			/* all rows of the catalog were read once */
+	int64		reserved_next;
+	int64		reserved_end;
+	int64		reserve_step;
+	EntryList	queue;
+	Written    *written;
+	char	   *arena;			/* where entries are cut from */
+	Size		arena_left;
+};
+
+static HTAB *dicts = NULL;
+static MemoryContext dict_mcxt = NULL;
+
+static void
+list_add(MemoryContext mcxt, EntryList *list, Entry *e)
+{
+	if (list->n == list->cap)
+	{
+		list->cap = Max(16, list->cap * 2);
+		list->v = list->v ? repalloc_huge(list->v, list->cap * sizeof(Entry *)) :
+			MemoryContextAlloc(mcxt, list->cap * sizeof(Entry *));
+	}
+	list->v[list->n++] = e;
+}
+
+/*
+ * mdb_dict_open - the dictionary of a table's storage.  Good until the end of the transaction.
+ */
+MdbDict *
+mdb_dict_open(const MdbTable *table)
+{
+	MdbDict    *dict;
+	bool		found;
+
+	if (dicts == NULL)
+	{
+		HASHCTL		ctl = {0};
+
+		dict_mcxt = AllocSetContextCreate(CacheMemoryContext, "metricsdb dictionaries", ALLOCSET_DEFAULT_SIZES);
+		ctl.keysize = sizeof(int64);
+		ctl.entrysize = sizeof(MdbDict);
+		ctl.hcxt = dict_mcxt;
+		dicts = hash_create("metricsdb dictionaries", 16, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	dict = hash_search(dicts, &table->storage_id, HASH_ENTER, &found);
+	if (!found)
+	{
+		memset(dict, 0, sizeof(*dict));
+		dict->storage_id = table->storage_id;
+		dict->mcxt = AllocSetContextCreate(dict_mcxt, "metricsdb dictionary", ALLOCSET_DEFAULT_SIZES);
+		dict->nslots = 64;
+		dict->slots = MemoryContextAllocZero(dict->mcxt, dict->nslots * sizeof(Entry *));
+		dict->reserve_step = 64;
+	}
+	return dict;
+}
+
+static void
+slots_put(MdbDict *dict, Entry *e)
+{
+	uint32		mask = dict->nslots - 1;
+	uint32		i = e->hash & mask;
+
+	while (dict->slots[i] != NULL)
+		i = (i + 1) & mask;
+	dict->slots[i] = e;
+}
+
+static Entry *
+find_key(MdbDict *dict, uint32 hash, const char *key, uint32 len)
+{
+	uint32		mask = dict->nslots - 1;
+
+	for (uint32 i = hash & mask; dict->slots[i] != NULL; i = (i + 1) & mask)
+	{
+		Entry	   *e = dict->slots[i];
+
+		if (e->hash == hash && e->len == len && memcmp(e->key, key, len) == 0)
+			return e;
+	}
+	return NULL;
+}
+
+static Entry *
+find_id(MdbDict *dict, uint32 id)
+{
+	uint32		page = id / DICT_PAGE;
+
+	if (page >= dict->npages || dict->pages[page] == NULL)
+		return NULL;
+	return dict->pages[page][id % DICT_PAGE];
+}
+
+/* Make an entry.  If the key has one already, this one is found by its id only. */
+static Entry *
+add_entry(MdbDict *dict, uint32 id, uint32 hash, const char *key, uint32 len, EntryState state)
+{
+	Size		size = MAXALIGN(offsetof(Entry, key) + len);
+	uint32		page = id / DICT_PAGE;
+	Entry	   *e;
+
+	if (size > dict->arena_left)
+	{
+		Size		chunk = Max(size, (Size) 65536 - 64);
+
+		dict->arena = MemoryContextAllocHuge(dict->mcxt, chunk);
+		dict->arena_left = chunk;
+	}
+	e = (Entry *) dict->arena;
+	dict->arena += size;
+	dict->arena_left -= size;
+	e->hash = hash;
+	e->id = id;
+	e->len = len;
+	e->state = state;
+	memcpy(e->key, key, len);
+
+	if (page >= dict->npages)
+	{
+		uint32		n = Max(16, dict->npages);
+
+		while (n <= page)
+			n *= 2;
+		dict->pages = dict->pages ? repalloc_huge(dict->pages, n * sizeof(Entry **)) :
+			MemoryContextAlloc(dict->mcxt, n * sizeof(Entry **));
+		memset(dict->pages + dict->npages, 0, (n - dict->npages) * sizeof(Entry **));
+		dict->npages = n;
+	}
+	if (dict->pages[page] == NULL)
+		dict->pages[page] = MemoryContextAllocZero(dict->mcxt, DICT_PAGE * sizeof(Entry *));
+	dict->pages[page][id % DICT_PAGE] = e;
+
+	if (find_key(dict, hash, key, len) == NULL)
+	{
+		if (++dict->nentries * 2 > dict->nslots)
+		{
+			Entry	  **old = dict->slots;
+			uint32		n = dict->nslots;
+
+			dict->nslots *= 2;
+			dict->slots = MemoryContextAllocExtended(dict->mcxt, dict->nslots * sizeof(Entry *),
+													 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+			for (uint32 i = 0; i < n; i++)
+				if (old[i])
+					slots_put(dict, old[i]);
+			pfree(old);
+		}
+		slots_put(dict, e);
+	}
+	return e;
+}
+
+static uint32
+key_hash(const char *key, uint32 len)
+{
+	return (uint32) XXH3_64bits(key, len);
+}
+
+typedef struct LoadState
+{
+	MdbDict    *dict;
+	EntryState	state;
+} LoadState;
+
+static void
+load_entry(void *arg, uint32 id, const char *key, uint32 len)
+{
+	LoadState  *load = arg;
+
+	if (find_id(load->dict, id) == NULL)
+		add_entry(load->dict, id, key_hash(key, len), key, len, load->state);
+}
+
+/* Read the rows whose ids reach up to at least id_from into the cache. */
+static void
+load_rows(MdbDict *dict, int64 id_from, int64 id_upto, Snapshot snapshot, EntryState state)
+{
+	Relation	rel = mdb_catalog_open("series", AccessShareLock);
+	MemoryContext tmp = AllocSetContextCreate(CurrentMemoryContext, "metricsdb dictionary load",
+											  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(tmp);
+	LoadState	load = {dict, state};
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&keys[0], Anum_series_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(dict->storage_id));
+	ScanKeyInit(&keys[1], Anum_series_id_max, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(id_from));
+	scan = systable_beginscan(rel, mdb_catalog_index(rel), true, snapshot, 2, keys);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Datum		v[Natts_series];
+		bool		n[Natts_series];
+
+		heap_deform_tuple(tuple, RelationGetDescr(rel), v, n);
+		if (DatumGetInt64(v[Anum_series_id_min - 1]) > id_upto)
+			continue;
+		mdb_segment_decode(DatumGetByteaPP(v[Anum_series_payload - 1]),
+						   (uint32) DatumGetInt64(v[Anum_series_id_min - 1]), load_entry, &load);
+		MemoryContextReset(tmp);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(tmp);
+}
+
+/* All rows that any transaction committed by now, once. */
+static void
+load_all(MdbDict *dict)
+{
+	Snapshot	snapshot;
+
+	if (dict->loaded)
+		return;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	load_rows(dict, 0, PG_INT64_MAX, snapshot, ENTRY_WRITTEN);
+	UnregisterSnapshot(snapshot);
+	dict->loaded = true;
+}
+
+/*
+ * mdb_dict_intern - the id of a key, which mdb_dict_flush will write if it has no row yet.
+ */
+uint32
+mdb_dict_intern(MdbDict *dict, Relation rel, const char *key, uint32 len)
+{
+	uint32		hash = key_hash(key, len);
+	Entry	   *e = find_key(dict, hash, key, len);
+
+	if (e == NULL && !dict->loaded)
+	{
+		load_all(dict);
+		e = find_key(dict, hash, key, len);
+	}
+	if (e == NULL)
+	{
+		if (dict->reserved_next == dict->reserved_end)
+		{
+			dict->reserved_next = mdb_meta_reserve_series(rel, dict->reserve_step);
+			dict->reserved_end = dict->reserved_next + dict->reserve_step;
+			dict->reserve_step = Min(dict->reserve_step * 4, 65536);
+		}
+		e = add_entry(dict, (uint32) dict->reserved_next++, hash, key, len, ENTRY_UNWRITTEN);
+	}
+	if (e->state == ENTRY_UNWRITTEN)
+	{
+		e->state = ENTRY_QUEUED;
+		list_add(dict->mcxt, &dict->queue, e);
+	}
+	return e->id;
+}
+
+static int
+entry_cmp(const void *a, const void *b)
+{
+	uint32		x = (*(Entry *const *) a)->id,
+				y = (*(Entry *const *) b)->id;
+
+	return x < y ? -1 : x > y;
+}
+
+static Written *
+written_list(MdbDict *dict)
+{
+	SubTransactionId subid = GetCurrentSubTransactionId();
+
+	if (dict->written == NULL || dict->written->subid != subid)
+	{
+		Written    *w = MemoryContextAllocZero(dict->mcxt, sizeof(Written));
+
+		w->subid = subid;
+		w->next = dict->written;
+		dict->written = w;
+	}
+	return dict->written;
+}
+
+/*
+ * mdb_dict_flush - write the rows of what was interned, as of command cid.
+ */
+void
+mdb_dict_flush(MdbDict *dict, CommandId cid, int options)
+{
+	Relation	rel;
+	Written    *written;
+	MdbSegmentEntry *entries;
+
+	if (dict->queue.n == 0)
+		return;
+	rel = mdb_catalog_open("series", RowExclusiveLock);
+	entries = palloc(sizeof(MdbSegmentEntry) * DICT_SEGMENT);
+	qsort(dict->queue.v, dict->queue.n, sizeof(Entry *), entry_cmp);
+	for (uint32 at = 0; at < dict->queue.n; at += DICT_SEGMENT)
+	{
+		int			count = Min(DICT_SEGMENT, dict->queue.n - at);
+		Datum		v[Natts_series];
+		bool		n[Natts_series] = {0};
+		bytea	   *payload;
+
+		for (int i = 0; i < count; i++)
+		{
+			Entry	   *e = dict->queue.v[at + i];
+
+			entries[i].id = e->id;
+			entries[i].len = e->len;
+			entries[i].key = e->key;
+		}
+		payload = mdb_segment_encode(entries, count);
+		v[Anum_series_storage_id - 1] = Int64GetDatum(dict->storage_id);
+		v[Anum_series_id_min - 1] = Int64GetDatum(entries[0].id);
+		v[Anum_series_id_max - 1] = Int64GetDatum(entries[count - 1].id);
+		v[Anum_series_nseries - 1] = Int32GetDatum(count);
+		v[Anum_series_payload - 1] = PointerGetDatum(payload);
+		mdb_catalog_insert(rel, v, n, cid, options);
+		pfree(payload);
+	}
+	pfree(entries);
+	table_close(rel, NoLock);
+
+	/* Only now: had an error come in between, all of them would still be queued. */
+	written = written_list(dict);
+	for (uint32 i = 0; i < dict->queue.n; i++)
+	{
+		dict->queue.v[i]->state = ENTRY_WRITTEN;
+		list_add(dict->mcxt, &written->entries, dict->queue.v[i]);
+	}
+	dict->queue.n = 0;
+}
+
+/*
+ * mdb_dict_key - the key of an id that a visible part names.
+ *
+ * Raises ERRCODE_DATA_CORRUPTED if there is none: no part may be without its series.
+ */
+const char *
+mdb_dict_key(MdbDict *dict, uint32 id, Snapshot snapshot, uint32 *len)
+{
+	Entry	   *e = find_id(dict, id);
+
+	if (e == NULL && !dict->loaded)
+	{
+		load_all(dict);
+		e = find_id(dict, id);
+	}
+	if (e == NULL)
+	{
+		/* Registered since we loaded. */
+		Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
+
+		load_rows(dict, id, id == PG_UINT32_MAX ? id : PG_INT64_MAX, latest, ENTRY_WRITTEN);
+		UnregisterSnapshot(latest);
+		e = find_id(dict, id);
+	}
+	if (e == NULL)
+	{
+		/* Written by this transaction, or a part whose dictionary row is about to be removed. */
+		load_rows(dict, id, id, SnapshotAny, ENTRY_UNWRITTEN);
+		e = find_id(dict, id);
+	}
+	if (e == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("series %u of storage %lld is not in the dictionary", id, (long long) dict->storage_id)));
+	*len = e->len;
+	return e->key;
+}
+
+/*
+ * mdb_dict_bytes - bytes of the dictionary's rows that a snapshot sees, and how many series.
+ */
+int64
+mdb_dict_bytes(const MdbTable *table, Snapshot snapshot, int64 *nseries)
+{
+	Relation	rel = mdb_catalog_open("series", AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	int64		bytes = 0;
+
+	*nseries = 0;
+	ScanKeyInit(&key, Anum_series_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(table->storage_id));
+	scan = systable_beginscan(rel, mdb_catalog_index(rel), true, snapshot, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+
+		bytes += tuple->t_len;
+		*nseries += DatumGetInt32(heap_getattr(tuple, Anum_series_nseries, RelationGetDescr(rel), &isnull));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return bytes;
+}
+
+/* What this subtransaction wrote is the parent's now. */
+static void
+subxact_committed(MdbDict *dict, SubTransactionId subid, SubTransactionId parent)
+{
+	if (dict->written && dict->written->subid == subid)
+		dict->written->subid = parent;
+}
+
+/* What it wrote is gone: whoever relies on it still must write it again. */
+static void
+subxact_aborted(MdbDict *dict, SubTransactionId subid)
+{
+	while (dict->written && dict->written->subid == subid)
+	{
+		EntryList  *list = &dict->written->entries;
+
+		for (uint32 i = 0; i < list->n; i++)
+		{
+			list->v[i]->state = ENTRY_QUEUED;
+			list_add(dict->mcxt, &dict->queue, list->v[i]);
+		}
+		dict->written = dict->written->next;
+	}
+}
+
+static void
+xact_ended(MdbDict *dict, bool committed)
+{
+	for (Written *w = dict->written; w != NULL; w = w->next)
+	{
+		if (!committed)
+			for (uint32 i = 0; i < w->entries.n; i++)
+				w->entries.v[i]->state = ENTRY_UNWRITTEN;
+		if (w->entries.v)
+			pfree(w->entries.v);
+	}
+	dict->written = NULL;
+	for (uint32 i = 0; i < dict->queue.n; i++)
+		dict->queue.v[i]->state = ENTRY_UNWRITTEN;
+	dict->queue.n = 0;
+}
+
+static void
+xact_callback(XactEvent event, void *arg)
+{
+	HASH_SEQ_STATUS seq;
+	MdbDict    *dict;
+	bool		committed = event == XACT_EVENT_COMMIT || event == XACT_EVENT_PARALLEL_COMMIT;
+	bool		evict;
+
+	if (dicts == NULL ||
+		!(committed || event == XACT_EVENT_ABORT || event == XACT_EVENT_PARALLEL_ABORT || event == XACT_EVENT_PREPARE))
+		return;
+	evict = MemoryContextMemAllocated(dict_mcxt, true) > DICT_CACHE_MAX;
+	hash_seq_init(&seq, dicts);
+	while ((dict = hash_seq_search(&seq)) != NULL)
+	{
+		xact_ended(dict, committed);
+		if (evict)
+		{
+			MemoryContextDelete(dict->mcxt);
+			hash_search(dicts, &dict->storage_id, HASH_REMOVE, NULL);
+		}
+	}
+}
+
+static void
+subxact_callback(SubXactEvent event, SubTransactionId subid, SubTransactionId parent, void *arg)
+{
+	HASH_SEQ_STATUS seq;
+	MdbDict    *dict;
+
+	if (dicts == NULL || (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB))
+		return;
+	hash_seq_init(&seq, dicts);
+	while ((dict = hash_seq_search(&seq)) != NULL)
+	{
+		if (event == SUBXACT_EVENT_COMMIT_SUB)
+			subxact_committed(dict, subid, parent);
+		else
+			subxact_aborted(dict, subid);
+	}
+}
+
+/*
+ * mdb_series_init - at load: follow the ends of transactions.
+ */
+void
+mdb_series_init(void)
+{
+	RegisterXactCallback(xact_callback, NULL);
+	RegisterSubXactCallback(subxact_callback, NULL);
+}

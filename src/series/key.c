@@ -1,0 +1,158 @@
+/*
+ * key.c
+ *	  The key of a series: the values of its series columns as bytes.
+ *
+ *		{ attno varint, length + 1 varint (0 = NULL), bytes } for each series column
+ *
+ * The bytes are those of the datum: by-value types in their own width, little end first; varlena
+ * payloads without header and uncompressed; other by-reference types as they are.  Two keys are
+ * the same series iff their bytes are equal, so that what is read back is what was written even
+ * where the type's equality is coarser than that.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/memutils.h"
+
+#include "series/series.h"
+
+static void
+put_varint(StringInfo buf, uint32 v)
+{
+	while (v >= 0x80)
+	{
+		appendStringInfoCharMacro(buf, (char) (v | 0x80));
+		v >>= 7;
+	}
+	appendStringInfoCharMacro(buf, (char) v);
+}
+
+static bool
+get_varint(const char **p, const char *end, uint32 *v)
+{
+	uint32		result = 0;
+
+	for (int shift = 0; shift < 35 && *p < end; shift += 7)
+	{
+		uint8		c = (uint8) *(*p)++;
+
+		result |= (uint32) (c & 0x7f) << shift;
+		if (c < 0x80)
+		{
+			*v = result;
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * mdb_key_build - append the key of the series with these values, indexed by attno - 1, to key.
+ */
+void
+mdb_key_build(const MdbTable *table, const Datum *values, const bool *isnull, StringInfo key)
+{
+	for (int i = 0; i < table->nseries_columns; i++)
+	{
+		AttrNumber	attno = table->series_attnos[i];
+		const MdbColumn *column = &table->columns[attno - 1];
+
+		put_varint(key, attno);
+		if (column->role == MDB_ROLE_DROPPED || isnull[attno - 1])
+			put_varint(key, 0);
+		else if (column->attbyval)
+		{
+			Datum		v = values[attno - 1];
+
+			put_varint(key, column->attlen + 1);
+			appendBinaryStringInfo(key, (char *) &v, column->attlen);
+		}
+		else if (column->attlen == -1)
+		{
+			struct varlena *v = PG_DETOAST_DATUM_PACKED(values[attno - 1]);
+
+			put_varint(key, VARSIZE_ANY_EXHDR(v) + 1);
+			appendBinaryStringInfo(key, VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v));
+			if ((Pointer) v != DatumGetPointer(values[attno - 1]))
+				pfree(v);
+		}
+		else
+		{
+			char	   *p = DatumGetPointer(values[attno - 1]);
+			uint32		len = column->attlen == -2 ? strlen(p) : column->attlen;
+
+			put_varint(key, len + 1);
+			appendBinaryStringInfo(key, p, len);
+		}
+	}
+}
+
+/*
+ * mdb_key_decode - set values[attno - 1] and isnull[attno - 1] of the series columns; others are
+ * left alone.  By-reference values are made in CurrentMemoryContext.
+ */
+void
+mdb_key_decode(const MdbTable *table, const char *key, uint32 len, Datum *values, bool *isnull)
+{
+	const char *p = key;
+	const char *end = key + len;
+
+	while (p < end)
+	{
+		uint32		attno,
+					n;
+		const MdbColumn *column;
+
+		if (!get_varint(&p, end, &attno) || !get_varint(&p, end, &n) ||
+			attno == 0 || attno > (uint32) table->natts || (n > 0 && n - 1 > (uint32) (end - p)))
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("key of a series in storage %lld is damaged", (long long) table->storage_id)));
+		column = &table->columns[attno - 1];
+		isnull[attno - 1] = n == 0 || column->role == MDB_ROLE_DROPPED;
+		values[attno - 1] = (Datum) 0;
+		if (n == 0)
+			continue;
+		n--;
+		if (isnull[attno - 1])
+		{
+			/* a dropped column */
+		}
+		else if (column->attbyval)
+		{
+			Datum		v = 0;
+
+			memcpy(&v, p, Min(n, sizeof(v)));
+			switch (column->attlen)
+			{
+				case 1:
+					v = CharGetDatum((char) v);
+					break;
+				case 2:
+					v = Int16GetDatum((int16) v);
+					break;
+				case 4:
+					v = Int32GetDatum((int32) v);
+					break;
+			}
+			values[attno - 1] = v;
+		}
+		else if (column->attlen == -1)
+		{
+			struct varlena *v = palloc(n + VARHDRSZ);
+
+			SET_VARSIZE(v, n + VARHDRSZ);
+			memcpy(VARDATA(v), p, n);
+			values[attno - 1] = PointerGetDatum(v);
+		}
+		else
+		{
+			char	   *v = palloc(n + 1);
+
+			memcpy(v, p, n);
+			v[n] = '\0';
+			values[attno - 1] = PointerGetDatum(v);
+		}
+		p += n;
+	}
+}

@@ -1,0 +1,41 @@
+/*
+ * series.h
+ *	  The series dictionary: the values of the series columns to a dense integer id, and back.
+ *
+ * See README.md in this folder for the registration rule and its invariants.
+ */
+#ifndef MDB_SERIES_H
+#define MDB_SERIES_H
+
+#include "store/store.h"
+
+typedef struct MdbDict MdbDict;
+
+/* ---- key.c ---- */
+
+extern void mdb_key_build(const MdbTable *table, const Datum *values, const bool *isnull, StringInfo key);
+extern void mdb_key_decode(const MdbTable *table, const char *key, uint32 len, Datum *values, bool *isnull);
+
+/* ---- segment.c ---- */
+
+typedef struct MdbSegmentEntry
+{
+	uint32		id;
+	uint32		len;
+	const char *key;
+} MdbSegmentEntry;
+
+typedef void (*MdbSegmentCallback) (void *arg, uint32 id, const char *key, uint32 len);
+
+extern bytea *mdb_segment_encode(const MdbSegmentEntry *entries, int count);
+extern void mdb_segment_decode(const bytea *payload, uint32 id_min, MdbSegmentCallback callback, void *arg);
+
+/* ---- dict.c ---- */
+
+extern MdbDict *mdb_dict_open(const MdbTable *table);
+extern uint32 mdb_dict_intern(MdbDict *dict, Relation rel, const char *key, uint32 len);
+extern void mdb_dict_flush(MdbDict *dict, CommandId cid, int options);
+extern const char *mdb_dict_key(MdbDict *dict, uint32 id, Snapshot snapshot, uint32 *len);
+extern int64 mdb_dict_bytes(const MdbTable *table, Snapshot snapshot, int64 *nseries);
+
+#endif							/* MDB_SERIES_H */

@@ -1,0 +1,448 @@
+/*
+ * catalog.c
+ *	  The only code that reads and writes metricsdb.storage, .part and .delta.
+ *
+ * The catalogs are ordinary heaps, so their MVCC gives parts their visibility, and they are read
+ * under the snapshot of whoever asks.  Rows are inserted with the command id of the statement
+ * that made the rows they stand for, which may be an earlier one than the present: a cursor
+ * opened between the two must see neither, a later command both.
+ *
+ * Callers are trusted: privileges are checked on the user's table, never on the catalogs.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/sysattr.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "commands/sequence.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "metricsdb.h"
+#include "store/store.h"
+
+enum
+{
+	Anum_part_storage_id = 1,
+	Anum_part_part_id,
+	Anum_part_incarnation,
+	Anum_part_format,
+	Anum_part_level,
+	Anum_part_class,
+	Anum_part_day,
+	Anum_part_days,
+	Anum_part_row_first,
+	Anum_part_nrows,
+	Anum_part_nblocks,
+	Anum_part_page_first,
+	Anum_part_npages,
+	Anum_part_nbytes,
+	Anum_part_series_min,
+	Anum_part_series_max,
+	Anum_part_nseries,
+	Anum_part_time_min,
+	Anum_part_time_max,
+	Anum_part_checksum,
+	Anum_part_overlaps,
+	Anum_part_merged_into,
+	Anum_part_created_at,
+	Anum_part_source_id,
+	Anum_part_epoch,
+	Natts_part = Anum_part_epoch
+};
+
+enum
+{
+	Anum_delta_storage_id = 1,
+	Anum_delta_slot,
+	Anum_delta_relid,
+	Anum_delta_live,
+	Natts_delta = Anum_delta_live
+};
+
+enum
+{
+	Anum_storage_storage_id = 1,
+	Anum_storage_relid,
+	Anum_storage_created_at,
+	Natts_storage = Anum_storage_created_at
+};
+
+/*
+ * mdb_catalog_relid - OID of one of our catalogs.
+ *
+ * Raises ERRCODE_UNDEFINED_TABLE unless missing_ok: while the extension is being dropped some
+ * of them may be gone before the tables that they describe.
+ */
+Oid
+mdb_catalog_relid(const char *name, bool missing_ok)
+{
+	Oid			nsp = get_namespace_oid(MDB_SCHEMA, true);
+	Oid			relid = OidIsValid(nsp) ? get_relname_relid(name, nsp) : InvalidOid;
+
+	if (!OidIsValid(relid) && !missing_ok)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("catalog \"%s.%s\" does not exist", MDB_SCHEMA, name),
+				 errhint("Run CREATE EXTENSION metricsdb in this database.")));
+	return relid;
+}
+
+/*
+ * mdb_catalog_open - open one of our catalogs.
+ */
+Relation
+mdb_catalog_open(const char *name, LOCKMODE lockmode)
+{
+	return table_open(mdb_catalog_relid(name, false), lockmode);
+}
+
+/*
+ * mdb_catalog_index - the catalog's primary key, or its only index.
+ */
+Oid
+mdb_catalog_index(Relation rel)
+{
+	List	   *indexes = RelationGetIndexList(rel);
+	Oid			index = OidIsValid(rel->rd_pkindex) ? rel->rd_pkindex :
+		indexes != NIL ? linitial_oid(indexes) : InvalidOid;
+
+	list_free(indexes);
+	return index;
+}
+
+/*
+ * mdb_catalog_insert - insert a row, with index entries, as of the given command.
+ *
+ * options are heap_insert's; HEAP_INSERT_FROZEN makes a row that every snapshot sees, for the
+ * parts of a file that no relation refers to before this transaction commits.
+ */
+void
+mdb_catalog_insert(Relation rel, Datum *values, bool *nulls, CommandId cid, int options)
+{
+	HeapTuple	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+	List	   *indexes = RelationGetIndexList(rel);
+	ListCell   *lc;
+
+	heap_insert(rel, tuple, cid, options, NULL);
+	foreach(lc, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(lc), RowExclusiveLock);
+		IndexInfo  *info = BuildIndexInfo(index);
+		Datum		ivalues[INDEX_MAX_KEYS];
+		bool		inulls[INDEX_MAX_KEYS];
+
+		for (int i = 0; i < info->ii_NumIndexAttrs; i++)
+		{
+			AttrNumber	attno = info->ii_IndexAttrNumbers[i];
+
+			ivalues[i] = values[attno - 1];
+			inulls[i] = nulls[attno - 1];
+		}
+		index_insert(index, ivalues, inulls, &tuple->t_self, rel,
+					 info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, info);
+		index_close(index, RowExclusiveLock);
+		pfree(info);
+	}
+	list_free(indexes);
+	heap_freetuple(tuple);
+}
+
+static int
+part_cmp(const void *a, const void *b)
+{
+	const MdbPartInfo *x = a,
+			   *y = b;
+
+	return x->part_id < y->part_id ? -1 : x->part_id > y->part_id;
+}
+
+static void
+part_from_tuple(MdbPartInfo *p, HeapTuple tuple, TupleDesc desc)
+{
+	Datum		v[Natts_part];
+	bool		n[Natts_part];
+
+	heap_deform_tuple(tuple, desc, v, n);
+	p->tid = tuple->t_self;
+	p->storage_id = DatumGetInt64(v[Anum_part_storage_id - 1]);
+	p->part_id = DatumGetInt64(v[Anum_part_part_id - 1]);
+	p->incarnation = DatumGetInt32(v[Anum_part_incarnation - 1]);
+	p->format = DatumGetInt16(v[Anum_part_format - 1]);
+	p->level = DatumGetInt16(v[Anum_part_level - 1]);
+	p->class = DatumGetInt16(v[Anum_part_class - 1]);
+	p->day = DatumGetInt32(v[Anum_part_day - 1]);
+	p->days = DatumGetInt32(v[Anum_part_days - 1]);
+	p->row_first = DatumGetInt64(v[Anum_part_row_first - 1]);
+	p->nrows = DatumGetInt64(v[Anum_part_nrows - 1]);
+	p->nblocks = DatumGetInt32(v[Anum_part_nblocks - 1]);
+	p->page_first = DatumGetInt64(v[Anum_part_page_first - 1]);
+	p->npages = DatumGetInt32(v[Anum_part_npages - 1]);
+	p->nbytes = DatumGetInt64(v[Anum_part_nbytes - 1]);
+	p->series_min = DatumGetInt64(v[Anum_part_series_min - 1]);
+	p->series_max = DatumGetInt64(v[Anum_part_series_max - 1]);
+	p->nseries = DatumGetInt64(v[Anum_part_nseries - 1]);
+	p->time_min = DatumGetInt64(v[Anum_part_time_min - 1]);
+	p->time_max = DatumGetInt64(v[Anum_part_time_max - 1]);
+	p->checksum = DatumGetInt64(v[Anum_part_checksum - 1]);
+	p->overlaps = DatumGetBool(v[Anum_part_overlaps - 1]);
+	p->created_at = DatumGetTimestampTz(v[Anum_part_created_at - 1]);
+	p->source_id = n[Anum_part_source_id - 1] ? 0 : DatumGetInt32(v[Anum_part_source_id - 1]);
+	p->epoch = n[Anum_part_epoch - 1] ? 0 : DatumGetInt64(v[Anum_part_epoch - 1]);
+}
+
+/*
+ * mdb_parts_visible - the parts of a table that a snapshot sees, by rising part id.
+ */
+MdbPartList *
+mdb_parts_visible(const MdbTable *table, Snapshot snapshot)
+{
+	Relation	rel = mdb_catalog_open("part", AccessShareLock);
+	MdbPartList *list = palloc0(sizeof(MdbPartList));
+	int			capacity = 64;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	list->parts = palloc(capacity * sizeof(MdbPartInfo));
+	ScanKeyInit(&key, Anum_part_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(table->storage_id));
+	scan = systable_beginscan(rel, mdb_catalog_index(rel), true, snapshot, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		MdbPartInfo *p;
+
+		if (list->count == capacity)
+		{
+			capacity *= 2;
+			list->parts = repalloc_huge(list->parts, capacity * sizeof(MdbPartInfo));
+		}
+		p = &list->parts[list->count];
+		part_from_tuple(p, tuple, RelationGetDescr(rel));
+		/* What an unlogged file held before a crash is gone, though its rows are still here. */
+		if (p->incarnation != table->incarnation)
+			continue;
+		list->nrows += p->nrows;
+		list->nblocks += p->nblocks;
+		list->count++;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	qsort(list->parts, list->count, sizeof(MdbPartInfo), part_cmp);
+	return list;
+}
+
+/*
+ * mdb_part_insert - the row that makes a part exist.
+ */
+void
+mdb_part_insert(Relation partrel, const MdbPartInfo *p, CommandId cid, int options)
+{
+	Datum		v[Natts_part];
+	bool		n[Natts_part] = {0};
+
+	v[Anum_part_storage_id - 1] = Int64GetDatum(p->storage_id);
+	v[Anum_part_part_id - 1] = Int64GetDatum(p->part_id);
+	v[Anum_part_incarnation - 1] = Int32GetDatum(p->incarnation);
+	v[Anum_part_format - 1] = Int16GetDatum(p->format);
+	v[Anum_part_level - 1] = Int16GetDatum(p->level);
+	v[Anum_part_class - 1] = Int16GetDatum(p->class);
+	v[Anum_part_day - 1] = Int32GetDatum(p->day);
+	v[Anum_part_days - 1] = Int32GetDatum(p->days);
+	v[Anum_part_row_first - 1] = Int64GetDatum(p->row_first);
+	v[Anum_part_nrows - 1] = Int64GetDatum(p->nrows);
+	v[Anum_part_nblocks - 1] = Int32GetDatum(p->nblocks);
+	v[Anum_part_page_first - 1] = Int64GetDatum(p->page_first);
+	v[Anum_part_npages - 1] = Int32GetDatum(p->npages);
+	v[Anum_part_nbytes - 1] = Int64GetDatum(p->nbytes);
+	v[Anum_part_series_min - 1] = Int64GetDatum(p->series_min);
+	v[Anum_part_series_max - 1] = Int64GetDatum(p->series_max);
+	v[Anum_part_nseries - 1] = Int64GetDatum(p->nseries);
+	v[Anum_part_time_min - 1] = Int64GetDatum(p->time_min);
+	v[Anum_part_time_max - 1] = Int64GetDatum(p->time_max);
+	v[Anum_part_checksum - 1] = Int64GetDatum(p->checksum);
+	v[Anum_part_overlaps - 1] = BoolGetDatum(p->overlaps);
+	v[Anum_part_merged_into - 1] = (Datum) 0;
+	n[Anum_part_merged_into - 1] = true;
+	v[Anum_part_created_at - 1] = TimestampTzGetDatum(p->created_at);
+	v[Anum_part_source_id - 1] = Int32GetDatum(p->source_id);
+	n[Anum_part_source_id - 1] = p->source_id == 0;
+	v[Anum_part_epoch - 1] = Int64GetDatum(p->epoch);
+	n[Anum_part_epoch - 1] = p->source_id == 0;
+	mdb_catalog_insert(partrel, v, n, cid, options);
+}
+
+/*
+ * mdb_part_delete - newer snapshots see the part no more; older ones keep it.
+ */
+void
+mdb_part_delete(const MdbPartInfo *info)
+{
+	Relation	rel = mdb_catalog_open("part", RowExclusiveLock);
+	ItemPointerData tid = info->tid;
+
+	simple_heap_delete(rel, &tid);
+	table_close(rel, NoLock);
+}
+
+/*
+ * mdb_delta_list - the delta heaps of a storage, as a snapshot sees them.
+ */
+void
+mdb_delta_list(int64 storage_id, Snapshot snapshot, MdbDeltaInfo **deltas, int *count)
+{
+	Relation	rel = mdb_catalog_open("delta", AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	int			capacity = 4;
+
+	*count = 0;
+	*deltas = palloc(capacity * sizeof(MdbDeltaInfo));
+	ScanKeyInit(&key, Anum_delta_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
+	scan = systable_beginscan(rel, mdb_catalog_index(rel), true, snapshot, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Datum		v[Natts_delta];
+		bool		n[Natts_delta];
+		MdbDeltaInfo *d;
+
+		if (*count == capacity)
+		{
+			capacity *= 2;
+			*deltas = repalloc(*deltas, capacity * sizeof(MdbDeltaInfo));
+		}
+		heap_deform_tuple(tuple, RelationGetDescr(rel), v, n);
+		d = &(*deltas)[(*count)++];
+		d->tid = tuple->t_self;
+		d->xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+		d->slot = DatumGetInt16(v[Anum_delta_slot - 1]);
+		d->relid = DatumGetObjectId(v[Anum_delta_relid - 1]);
+		d->live = DatumGetBool(v[Anum_delta_live - 1]);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+/*
+ * mdb_delta_register - a new delta heap, live from the start.
+ */
+void
+mdb_delta_register(int64 storage_id, int16 slot, Oid relid)
+{
+	Relation	rel = mdb_catalog_open("delta", RowExclusiveLock);
+	Datum		v[Natts_delta];
+	bool		n[Natts_delta] = {0};
+
+	v[Anum_delta_storage_id - 1] = Int64GetDatum(storage_id);
+	v[Anum_delta_slot - 1] = Int16GetDatum(slot);
+	v[Anum_delta_relid - 1] = ObjectIdGetDatum(relid);
+	v[Anum_delta_live - 1] = BoolGetDatum(true);
+	mdb_catalog_insert(rel, v, n, GetCurrentCommandId(true), 0);
+	table_close(rel, NoLock);
+}
+
+/*
+ * mdb_delta_set_live - retire a slot of the ring, or take it into use again.
+ */
+void
+mdb_delta_set_live(const MdbDeltaInfo *delta, bool live)
+{
+	Relation	rel = mdb_catalog_open("delta", RowExclusiveLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	ItemPointerData tid = delta->tid;
+
+	if (table_tuple_fetch_row_version(rel, &tid, snapshot, slot))
+	{
+		HeapTuple	old = ExecFetchSlotHeapTuple(slot, false, NULL);
+		Datum		v[Natts_delta] = {0};
+		bool		n[Natts_delta] = {0};
+		bool		replace[Natts_delta] = {0};
+		HeapTuple	new;
+
+		v[Anum_delta_live - 1] = BoolGetDatum(live);
+		replace[Anum_delta_live - 1] = true;
+		new = heap_modify_tuple(old, RelationGetDescr(rel), v, n, replace);
+		CatalogTupleUpdate(rel, &tid, new);
+	}
+	else
+		elog(ERROR, "delta slot %d is gone", delta->slot);
+	ExecDropSingleTupleTableSlot(slot);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, NoLock);
+}
+
+/*
+ * mdb_storage_new_id - an id that no file of this database has or had.
+ */
+int64
+mdb_storage_new_id(void)
+{
+	return nextval_internal(mdb_catalog_relid("storage_id_seq", false), false);
+}
+
+/*
+ * mdb_storage_register - note that a file exists.  relid is the table it was made for.
+ */
+void
+mdb_storage_register(int64 storage_id, Oid relid, CommandId cid)
+{
+	Relation	rel = mdb_catalog_open("storage", RowExclusiveLock);
+	Datum		v[Natts_storage];
+	bool		n[Natts_storage] = {0};
+
+	v[Anum_storage_storage_id - 1] = Int64GetDatum(storage_id);
+	v[Anum_storage_relid - 1] = ObjectIdGetDatum(relid);
+	v[Anum_storage_created_at - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	mdb_catalog_insert(rel, v, n, cid, 0);
+	table_close(rel, NoLock);
+}
+
+static void
+delete_rows(const char *catalog, AttrNumber attno, int64 storage_id)
+{
+	Oid			relid = mdb_catalog_relid(catalog, true);
+	Relation	rel;
+	Snapshot	snapshot;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	if (!OidIsValid(relid))
+		return;
+	rel = table_open(relid, RowExclusiveLock);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	ScanKeyInit(&key, attno, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
+	scan = systable_beginscan(rel, mdb_catalog_index(rel), true, snapshot, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		simple_heap_delete(rel, &tuple->t_self);
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, NoLock);
+}
+
+/*
+ * mdb_storage_forget - delete all that the catalogs know of a file; transactional.  The delta
+ * heaps themselves are dropped by the caller.  Catalogs that are gone already are skipped.
+ */
+void
+mdb_storage_forget(int64 storage_id)
+{
+	CommandCounterIncrement();
+	delete_rows("storage", Anum_storage_storage_id, storage_id);
+	delete_rows("part", Anum_part_storage_id, storage_id);
+	delete_rows("delta", Anum_delta_storage_id, storage_id);
+	delete_rows("series", 1, storage_id);
+	CommandCounterIncrement();
+}

@@ -1,0 +1,427 @@
+/*
+ * metapage.c
+ *	  The first page of a metricsdb file: who the file is, how its columns are used, and the
+ *	  counters from which parts, rows, series ids and pages are taken.
+ *
+ * Invariants:
+ *	1. Counters only rise.  What an aborted transaction took is not given back.
+ *	2. A change is WAL-logged before anything that depends on it can be, so after a crash no
+ *	   number is handed out twice to data that survived.
+ *	3. Roles of columns change only while the file is empty.
+ *
+ * The in-memory copy in rd_amcache holds only what never changes for a relfilenode, but for
+ * the incarnation of an unlogged file, which changes under an exclusive buffer lock once after
+ * a crash; readers that hold the old one see no parts, which is right: there are none.
+ */
+#include "postgres.h"
+
+#include "access/generic_xlog.h"
+#include "access/relation.h"
+#include "access/xloginsert.h"
+#include "access/htup_details.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "catalog/storage.h"
+#include "catalog/storage_xlog.h"
+#include "commands/defrem.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/bufpage.h"
+#include "storage/smgr.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "metricsdb.h"
+#include "store/store.h"
+
+#define MDB_META_MAGIC		0x4d444253	/* "MDBS" */
+#define MDB_META_VERSION	1
+
+/*
+ * mdb_am_oid - OID of the access method, or InvalidOid if missing_ok and the extension is not there.
+ */
+Oid
+mdb_am_oid(bool missing_ok)
+{
+	return get_table_am_oid(MDB_AM_NAME, missing_ok);
+}
+
+/*
+ * mdb_is_metricsdb - is this a table that the access method stores?
+ */
+bool
+mdb_is_metricsdb(Relation rel)
+{
+	return rel->rd_rel->relam != InvalidOid &&
+		(rel->rd_rel->relkind == RELKIND_RELATION || rel->rd_rel->relkind == RELKIND_MATVIEW) &&
+		rel->rd_rel->relam == mdb_am_oid(true);
+}
+
+/*
+ * mdb_is_metricsdb_oid - the same by OID, false if there is no such relation.
+ */
+bool
+mdb_is_metricsdb_oid(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	bool		result = false;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
+
+		result = OidIsValid(form->relam) && form->relam == mdb_am_oid(true) &&
+			(form->relkind == RELKIND_RELATION || form->relkind == RELKIND_MATVIEW);
+		ReleaseSysCache(tuple);
+	}
+	return result;
+}
+
+/*
+ * mdb_phys - how values of a column are kept: by the base type of a domain.
+ */
+MdbPhys
+mdb_phys(Form_pg_attribute att)
+{
+	Oid			base;
+
+	if (!att->attbyval)
+		return MDB_BYTES;
+	if (att->attlen == 2 || att->attlen == 1)
+		return MDB_I64;
+	base = att->atttypid < FirstNormalObjectId ? att->atttypid : getBaseType(att->atttypid);
+	if (base == FLOAT8OID)
+		return MDB_F64;
+	if (base == FLOAT4OID)
+		return MDB_F32;
+	return MDB_I64;
+}
+
+static void
+meta_check(Relation rel, const MdbMeta *meta)
+{
+	if (meta->magic != MDB_META_MAGIC)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("file of table \"%s\" has no valid metapage", RelationGetRelationName(rel))));
+	if (meta->version != MDB_META_VERSION)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("file of table \"%s\" has format version %d, this library reads version %d",
+						RelationGetRelationName(rel), meta->version, MDB_META_VERSION),
+				 errhint("Install a newer release of metricsdb.")));
+}
+
+static MdbMeta *
+meta_of_page(Page page)
+{
+	return (MdbMeta *) PageGetContents(page);
+}
+
+static void
+meta_fill(Page page, int64 storage_id, int32 incarnation, const MdbRoles *roles, int natts)
+{
+	MdbMeta    *meta;
+
+	PageInit(page, BLCKSZ, 0);
+	meta = meta_of_page(page);
+	meta->magic = MDB_META_MAGIC;
+	meta->version = MDB_META_VERSION;
+	meta->storage_id = storage_id;
+	meta->incarnation = incarnation;
+	meta->next_page = MDB_META_BLOCK + 1;
+	meta->next_part = 1;
+	meta->next_row = 0;
+	meta->next_series = 1;
+	meta->time_attno = roles->time_attno;
+	meta->nseries_columns = roles->nseries_columns;
+	meta->natts = natts;
+	for (int i = 0; i < roles->nseries_columns; i++)
+		meta->series_attnos[i] = roles->series_attnos[i];
+	((PageHeader) page)->pd_lower = ((char *) &meta->series_attnos[roles->nseries_columns]) - (char *) page;
+}
+
+/*
+ * mdb_meta_create - make the storage of a new file and write its metapage.
+ *
+ * rel may still have its old file (TRUNCATE); file is the new one.  An unlogged file gets an
+ * init fork whose incarnation is 0: what a crash leaves of it is empty.
+ */
+void
+mdb_meta_create(Relation rel, const MdbRelFile *file, char persistence,
+				int64 storage_id, const MdbRoles *roles)
+{
+	SMgrRelation srel = RelationCreateStorage(*file, persistence, true);
+	int			natts = RelationGetNumberOfAttributes(rel);
+	int32		incarnation = 1;
+
+	if (persistence == RELPERSISTENCE_TEMP)
+	{
+		PGAlignedBlock block;
+
+		meta_fill((Page) block.data, storage_id, incarnation, roles, natts);
+		smgrextend(srel, MAIN_FORKNUM, MDB_META_BLOCK, block.data, true);
+	}
+	else
+	{
+		Buffer		buf;
+
+		buf = ReadBufferWithoutRelcache(*file, MAIN_FORKNUM, P_NEW, RBM_ZERO_AND_LOCK, NULL,
+										persistence == RELPERSISTENCE_PERMANENT);
+		START_CRIT_SECTION();
+		meta_fill(BufferGetPage(buf), storage_id, incarnation, roles, natts);
+		MarkBufferDirty(buf);
+		if (persistence == RELPERSISTENCE_PERMANENT && !mdb_file_skips_wal(*file))
+			log_newpage_buffer(buf, true);
+		END_CRIT_SECTION();
+		UnlockReleaseBuffer(buf);
+	}
+
+	if (persistence == RELPERSISTENCE_UNLOGGED)
+	{
+		PGAlignedBlock block;
+
+		smgrcreate(srel, INIT_FORKNUM, false);
+		log_smgrcreate(file, INIT_FORKNUM);
+		meta_fill((Page) block.data, storage_id, 0, roles, natts);
+		log_newpage((MdbRelFile *) file, INIT_FORKNUM, MDB_META_BLOCK, block.data, true);
+		PageSetChecksumInplace((Page) block.data, MDB_META_BLOCK);
+		smgrextend(srel, INIT_FORKNUM, MDB_META_BLOCK, block.data, true);
+		smgrimmedsync(srel, INIT_FORKNUM);
+	}
+	smgrclose(srel);
+}
+
+/*
+ * mdb_meta_read - copy the metapage's fixed part.  meta->series_attnos is not filled.
+ */
+void
+mdb_meta_read(Relation rel, MdbMeta *meta)
+{
+	Buffer		buf = ReadBuffer(rel, MDB_META_BLOCK);
+
+	LockBuffer(buf, BUFFER_LOCK_SHARE);
+	memcpy(meta, meta_of_page(BufferGetPage(buf)), offsetof(MdbMeta, series_attnos));
+	UnlockReleaseBuffer(buf);
+	meta_check(rel, meta);
+}
+
+/* Lock the metapage for a change; meta_end() makes it. */
+static MdbMeta *
+meta_begin(Relation rel, GenericXLogState **state, Buffer *buf)
+{
+	Page		page;
+	MdbMeta    *meta;
+
+	*buf = ReadBuffer(rel, MDB_META_BLOCK);
+	LockBuffer(*buf, BUFFER_LOCK_EXCLUSIVE);
+	*state = GenericXLogStart(rel);
+	page = GenericXLogRegisterBuffer(*state, *buf, 0);
+	meta = meta_of_page(page);
+	meta_check(rel, meta);
+	return meta;
+}
+
+static void
+meta_end(GenericXLogState *state, Buffer buf)
+{
+	GenericXLogFinish(state);
+	UnlockReleaseBuffer(buf);
+}
+
+/*
+ * mdb_meta_place_part - take the next part id, row numbers and, unless the extent was found
+ * below, pages for a part; called under the allocation lock of space.c.
+ *
+ * The first writer after the reset of an unlogged file also begins a new incarnation.
+ */
+void
+mdb_meta_place_part(Relation rel, MdbPartInfo *info)
+{
+	GenericXLogState *state;
+	Buffer		buf;
+	MdbMeta    *meta = meta_begin(rel, &state, &buf);
+
+	if (meta->incarnation == 0)
+		meta->incarnation = (int32) (GetCurrentTimestamp() / 1000 & 0x7ffffffe) + 1;
+	info->incarnation = meta->incarnation;
+	info->part_id = meta->next_part++;
+	info->row_first = meta->next_row;
+	meta->next_row += info->nrows;
+	if (info->page_first == 0)
+	{
+		if ((int64) meta->next_page + info->npages >= (int64) MaxBlockNumber)
+		{
+			GenericXLogAbort(state);
+			UnlockReleaseBuffer(buf);
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("table \"%s\" has reached its largest size", RelationGetRelationName(rel)),
+					 errhint("Partition the table, or drop old data.")));
+		}
+		info->page_first = meta->next_page;
+		meta->next_page += info->npages;
+	}
+	meta_end(state, buf);
+}
+
+/*
+ * mdb_meta_reserve_series - take count consecutive series ids; returns the first.
+ */
+int64
+mdb_meta_reserve_series(Relation rel, int64 count)
+{
+	GenericXLogState *state;
+	Buffer		buf;
+	MdbMeta    *meta = meta_begin(rel, &state, &buf);
+	int64		first = meta->next_series;
+
+	if (first + count > (int64) PG_UINT32_MAX)
+	{
+		GenericXLogAbort(state);
+		UnlockReleaseBuffer(buf);
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("table \"%s\" has run out of series ids", RelationGetRelationName(rel)),
+				 errhint("Rewrite the table with VACUUM FULL.")));
+	}
+	meta->next_series = first + count;
+	meta_end(state, buf);
+	return first;
+}
+
+/*
+ * mdb_meta_set_delta_slot - direct writers to another slot of the delta ring.
+ */
+void
+mdb_meta_set_delta_slot(Relation rel, int16 slot)
+{
+	GenericXLogState *state;
+	Buffer		buf;
+	MdbMeta    *meta = meta_begin(rel, &state, &buf);
+
+	meta->delta_slot = slot;
+	meta_end(state, buf);
+}
+
+/*
+ * mdb_meta_set_roles - fix how columns are used; the caller made sure that the file is empty.
+ */
+void
+mdb_meta_set_roles(Relation rel, const MdbRoles *roles)
+{
+	GenericXLogState *state;
+	Buffer		buf;
+	MdbMeta    *meta = meta_begin(rel, &state, &buf);
+	Page		page = (Page) ((char *) meta - MAXALIGN(SizeOfPageHeaderData));
+
+	meta->time_attno = roles->time_attno;
+	meta->nseries_columns = roles->nseries_columns;
+	meta->natts = RelationGetNumberOfAttributes(rel);
+	for (int i = 0; i < roles->nseries_columns; i++)
+		meta->series_attnos[i] = roles->series_attnos[i];
+	((PageHeader) page)->pd_lower = ((char *) &meta->series_attnos[roles->nseries_columns]) - (char *) page;
+	meta_end(state, buf);
+}
+
+/*
+ * mdb_meta_lower_end - after the file was cut at next_page: pages from there on are unallocated.
+ */
+void
+mdb_meta_lower_end(Relation rel, BlockNumber next_page)
+{
+	GenericXLogState *state;
+	Buffer		buf;
+	MdbMeta    *meta = meta_begin(rel, &state, &buf);
+
+	if (next_page < meta->next_page)
+		meta->next_page = next_page;
+	meta_end(state, buf);
+}
+
+/*
+ * mdb_table - what the code needs to know about the table, from the relation's cache.
+ *
+ * The result is a copy in CurrentMemoryContext: the cached one may go at any invalidation.
+ */
+MdbTable *
+mdb_table(Relation rel)
+{
+	MdbTable   *table;
+
+	if (rel->rd_amcache == NULL)
+	{
+		TupleDesc	desc = RelationGetDescr(rel);
+		int			natts = desc->natts;
+		Buffer		buf;
+		MdbMeta    *meta;
+		Size		size;
+		int			nseries;
+
+		buf = ReadBuffer(rel, MDB_META_BLOCK);
+		LockBuffer(buf, BUFFER_LOCK_SHARE);
+		meta = palloc(BLCKSZ);
+		memcpy(meta, meta_of_page(BufferGetPage(buf)), BLCKSZ - MAXALIGN(SizeOfPageHeaderData));
+		UnlockReleaseBuffer(buf);
+		meta_check(rel, meta);
+
+		nseries = meta->nseries_columns;
+		size = MAXALIGN(sizeof(MdbTable)) + MAXALIGN(sizeof(AttrNumber) * nseries) + sizeof(MdbColumn) * natts;
+		table = MemoryContextAllocZero(CacheMemoryContext, size);
+		table->size = size;
+		table->storage_id = meta->storage_id;
+		table->incarnation = meta->incarnation;
+		table->time_attno = meta->time_attno;
+		table->nseries_columns = nseries;
+		table->natts = natts;
+		table->series_attnos = (AttrNumber *) ((char *) table + MAXALIGN(sizeof(MdbTable)));
+		table->columns = (MdbColumn *) ((char *) table->series_attnos + MAXALIGN(sizeof(AttrNumber) * nseries));
+		for (int i = 0; i < natts; i++)
+		{
+			Form_pg_attribute att = TupleDescAttr(desc, i);
+			MdbColumn  *column = &table->columns[i];
+
+			column->attlen = att->attlen;
+			column->attbyval = att->attbyval;
+			column->attalign = att->attalign;
+			column->role = att->attisdropped ? MDB_ROLE_DROPPED : MDB_ROLE_VALUE;
+			column->phys = att->attisdropped ? (att->attbyval ? MDB_I64 : MDB_BYTES) : mdb_phys(att);
+		}
+		for (int i = 0; i < nseries; i++)
+		{
+			table->series_attnos[i] = meta->series_attnos[i];
+			if (meta->series_attnos[i] <= natts && table->columns[meta->series_attnos[i] - 1].role == MDB_ROLE_VALUE)
+				table->columns[meta->series_attnos[i] - 1].role = MDB_ROLE_SERIES;
+		}
+		if (meta->time_attno > 0 && meta->time_attno <= natts)
+		{
+			/* The times stay with the parts when the column is dropped: they order the rows. */
+			if (table->columns[meta->time_attno - 1].role == MDB_ROLE_VALUE)
+			{
+				table->columns[meta->time_attno - 1].role = MDB_ROLE_TIME;
+				table->time_type = getBaseType(TupleDescAttr(desc, meta->time_attno - 1)->atttypid);
+			}
+			else
+				table->time_type = TIMESTAMPTZOID;
+		}
+		pfree(meta);
+		/* Only a reset file may change under us: do not remember that one. */
+		if (table->incarnation == 0)
+			return table;
+		rel->rd_amcache = table;
+	}
+
+	table = rel->rd_amcache;
+	{
+		MdbTable   *copy = palloc(table->size);
+
+		memcpy(copy, table, table->size);
+		copy->series_attnos = (AttrNumber *) ((char *) copy + MAXALIGN(sizeof(MdbTable)));
+		copy->columns = (MdbColumn *) ((char *) copy->series_attnos +
+									   MAXALIGN(sizeof(AttrNumber) * copy->nseries_columns));
+		return copy;
+	}
+}

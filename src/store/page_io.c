@@ -1,0 +1,174 @@
+/*
+ * page_io.c
+ *	  A part's payload to pages of the table's file, and back.
+ *
+ * Every page is a standard page: header, payload bytes, a tail in the special space that says
+ * which part the page belongs to.  Pages are written through shared buffers and WAL-logged as
+ * full pages, once: they never change afterwards.
+ *
+ * The tail is the defence against a reader whose part is gone and whose pages were taken by
+ * another: it finds a foreign part id and reports "snapshot too old", not corruption.
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "access/xloginsert.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/bufpage.h"
+#include "storage/lmgr.h"
+#include "utils/rel.h"
+
+#include "store/store.h"
+
+typedef struct MdbPageTail
+{
+	int64		part_id;
+	uint32		page_no;		/* within the part */
+	uint32		magic;
+} MdbPageTail;
+
+#define MDB_PAGE_MAGIC		0x4d444250	/* "MDBP" */
+#define MDB_PAGE_START		MAXALIGN(SizeOfPageHeaderData)
+#define MDB_PAGE_PAYLOAD	((int64) (BLCKSZ - MDB_PAGE_START - MAXALIGN(sizeof(MdbPageTail))))
+
+/*
+ * mdb_pages_for - pages that nbytes of payload take.
+ */
+int64
+mdb_pages_for(int64 nbytes)
+{
+	return (nbytes + MDB_PAGE_PAYLOAD - 1) / MDB_PAGE_PAYLOAD;
+}
+
+/* Make the file at least nblocks long. */
+static void
+extend_to(Relation rel, BlockNumber nblocks)
+{
+	if (RelationGetNumberOfBlocks(rel) >= nblocks)
+		return;
+	LockRelationForExtension(rel, ExclusiveLock);
+	while (RelationGetNumberOfBlocks(rel) < nblocks)
+	{
+		Buffer		buf = ReadBufferExtended(rel, MAIN_FORKNUM, P_NEW, RBM_NORMAL, NULL);
+
+		ReleaseBuffer(buf);
+	}
+	UnlockRelationForExtension(rel, ExclusiveLock);
+}
+
+/*
+ * mdb_pages_write - write the payload, given in pieces, into the part's extent.
+ */
+void
+mdb_pages_write(Relation rel, const MdbPartInfo *info, StringInfo *pieces, int npieces)
+{
+	BufferAccessStrategy strategy = info->npages > 256 ? GetAccessStrategy(BAS_BULKWRITE) : NULL;
+	int			piece = 0;
+	int			at = 0;
+
+	extend_to(rel, (BlockNumber) (info->page_first + info->npages));
+	for (int32 i = 0; i < info->npages; i++)
+	{
+		Buffer		buf;
+		Page		page;
+		PageHeader	header;
+		MdbPageTail *tail;
+		char	   *dst;
+		int64		room = MDB_PAGE_PAYLOAD;
+
+		CHECK_FOR_INTERRUPTS();
+		buf = ReadBufferExtended(rel, MAIN_FORKNUM, (BlockNumber) (info->page_first + i),
+								 RBM_ZERO_AND_LOCK, strategy);
+		START_CRIT_SECTION();
+		page = BufferGetPage(buf);
+		PageInit(page, BLCKSZ, sizeof(MdbPageTail));
+		header = (PageHeader) page;
+		dst = (char *) page + MDB_PAGE_START;
+		while (room > 0 && piece < npieces)
+		{
+			int64		n = Min(room, (int64) pieces[piece]->len - at);
+
+			memcpy(dst, pieces[piece]->data + at, n);
+			dst += n;
+			at += n;
+			room -= n;
+			if (at == pieces[piece]->len)
+			{
+				piece++;
+				at = 0;
+			}
+		}
+		header->pd_lower = dst - (char *) page;
+		tail = (MdbPageTail *) PageGetSpecialPointer(page);
+		tail->part_id = info->part_id;
+		tail->page_no = i;
+		tail->magic = MDB_PAGE_MAGIC;
+		MarkBufferDirty(buf);
+		if (RelationNeedsWAL(rel))
+			log_newpage_buffer(buf, true);
+		END_CRIT_SECTION();
+		UnlockReleaseBuffer(buf);
+	}
+	if (strategy)
+		FreeAccessStrategy(strategy);
+	Assert(piece == npieces);
+}
+
+/*
+ * mdb_pages_read - copy payload bytes [offset, offset + len) to dst.
+ *
+ * Raises ERRCODE_DATA_CORRUPTED if the bytes are not there, ERRCODE_SNAPSHOT_TOO_OLD if the
+ * pages belong to another part by now.
+ */
+void
+mdb_pages_read(Relation rel, const MdbPartInfo *info, int64 offset, int64 len, char *dst)
+{
+	if (offset < 0 || len < 0 || offset + len > info->nbytes)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("part %lld of table \"%s\" is damaged",
+						(long long) info->part_id, RelationGetRelationName(rel)),
+				 errdetail("It refers to %lld bytes at offset %lld of %lld.",
+						   (long long) len, (long long) offset, (long long) info->nbytes)));
+	while (len > 0)
+	{
+		int32		page_no = (int32) (offset / MDB_PAGE_PAYLOAD);
+		int64		in_page = offset % MDB_PAGE_PAYLOAD;
+		int64		n = Min(len, MDB_PAGE_PAYLOAD - in_page);
+		Buffer		buf;
+		Page		page;
+		MdbPageTail *tail;
+		bool		ours;
+
+		CHECK_FOR_INTERRUPTS();
+		buf = ReadBufferExtended(rel, MAIN_FORKNUM, (BlockNumber) (info->page_first + page_no),
+								 RBM_NORMAL, NULL);
+		LockBuffer(buf, BUFFER_LOCK_SHARE);
+		page = BufferGetPage(buf);
+		tail = (MdbPageTail *) ((char *) page + BLCKSZ - MAXALIGN(sizeof(MdbPageTail)));
+		ours = tail->magic == MDB_PAGE_MAGIC && tail->part_id == info->part_id && tail->page_no == page_no;
+		if (!ours)
+		{
+			bool		other = tail->magic == MDB_PAGE_MAGIC && tail->part_id > info->part_id;
+
+			UnlockReleaseBuffer(buf);
+			if (other)
+				ereport(ERROR,
+						(errcode(ERRCODE_SNAPSHOT_TOO_OLD),
+						 errmsg("snapshot too old"),
+						 errdetail("Part %lld of table \"%s\" was merged and its pages were reused.",
+								   (long long) info->part_id, RelationGetRelationName(rel))));
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("part %lld of table \"%s\" is damaged",
+							(long long) info->part_id, RelationGetRelationName(rel)),
+					 errdetail("Page %lld does not belong to it.", (long long) info->page_first + page_no)));
+		}
+		memcpy(dst, (char *) page + MDB_PAGE_START + in_page, n);
+		UnlockReleaseBuffer(buf);
+		dst += n;
+		offset += n;
+		len -= n;
+	}
+}

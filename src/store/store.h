@@ -1,0 +1,334 @@
+/*
+ * store.h
+ *	  The part store: tables' files, their catalogs, and immutable parts of encoded blocks.
+ *
+ * See README.md in this folder for the invariants and the layout of the bytes.
+ */
+#ifndef MDB_STORE_H
+#define MDB_STORE_H
+
+#include "compat.h"
+
+#include "access/htup.h"
+#include "access/tupdesc.h"
+#include "lib/stringinfo.h"
+#include "storage/block.h"
+#include "storage/buf.h"
+#include "storage/itemptr.h"
+#include "utils/rel.h"
+#include "utils/snapshot.h"
+
+#include "codec/codec.h"
+
+#define MDB_PART_FORMAT			1
+#define MDB_SERIES_BLOCK_ROWS	1024	/* rows in a block that holds one series */
+#define MDB_BLOCK_BYTES_MAX		(4 * 1024 * 1024)	/* a block is cut past this many raw bytes */
+
+/* How a column's values are kept in memory and encoded. */
+typedef enum MdbPhys
+{
+	MDB_I64 = 0,				/* any by-value datum that is not a float */
+	MDB_F64 = 1,
+	MDB_F32 = 2,
+	MDB_BYTES = 3				/* by reference: varlena payloads, fixed bytes, C strings */
+} MdbPhys;
+
+typedef enum MdbRole
+{
+	MDB_ROLE_VALUE = 0,
+	MDB_ROLE_TIME,
+	MDB_ROLE_SERIES,
+	MDB_ROLE_DROPPED
+} MdbRole;
+
+typedef struct MdbColumn
+{
+	int16		attlen;
+	bool		attbyval;
+	char		attalign;
+	uint8		phys;			/* MdbPhys */
+	uint8		role;			/* MdbRole */
+} MdbColumn;
+
+/*
+ * What the code needs to know about a table's file: a copy of the metapage's fixed part and the
+ * role of each column.  One chunk of memory, cached in rd_amcache.
+ */
+typedef struct MdbTable
+{
+	Size		size;			/* of this chunk */
+	int64		storage_id;
+	int32		incarnation;
+	Oid			time_type;		/* base type of the time column; InvalidOid if there is none */
+	AttrNumber	time_attno;		/* 0 = no time column */
+	int			nseries_columns;
+	int			natts;
+	AttrNumber *series_attnos;	/* points into this chunk */
+	MdbColumn  *columns;		/* [natts], points into this chunk */
+} MdbTable;
+
+/* ---- metapage.c ---- */
+
+struct MdbPartInfo;
+
+#define MDB_META_BLOCK			0
+#define MDB_MAX_SERIES_COLUMNS	1600
+
+typedef struct MdbMeta
+{
+	uint32		magic;
+	uint16		version;
+	int16		delta_slot;		/* the slot that writers use now */
+	int64		storage_id;
+	int32		incarnation;	/* 0 = an unlogged file was just reset */
+	uint32		next_page;		/* pages from here on were never allocated */
+	int64		next_part;
+	int64		next_row;
+	int64		next_series;
+	int16		time_attno;
+	int16		nseries_columns;
+	int16		natts;			/* columns that existed when the roles were fixed */
+	int16		reserved;
+	int16		series_attnos[FLEXIBLE_ARRAY_MEMBER];
+} MdbMeta;
+
+typedef struct MdbRoles
+{
+	AttrNumber	time_attno;
+	int			nseries_columns;
+	AttrNumber	series_attnos[MDB_MAX_SERIES_COLUMNS];
+} MdbRoles;
+
+extern MdbTable *mdb_table(Relation rel);
+extern MdbPhys mdb_phys(Form_pg_attribute att);
+extern void mdb_meta_create(Relation rel, const MdbRelFile *file, char persistence,
+							int64 storage_id, const MdbRoles *roles);
+extern void mdb_meta_read(Relation rel, MdbMeta *meta);
+extern void mdb_meta_set_roles(Relation rel, const MdbRoles *roles);
+extern void mdb_meta_set_delta_slot(Relation rel, int16 slot);
+extern int64 mdb_meta_reserve_series(Relation rel, int64 count);
+extern void mdb_meta_place_part(Relation rel, struct MdbPartInfo *info);
+extern void mdb_meta_lower_end(Relation rel, BlockNumber next_page);
+extern bool mdb_is_metricsdb(Relation rel);
+extern bool mdb_is_metricsdb_oid(Oid relid);
+extern Oid	mdb_am_oid(bool missing_ok);
+
+/* ---- catalog.c ---- */
+
+typedef struct MdbPartInfo
+{
+	ItemPointerData tid;		/* of the catalog row */
+	int64		storage_id;
+	int64		part_id;
+	int32		incarnation;
+	int16		format;
+	int16		level;
+	int16		class;
+	int32		day;
+	int32		days;
+	int64		row_first;
+	int64		nrows;
+	int32		nblocks;
+	int64		page_first;
+	int32		npages;
+	int64		nbytes;
+	int64		series_min;
+	int64		series_max;
+	int64		nseries;
+	int64		time_min;
+	int64		time_max;
+	int64		checksum;
+	bool		overlaps;
+	TimestampTz created_at;
+	int32		source_id;		/* 0 = none */
+	int64		epoch;
+} MdbPartInfo;
+
+typedef struct MdbDeltaInfo
+{
+	ItemPointerData tid;
+	TransactionId xmin;			/* of the catalog row */
+	int16		slot;
+	Oid			relid;
+	bool		live;
+} MdbDeltaInfo;
+
+typedef struct MdbPartList
+{
+	int			count;
+	MdbPartInfo *parts;			/* in order of part_id */
+	int64		nrows;
+	int64		nblocks;
+} MdbPartList;
+
+extern Oid	mdb_catalog_relid(const char *name, bool missing_ok);
+extern Relation mdb_catalog_open(const char *name, LOCKMODE lockmode);
+extern Oid	mdb_catalog_index(Relation rel);
+extern void mdb_catalog_insert(Relation rel, Datum *values, bool *nulls, CommandId cid, int options);
+
+extern MdbPartList *mdb_parts_visible(const MdbTable *table, Snapshot snapshot);
+extern void mdb_part_insert(Relation partrel, const MdbPartInfo *info, CommandId cid, int options);
+extern void mdb_part_delete(const MdbPartInfo *info);
+extern void mdb_delta_list(int64 storage_id, Snapshot snapshot, MdbDeltaInfo **deltas, int *count);
+extern void mdb_delta_register(int64 storage_id, int16 slot, Oid relid);
+extern void mdb_delta_set_live(const MdbDeltaInfo *delta, bool live);
+extern int64 mdb_storage_new_id(void);
+extern void mdb_storage_register(int64 storage_id, Oid relid, CommandId cid);
+extern void mdb_storage_forget(int64 storage_id);
+
+/* ---- space.c ---- */
+
+typedef struct MdbExtent
+{
+	int64		first;
+	int64		npages;
+} MdbExtent;
+
+extern void mdb_space_place_part(Relation rel, MdbPartInfo *info, CommandId cid, int options);
+extern BlockNumber mdb_space_end(Relation rel, const MdbTable *table);
+extern void mdb_space_lock(Relation rel);
+extern void mdb_space_unlock(Relation rel);
+
+/* ---- page_io.c ---- */
+
+extern int64 mdb_pages_for(int64 nbytes);
+extern void mdb_pages_write(Relation rel, const MdbPartInfo *info, StringInfo *pieces, int npieces);
+extern void mdb_pages_read(Relation rel, const MdbPartInfo *info, int64 offset, int64 len, char *dst);
+
+/* ---- batch.c ---- */
+
+/*
+ * Values of one column.  For MDB_BYTES value i is data[ends[i - 1] .. ends[i]); a NULL takes no
+ * bytes.  nulls is NULL as long as no value is.
+ */
+typedef struct MdbVector
+{
+	uint8		phys;
+	int16		attlen;
+	AttrNumber	attno;
+	uint32		nnulls;
+	void	   *values;			/* int64[], double[] or float[] */
+	uint8	   *nulls;
+	uint8	   *data;
+	uint32	   *ends;
+	Size		datalen;
+	Size		datacap;
+} MdbVector;
+
+/* Rows in columns.  Series ids are always there, times unless the table has none. */
+typedef struct MdbBatch
+{
+	MemoryContext mcxt;
+	uint32		nrows;
+	uint32		capacity;
+	uint32	   *series;
+	int64	   *times;
+	uint8	   *time_nulls;		/* NULL = none */
+	int			ncolumns;
+	MdbVector  *columns;		/* value columns, by rising attno */
+	int16	   *column_of;		/* attno - 1 -> index into columns, or -1 */
+} MdbBatch;
+
+extern MdbBatch *mdb_batch_create(const MdbTable *table, uint32 capacity);
+extern void mdb_batch_reset(MdbBatch *batch);
+extern void mdb_batch_reserve(MdbBatch *batch, uint32 nrows);
+extern Size mdb_batch_bytes(const MdbBatch *batch);
+extern void mdb_vector_append_datum(MdbBatch *batch, MdbVector *vec, uint32 row, Datum value, bool isnull);
+extern void mdb_vector_append_bytes(MdbBatch *batch, MdbVector *vec, uint32 row, const void *data, Size len);
+extern void mdb_vector_set_null(MdbBatch *batch, MdbVector *vec, uint32 row);
+extern void mdb_vector_copy_run(MdbBatch *dst, MdbVector *to, uint32 row,
+								const MdbVector *from, uint32 first, uint32 n);
+extern void mdb_batch_gather(MdbBatch *dst, const MdbBatch *src, const uint32 *rows, uint32 n);
+extern Datum mdb_time_datum(const MdbTable *table, int64 time);
+extern Datum mdb_vector_datum(const MdbVector *vec, const MdbColumn *column, uint32 row);
+
+/* ---- writer.c ---- */
+
+typedef struct MdbPartWriter MdbPartWriter;
+
+extern MdbPartWriter *mdb_writer_begin(const MdbTable *table, bool one_series);
+extern void mdb_writer_add(MdbPartWriter *w, const MdbBatch *block);
+extern int64 mdb_writer_rows(const MdbPartWriter *w);
+extern Size mdb_writer_bytes(const MdbPartWriter *w);
+extern void mdb_writer_finish(MdbPartWriter *w, Relation rel, MdbPartInfo *info, CommandId cid, int options);
+extern void mdb_writer_free(MdbPartWriter *w);
+
+/* ---- reader.c ---- */
+
+typedef struct MdbPart MdbPart;
+
+/* What a part keeps of one column. */
+typedef struct MdbPartColumn
+{
+	AttrNumber	attno;
+	uint8		phys;
+	int16		attlen;
+	int64		offset;			/* of the column's region in the payload */
+	int64		nbytes;			/* its length */
+	uint32		dir_offset;		/* of its vectors in the directory */
+	uint32		dir_len;
+	bool		loaded;			/* the vectors below are read when first wanted */
+	int64	   *chunk_end;		/* [nblocks] relative to offset */
+	int64	   *nnulls;			/* [nblocks] */
+} MdbPartColumn;
+
+/* Statistics of one column, block by block; NULL where the type has none. */
+typedef struct MdbBlockStats
+{
+	double	   *fmin,
+			   *fmax,
+			   *fsum,
+			   *ffirst,
+			   *flast;
+	int64	   *nnans;
+	int64	   *imin,
+			   *imax,
+			   *isum_lo,
+			   *isum_hi,
+			   *ifirst,
+			   *ilast;
+} MdbBlockStats;
+
+struct MdbPart
+{
+	MemoryContext mcxt;
+	Relation	rel;			/* valid for as long as the part is open */
+	MdbPartInfo info;
+	bool		one_series;
+	bool		has_time;
+	int			nblocks;
+	int64	   *block_rows;
+	int64	   *series_first;	/* one_series: the series; else the lowest in the block */
+	int64	   *series_last;
+	int64	   *time_first;		/* lowest time of the block */
+	int64	   *time_last;
+	int64	   *time_source;	/* block whose time chunk this one shares */
+	int64	   *time_end;		/* chunk ends, relative to time_offset */
+	int64	   *series_end;		/* chunk ends, relative to series_offset */
+	int64		time_offset;
+	int64		series_offset;
+	int			ncolumns;
+	MdbPartColumn *columns;
+	char	   *directory;
+	uint32		directory_len;
+	char	   *scratch;		/* encoded bytes of the chunk being read */
+	Size		scratch_size;
+	uint64		bytes_read;
+};
+
+extern MdbPart *mdb_part_open(Relation rel, const MdbPartInfo *info);
+extern void mdb_part_close(MdbPart *part);
+extern int	mdb_part_column_index(const MdbPart *part, AttrNumber attno);
+extern void mdb_part_read_series(MdbPart *part, int block, uint32 *series);
+extern void mdb_part_read_times(MdbPart *part, int block, int64 *times);
+extern void mdb_part_read_column(MdbPart *part, int column, int block, MdbVector *vec, MemoryContext mcxt);
+extern void mdb_part_load_column(MdbPart *part, int column);
+extern void mdb_part_read_stats(MdbPart *part, int column, MdbBlockStats *stats);
+extern const char *mdb_part_chunk_codec(MdbPart *part, int column, int block);
+
+/* ---- settings (store.c) ---- */
+
+extern int	mdb_direct_rows;	/* metricsdb.direct_rows */
+extern int	mdb_write_buffer;	/* metricsdb.write_buffer, in kB */
+
+#endif							/* MDB_STORE_H */

@@ -1,0 +1,567 @@
+/*
+ * writer.c
+ *	  Sorted blocks of rows to an immutable part.
+ *
+ * The payload is built in memory, column by column, so that a query for one column of all series
+ * reads neighbouring pages, and is written out when its length, and so its place, is known.
+ *
+ *		times | series ids | column 1 | column 2 | ... | directory | trailer
+ *
+ * Every chunk (one column of one block) is followed by its crc32c.  A time chunk that equals an
+ * earlier one is not written again: the series of one scrape share their timestamps.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "common/hashfn.h"
+#include "port/pg_crc32c.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "store/layout.h"
+#include "store/store.h"
+
+/* A growing array of 64-bit values, integers or doubles by their bits. */
+typedef struct Vec
+{
+	int64	   *v;
+	uint32		n;
+	uint32		cap;
+} Vec;
+
+enum
+{
+	STAT_MIN,
+	STAT_MAX,
+	STAT_SUM,					/* of integers: the low half of 128 bits */
+	STAT_FIRST,
+	STAT_LAST,
+	STAT_EXTRA,					/* NaNs, or the high half */
+	NSTATS
+};
+
+typedef struct WriterColumn
+{
+	AttrNumber	attno;
+	int16		attlen;
+	uint8		phys;
+	StringInfoData region;
+	MdbCodecHint hint;
+	Vec			chunk_len;
+	Vec			nnulls;
+	Vec			stats[NSTATS];
+} WriterColumn;
+
+typedef struct TimeKey
+{
+	uint64		hash;
+	uint32		block;
+} TimeKey;
+
+struct MdbPartWriter
+{
+	MemoryContext mcxt;
+	const MdbTable *table;
+	bool		one_series;
+	bool		has_time;
+	uint32		nblocks;
+	int64		nrows;
+	int64		nseries;
+	uint32		last_series;
+	int64		series_min;
+	int64		series_max;
+	int64		time_min;
+	int64		time_max;
+	StringInfoData times;
+	StringInfoData series;
+	MdbCodecHint time_hint;
+	MdbCodecHint series_hint;
+	Vec			block_rows;
+	Vec			series_first;
+	Vec			series_last;
+	Vec			series_len;
+	Vec			time_first;
+	Vec			time_last;
+	Vec			time_source;
+	Vec			time_len;
+	Vec			time_begin;		/* not stored: where a block's own chunk is */
+	HTAB	   *time_chunks;
+	int			ncolumns;
+	WriterColumn *columns;
+	int64	   *scratch;		/* compacted non-NULL values */
+	uint32	   *scratch_ends;
+};
+
+static void
+vec_add(Vec *vec, int64 value)
+{
+	if (vec->n == vec->cap)
+	{
+		vec->cap = Max(64, vec->cap * 2);
+		vec->v = vec->v ? repalloc_huge(vec->v, (Size) vec->cap * sizeof(int64)) :
+			palloc((Size) vec->cap * sizeof(int64));
+	}
+	vec->v[vec->n++] = value;
+}
+
+static int64
+f64_bits(double d)
+{
+	int64		bits;
+
+	memcpy(&bits, &d, sizeof(bits));
+	return bits;
+}
+
+/*
+ * mdb_writer_begin - start a part.  one_series: every block handed in holds one series.
+ *
+ * has_time is found from the first block: a part has times for all its rows or for none.
+ */
+MdbPartWriter *
+mdb_writer_begin(const MdbTable *table, bool one_series)
+{
+	MemoryContext mcxt = AllocSetContextCreate(CurrentMemoryContext, "metricsdb part writer",
+											   ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(mcxt);
+	MdbPartWriter *w = palloc0(sizeof(MdbPartWriter));
+	HASHCTL		ctl = {0};
+
+	w->mcxt = mcxt;
+	w->table = table;
+	w->one_series = one_series;
+	w->series_min = PG_INT64_MAX;
+	w->series_max = PG_INT64_MIN;
+	w->time_min = PG_INT64_MAX;
+	w->time_max = PG_INT64_MIN;
+	initStringInfo(&w->times);
+	initStringInfo(&w->series);
+	w->columns = palloc0(sizeof(WriterColumn) * Max(1, table->natts));
+	for (int i = 0; i < table->natts; i++)
+	{
+		WriterColumn *c;
+
+		if (table->columns[i].role != MDB_ROLE_VALUE)
+			continue;
+		c = &w->columns[w->ncolumns++];
+		c->attno = i + 1;
+		c->attlen = table->columns[i].attlen;
+		c->phys = table->columns[i].phys;
+		initStringInfo(&c->region);
+	}
+	w->scratch = palloc(sizeof(int64) * (MDB_BLOCK_ROWS_MAX + MDB_DECODE_SLACK));
+	w->scratch_ends = palloc(sizeof(uint32) * (MDB_BLOCK_ROWS_MAX + MDB_DECODE_SLACK));
+	ctl.keysize = sizeof(uint64);
+	ctl.entrysize = sizeof(TimeKey);
+	ctl.hcxt = mcxt;
+	w->time_chunks = hash_create("metricsdb time chunks", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	MemoryContextSwitchTo(old);
+	return w;
+}
+
+static void
+append_crc(StringInfo region, int start)
+{
+	pg_crc32c	crc;
+
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, region->data + start, region->len - start);
+	FIN_CRC32C(crc);
+	appendBinaryStringInfo(region, (char *) &crc, MDB_CHUNK_CRC);
+}
+
+static void
+add_times(MdbPartWriter *w, const MdbBatch *b)
+{
+	int			start = w->times.len;
+	uint64		hash;
+	TimeKey    *entry;
+	bool		found;
+	int			len;
+
+	enlargeStringInfo(&w->times, (int) mdb_i64_bound(b->nrows) + MDB_CHUNK_CRC);
+	len = (int) mdb_time_encode(b->times, b->nrows, (uint8 *) w->times.data + start, &w->time_hint);
+	w->times.len += len;
+	append_crc(&w->times, start);
+	len += MDB_CHUNK_CRC;
+
+	hash = hash_bytes_extended((unsigned char *) w->times.data + start, len, b->nrows);
+	entry = hash_search(w->time_chunks, &hash, HASH_ENTER, &found);
+	if (found && w->time_len.v[entry->block] == len && w->block_rows.v[entry->block] == b->nrows &&
+		memcmp(w->times.data + w->time_begin.v[entry->block], w->times.data + start, len) == 0)
+	{
+		w->times.len = start;
+		vec_add(&w->time_source, (int64) w->nblocks - entry->block);
+		vec_add(&w->time_len, 0);
+		vec_add(&w->time_begin, 0);
+		return;
+	}
+	entry->block = w->nblocks;
+	vec_add(&w->time_source, 0);
+	vec_add(&w->time_len, len);
+	vec_add(&w->time_begin, start);
+}
+
+static void
+stats_f64(WriterColumn *c, const double *v, uint32 n)
+{
+	double		min = INFINITY,
+				max = -INFINITY,
+				sum = 0;
+	int64		nans = 0;
+
+	for (uint32 i = 0; i < n; i++)
+	{
+		nans += v[i] != v[i];
+		min = v[i] < min ? v[i] : min;
+		max = v[i] > max ? v[i] : max;
+		sum += v[i] == v[i] ? v[i] : 0;
+	}
+	vec_add(&c->stats[STAT_MIN], f64_bits(min));
+	vec_add(&c->stats[STAT_MAX], f64_bits(max));
+	vec_add(&c->stats[STAT_SUM], f64_bits(sum));
+	vec_add(&c->stats[STAT_FIRST], n > 0 ? f64_bits(v[0]) : 0);
+	vec_add(&c->stats[STAT_LAST], n > 0 ? f64_bits(v[n - 1]) : 0);
+	vec_add(&c->stats[STAT_EXTRA], nans);
+}
+
+static void
+stats_f32(WriterColumn *c, const float *v, uint32 n)
+{
+	double		wide[MDB_BLOCK_ROWS_MAX];
+
+	for (uint32 i = 0; i < n; i++)
+		wide[i] = v[i];
+	stats_f64(c, wide, n);
+}
+
+static void
+stats_i64(WriterColumn *c, const int64 *v, uint32 n)
+{
+	int64		min = PG_INT64_MAX,
+				max = PG_INT64_MIN;
+	int128		sum = 0;
+
+	for (uint32 i = 0; i < n; i++)
+	{
+		min = v[i] < min ? v[i] : min;
+		max = v[i] > max ? v[i] : max;
+		sum += v[i];
+	}
+	vec_add(&c->stats[STAT_MIN], min);
+	vec_add(&c->stats[STAT_MAX], max);
+	vec_add(&c->stats[STAT_SUM], (int64) (uint64) sum);
+	vec_add(&c->stats[STAT_FIRST], n > 0 ? v[0] : 0);
+	vec_add(&c->stats[STAT_LAST], n > 0 ? v[n - 1] : 0);
+	vec_add(&c->stats[STAT_EXTRA], (int64) (sum >> 64));
+}
+
+/* One column of one block: [flags of NULLs, with a length before them] values crc. */
+static void
+add_column(MdbPartWriter *w, WriterColumn *c, const MdbVector *vec, uint32 nrows)
+{
+	int			start = c->region.len;
+	uint32		n = nrows - vec->nnulls;
+	const void *values = vec->values;
+	uint8	   *out;
+
+	vec_add(&c->nnulls, vec->nnulls);
+	if (vec->nnulls > 0 && n > 0)
+	{
+		uint32		len;
+
+		enlargeStringInfo(&c->region, (int) (sizeof(uint32) + mdb_bits_bound(nrows)));
+		len = (uint32) mdb_bits_encode(vec->nulls, nrows, (uint8 *) c->region.data + start + sizeof(uint32));
+		memcpy(c->region.data + start, &len, sizeof(len));
+		c->region.len += sizeof(uint32) + len;
+
+		if (vec->phys == MDB_BYTES)
+		{
+			for (uint32 i = 0, j = 0; i < nrows; i++)
+				if (!vec->nulls[i])
+					w->scratch_ends[j++] = vec->ends[i];
+		}
+		else if (vec->phys == MDB_F32)
+		{
+			for (uint32 i = 0, j = 0; i < nrows; i++)
+				if (!vec->nulls[i])
+					((uint32 *) w->scratch)[j++] = ((const uint32 *) vec->values)[i];
+		}
+		else
+		{
+			for (uint32 i = 0, j = 0; i < nrows; i++)
+				if (!vec->nulls[i])
+					w->scratch[j++] = ((const int64 *) vec->values)[i];
+		}
+		values = w->scratch;
+	}
+	if (n > 0)
+	{
+		Size		bound = vec->phys == MDB_BYTES ? mdb_bytes_bound(n, vec->datalen) :
+			vec->phys == MDB_F64 ? mdb_f64_bound(n) :
+			vec->phys == MDB_F32 ? mdb_f32_bound(n) : mdb_i64_bound(n);
+
+		if (bound > (Size) (MaxAllocSize - 1) - c->region.len)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("part of table would need more than 1 GB for one column"),
+					 errhint("Insert the rows in smaller batches.")));
+		enlargeStringInfo(&c->region, (int) bound + MDB_CHUNK_CRC);
+		out = (uint8 *) c->region.data + c->region.len;
+		switch (vec->phys)
+		{
+			case MDB_F64:
+				c->region.len += (int) mdb_f64_encode(values, n, out, &c->hint);
+				break;
+			case MDB_F32:
+				c->region.len += (int) mdb_f32_encode(values, n, out, &c->hint);
+				break;
+			case MDB_I64:
+				c->region.len += (int) mdb_i64_encode(values, n, out, &c->hint);
+				break;
+			default:
+				c->region.len += (int) mdb_bytes_encode(vec->data, vec->nnulls > 0 ? w->scratch_ends : vec->ends,
+														n, out, &c->hint);
+				break;
+		}
+		append_crc(&c->region, start);
+	}
+	if (vec->phys == MDB_F64)
+		stats_f64(c, values, n);
+	else if (vec->phys == MDB_F32)
+		stats_f32(c, values, n);
+	else if (vec->phys == MDB_I64)
+		stats_i64(c, values, n);
+	vec_add(&c->chunk_len, c->region.len - start);
+}
+
+/*
+ * mdb_writer_add - append one block: 1 .. MDB_BLOCK_ROWS_MAX rows, sorted by (series, time), not
+ * before the last row of the block added last.  If one_series, all of one series.
+ */
+void
+mdb_writer_add(MdbPartWriter *w, const MdbBatch *b)
+{
+	MemoryContext old = MemoryContextSwitchTo(w->mcxt);
+	uint32		n = b->nrows;
+
+	Assert(n > 0 && n <= MDB_BLOCK_ROWS_MAX);
+	if (w->nblocks == 0)
+		w->has_time = b->times != NULL && w->table->time_attno > 0 && !(b->time_nulls && b->time_nulls[0]);
+	for (uint32 i = 0; i < n;)
+	{
+		uint32		s = b->series[i];
+
+		if (w->nseries == 0 || s != w->last_series)
+		{
+			w->nseries++;
+			w->last_series = s;
+			w->series_min = Min(w->series_min, (int64) s);
+			w->series_max = Max(w->series_max, (int64) s);
+		}
+		if (w->one_series)
+			break;
+		while (i < n && b->series[i] == s)
+			i++;
+	}
+	vec_add(&w->block_rows, n);
+	vec_add(&w->series_first, b->series[0]);
+	if (!w->one_series)
+	{
+		int64		ids[MDB_BLOCK_ROWS_MAX];
+		int			start = w->series.len;
+
+		vec_add(&w->series_last, b->series[n - 1]);
+		for (uint32 i = 0; i < n; i++)
+			ids[i] = b->series[i];
+		enlargeStringInfo(&w->series, (int) mdb_i64_bound(n) + MDB_CHUNK_CRC);
+		w->series.len += (int) mdb_i64_encode(ids, n, (uint8 *) w->series.data + start, &w->series_hint);
+		append_crc(&w->series, start);
+		vec_add(&w->series_len, w->series.len - start);
+	}
+	if (w->has_time)
+	{
+		int64		min = b->times[0],
+					max = b->times[0];
+
+		for (uint32 i = 1; i < n; i++)
+		{
+			min = Min(min, b->times[i]);
+			max = Max(max, b->times[i]);
+		}
+		vec_add(&w->time_first, min);
+		vec_add(&w->time_last, max);
+		w->time_min = Min(w->time_min, min);
+		w->time_max = Max(w->time_max, max);
+		add_times(w, b);
+	}
+	for (int c = 0; c < w->ncolumns; c++)
+		add_column(w, &w->columns[c], &b->columns[c], n);
+	w->nrows += n;
+	w->nblocks++;
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * mdb_writer_rows, mdb_writer_bytes - what the part holds so far, encoded.
+ */
+int64
+mdb_writer_rows(const MdbPartWriter *w)
+{
+	return w->nrows;
+}
+
+Size
+mdb_writer_bytes(const MdbPartWriter *w)
+{
+	Size		bytes = w->times.len + w->series.len;
+
+	for (int c = 0; c < w->ncolumns; c++)
+		bytes += w->columns[c].region.len;
+	return bytes;
+}
+
+/* Append a vector: groups of a length and a chunk.  Doubles are encoded as such. */
+static void
+put_vec(StringInfo dir, const Vec *vec, bool is_float)
+{
+	MdbCodecHint hint = {0};
+
+	for (uint32 at = 0; at < vec->n; at += MDB_DIR_GROUP)
+	{
+		uint32		n = Min(MDB_DIR_GROUP, vec->n - at);
+		uint32		len;
+		uint8	   *out;
+
+		enlargeStringInfo(dir, (int) (sizeof(uint32) + (is_float ? mdb_f64_bound(n) : mdb_i64_bound(n))));
+		out = (uint8 *) dir->data + dir->len + sizeof(uint32);
+		len = is_float ? (uint32) mdb_f64_encode((const double *) (vec->v + at), n, out, &hint) :
+			(uint32) mdb_i64_encode(vec->v + at, n, out, &hint);
+		memcpy(dir->data + dir->len, &len, sizeof(len));
+		dir->len += sizeof(uint32) + len;
+	}
+}
+
+static void
+build_directory(MdbPartWriter *w, StringInfo dir)
+{
+	MdbDirHeader head = {0};
+	MdbDirColumn *descs = palloc0(sizeof(MdbDirColumn) * Max(1, w->ncolumns));
+	int64		offset;
+
+	head.magic = MDB_DIR_MAGIC;
+	head.format = MDB_PART_FORMAT;
+	head.flags = (w->one_series ? MDB_DIR_ONE_SERIES : 0) | (w->has_time ? MDB_DIR_HAS_TIME : 0);
+	head.nblocks = w->nblocks;
+	head.ncolumns = w->ncolumns;
+	head.time_offset = 0;
+	head.series_offset = w->times.len;
+	offset = head.series_offset + w->series.len;
+
+	appendBinaryStringInfo(dir, (char *) &head, sizeof(head));
+	put_vec(dir, &w->block_rows, false);
+	put_vec(dir, &w->series_first, false);
+	if (!w->one_series)
+	{
+		put_vec(dir, &w->series_last, false);
+		put_vec(dir, &w->series_len, false);
+	}
+	if (w->has_time)
+	{
+		put_vec(dir, &w->time_first, false);
+		put_vec(dir, &w->time_last, false);
+		put_vec(dir, &w->time_source, false);
+		put_vec(dir, &w->time_len, false);
+	}
+	for (int i = 0; i < w->ncolumns; i++)
+	{
+		WriterColumn *c = &w->columns[i];
+
+		descs[i].attno = c->attno;
+		descs[i].attlen = c->attlen;
+		descs[i].phys = c->phys;
+		descs[i].offset = offset;
+		descs[i].nbytes = c->region.len;
+		offset += c->region.len;
+		descs[i].dir_offset = dir->len;
+		put_vec(dir, &c->chunk_len, false);
+		put_vec(dir, &c->nnulls, false);
+		if (c->phys != MDB_BYTES)
+		{
+			bool		is_float = c->phys != MDB_I64;
+
+			for (int s = 0; s < NSTATS; s++)
+				put_vec(dir, &c->stats[s], is_float && s != STAT_EXTRA);
+		}
+		descs[i].dir_len = dir->len - descs[i].dir_offset;
+	}
+	((MdbDirHeader *) dir->data)->columns_offset = dir->len;
+	appendBinaryStringInfo(dir, (char *) descs, sizeof(MdbDirColumn) * w->ncolumns);
+	pfree(descs);
+}
+
+/*
+ * mdb_writer_finish - write the part into rel's file and insert its row as of command cid.
+ *
+ * info comes with storage_id, level, class, day, days, overlaps, source_id and epoch; the rest
+ * is filled in.  Nothing is written if no block was added.  Frees the writer.
+ */
+void
+mdb_writer_finish(MdbPartWriter *w, Relation rel, MdbPartInfo *info, CommandId cid, int options)
+{
+	MemoryContext old = MemoryContextSwitchTo(w->mcxt);
+	StringInfoData dir;
+	MdbPartTrailer trailer;
+	pg_crc32c	crc;
+	StringInfo *pieces;
+	int			npieces = 0;
+
+	info->nrows = mdb_writer_rows(w);
+	if (info->nrows > 0)
+	{
+		initStringInfo(&dir);
+		build_directory(w, &dir);
+		INIT_CRC32C(crc);
+		COMP_CRC32C(crc, dir.data, dir.len);
+		FIN_CRC32C(crc);
+		trailer.directory_len = dir.len;
+		trailer.directory_crc = crc;
+		appendBinaryStringInfo(&dir, (char *) &trailer, sizeof(trailer));
+
+		pieces = palloc(sizeof(StringInfo) * (w->ncolumns + 3));
+		pieces[npieces++] = &w->times;
+		pieces[npieces++] = &w->series;
+		for (int c = 0; c < w->ncolumns; c++)
+			pieces[npieces++] = &w->columns[c].region;
+		pieces[npieces++] = &dir;
+
+		info->format = MDB_PART_FORMAT;
+		info->nblocks = w->nblocks;
+		info->nbytes = 0;
+		for (int i = 0; i < npieces; i++)
+			info->nbytes += pieces[i]->len;
+		info->npages = (int32) mdb_pages_for(info->nbytes);
+		info->series_min = w->series_min;
+		info->series_max = w->series_max;
+		info->nseries = w->nseries;
+		info->time_min = w->has_time ? w->time_min : 0;
+		info->time_max = w->has_time ? w->time_max : 0;
+		info->checksum = crc;
+		info->created_at = GetCurrentTimestamp();
+		mdb_space_place_part(rel, info, cid, options);
+		mdb_pages_write(rel, info, pieces, npieces);
+	}
+	MemoryContextSwitchTo(old);
+	mdb_writer_free(w);
+}
+
+/*
+ * mdb_writer_free - give up a part.
+ */
+void
+mdb_writer_free(MdbPartWriter *w)
+{
+	MemoryContextDelete(w->mcxt);
+}

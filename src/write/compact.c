@@ -1,0 +1,360 @@
+/*
+ * compact.c
+ *	  Background work on a table: the delta's rows into parts, parts into bigger ones.
+ *
+ * Nothing here waits for a user's transaction: locks that others may hold are taken if they are
+ * free, else the work is left for later.  Each step is a transaction of its own; a crash between
+ * two leaves a state that the next run goes on from.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/heap.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_class.h"
+#include "executor/spi.h"
+#include "executor/tuptable.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "pgstat.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "storage/procarray.h"
+#include "tcop/pquery.h"
+#include "utils/acl.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "metricsdb.h"
+#include "write/write.h"
+
+/* Pages of a delta heap from which on the background moves it into parts. */
+#define DELTA_PAGES_MIN		64
+
+/* Rows moved from a delta into parts at a time. */
+#define DELTA_ROWS_MAX		(1024 * 1024)
+
+PG_FUNCTION_INFO_V1(mdb_compact_sql);
+
+/*
+ * Open the table for compaction if nobody is in the way.  Waits only when asked to by a user.
+ */
+static Relation
+open_table(Oid relid, bool wait)
+{
+	Relation	rel;
+
+	if (wait)
+		LockRelationOid(relid, ShareUpdateExclusiveLock);
+	else if (!ConditionalLockRelationOid(relid, ShareUpdateExclusiveLock))
+		return NULL;
+	rel = try_relation_open(relid, NoLock);
+	if (rel != NULL && !mdb_is_metricsdb(rel))
+	{
+		relation_close(rel, ShareUpdateExclusiveLock);
+		return NULL;
+	}
+	return rel;
+}
+
+static BlockNumber
+delta_pages(Oid relid)
+{
+	Relation	delta = table_open(relid, AccessShareLock);
+	BlockNumber n = RelationGetNumberOfBlocks(delta);
+
+	table_close(delta, AccessShareLock);
+	return n;
+}
+
+/* Move the rows of a slot that nobody writes to any more into parts, and retire it. */
+static bool
+retire_slot(Relation rel, const MdbDeltaInfo *info)
+{
+	Relation	delta;
+	Snapshot	snapshot;
+	TableScanDesc scan;
+	TupleTableSlot *heapslot;
+	TupleTableSlot *rowslot;
+	MdbAppend  *append;
+	MemoryContext tmp;
+
+	/* A writer that has not ended, or a prepared transaction: come back later. */
+	if (!ConditionalLockRelationOid(info->relid, ShareLock))
+		return false;
+	delta = table_open(info->relid, NoLock);
+	append = mdb_append_create();
+	mdb_append_open(append, rel);
+	heapslot = table_slot_create(delta, NULL);
+	rowslot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsMinimalTuple);
+	tmp = AllocSetContextCreate(CurrentMemoryContext, "metricsdb delta rows", ALLOCSET_DEFAULT_SIZES);
+
+	/* Only a snapshot taken now is sure to see all that was committed. */
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan = table_beginscan(delta, snapshot, 0, NULL);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, heapslot))
+	{
+		MemoryContext old = MemoryContextSwitchTo(tmp);
+
+		CHECK_FOR_INTERRUPTS();
+		ExecStoreMinimalTuple(mdb_delta_tuple(heapslot), rowslot, false);
+		MemoryContextSwitchTo(old);
+		mdb_append_slot(append, rowslot);
+		ExecClearTuple(rowslot);
+		MemoryContextReset(tmp);
+		if (mdb_append_nrows(append) >= DELTA_ROWS_MAX ||
+			mdb_append_bytes(append) > (Size) mdb_write_buffer * 1024)
+			mdb_append_write(append, GetCurrentCommandId(true), 0, false, 0, 0);
+	}
+	table_endscan(scan);
+	mdb_append_write(append, GetCurrentCommandId(true), 0, false, 0, 0);
+	UnregisterSnapshot(snapshot);
+	mdb_delta_set_live(info, false);
+	CommandCounterIncrement();
+
+	MemoryContextDelete(tmp);
+	ExecDropSingleTupleTableSlot(heapslot);
+	ExecDropSingleTupleTableSlot(rowslot);
+	mdb_append_free(append);
+	table_close(delta, NoLock);
+	return true;
+}
+
+/* Empty a retired heap once no snapshot can see it live. */
+static bool
+truncate_slot(const MdbDeltaInfo *info)
+{
+	Relation	delta;
+	bool		removable;
+
+	if (delta_pages(info->relid) == 0)
+		return false;
+	if (!ConditionalLockRelationOid(info->relid, AccessExclusiveLock))
+		return false;
+	delta = table_open(info->relid, NoLock);
+	removable = TransactionIdPrecedes(info->xmin, GetOldestNonRemovableTransactionId(delta)) ||
+		!TransactionIdIsNormal(info->xmin);
+	if (removable)
+		heap_truncate_one_rel(delta);
+	table_close(delta, removable ? NoLock : AccessExclusiveLock);
+	return removable;
+}
+
+static void
+begin_step(void)
+{
+	if (!ActiveSnapshotSet())
+		PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+/*
+ * One step on the delta.  *next_slot is set if writers are to be switched to that slot after this
+ * transaction has committed.
+ */
+static bool
+delta_step(Relation rel, bool full, int *next_slot)
+{
+	MdbTable   *table = mdb_table(rel);
+	MdbMeta		meta;
+	MdbDeltaInfo *deltas;
+	int			count;
+	int			current = -1;
+	int			free_slot = -1;
+	int			nlive = 0;
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Oid			new_relid;
+
+	mdb_meta_read(rel, &meta);
+	mdb_delta_list(table->storage_id, snapshot, &deltas, &count);
+	UnregisterSnapshot(snapshot);
+	for (int i = 0; i < count; i++)
+	{
+		if (deltas[i].slot == meta.delta_slot)
+			current = i;
+		else if (deltas[i].live)
+		{
+			nlive++;
+			if (retire_slot(rel, &deltas[i]))
+				return true;
+		}
+		else if (delta_pages(deltas[i].relid) == 0)
+			free_slot = i;
+		else if (truncate_slot(&deltas[i]))
+			return true;
+	}
+	if (current < 0 || nlive > 0)
+		return false;
+	if (delta_pages(deltas[current].relid) < (full ? 1 : DELTA_PAGES_MIN))
+		return false;
+	if (free_slot >= 0)
+	{
+		mdb_delta_set_live(&deltas[free_slot], true);
+		*next_slot = deltas[free_slot].slot;
+		return true;
+	}
+	if (count >= MDB_DELTA_SLOTS)
+		return false;
+	new_relid = mdb_delta_create(rel, rel->rd_rel->relpersistence, table->storage_id, (int16) count);
+	(void) new_relid;
+	*next_slot = count;
+	return true;
+}
+
+/*
+ * mdb_compact_relation - do one thing for a table, or all there is to do if full.
+ *
+ * Called in a transaction; commit() ends it and begins another.  True if something was done.
+ */
+bool
+mdb_compact_relation(Oid relid, bool full, MdbCommitFunction commit)
+{
+	bool		any = false;
+	bool		done;
+
+	do
+	{
+		Relation	rel;
+		int			next_slot = -1;
+
+		CHECK_FOR_INTERRUPTS();
+		begin_step();
+		rel = open_table(relid, full);
+		if (rel == NULL)
+			break;
+		done = delta_step(rel, full, &next_slot) || mdb_merge_step(rel, full);
+		relation_close(rel, NoLock);
+		if (done)
+			commit();
+		any |= done;
+		if (next_slot >= 0)
+		{
+			begin_step();
+			rel = open_table(relid, full);
+			if (rel == NULL)
+				break;
+			mdb_meta_set_delta_slot(rel, (int16) next_slot);
+			relation_close(rel, NoLock);
+			commit();
+		}
+	} while (done && full);
+	return any;
+}
+
+static void
+commit_worker(void)
+{
+	if (ActiveSnapshotSet())
+		PopActiveSnapshot();
+	CommitTransactionCommand();
+	StartTransactionCommand();
+	begin_step();
+}
+
+/* The permanent tables of this database that the access method stores. */
+static List *
+list_tables(void)
+{
+	Oid			am = mdb_am_oid(true);
+	Relation	pg_class;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	List	   *relids = NIL;
+
+	if (!OidIsValid(am) || !OidIsValid(mdb_catalog_relid("part", true)))
+		return NIL;
+	pg_class = table_open(RelationRelationId, AccessShareLock);
+	scan = systable_beginscan(pg_class, InvalidOid, false, NULL, 0, NULL);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
+
+		if (form->relam == am && form->relpersistence != RELPERSISTENCE_TEMP)
+			relids = lappend_oid(relids, form->oid);
+	}
+	systable_endscan(scan);
+	table_close(pg_class, AccessShareLock);
+	return relids;
+}
+
+/*
+ * mdb_compact_step - see metricsdb.h.
+ */
+bool
+mdb_compact_step(void)
+{
+	MemoryContext mcxt = AllocSetContextCreate(TopMemoryContext, "metricsdb compaction", ALLOCSET_DEFAULT_SIZES);
+	List	   *relids;
+	ListCell   *lc;
+	bool		any = false;
+
+	StartTransactionCommand();
+	begin_step();
+	MemoryContextSwitchTo(mcxt);
+	relids = list_tables();
+	foreach(lc, relids)
+	{
+		any |= mdb_compact_relation(lfirst_oid(lc), false, commit_worker);
+		/* Locks are not kept from one table to the next. */
+		commit_worker();
+	}
+	if (ActiveSnapshotSet())
+		PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextDelete(mcxt);
+	return any;
+}
+
+static void
+commit_procedure(void)
+{
+	SPI_commit();
+	EnsurePortalSnapshotExists();
+}
+
+/*
+ * mdb_compact_sql - CALL metricsdb.compact(table regclass): move its delta into parts and merge
+ * the parts of each partition into one, committing after each step.
+ *
+ * Raises ERRCODE_INVALID_TRANSACTION_STATE inside a transaction block, ERRCODE_WRONG_OBJECT_TYPE
+ * for another kind of table, and a permission error unless the caller owns the table.
+ */
+Datum
+mdb_compact_sql(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(0);
+	bool		nonatomic = fcinfo->context && IsA(fcinfo->context, CallContext) &&
+		!castNode(CallContext, fcinfo->context)->atomic;
+	char	   *name = get_rel_name(relid);
+
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table with OID %u does not exist", relid)));
+	if (!pg_class_ownercheck(relid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(get_rel_relkind(relid)), name);
+	if (!mdb_is_metricsdb_oid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a metricsdb table", name),
+				 errhint("Convert it with ALTER TABLE ... SET ACCESS METHOD metricsdb.")));
+	if (!nonatomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
+				 errmsg("metricsdb.compact() cannot run inside a transaction block"),
+				 errdetail("It commits after each merge."),
+				 errhint("Call it on its own.")));
+
+	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	mdb_compact_relation(relid, true, commit_procedure);
+	SPI_finish();
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,359 @@
+/*
+ * delta.c
+ *	  The delta: ordinary heaps that take the writes too small for a part.
+ *
+ * A storage has a ring of up to MDB_DELTA_SLOTS heaps.  Each has one column, the row's bytes (a
+ * minimal tuple without its length), so that a heap outlives ADD and DROP COLUMN just as heap
+ * tuples do.  One slot, named by the metapage, is written to; every live slot is read.
+ *
+ * Invariants:
+ *	1. A writer locks the heap (RowExclusiveLock, to the end of its transaction) and then looks
+ *	   again whether it is still the slot to write to.  So once the slot has been switched and a
+ *	   ShareLock on the old heap was got, no more rows can come into it.
+ *	2. A slot is live in metricsdb.delta before the metapage names it, and stays so until its
+ *	   rows have moved into parts, in the transaction that inserts those parts.
+ *	3. A heap is truncated only when no snapshot can see it live with rows in it.
+ *
+ * The heaps belong to the extension (pg_dump does not see them) and to the bootstrap superuser:
+ * nobody gets at rows but through the table.
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/toast_internals.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/heap.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_tablespace.h"
+#include "catalog/pg_type.h"
+#include "catalog/toasting.h"
+#include "commands/extension.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "metricsdb.h"
+#include "write/write.h"
+
+/*
+ * mdb_delta_create - make the heap of a slot and register it as live.
+ *
+ * Temporary ones live in the temporary TOAST schema, where DISCARD and the end of the session do
+ * not drop them before the table that they belong to.
+ */
+Oid
+mdb_delta_create(Relation rel, char persistence, int64 storage_id, int16 slot)
+{
+	char		name[NAMEDATALEN];
+	TupleDesc	desc = CreateTemplateTupleDesc(1);
+	Oid			nsp = persistence == RELPERSISTENCE_TEMP ? GetTempToastNamespace() :
+		get_namespace_oid(MDB_SCHEMA, false);
+	Oid			relid;
+	ObjectAddress delta;
+	ObjectAddress extension;
+
+	TupleDescInitEntry(desc, 1, "row", BYTEAOID, -1, 0);
+	TupleDescAttr(desc, 0)->attnotnull = true;
+	snprintf(name, sizeof(name), "delta_%lld_%d", (long long) storage_id, slot);
+	relid = heap_create_with_catalog(name, nsp, rel->rd_rel->reltablespace, InvalidOid, InvalidOid, InvalidOid,
+									 BOOTSTRAP_SUPERUSERID, HEAP_TABLE_AM_OID, desc, NIL,
+									 RELKIND_RELATION, persistence, false, false, ONCOMMIT_NOOP,
+									 (Datum) 0, false, true, true, InvalidOid, NULL);
+	CommandCounterIncrement();
+	NewRelationCreateToastTable(relid, (Datum) 0);
+
+	if (persistence != RELPERSISTENCE_TEMP)
+	{
+		ObjectAddressSet(delta, RelationRelationId, relid);
+		ObjectAddressSet(extension, ExtensionRelationId, get_extension_oid(MDB_EXTENSION, false));
+		recordDependencyOn(&delta, &extension, DEPENDENCY_EXTENSION);
+	}
+	mdb_delta_register(storage_id, slot, relid);
+	CommandCounterIncrement();
+	return relid;
+}
+
+/*
+ * mdb_delta_drop_all - drop the heaps of a storage; the catalog's rows are the caller's.
+ */
+void
+mdb_delta_drop_all(int64 storage_id)
+{
+	MdbDeltaInfo *deltas;
+	int			count;
+	Snapshot	snapshot;
+
+	if (!OidIsValid(mdb_catalog_relid("delta", true)))
+		return;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	mdb_delta_list(storage_id, snapshot, &deltas, &count);
+	UnregisterSnapshot(snapshot);
+	for (int i = 0; i < count; i++)
+	{
+		ObjectAddress address;
+
+		/* It is gone already where the whole extension is being dropped. */
+		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(deltas[i].relid)))
+			continue;
+		ObjectAddressSet(address, RelationRelationId, deltas[i].relid);
+		performDeletion(&address, DROP_RESTRICT, PERFORM_DELETION_INTERNAL | PERFORM_DELETION_SKIP_EXTENSIONS);
+	}
+}
+
+/*
+ * mdb_delta_form - a row as a minimal tuple that needs no other table's TOAST.
+ */
+MinimalTuple
+mdb_delta_form(TupleDesc desc, const Datum *values, const bool *isnull)
+{
+	Datum	   *flat = NULL;
+	MinimalTuple tuple;
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (isnull[i] || att->attlen != -1 || !VARATT_IS_EXTERNAL(DatumGetPointer(values[i])))
+			continue;
+		if (flat == NULL)
+		{
+			flat = palloc(sizeof(Datum) * desc->natts);
+			memcpy(flat, values, sizeof(Datum) * desc->natts);
+		}
+		flat[i] = PointerGetDatum(detoast_external_attr((struct varlena *) DatumGetPointer(values[i])));
+	}
+	tuple = heap_form_minimal_tuple(desc, flat ? flat : (Datum *) values, (bool *) isnull);
+	if (flat)
+		pfree(flat);
+	return tuple;
+}
+
+static Datum
+tuple_to_bytea(MinimalTuple tuple)
+{
+	Size		len = tuple->t_len - MINIMAL_TUPLE_DATA_OFFSET;
+	bytea	   *b = palloc(VARHDRSZ + len);
+
+	SET_VARSIZE(b, VARHDRSZ + len);
+	memcpy(VARDATA(b), (char *) tuple + MINIMAL_TUPLE_DATA_OFFSET, len);
+	return PointerGetDatum(b);
+}
+
+/*
+ * mdb_delta_tuple - the row in a slot that holds a tuple of a delta heap, in CurrentMemoryContext.
+ */
+MinimalTuple
+mdb_delta_tuple(TupleTableSlot *heapslot)
+{
+	bool		isnull;
+	Datum		d = slot_getattr(heapslot, 1, &isnull);
+	bytea	   *b = DatumGetByteaPP(d);
+	Size		len = VARSIZE_ANY_EXHDR(b);
+	MinimalTuple tuple = palloc(MINIMAL_TUPLE_DATA_OFFSET + len);
+
+	tuple->t_len = MINIMAL_TUPLE_DATA_OFFSET + len;
+	memcpy((char *) tuple + MINIMAL_TUPLE_DATA_OFFSET, VARDATA_ANY(b), len);
+	if ((Pointer) b != DatumGetPointer(d))
+		pfree(b);
+	return tuple;
+}
+
+/* The heap of a slot: looked up in the catalog, the last answer remembered. */
+static Oid
+slot_relid(int64 storage_id, int16 slot)
+{
+	static int64 last_storage = 0;
+	static int16 last_slot;
+	static Oid	last_relid;
+	MdbDeltaInfo *deltas;
+	int			count;
+	Snapshot	snapshot;
+
+	if (last_storage == storage_id && last_slot == slot)
+		return last_relid;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	mdb_delta_list(storage_id, snapshot, &deltas, &count);
+	UnregisterSnapshot(snapshot);
+	for (int i = 0; i < count; i++)
+	{
+		if (deltas[i].slot != slot)
+			continue;
+		last_storage = storage_id;
+		last_slot = slot;
+		last_relid = deltas[i].relid;
+		pfree(deltas);
+		return last_relid;
+	}
+	elog(ERROR, "slot %d of the delta of storage %lld is not in the catalog", slot, (long long) storage_id);
+	return InvalidOid;
+}
+
+/* Open the heap to write to, under the first invariant. */
+static Relation
+open_for_write(Relation rel, const MdbTable *table)
+{
+	for (;;)
+	{
+		MdbMeta		meta;
+		int16		slot;
+		Oid			relid;
+
+		mdb_meta_read(rel, &meta);
+		slot = meta.delta_slot;
+		relid = slot_relid(table->storage_id, slot);
+		LockRelationOid(relid, RowExclusiveLock);
+		mdb_meta_read(rel, &meta);
+		if (meta.delta_slot == slot)
+			return table_open(relid, NoLock);
+		UnlockRelationOid(relid, RowExclusiveLock);
+	}
+}
+
+/*
+ * mdb_delta_insert - put rows into the delta, as of command cid.
+ */
+void
+mdb_delta_insert(Relation rel, const MdbTable *table, MinimalTuple *tuples, int ntuples,
+				 CommandId cid, int options)
+{
+	Relation	delta;
+	MemoryContext tmp;
+	MemoryContext old;
+
+	if (ntuples == 0)
+		return;
+	delta = open_for_write(rel, table);
+	tmp = AllocSetContextCreate(CurrentMemoryContext, "metricsdb delta insert", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(tmp);
+	if (ntuples == 1)
+	{
+		bool		isnull = false;
+		Datum		row = tuple_to_bytea(tuples[0]);
+
+		heap_insert(delta, heap_form_tuple(RelationGetDescr(delta), &row, &isnull), cid, options, NULL);
+	}
+	else
+	{
+#define DELTA_BATCH 100
+		TupleTableSlot *slots[DELTA_BATCH];
+		BulkInsertState bistate = GetBulkInsertState();
+
+		for (int i = 0; i < Min(ntuples, DELTA_BATCH); i++)
+			slots[i] = MakeSingleTupleTableSlot(RelationGetDescr(delta), &TTSOpsHeapTuple);
+		for (int at = 0; at < ntuples; at += DELTA_BATCH)
+		{
+			int			n = Min(DELTA_BATCH, ntuples - at);
+
+			CHECK_FOR_INTERRUPTS();
+			for (int i = 0; i < n; i++)
+			{
+				bool		isnull = false;
+				Datum		row = tuple_to_bytea(tuples[at + i]);
+
+				ExecStoreHeapTuple(heap_form_tuple(RelationGetDescr(delta), &row, &isnull), slots[i], true);
+				pfree(DatumGetPointer(row));
+			}
+			heap_multi_insert(delta, slots, n, cid, options, bistate);
+		}
+		for (int i = 0; i < Min(ntuples, DELTA_BATCH); i++)
+			ExecDropSingleTupleTableSlot(slots[i]);
+		FreeBulkInsertState(bistate);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(tmp);
+	table_close(delta, NoLock);
+}
+
+/*
+ * mdb_delta_insert_batch - put some rows of a batch into the delta.
+ */
+void
+mdb_delta_insert_batch(Relation rel, const MdbTable *table, MdbDict *dict, const MdbBatch *batch,
+					   const uint32 *rows, uint32 n, CommandId cid, int options)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	MinimalTuple *tuples = palloc(sizeof(MinimalTuple) * n);
+	Datum	   *values = palloc(sizeof(Datum) * desc->natts);
+	bool	   *isnull = palloc(sizeof(bool) * desc->natts);
+
+	for (uint32 i = 0; i < n; i++)
+	{
+		uint32		row = rows[i];
+		uint32		len;
+		const char *key;
+
+		memset(isnull, true, desc->natts);
+		if (table->nseries_columns > 0)
+		{
+			key = mdb_dict_key(dict, batch->series[row], GetActiveSnapshot(), &len);
+			mdb_key_decode(table, key, len, values, isnull);
+		}
+		if (table->time_attno > 0 && table->columns[table->time_attno - 1].role == MDB_ROLE_TIME &&
+			!(batch->time_nulls && batch->time_nulls[row]))
+		{
+			isnull[table->time_attno - 1] = false;
+			values[table->time_attno - 1] = mdb_time_datum(table, batch->times[row]);
+		}
+		for (int c = 0; c < batch->ncolumns; c++)
+		{
+			MdbVector  *vec = &batch->columns[c];
+
+			isnull[vec->attno - 1] = vec->nulls != NULL && vec->nulls[row];
+			if (!isnull[vec->attno - 1])
+				values[vec->attno - 1] = mdb_vector_datum(vec, &table->columns[vec->attno - 1], row);
+		}
+		tuples[i] = mdb_delta_form(desc, values, isnull);
+	}
+	mdb_delta_insert(rel, table, tuples, n, cid, options);
+}
+
+/*
+ * mdb_delta_live - the heaps that a scan under this snapshot must read: at most 2 *
+ * MDB_DELTA_SLOTS.
+ *
+ * Those it sees live, and those live by now: its own transaction may have written to one that
+ * became live after the snapshot was taken.
+ */
+void
+mdb_delta_live(const MdbTable *table, Snapshot snapshot, MdbDeltaInfo **live, int *count)
+{
+	MdbDeltaInfo *deltas;
+	int			n;
+	Snapshot	snapshots[2];
+
+	*live = palloc(sizeof(MdbDeltaInfo) * 2 * MDB_DELTA_SLOTS);
+	*count = 0;
+	snapshots[0] = snapshot;
+	snapshots[1] = RegisterSnapshot(GetLatestSnapshot());
+	for (int s = 0; s < 2; s++)
+	{
+		if (snapshots[s]->snapshot_type != SNAPSHOT_MVCC)
+			continue;
+		mdb_delta_list(table->storage_id, snapshots[s], &deltas, &n);
+		for (int i = 0; i < n; i++)
+		{
+			bool		seen = false;
+
+			for (int k = 0; k < *count; k++)
+				seen |= (*live)[k].relid == deltas[i].relid;
+			if (!seen && deltas[i].live && *count < 2 * MDB_DELTA_SLOTS)
+				(*live)[(*count)++] = deltas[i];
+		}
+		pfree(deltas);
+	}
+	UnregisterSnapshot(snapshots[1]);
+}

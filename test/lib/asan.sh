@@ -1,0 +1,23 @@
+#!/bin/sh
+# asan.sh: the SQL tests with the extension built under the address and undefined-behaviour
+# sanitizers.  In a copy of the tree, so that the usual build stays as it is.
+set -eu
+"$(dirname "$0")/deps.sh" check
+# shellcheck source=test/lib/env.sh
+. "$(dirname "$0")/env.sh"
+copy=$RUN/asan
+rm -rf "$copy"
+mkdir -p "$copy"
+(cd "$TOP" && tar cf - --exclude='*.o' --exclude='*.d' --exclude='*.so' --exclude='*.bc' \
+	metricsdb.control Makefile sql src expected test bgworkers 2>/dev/null) | tar xf - -C "$copy"
+if [ "$(id -u)" = 0 ]; then chown "$RUN_USER" "$copy"; fi
+
+# The server itself is not instrumented, so the runtime must be loaded ahead of it; it leaks by design.
+LD_ASAN="$(cc -print-file-name=libasan.so) $(cc -print-file-name=libubsan.so)"
+ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:detect_odr_violation=0
+UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+METRICSDB_RUN=$copy
+export LD_ASAN ASAN_OPTIONS UBSAN_OPTIONS METRICSDB_RUN
+cd "$copy"
+exec env COPT="-O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined" CHECK_TAIL=200 \
+	test/lib/check.sh build sql isolation

@@ -1,0 +1,151 @@
+#!/bin/sh
+# check.sh [step]...: what `make check` does.  Every step, or those named.
+#   build  unit  sql  sql_plain  isolation  tap  fuzz  lint
+# Ends with the line "N passed, N failed".  A step's log lies in build/check/STEP.log.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+"$here/deps.sh" check
+# shellcheck source=test/lib/env.sh
+. "$here/env.sh"
+cd "$TOP"
+make=${MAKE:-make}
+logs=$TOP/build/check
+passed=0 failed=0
+mkdir -p "$logs"
+
+pgxs=$(dirname "$("${PG_CONFIG:-pg_config}" --pgxs)")/../..
+root=$("$here/cluster.sh" root)
+bin=$root$("${PG_CONFIG:-pg_config}" --bindir)
+cluster=$RUN/check
+
+say() { printf '%s\n' "$*"; }
+
+# count PASSED FAILED STEP SECONDS: adds up, one line a step, and the end of the log where it failed.
+count() {
+	passed=$((passed + $1)) failed=$((failed + $2))
+	if [ "$2" -gt 0 ]; then
+		tail -n "${CHECK_TAIL:-60}" "$logs/$3.log"
+		say "$3: $1 passed, $2 FAILED (log: build/check/$3.log)"
+	else
+		say "$3: $1 passed, $4 s"
+	fi
+}
+
+# lines PATTERN STEP: how many lines of the step's log match.
+lines() { grep -cE "$1" "$logs/$2.log" || true; }
+
+# run STEP COMMAND...: its output into the log; counts by what the log says: pg_regress's and prove's
+# lines a test, a line "N passed, N failed", else the whole step is one test.
+run() {
+	step=$1
+	shift
+	began=$(date +%s) ok=0
+	say "-- $step"
+	if "$@" >"$logs/$step.log" 2>&1; then ok=1; fi
+	good=$(lines '^(test .*|     .*)\.\.\. +ok|^ok [0-9]+ |^[^ ]+\.t.* ok$|\.pl \.+ (ok|skipped)' "$step")
+	bad=$(lines '^(test .*|     .*)\.\.\. +FAILED|^not ok |\.pl \.+ (Failed|Dubious|No subtests)' "$step")
+	summary=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$logs/$step.log" | tail -n 1 || true)
+	if [ -n "$summary" ]; then
+		good=${summary%% passed*} bad=${summary#*, }
+		bad=${bad%% *}
+	fi
+	if [ $((good + bad)) = 0 ]; then good=$ok bad=$((1 - ok)); fi
+	if [ $ok = 0 ] && [ "$bad" = 0 ]; then bad=1; fi
+	count "$good" "$bad" "$step" $(($(date +%s) - began))
+	[ "$bad" = 0 ]
+}
+
+build() { $make -s -j2 private COPT=-Werror; }
+
+unit() {
+	targets=$(sed -n 's/^\(unit-[a-z0-9_]*\):.*/\1/p' test/make/*.mk)
+	rc=0
+	for t in $targets; do $make -s "$t" || rc=1; done
+	return $rc
+}
+
+# Where the servers' user may not read the tree, it gets a copy of the tests.
+copy_tests() {
+	[ "$WORK" != "$TOP" ] || return 0
+	rm -rf "$WORK"
+	mkdir -p "$WORK"
+	tar cf - metricsdb.control Makefile sql expected test | tar xf - -C "$WORK"
+}
+
+# regress OUTPUT SETTING TESTS...: pg_regress in a fresh throw-away cluster.
+regress() {
+	out=$RUN/$1
+	setting=$2
+	shift 2
+	"$here/cluster.sh" drop "$cluster"
+	"$here/cluster.sh" start "$cluster" fsync=off "$setting"
+	as_user mkdir -p "$out"
+	rc=0
+	(
+		eval "$("$here/cluster.sh" env "$cluster")"
+		as_user "$pgxs/src/test/$tool" --bindir="$bin" --inputdir="$WORK/test" --outputdir="$out" "$@"
+	) || rc=$?
+	[ $rc = 0 ] || cat "$out"/regression.diffs "$out"/output_iso/regression.diffs 2>/dev/null || true
+	grep -aE 'PANIC|TRAP|terminated by signal' "$cluster/log" && rc=1
+	"$here/cluster.sh" drop "$cluster"
+	return $rc
+}
+
+names() { for f in "$@"; do [ ! -f "$f" ] || basename "${f%.*}"; done; }
+
+sql() {
+	tool=regress/pg_regress
+	# shellcheck disable=SC2046 # a list of names
+	regress sql shared_preload_libraries=metricsdb $(names test/sql/*.sql)
+}
+
+# The same without the library loaded at start; a test that needs it says so in its first line.
+sql_plain() {
+	tool=regress/pg_regress
+	# shellcheck disable=SC2046
+	regress sql_plain shared_preload_libraries= $(names $(grep -L -m 1 '^-- needs: preload' test/sql/*.sql))
+}
+
+isolation() {
+	tool=isolation/pg_isolation_regress
+	# shellcheck disable=SC2046
+	regress isolation shared_preload_libraries=metricsdb $(names test/specs/*.spec)
+}
+
+tap() {
+	as_user mkdir -p "$RUN/tap"
+	KAFKA_JARS=$("$here/kafka.sh" fetch) || {
+		KAFKA_JARS=
+		say "no Kafka jars (Maven reaches no registry): the tests of the real broker are skipped"
+	}
+	for t in ktool mock_broker fleet; do "$here/tool.sh" $t >/dev/null; done
+	as_user env PATH="$bin:$PATH" METRICSDB_RUN="$RUN" METRICSDB_ROOT="$root" METRICSDB_TOP="$WORK" KAFKA_JARS="$KAFKA_JARS" \
+		TESTDIR="$RUN/tap" TESTDATADIR="$RUN/tap/data" TESTLOGDIR="$RUN/tap/log" PG_REGRESS="$pgxs/src/test/regress/pg_regress" \
+		sh -c 'cd "$1" && shift && exec prove -I test/lib -I "$1" --timer test/t/*.pl' sh "$WORK" "$pgxs/src/test/perl"
+}
+
+fuzz() { $make -s fuzz FUZZ_SECONDS="${FUZZ_SECONDS:-5}"; }
+
+lint() { "$here/lint.sh"; }
+
+have() { ls "$@" >/dev/null 2>&1; }
+
+trap '"$here/cluster.sh" drop "$cluster" >/dev/null 2>&1 || true' EXIT
+trap 'exit 130' INT TERM
+copy_tests
+
+if [ $# = 0 ]; then
+	set -- build unit sql sql_plain isolation tap fuzz lint
+fi
+for step in "$@"; do
+	case $step in
+	sql | sql_plain) have test/sql/*.sql || continue ;;
+	isolation) have test/specs/*.spec || continue ;;
+	tap) have test/t/*.pl || continue ;;
+	unit) grep -q '^unit-' test/make/*.mk || continue ;;
+	fuzz) grep -q '^fuzz:' test/make/*.mk || continue ;;
+	esac
+	run "$step" "$step" || { [ "$step" != build ] || break; }
+done
+say "$passed passed, $failed failed"
+[ "$failed" = 0 ]

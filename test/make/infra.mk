@@ -1,0 +1,38 @@
+# Everything around the code: the private build, the tests, the demo.  The work is in test/lib.
+.PHONY: help deps private check lint check-asan demo demo-stop bench fuzz soak indent
+
+help:
+	@sed -n 's/^#: //p' test/make/*.mk | sort
+
+#: make, make install    build; install into the PostgreSQL of PG_CONFIG
+#: make installcheck     the SQL tests against a running server
+#: make check            installs what is missing, runs every test
+ifneq ($(filter check,$(MAKECMDGOALS)),)
+check:
+	@test/lib/check.sh
+endif
+
+#: make check-asan       the SQL tests under the address and undefined-behaviour sanitizers
+check-asan:
+	@test/lib/asan.sh
+
+#: make lint             formatting, scripts, house rules
+lint:
+	@test/lib/lint.sh
+
+#: make indent           format the C code
+indent:
+	clang-format -i $$(test/lib/lint.sh files)
+
+#: make demo             a fleet's metrics from Kafka to psql, in about two minutes
+demo:
+	@test/demo/demo.sh
+
+#: make demo-stop        ends a demo that was left running
+demo-stop:
+	@test/demo/demo.sh stop
+
+# What demo, check and bench run: the extension in a private copy of PostgreSQL.  It needs no bitcode.
+private:
+	@root=$$(test/lib/cluster.sh root) && test/lib/pgroot.sh "$$root" >/dev/null && \
+	$(MAKE) -s with_llvm=no all && $(MAKE) -s with_llvm=no install DESTDIR="$$root"
