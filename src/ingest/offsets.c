@@ -138,7 +138,7 @@ mdb_offsets_advance(int32 source_id, int n, const MdbPartition *partitions)
 			  " stored = o.stored + u.stored, dead_letters = o.dead_letters + u.dead_letters,"
 			  " last_message_at = CASE WHEN u.last_ms >= 0 THEN pg_catalog.to_timestamp(u.last_ms / 1000.0)"
 			  " ELSE o.last_message_at END, updated_at = pg_catalog.clock_timestamp()"
-			  " FROM pg_catalog.unnest($2, $3, $4, $5, $6, $7, $8, $9, $10)"
+			  " FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10)"
 			  " AS u(partition, next_offset, position, high, messages, consumed, stored, dead_letters, last_ms)"
 			  " WHERE o.source_id = $1 AND o.partition = u.partition::pg_catalog.int4"
 			  " AND o.next_offset = u.next_offset", 1 + ADVANCE_COLUMNS, types);
