@@ -37,7 +37,7 @@ void
 mdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstrategy)
 {
 	MdbTable   *table = mdb_table(rel);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Snapshot	snapshot = mdb_latest_snapshot();
 	MdbPartList *list = mdb_parts_visible(table, snapshot);
 	MdbDeltaInfo *deltas;
 	int			ndeltas;
@@ -195,7 +195,7 @@ mdb_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *
 	else
 	{
 		MdbTable   *table = mdb_table(rel);
-		Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+		Snapshot	snapshot = mdb_latest_snapshot();
 		MdbPartList *list = mdb_parts_visible(table, snapshot);
 		MdbDeltaInfo *deltas;
 		int			n;

@@ -161,6 +161,7 @@ typedef struct MdbPartList
 	int64		nblocks;
 } MdbPartList;
 
+extern Snapshot mdb_latest_snapshot(void);
 extern Oid	mdb_catalog_relid(const char *name, bool missing_ok);
 extern Relation mdb_catalog_open(const char *name, LOCKMODE lockmode);
 extern Oid	mdb_catalog_index(Relation rel);

@@ -316,7 +316,7 @@ bool
 mdb_space_step(Relation rel, bool full)
 {
 	MdbTable   *table = mdb_table(rel);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Snapshot	snapshot = mdb_latest_snapshot();
 	MdbPartList *list = mdb_parts_visible(table, snapshot);
 	int64		live = 1;
 	int64		pages = RelationGetNumberOfBlocks(rel);
@@ -383,7 +383,7 @@ bool
 mdb_merge_step(Relation rel, bool full)
 {
 	MdbTable   *table = mdb_table(rel);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());	/* newer than our lock */
+	Snapshot	snapshot = mdb_latest_snapshot();	/* newer than our lock */
 	MdbPartList *list = mdb_parts_visible(table, snapshot);
 	TimestampTz now = GetCurrentTimestamp();
 
