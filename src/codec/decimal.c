@@ -346,7 +346,7 @@ small_to_quotients(const int32_t *restrict x, uint32_t n, double start, double p
 		out[i] = mdb_double_bits((start + (double) x[i]) / p);
 }
 
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(MDB_NO_CLONES)
 #define HAVE_FMA	(__builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2"))
 #define WITH_FMA	__attribute__((target("avx2,fma")))
 
