@@ -307,7 +307,7 @@ load_all(MdbDict *dict)
 
 	if (dict->loaded)
 		return;
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	snapshot = mdb_latest_snapshot();
 	load_rows(dict, 0, PG_INT64_MAX, snapshot, ENTRY_WRITTEN);
 	UnregisterSnapshot(snapshot);
 	dict->loaded = true;
@@ -440,7 +440,7 @@ mdb_dict_key(MdbDict *dict, uint32 id, Snapshot snapshot, uint32 *len)
 	if (e == NULL)
 	{
 		/* Registered since we loaded. */
-		Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
+		Snapshot	latest = mdb_latest_snapshot();
 
 		load_rows(dict, id, id == PG_UINT32_MAX ? id : PG_INT64_MAX, latest, ENTRY_WRITTEN);
 		UnregisterSnapshot(latest);

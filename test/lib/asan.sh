@@ -8,8 +8,8 @@ set -eu
 copy=$RUN/asan
 rm -rf "$copy"
 mkdir -p "$copy"
-(cd "$TOP" && tar cf - --exclude='*.o' --exclude='*.d' --exclude='*.so' --exclude='*.bc' \
-	$(ls -d metricsdb.control Makefile sql src expected test bgworkers 2>/dev/null)) | tar xf - -C "$copy"
+(cd "$TOP" && tar cf - --exclude=./build --exclude=./.git --exclude='*.o' --exclude='*.d' --exclude='*.so' \
+	--exclude='*.bc' .) | tar xf - -C "$copy"
 mkdir -p "$copy/build/run"
 if [ "$(id -u)" = 0 ]; then chown "$RUN_USER" "$copy/build/run"; fi
 

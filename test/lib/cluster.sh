@@ -7,6 +7,7 @@
 #   psql DIR ARGS...               psql as the superuser
 #   sh DIR COMMAND...              any client program, its PG* environment set
 #   env DIR                        that environment, to eval
+#   socket DIR                     the folder of its socket
 #   pid DIR                        the postmaster's process id, fails if it is not running
 # No TCP: the socket lies in the cluster's folder, which only its owner (and root) may enter.
 set -eu
@@ -95,6 +96,7 @@ env)
 	echo "PGHOST='$PGHOST' PGPORT=5432 PGUSER=postgres PGDATABASE=postgres PATH='$bin':\$PATH"
 	echo "export PGHOST PGPORT PGUSER PGDATABASE PATH"
 	;;
+socket) socket_dir ;;
 pid) running && echo "$pid" ;;
 *) die "unknown verb $verb" ;;
 esac
