@@ -9,6 +9,9 @@
 
 #include "postgres.h"
 
+#include "storage/buf.h"
+#include "utils/relcache.h"
+
 #if PG_VERSION_NUM < 150000
 #error "metricsdb needs PostgreSQL 15 or later"
 #endif
@@ -29,5 +32,7 @@
 #define mdb_rel_file_equals(a, b) RelFileNodeEquals(a, b)
 #define MdbUpdateIndexes		bool
 #endif
+
+extern void mdb_heap_prune_page(Relation rel, Buffer buf);
 
 #endif							/* MDB_COMPAT_H */

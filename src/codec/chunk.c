@@ -189,9 +189,9 @@ settled_by_hint(Contest *c)
 		return false;
 	}
 	try_codec(c, c->hint->codec);
-	/* these two lie too close together for one to be settled on */
+	/* on true doubles these lie too close together for one to be settled on */
 	if (c->hint->codec == MDB_ID_BITS)
-		try_codec(c, MDB_ID_GORILLA);
+		try_codec(c, MDB_ID_ULP);
 	else if (c->hint->codec == MDB_ID_GORILLA)
 		try_codec(c, MDB_ID_BITS);
 	if (c->best == 0)
@@ -306,7 +306,7 @@ mdb_chunk_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int de
 			if (kind != MDB_KIND_INT)
 				return false;
 			if (variant == MDB_INT_GRID)
-				return mdb_grid_decode(in, len, n, out);
+				return depth <= MDB_DEPTH_COMPOSITE && mdb_grid_decode(in, len, n, out);
 			return mdb_int_decode(in, len, n, 0, &divided, out);
 		case MDB_ID_ULP:
 			return depth <= MDB_DEPTH_COMPOSITE && mdb_ulp_decode(kind, in, len, n, depth, out);

@@ -231,6 +231,7 @@ extern uint32_t mdb_unpack_sums(const uint8_t *in, uint32_t n, unsigned width, u
 								uint64_t start, const uint16_t *at, const int32_t *patch,
 								uint32_t patches, double p, uint64_t *out);
 extern void mdb_ramp(uint64_t *out, uint32_t n, uint64_t first, uint64_t step);
+extern void mdb_add_line(uint64_t *v, uint32_t n, uint64_t first, uint64_t step);
 extern size_t mdb_stream_size(uint32_t n, unsigned width);
 extern void mdb_stream_pack(const uint64_t *v, uint32_t n, unsigned width, uint8_t *out);
 extern void mdb_stream_unpack(const uint8_t *in, const uint8_t *end, uint32_t n, unsigned width,

@@ -32,7 +32,6 @@
 #define D_LIMIT			9007199254740992.0	/* 2^53 */
 #define SAMPLES			32
 #define ULPS_NEAR		64			/* what averages miss by */
-#define ULP_K_MAX		13			/* with more digits than that a second column never pays */
 #define K_NONE			0xff
 #define K_EXCEPTIONS	0x80
 
@@ -184,7 +183,7 @@ put_exceptions(MdbKind kind, const uint64_t *v, uint64_t *d, const uint16_t *bad
 		gaps[j] = j == 0 ? at : at - bad[j - 1] - 1u;
 		values[j] = v[at];
 	}
-	if (end - p < 2 * MDB_VARINT_MAX)
+	if ((size_t) (end - p) < mdb_varint_size(count))
 		return NULL;
 	p = mdb_put_varint(p, count);
 	for (int part = 0; part < 2; part++)
@@ -192,7 +191,7 @@ put_exceptions(MdbKind kind, const uint64_t *v, uint64_t *d, const uint16_t *bad
 		size = part == 0 ?
 			mdb_chunk_encode(MDB_KIND_INT, gaps, count, depth + 1, buf, sizeof(buf) - MDB_OUT_SLACK, NULL) :
 			mdb_chunk_encode(kind, values, count, MDB_DEPTH_DECIMAL + 1, buf, sizeof(buf) - MDB_OUT_SLACK, NULL);
-		if ((size_t) (end - p) < size + MDB_VARINT_MAX)
+		if ((size_t) (end - p) < size + mdb_varint_size(size))
 			return NULL;
 		p = mdb_put_varint(p, size);
 		memcpy(p, buf, size);
@@ -307,7 +306,7 @@ mdb_decimal_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8
 	if (depth > MDB_DEPTH_COMPOSITE)
 		return 0;
 	k = ulps ? known : find_exponent(kind, v, n, ULPS_NEAR);
-	if (k == K_NONE || k > ULP_K_MAX)
+	if (k == K_NONE)
 		return 0;
 	(void) split(kind, v, n, k, d, bad);
 	return encode_ulps(kind, v, n, k, d, depth, out, cap);
