@@ -26,7 +26,7 @@ per() { awk "BEGIN { printf \"%.*f\", $3, $1 / $2 }"; }
 start_cluster() {
 	"$lib/cluster.sh" drop "$pg"
 	"$lib/cluster.sh" start "$pg" shared_preload_libraries=metricsdb shared_buffers=1GB max_wal_size=8GB \
-		max_worker_processes=16 "$@"
+		max_worker_processes=16
 	sql -c "CREATE EXTENSION metricsdb"
 }
 
@@ -90,6 +90,8 @@ ingest() {
 			done
 			wall=$((($(date +%s%N) - began) / 1000000))
 			stored=$(cluster_ticks)
+			wait_idle
+			sql -c "CALL metricsdb.compact('metrics')"
 			wait_idle
 			done=$(cluster_ticks)
 			[ "$(sql -c "SELECT count(*) FROM metrics")" = "$points" ] || die "points are missing"
