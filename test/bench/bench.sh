@@ -5,15 +5,15 @@
 #   BENCH_POINTS=20000000   points of an ingest run, over 100,000 series
 #   BENCH_ROWS=500000   rows of a COPY
 set -eu
+lib=$(cd "$(dirname "$0")/../lib" && pwd)
+"$lib/deps.sh" demo
 # shellcheck source=test/lib/env.sh
-. "$(cd "$(dirname "$0")" && pwd)/../lib/env.sh"
-lib=$TOP/test/lib
+. "$lib/env.sh"
 bench=$RUN/bench
 pg=$bench/pg
 kafka=$bench/kafka
 runs=${BENCH_RUNS:-3} points=${BENCH_POINTS:-20000000} rows=${BENCH_ROWS:-500000}
 
-"$lib/deps.sh" demo
 mkdir -p "$TOP/build"
 make -s -j2 -C "$TOP" private >"$TOP/build/bench-build.log" 2>&1 || die "the build failed, see build/bench-build.log"
 as_user mkdir -p "$bench"
