@@ -1,5 +1,4 @@
 #include "postgres.h"
 #include "metricsdb.h"
-void mdb_admin_init(void) {}
 void mdb_ingest_init(void) {}
 void mdb_workers_init(void) {}
