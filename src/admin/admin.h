@@ -41,4 +41,9 @@ extern bool mdb_create_options(Relation rel, MdbOptions *options);
 extern void mdb_create_init(void);
 
 
+/* ---- describe.c: what a table is ---- */
+
+extern Relation mdb_open_shown(Oid relid, bool *hide_values);
+extern const char *mdb_role_name(MdbRole role);
+
 #endif /* MDB_ADMIN_H */
