@@ -9,6 +9,9 @@
 
 #include "postgres.h"
 
+#include "storage/buf.h"
+#include "utils/relcache.h"
+
 #if PG_VERSION_NUM < 150000
 #error "metricsdb needs PostgreSQL 15 or later"
 #endif
@@ -38,5 +41,6 @@
 #define mdb_owns_table(relid)	pg_class_ownercheck((relid), GetUserId())
 #define mdb_new_file(rel)		RelationSetNewRelfilenode((rel), (rel)->rd_rel->relpersistence)
 #endif
+extern void mdb_heap_prune_page(Relation rel, Buffer buf);
 
 #endif							/* MDB_COMPAT_H */

@@ -163,7 +163,7 @@ mdb_nontransactional_truncate(Relation rel)
 
 	mdb_buffer_discard(RelationGetRelid(rel));
 	CommandCounterIncrement();
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	snapshot = mdb_latest_snapshot();
 	list = mdb_parts_visible(table, snapshot);
 	for (int i = 0; i < list->count; i++)
 		mdb_part_delete(&list->parts[i]);
@@ -216,7 +216,7 @@ mdb_copy_for_cluster(Relation old, Relation new, Relation index, bool use_sort,
 					 MultiXactId *multi_cutoff, double *num_tuples,
 					 double *tups_vacuumed, double *tups_recently_dead)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Snapshot	snapshot = mdb_latest_snapshot();
 	TableScanDesc scan = table_beginscan(old, snapshot, 0, NULL);
 	TupleTableSlot *slot = table_slot_create(old, NULL);
 	CommandId	cid = GetCurrentCommandId(true);

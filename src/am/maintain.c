@@ -12,7 +12,6 @@
 #include "access/tableam.h"
 #include "access/tsmapi.h"
 #include "access/xact.h"
-#include "catalog/storage.h"
 #include "commands/vacuum.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
@@ -30,25 +29,6 @@
 /* Rows that ANALYZE looks at: several times what it keeps, read in order. */
 #define ANALYZE_ROWS		150000
 
-/* Cut free pages off the end of the file, if nobody is using the table. */
-static void
-truncate_tail(Relation rel, const MdbTable *table)
-{
-	BlockNumber end;
-
-	if (RelationGetNumberOfBlocks(rel) <= mdb_space_end(rel, table))
-		return;
-	if (!ConditionalLockRelation(rel, AccessExclusiveLock))
-		return;
-	end = mdb_space_end(rel, table);
-	if (RelationGetNumberOfBlocks(rel) > end)
-	{
-		RelationTruncate(rel, end);
-		mdb_meta_lower_end(rel, end);
-	}
-	UnlockRelation(rel, AccessExclusiveLock);
-}
-
 /*
  * mdb_vacuum - work on what no snapshot needs any more.  Merging is not VACUUM's: see
  * src/write/README.md.
@@ -57,7 +37,7 @@ void
 mdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstrategy)
 {
 	MdbTable   *table = mdb_table(rel);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Snapshot	snapshot = mdb_latest_snapshot();
 	MdbPartList *list = mdb_parts_visible(table, snapshot);
 	MdbDeltaInfo *deltas;
 	int			ndeltas;
@@ -80,7 +60,7 @@ mdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstra
 		table_close(delta, NoLock);
 	}
 	if (params->truncate != VACOPTVALUE_DISABLED && !RELATION_IS_OTHER_TEMP(rel))
-		truncate_tail(rel, table);
+		mdb_space_truncate(rel, table);
 
 	/* A rewrite by core gives the table a frozen xid; as the file has none, ours is now. */
 	vac_update_relstats(rel, RelationGetNumberOfBlocks(rel), live, 0, false,
@@ -215,7 +195,7 @@ mdb_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *
 	else
 	{
 		MdbTable   *table = mdb_table(rel);
-		Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+		Snapshot	snapshot = mdb_latest_snapshot();
 		MdbPartList *list = mdb_parts_visible(table, snapshot);
 		MdbDeltaInfo *deltas;
 		int			n;

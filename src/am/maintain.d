@@ -123,7 +123,6 @@ src/am/maintain.o: src/am/maintain.c \
  /usr/include/postgresql/15/server/lib/simplehash.h \
  /usr/include/postgresql/15/server/port/pg_bitutils.h \
  /usr/include/postgresql/15/server/nodes/pathnodes.h \
- /usr/include/postgresql/15/server/catalog/storage.h \
  /usr/include/postgresql/15/server/commands/vacuum.h \
  /usr/include/postgresql/15/server/access/genam.h \
  /usr/include/postgresql/15/server/access/parallel.h \
@@ -290,7 +289,6 @@ src/am/maintain.o: src/am/maintain.c \
 /usr/include/postgresql/15/server/lib/simplehash.h:
 /usr/include/postgresql/15/server/port/pg_bitutils.h:
 /usr/include/postgresql/15/server/nodes/pathnodes.h:
-/usr/include/postgresql/15/server/catalog/storage.h:
 /usr/include/postgresql/15/server/commands/vacuum.h:
 /usr/include/postgresql/15/server/access/genam.h:
 /usr/include/postgresql/15/server/access/parallel.h:

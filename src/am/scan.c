@@ -360,7 +360,7 @@ mdb_scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData *k
 	/* ANALYZE brings no snapshot, index builds bring one that sees dead parts, too. */
 	if (snapshot == NULL || snapshot->snapshot_type == SNAPSHOT_ANY)
 	{
-		snapshot = RegisterSnapshot(GetLatestSnapshot());
+		snapshot = mdb_latest_snapshot();
 		flags |= SO_TEMP_SNAPSHOT;
 	}
 	s->base.rs_snapshot = snapshot;

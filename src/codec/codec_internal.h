@@ -231,6 +231,7 @@ extern uint32_t mdb_unpack_sums(const uint8_t *in, uint32_t n, unsigned width, u
 								uint64_t start, const uint16_t *at, const int32_t *patch,
 								uint32_t patches, double p, uint64_t *out);
 extern void mdb_ramp(uint64_t *out, uint32_t n, uint64_t first, uint64_t step);
+extern void mdb_add_line(uint64_t *v, uint32_t n, uint64_t first, uint64_t step);
 extern size_t mdb_stream_size(uint32_t n, unsigned width);
 extern void mdb_stream_pack(const uint64_t *v, uint32_t n, unsigned width, uint8_t *out);
 extern void mdb_stream_unpack(const uint8_t *in, const uint8_t *end, uint32_t n, unsigned width,
@@ -281,6 +282,10 @@ extern bool mdb_gorilla_decode(MdbKind kind, const uint8_t *in, size_t len, uint
 /* chunk.c */
 extern size_t mdb_chunk_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth,
 							   uint8_t *out, size_t cap, MdbCodecHint *hint);
+extern uint8_t *mdb_put_sized(MdbKind kind, const uint64_t *v, uint32_t n, int depth,
+							  uint8_t *p, const uint8_t *end);
+extern const uint8_t *mdb_get_sized(const uint8_t *p, const uint8_t *end,
+									const uint8_t **chunk, size_t *size);
 extern bool mdb_chunk_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth,
 							 uint64_t *out);
 

@@ -272,7 +272,6 @@ load_rows(MdbDict *dict, int64 id_from, int64 id_upto, Snapshot snapshot, EntryS
 	Relation	rel = mdb_catalog_open("series", AccessShareLock);
 	MemoryContext tmp = AllocSetContextCreate(CurrentMemoryContext, "metricsdb dictionary load",
 											  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(tmp);
 	LoadState	load = {dict, state};
 	ScanKeyData keys[2];
 	SysScanDesc scan;
@@ -285,17 +284,20 @@ load_rows(MdbDict *dict, int64 id_from, int64 id_upto, Snapshot snapshot, EntryS
 	{
 		Datum		v[Natts_series];
 		bool		n[Natts_series];
+		MemoryContext old;
 
 		heap_deform_tuple(tuple, RelationGetDescr(rel), v, n);
 		if (DatumGetInt64(v[Anum_series_id_min - 1]) > id_upto)
 			continue;
+		/* Only what is decoded: the scan itself lives in the context of the caller. */
+		old = MemoryContextSwitchTo(tmp);
 		mdb_segment_decode(DatumGetByteaPP(v[Anum_series_payload - 1]),
 						   (uint32) DatumGetInt64(v[Anum_series_id_min - 1]), load_entry, &load);
+		MemoryContextSwitchTo(old);
 		MemoryContextReset(tmp);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	MemoryContextSwitchTo(old);
 	MemoryContextDelete(tmp);
 }
 
@@ -307,7 +309,7 @@ load_all(MdbDict *dict)
 
 	if (dict->loaded)
 		return;
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	snapshot = mdb_latest_snapshot();
 	load_rows(dict, 0, PG_INT64_MAX, snapshot, ENTRY_WRITTEN);
 	UnregisterSnapshot(snapshot);
 	dict->loaded = true;
@@ -440,7 +442,7 @@ mdb_dict_key(MdbDict *dict, uint32 id, Snapshot snapshot, uint32 *len)
 	if (e == NULL)
 	{
 		/* Registered since we loaded. */
-		Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
+		Snapshot	latest = mdb_latest_snapshot();
 
 		load_rows(dict, id, id == PG_UINT32_MAX ? id : PG_INT64_MAX, latest, ENTRY_WRITTEN);
 		UnregisterSnapshot(latest);

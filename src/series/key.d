@@ -15,6 +15,16 @@ src/series/key.o: src/series/key.c \
  /usr/include/postgresql/15/server/nodes/memnodes.h \
  /usr/include/postgresql/15/server/nodes/nodes.h src/series/series.h \
  src/store/store.h src/compat.h \
+ /usr/include/postgresql/15/server/storage/buf.h \
+ /usr/include/postgresql/15/server/utils/relcache.h \
+ /usr/include/postgresql/15/server/access/tupdesc.h \
+ /usr/include/postgresql/15/server/access/attnum.h \
+ /usr/include/postgresql/15/server/access/xlogdefs.h \
+ /usr/include/postgresql/15/server/catalog/pg_attribute.h \
+ /usr/include/postgresql/15/server/catalog/genbki.h \
+ /usr/include/postgresql/15/server/catalog/pg_attribute_d.h \
+ /usr/include/postgresql/15/server/nodes/pg_list.h \
+ /usr/include/postgresql/15/server/nodes/bitmapset.h \
  /usr/include/postgresql/15/server/storage/relfilenode.h \
  /usr/include/postgresql/15/server/common/relpath.h \
  /usr/include/postgresql/15/server/catalog/catversion.h \
@@ -24,15 +34,7 @@ src/series/key.o: src/series/key.c \
  /usr/include/postgresql/15/server/storage/block.h \
  /usr/include/postgresql/15/server/storage/off.h \
  /usr/include/postgresql/15/server/storage/itemid.h \
- /usr/include/postgresql/15/server/access/tupdesc.h \
- /usr/include/postgresql/15/server/access/attnum.h \
- /usr/include/postgresql/15/server/access/xlogdefs.h \
- /usr/include/postgresql/15/server/catalog/pg_attribute.h \
- /usr/include/postgresql/15/server/catalog/genbki.h \
- /usr/include/postgresql/15/server/catalog/pg_attribute_d.h \
- /usr/include/postgresql/15/server/nodes/pg_list.h \
  /usr/include/postgresql/15/server/lib/stringinfo.h \
- /usr/include/postgresql/15/server/storage/buf.h \
  /usr/include/postgresql/15/server/utils/rel.h \
  /usr/include/postgresql/15/server/access/xlog.h \
  /usr/include/postgresql/15/server/access/xlogreader.h \
@@ -50,13 +52,11 @@ src/series/key.o: src/series/key.c \
  /usr/include/postgresql/15/server/catalog/pg_publication.h \
  /usr/include/postgresql/15/server/catalog/objectaddress.h \
  /usr/include/postgresql/15/server/nodes/parsenodes.h \
- /usr/include/postgresql/15/server/nodes/bitmapset.h \
  /usr/include/postgresql/15/server/nodes/lockoptions.h \
  /usr/include/postgresql/15/server/nodes/primnodes.h \
  /usr/include/postgresql/15/server/nodes/value.h \
  /usr/include/postgresql/15/server/partitioning/partdefs.h \
  /usr/include/postgresql/15/server/storage/lockdefs.h \
- /usr/include/postgresql/15/server/utils/relcache.h \
  /usr/include/postgresql/15/server/catalog/pg_publication_d.h \
  /usr/include/postgresql/15/server/rewrite/prs2lock.h \
  /usr/include/postgresql/15/server/storage/smgr.h \
@@ -82,6 +82,16 @@ src/series/key.o: src/series/key.c \
 src/series/series.h:
 src/store/store.h:
 src/compat.h:
+/usr/include/postgresql/15/server/storage/buf.h:
+/usr/include/postgresql/15/server/utils/relcache.h:
+/usr/include/postgresql/15/server/access/tupdesc.h:
+/usr/include/postgresql/15/server/access/attnum.h:
+/usr/include/postgresql/15/server/access/xlogdefs.h:
+/usr/include/postgresql/15/server/catalog/pg_attribute.h:
+/usr/include/postgresql/15/server/catalog/genbki.h:
+/usr/include/postgresql/15/server/catalog/pg_attribute_d.h:
+/usr/include/postgresql/15/server/nodes/pg_list.h:
+/usr/include/postgresql/15/server/nodes/bitmapset.h:
 /usr/include/postgresql/15/server/storage/relfilenode.h:
 /usr/include/postgresql/15/server/common/relpath.h:
 /usr/include/postgresql/15/server/catalog/catversion.h:
@@ -91,15 +101,7 @@ src/compat.h:
 /usr/include/postgresql/15/server/storage/block.h:
 /usr/include/postgresql/15/server/storage/off.h:
 /usr/include/postgresql/15/server/storage/itemid.h:
-/usr/include/postgresql/15/server/access/tupdesc.h:
-/usr/include/postgresql/15/server/access/attnum.h:
-/usr/include/postgresql/15/server/access/xlogdefs.h:
-/usr/include/postgresql/15/server/catalog/pg_attribute.h:
-/usr/include/postgresql/15/server/catalog/genbki.h:
-/usr/include/postgresql/15/server/catalog/pg_attribute_d.h:
-/usr/include/postgresql/15/server/nodes/pg_list.h:
 /usr/include/postgresql/15/server/lib/stringinfo.h:
-/usr/include/postgresql/15/server/storage/buf.h:
 /usr/include/postgresql/15/server/utils/rel.h:
 /usr/include/postgresql/15/server/access/xlog.h:
 /usr/include/postgresql/15/server/access/xlogreader.h:
@@ -117,13 +119,11 @@ src/compat.h:
 /usr/include/postgresql/15/server/catalog/pg_publication.h:
 /usr/include/postgresql/15/server/catalog/objectaddress.h:
 /usr/include/postgresql/15/server/nodes/parsenodes.h:
-/usr/include/postgresql/15/server/nodes/bitmapset.h:
 /usr/include/postgresql/15/server/nodes/lockoptions.h:
 /usr/include/postgresql/15/server/nodes/primnodes.h:
 /usr/include/postgresql/15/server/nodes/value.h:
 /usr/include/postgresql/15/server/partitioning/partdefs.h:
 /usr/include/postgresql/15/server/storage/lockdefs.h:
-/usr/include/postgresql/15/server/utils/relcache.h:
 /usr/include/postgresql/15/server/catalog/pg_publication_d.h:
 /usr/include/postgresql/15/server/rewrite/prs2lock.h:
 /usr/include/postgresql/15/server/storage/smgr.h:

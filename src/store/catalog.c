@@ -80,6 +80,18 @@ enum
 };
 
 /*
+ * mdb_latest_snapshot - a registered snapshot of what is committed by now, for the catalogs.
+ *
+ * During a parallel operation no new one may be taken; what the active one sees is enough for
+ * everything that is done then.
+ */
+Snapshot
+mdb_latest_snapshot(void)
+{
+	return RegisterSnapshot(IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot());
+}
+
+/*
  * mdb_catalog_relid - OID of one of our catalogs.
  *
  * Raises ERRCODE_UNDEFINED_TABLE unless missing_ok: while the extension is being dropped some
@@ -359,7 +371,7 @@ void
 mdb_delta_set_live(const MdbDeltaInfo *delta, bool live)
 {
 	Relation	rel = mdb_catalog_open("delta", RowExclusiveLock);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Snapshot	snapshot = mdb_latest_snapshot();
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	ItemPointerData tid = delta->tid;
 
@@ -422,7 +434,7 @@ delete_rows(const char *catalog, AttrNumber attno, int64 storage_id)
 	if (!OidIsValid(relid))
 		return;
 	rel = table_open(relid, RowExclusiveLock);
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	snapshot = mdb_latest_snapshot();
 	ScanKeyInit(&key, attno, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
 	scan = systable_beginscan(rel, mdb_catalog_index(rel), true, snapshot, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))

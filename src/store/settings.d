@@ -47,6 +47,7 @@ src/store/settings.o: src/store/settings.c \
  /usr/include/postgresql/15/server/fmgr.h \
  /usr/include/postgresql/15/server/utils/expandeddatum.h src/metricsdb.h \
  src/store/store.h src/compat.h \
+ /usr/include/postgresql/15/server/utils/relcache.h \
  /usr/include/postgresql/15/server/storage/relfilenode.h \
  /usr/include/postgresql/15/server/common/relpath.h \
  /usr/include/postgresql/15/server/catalog/catversion.h \
@@ -68,7 +69,6 @@ src/store/settings.o: src/store/settings.c \
  /usr/include/postgresql/15/server/catalog/pg_publication.h \
  /usr/include/postgresql/15/server/catalog/objectaddress.h \
  /usr/include/postgresql/15/server/storage/lockdefs.h \
- /usr/include/postgresql/15/server/utils/relcache.h \
  /usr/include/postgresql/15/server/catalog/pg_publication_d.h \
  /usr/include/postgresql/15/server/rewrite/prs2lock.h \
  /usr/include/postgresql/15/server/storage/smgr.h \
@@ -126,6 +126,7 @@ src/store/settings.o: src/store/settings.c \
 src/metricsdb.h:
 src/store/store.h:
 src/compat.h:
+/usr/include/postgresql/15/server/utils/relcache.h:
 /usr/include/postgresql/15/server/storage/relfilenode.h:
 /usr/include/postgresql/15/server/common/relpath.h:
 /usr/include/postgresql/15/server/catalog/catversion.h:
@@ -147,7 +148,6 @@ src/compat.h:
 /usr/include/postgresql/15/server/catalog/pg_publication.h:
 /usr/include/postgresql/15/server/catalog/objectaddress.h:
 /usr/include/postgresql/15/server/storage/lockdefs.h:
-/usr/include/postgresql/15/server/utils/relcache.h:
 /usr/include/postgresql/15/server/catalog/pg_publication_d.h:
 /usr/include/postgresql/15/server/rewrite/prs2lock.h:
 /usr/include/postgresql/15/server/storage/smgr.h:

@@ -21,6 +21,7 @@
 #include "access/relscan.h"
 #include "access/table.h"
 #include "catalog/pg_class.h"
+#include "catalog/storage.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/fmgroids.h"
@@ -32,7 +33,7 @@
 #define MDB_SPACE_LOCK	0x4d44	/* objsubid of the lock tag */
 
 /* Below this many pages a file is not searched for gaps: it grows. */
-#define MDB_REUSE_MIN_PAGES	64
+#define MDB_REUSE_MIN_PAGES	16
 
 /*
  * mdb_space_lock, mdb_space_unlock - the allocation lock of a table.  Held for the moment of an
@@ -146,6 +147,63 @@ mdb_space_place_part(Relation rel, MdbPartInfo *info, CommandId cid, int options
 	mdb_part_insert(partrel, info, cid, options);
 	mdb_space_unlock(rel);
 	table_close(partrel, NoLock);
+}
+
+/*
+ * mdb_space_fits_below - is there a gap for the part that lies before the pages it has now?
+ */
+bool
+mdb_space_fits_below(Relation rel, const MdbPartInfo *info)
+{
+	Relation	partrel = mdb_catalog_open("part", AccessShareLock);
+	int64		gap = find_gap(rel, partrel, info, info->page_first);
+
+	table_close(partrel, AccessShareLock);
+	return gap > 0;
+}
+
+/*
+ * mdb_space_prune - prune the pages of metricsdb.part, so that rows which no snapshot can see
+ * any more stop covering their pages.  Standbys learn of it by the WAL records of pruning.
+ */
+void
+mdb_space_prune(void)
+{
+	Relation	partrel = mdb_catalog_open("part", RowExclusiveLock);
+	BlockNumber nblocks = RelationGetNumberOfBlocks(partrel);
+
+	for (BlockNumber b = 0; b < nblocks; b++)
+	{
+		Buffer		buf = ReadBuffer(partrel, b);
+
+		mdb_heap_prune_page(partrel, buf);
+		ReleaseBuffer(buf);
+	}
+	table_close(partrel, NoLock);
+}
+
+/*
+ * mdb_space_truncate - cut free pages off the end of the file, if nobody is using the table.
+ */
+bool
+mdb_space_truncate(Relation rel, const MdbTable *table)
+{
+	BlockNumber end;
+	bool		done = false;
+
+	if (RelationGetNumberOfBlocks(rel) <= mdb_space_end(rel, table))
+		return false;
+	if (!ConditionalLockRelation(rel, AccessExclusiveLock))
+		return false;
+	end = mdb_space_end(rel, table);
+	if (RelationGetNumberOfBlocks(rel) > end)
+	{
+		mdb_meta_lower_end(rel, end);
+		RelationTruncate(rel, end);
+		done = true;
+	}
+	UnlockRelation(rel, AccessExclusiveLock);
+	return done;
 }
 
 /*

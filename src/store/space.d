@@ -101,6 +101,7 @@ src/store/space.o: src/store/space.c \
  /usr/include/postgresql/15/server/storage/shm_toc.h \
  /usr/include/postgresql/15/server/storage/shmem.h \
  /usr/include/postgresql/15/server/utils/hsearch.h \
+ /usr/include/postgresql/15/server/catalog/storage.h \
  /usr/include/postgresql/15/server/storage/bufmgr.h \
  /usr/include/postgresql/15/server/utils/snapmgr.h \
  /usr/include/postgresql/15/server/utils/resowner.h \
@@ -215,6 +216,7 @@ src/store/space.o: src/store/space.c \
 /usr/include/postgresql/15/server/storage/shm_toc.h:
 /usr/include/postgresql/15/server/storage/shmem.h:
 /usr/include/postgresql/15/server/utils/hsearch.h:
+/usr/include/postgresql/15/server/catalog/storage.h:
 /usr/include/postgresql/15/server/storage/bufmgr.h:
 /usr/include/postgresql/15/server/utils/snapmgr.h:
 /usr/include/postgresql/15/server/utils/resowner.h:

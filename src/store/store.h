@@ -161,6 +161,7 @@ typedef struct MdbPartList
 	int64		nblocks;
 } MdbPartList;
 
+extern Snapshot mdb_latest_snapshot(void);
 extern Oid	mdb_catalog_relid(const char *name, bool missing_ok);
 extern Relation mdb_catalog_open(const char *name, LOCKMODE lockmode);
 extern Oid	mdb_catalog_index(Relation rel);
@@ -186,6 +187,9 @@ typedef struct MdbExtent
 
 extern void mdb_space_place_part(Relation rel, MdbPartInfo *info, CommandId cid, int options);
 extern BlockNumber mdb_space_end(Relation rel, const MdbTable *table);
+extern bool mdb_space_fits_below(Relation rel, const MdbPartInfo *info);
+extern void mdb_space_prune(void);
+extern bool mdb_space_truncate(Relation rel, const MdbTable *table);
 extern void mdb_space_lock(Relation rel);
 extern void mdb_space_unlock(Relation rel);
 

@@ -22,6 +22,16 @@ src/store/writer.o: src/store/writer.c \
  /usr/include/postgresql/15/server/fmgr.h \
  /usr/include/postgresql/15/server/pgtime.h src/store/layout.h \
  src/store/store.h src/compat.h \
+ /usr/include/postgresql/15/server/storage/buf.h \
+ /usr/include/postgresql/15/server/utils/relcache.h \
+ /usr/include/postgresql/15/server/access/tupdesc.h \
+ /usr/include/postgresql/15/server/access/attnum.h \
+ /usr/include/postgresql/15/server/access/xlogdefs.h \
+ /usr/include/postgresql/15/server/catalog/pg_attribute.h \
+ /usr/include/postgresql/15/server/catalog/genbki.h \
+ /usr/include/postgresql/15/server/catalog/pg_attribute_d.h \
+ /usr/include/postgresql/15/server/nodes/pg_list.h \
+ /usr/include/postgresql/15/server/nodes/bitmapset.h \
  /usr/include/postgresql/15/server/storage/relfilenode.h \
  /usr/include/postgresql/15/server/common/relpath.h \
  /usr/include/postgresql/15/server/catalog/catversion.h \
@@ -31,15 +41,7 @@ src/store/writer.o: src/store/writer.c \
  /usr/include/postgresql/15/server/storage/block.h \
  /usr/include/postgresql/15/server/storage/off.h \
  /usr/include/postgresql/15/server/storage/itemid.h \
- /usr/include/postgresql/15/server/access/tupdesc.h \
- /usr/include/postgresql/15/server/access/attnum.h \
- /usr/include/postgresql/15/server/access/xlogdefs.h \
- /usr/include/postgresql/15/server/catalog/pg_attribute.h \
- /usr/include/postgresql/15/server/catalog/genbki.h \
- /usr/include/postgresql/15/server/catalog/pg_attribute_d.h \
- /usr/include/postgresql/15/server/nodes/pg_list.h \
  /usr/include/postgresql/15/server/lib/stringinfo.h \
- /usr/include/postgresql/15/server/storage/buf.h \
  /usr/include/postgresql/15/server/utils/rel.h \
  /usr/include/postgresql/15/server/access/xlog.h \
  /usr/include/postgresql/15/server/access/xlogreader.h \
@@ -54,13 +56,11 @@ src/store/writer.o: src/store/writer.c \
  /usr/include/postgresql/15/server/catalog/pg_publication.h \
  /usr/include/postgresql/15/server/catalog/objectaddress.h \
  /usr/include/postgresql/15/server/nodes/parsenodes.h \
- /usr/include/postgresql/15/server/nodes/bitmapset.h \
  /usr/include/postgresql/15/server/nodes/lockoptions.h \
  /usr/include/postgresql/15/server/nodes/primnodes.h \
  /usr/include/postgresql/15/server/nodes/value.h \
  /usr/include/postgresql/15/server/partitioning/partdefs.h \
  /usr/include/postgresql/15/server/storage/lockdefs.h \
- /usr/include/postgresql/15/server/utils/relcache.h \
  /usr/include/postgresql/15/server/catalog/pg_publication_d.h \
  /usr/include/postgresql/15/server/rewrite/prs2lock.h \
  /usr/include/postgresql/15/server/storage/smgr.h \
@@ -93,6 +93,16 @@ src/store/writer.o: src/store/writer.c \
 src/store/layout.h:
 src/store/store.h:
 src/compat.h:
+/usr/include/postgresql/15/server/storage/buf.h:
+/usr/include/postgresql/15/server/utils/relcache.h:
+/usr/include/postgresql/15/server/access/tupdesc.h:
+/usr/include/postgresql/15/server/access/attnum.h:
+/usr/include/postgresql/15/server/access/xlogdefs.h:
+/usr/include/postgresql/15/server/catalog/pg_attribute.h:
+/usr/include/postgresql/15/server/catalog/genbki.h:
+/usr/include/postgresql/15/server/catalog/pg_attribute_d.h:
+/usr/include/postgresql/15/server/nodes/pg_list.h:
+/usr/include/postgresql/15/server/nodes/bitmapset.h:
 /usr/include/postgresql/15/server/storage/relfilenode.h:
 /usr/include/postgresql/15/server/common/relpath.h:
 /usr/include/postgresql/15/server/catalog/catversion.h:
@@ -102,15 +112,7 @@ src/compat.h:
 /usr/include/postgresql/15/server/storage/block.h:
 /usr/include/postgresql/15/server/storage/off.h:
 /usr/include/postgresql/15/server/storage/itemid.h:
-/usr/include/postgresql/15/server/access/tupdesc.h:
-/usr/include/postgresql/15/server/access/attnum.h:
-/usr/include/postgresql/15/server/access/xlogdefs.h:
-/usr/include/postgresql/15/server/catalog/pg_attribute.h:
-/usr/include/postgresql/15/server/catalog/genbki.h:
-/usr/include/postgresql/15/server/catalog/pg_attribute_d.h:
-/usr/include/postgresql/15/server/nodes/pg_list.h:
 /usr/include/postgresql/15/server/lib/stringinfo.h:
-/usr/include/postgresql/15/server/storage/buf.h:
 /usr/include/postgresql/15/server/utils/rel.h:
 /usr/include/postgresql/15/server/access/xlog.h:
 /usr/include/postgresql/15/server/access/xlogreader.h:
@@ -125,13 +127,11 @@ src/compat.h:
 /usr/include/postgresql/15/server/catalog/pg_publication.h:
 /usr/include/postgresql/15/server/catalog/objectaddress.h:
 /usr/include/postgresql/15/server/nodes/parsenodes.h:
-/usr/include/postgresql/15/server/nodes/bitmapset.h:
 /usr/include/postgresql/15/server/nodes/lockoptions.h:
 /usr/include/postgresql/15/server/nodes/primnodes.h:
 /usr/include/postgresql/15/server/nodes/value.h:
 /usr/include/postgresql/15/server/partitioning/partdefs.h:
 /usr/include/postgresql/15/server/storage/lockdefs.h:
-/usr/include/postgresql/15/server/utils/relcache.h:
 /usr/include/postgresql/15/server/catalog/pg_publication_d.h:
 /usr/include/postgresql/15/server/rewrite/prs2lock.h:
 /usr/include/postgresql/15/server/storage/smgr.h:

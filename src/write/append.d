@@ -63,6 +63,7 @@ src/write/append.o: src/write/append.c \
  /usr/include/postgresql/15/server/storage/item.h \
  /usr/include/postgresql/15/server/access/sysattr.h src/series/series.h \
  src/store/store.h src/compat.h \
+ /usr/include/postgresql/15/server/utils/relcache.h \
  /usr/include/postgresql/15/server/utils/rel.h \
  /usr/include/postgresql/15/server/access/xlog.h \
  /usr/include/postgresql/15/server/catalog/pg_class.h \
@@ -77,7 +78,6 @@ src/write/append.o: src/write/append.c \
  /usr/include/postgresql/15/server/nodes/value.h \
  /usr/include/postgresql/15/server/partitioning/partdefs.h \
  /usr/include/postgresql/15/server/storage/lockdefs.h \
- /usr/include/postgresql/15/server/utils/relcache.h \
  /usr/include/postgresql/15/server/catalog/pg_publication_d.h \
  /usr/include/postgresql/15/server/rewrite/prs2lock.h \
  /usr/include/postgresql/15/server/storage/smgr.h \
@@ -153,6 +153,7 @@ src/write/write.h:
 src/series/series.h:
 src/store/store.h:
 src/compat.h:
+/usr/include/postgresql/15/server/utils/relcache.h:
 /usr/include/postgresql/15/server/utils/rel.h:
 /usr/include/postgresql/15/server/access/xlog.h:
 /usr/include/postgresql/15/server/catalog/pg_class.h:
@@ -167,7 +168,6 @@ src/compat.h:
 /usr/include/postgresql/15/server/nodes/value.h:
 /usr/include/postgresql/15/server/partitioning/partdefs.h:
 /usr/include/postgresql/15/server/storage/lockdefs.h:
-/usr/include/postgresql/15/server/utils/relcache.h:
 /usr/include/postgresql/15/server/catalog/pg_publication_d.h:
 /usr/include/postgresql/15/server/rewrite/prs2lock.h:
 /usr/include/postgresql/15/server/storage/smgr.h:

@@ -98,7 +98,7 @@ retire_slot(Relation rel, const MdbDeltaInfo *info)
 	tmp = AllocSetContextCreate(CurrentMemoryContext, "metricsdb delta rows", ALLOCSET_DEFAULT_SIZES);
 
 	/* Only a snapshot taken now is sure to see all that was committed. */
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	snapshot = mdb_latest_snapshot();
 	scan = table_beginscan(delta, snapshot, 0, NULL);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, heapslot))
 	{
@@ -169,7 +169,7 @@ delta_step(Relation rel, bool full, int *next_slot)
 	int			current = -1;
 	int			free_slot = -1;
 	int			nlive = 0;
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Snapshot	snapshot = mdb_latest_snapshot();
 	Oid			new_relid;
 
 	mdb_meta_read(rel, &meta);
@@ -229,7 +229,8 @@ mdb_compact_relation(Oid relid, bool full, MdbCommitFunction commit)
 		rel = open_table(relid, full);
 		if (rel == NULL)
 			break;
-		done = delta_step(rel, full, &next_slot) || mdb_merge_step(rel, full);
+		done = delta_step(rel, full, &next_slot) || mdb_merge_step(rel, full) ||
+			mdb_space_step(rel, full);
 		relation_close(rel, NoLock);
 		if (done)
 			commit();

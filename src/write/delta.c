@@ -99,7 +99,7 @@ mdb_delta_drop_all(int64 storage_id)
 
 	if (!OidIsValid(mdb_catalog_relid("delta", true)))
 		return;
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	snapshot = mdb_latest_snapshot();
 	mdb_delta_list(storage_id, snapshot, &deltas, &count);
 	UnregisterSnapshot(snapshot);
 	for (int i = 0; i < count; i++)
@@ -185,7 +185,7 @@ slot_relid(int64 storage_id, int16 slot)
 
 	if (last_storage == storage_id && last_slot == slot)
 		return last_relid;
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	snapshot = mdb_latest_snapshot();
 	mdb_delta_list(storage_id, snapshot, &deltas, &count);
 	UnregisterSnapshot(snapshot);
 	for (int i = 0; i < count; i++)
@@ -338,7 +338,7 @@ mdb_delta_live(const MdbTable *table, Snapshot snapshot, MdbDeltaInfo **live, in
 	*live = palloc(sizeof(MdbDeltaInfo) * 2 * MDB_DELTA_SLOTS);
 	*count = 0;
 	snapshots[0] = snapshot;
-	snapshots[1] = RegisterSnapshot(GetLatestSnapshot());
+	snapshots[1] = mdb_latest_snapshot();
 	for (int s = 0; s < 2; s++)
 	{
 		if (snapshots[s]->snapshot_type != SNAPSHOT_MVCC)

@@ -14,6 +14,7 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -25,6 +26,8 @@
 #define MERGE_INPUTS_MAX	64
 #define MERGE_ROWS_MAX		(INT64CONST(128) * 1024 * 1024)
 #define MERGE_IDLE_US		(INT64CONST(600) * 1000000) /* a partition that rests is merged to one part */
+
+#define SPACE_SLACK_PAGES	256		/* free pages of a file that are not worth moving parts for */
 
 /* One input: the block it is at, decoded. */
 typedef struct Cursor
@@ -283,6 +286,60 @@ merge_parts(Relation rel, const MdbTable *table, const MdbPartInfo *infos, int c
 	MemoryContextDelete(mcxt);
 }
 
+/* Copy a part, as it is, to pages further to the front. */
+static void
+move_part(Relation rel, const MdbPartInfo *from)
+{
+	MdbPartInfo to = *from;
+	StringInfoData payload;
+	StringInfo	piece = &payload;
+
+	payload.data = palloc_extended(from->nbytes, MCXT_ALLOC_HUGE);
+	payload.len = payload.maxlen = (int) from->nbytes;
+	payload.cursor = 0;
+	mdb_pages_read(rel, from, 0, from->nbytes, payload.data);
+	mdb_space_place_part(rel, &to, GetCurrentCommandId(true), 0);
+	mdb_pages_write(rel, &to, &piece, 1);
+	mdb_part_delete(from);
+	CommandCounterIncrement();
+	pfree(payload.data);
+}
+
+/*
+ * mdb_space_step - give pages back that merges left behind: move the last part into a gap before
+ * it, or cut the free end of the file.
+ *
+ * full: as far as possible; else only once a good part of the file is free.  The caller holds
+ * ShareUpdateExclusiveLock.  True if something was done.
+ */
+bool
+mdb_space_step(Relation rel, bool full)
+{
+	MdbTable   *table = mdb_table(rel);
+	Snapshot	snapshot = mdb_latest_snapshot();
+	MdbPartList *list = mdb_parts_visible(table, snapshot);
+	int64		live = 1;
+	int64		pages = RelationGetNumberOfBlocks(rel);
+	MdbPartInfo *last = NULL;
+
+	UnregisterSnapshot(snapshot);
+	for (int i = 0; i < list->count; i++)
+	{
+		live += list->parts[i].npages;
+		if (last == NULL || list->parts[i].page_first > last->page_first)
+			last = &list->parts[i];
+	}
+	if (pages <= (full ? live : live + live / 4 + SPACE_SLACK_PAGES))
+		return false;
+	mdb_space_prune();
+	if (mdb_space_truncate(rel, table))
+		return true;
+	if (last == NULL || !mdb_space_fits_below(rel, last))
+		return false;
+	move_part(rel, last);
+	return true;
+}
+
 /* Order of parts in which groups to merge lie together: by partition, level, age. */
 static int
 group_cmp(const void *a, const void *b)
@@ -326,7 +383,7 @@ bool
 mdb_merge_step(Relation rel, bool full)
 {
 	MdbTable   *table = mdb_table(rel);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());	/* newer than our lock */
+	Snapshot	snapshot = mdb_latest_snapshot();	/* newer than our lock */
 	MdbPartList *list = mdb_parts_visible(table, snapshot);
 	TimestampTz now = GetCurrentTimestamp();
 

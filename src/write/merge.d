@@ -33,14 +33,27 @@ src/write/merge.o: src/write/merge.c \
  /usr/include/postgresql/15/server/miscadmin.h \
  /usr/include/postgresql/15/server/datatype/timestamp.h \
  /usr/include/postgresql/15/server/pgtime.h \
- /usr/include/postgresql/15/server/utils/memutils.h \
- /usr/include/postgresql/15/server/nodes/memnodes.h \
- /usr/include/postgresql/15/server/utils/rel.h \
+ /usr/include/postgresql/15/server/storage/bufmgr.h \
+ /usr/include/postgresql/15/server/storage/bufpage.h \
+ /usr/include/postgresql/15/server/storage/item.h \
+ /usr/include/postgresql/15/server/storage/off.h \
+ /usr/include/postgresql/15/server/storage/itemid.h \
+ /usr/include/postgresql/15/server/utils/relcache.h \
  /usr/include/postgresql/15/server/access/tupdesc.h \
  /usr/include/postgresql/15/server/access/attnum.h \
  /usr/include/postgresql/15/server/catalog/pg_attribute.h \
  /usr/include/postgresql/15/server/catalog/genbki.h \
  /usr/include/postgresql/15/server/catalog/pg_attribute_d.h \
+ /usr/include/postgresql/15/server/nodes/bitmapset.h \
+ /usr/include/postgresql/15/server/utils/snapmgr.h \
+ /usr/include/postgresql/15/server/utils/resowner.h \
+ /usr/include/postgresql/15/server/utils/snapshot.h \
+ /usr/include/postgresql/15/server/access/htup.h \
+ /usr/include/postgresql/15/server/storage/itemptr.h \
+ /usr/include/postgresql/15/server/lib/pairingheap.h \
+ /usr/include/postgresql/15/server/utils/memutils.h \
+ /usr/include/postgresql/15/server/nodes/memnodes.h \
+ /usr/include/postgresql/15/server/utils/rel.h \
  /usr/include/postgresql/15/server/access/xlog.h \
  /usr/include/postgresql/15/server/catalog/pg_class.h \
  /usr/include/postgresql/15/server/catalog/pg_class_d.h \
@@ -48,27 +61,17 @@ src/write/merge.o: src/write/merge.c \
  /usr/include/postgresql/15/server/catalog/pg_index_d.h \
  /usr/include/postgresql/15/server/catalog/pg_publication.h \
  /usr/include/postgresql/15/server/catalog/objectaddress.h \
- /usr/include/postgresql/15/server/access/htup.h \
- /usr/include/postgresql/15/server/storage/itemptr.h \
- /usr/include/postgresql/15/server/storage/off.h \
- /usr/include/postgresql/15/server/storage/itemid.h \
  /usr/include/postgresql/15/server/nodes/parsenodes.h \
- /usr/include/postgresql/15/server/nodes/bitmapset.h \
  /usr/include/postgresql/15/server/nodes/lockoptions.h \
  /usr/include/postgresql/15/server/nodes/primnodes.h \
  /usr/include/postgresql/15/server/nodes/value.h \
  /usr/include/postgresql/15/server/partitioning/partdefs.h \
  /usr/include/postgresql/15/server/storage/lockdefs.h \
- /usr/include/postgresql/15/server/utils/relcache.h \
  /usr/include/postgresql/15/server/catalog/pg_publication_d.h \
  /usr/include/postgresql/15/server/rewrite/prs2lock.h \
  /usr/include/postgresql/15/server/storage/smgr.h \
  /usr/include/postgresql/15/server/lib/ilist.h \
  /usr/include/postgresql/15/server/utils/reltrigger.h \
- /usr/include/postgresql/15/server/utils/snapmgr.h \
- /usr/include/postgresql/15/server/utils/resowner.h \
- /usr/include/postgresql/15/server/utils/snapshot.h \
- /usr/include/postgresql/15/server/lib/pairingheap.h \
  /usr/include/postgresql/15/server/utils/timestamp.h \
  /usr/include/postgresql/15/server/fmgr.h \
  /usr/include/postgresql/15/server/pgtime.h src/write/write.h \
@@ -77,8 +80,6 @@ src/write/merge.o: src/write/merge.c \
  /usr/include/postgresql/15/server/access/tupmacs.h \
  /usr/include/postgresql/15/server/catalog/pg_type_d.h \
  /usr/include/postgresql/15/server/common/int.h \
- /usr/include/postgresql/15/server/storage/bufpage.h \
- /usr/include/postgresql/15/server/storage/item.h \
  /usr/include/postgresql/15/server/access/sysattr.h src/series/series.h \
  src/store/store.h src/compat.h src/codec/codec.h src/write/append.h
 /usr/include/postgresql/15/server/postgres.h:
@@ -115,14 +116,27 @@ src/write/merge.o: src/write/merge.c \
 /usr/include/postgresql/15/server/miscadmin.h:
 /usr/include/postgresql/15/server/datatype/timestamp.h:
 /usr/include/postgresql/15/server/pgtime.h:
-/usr/include/postgresql/15/server/utils/memutils.h:
-/usr/include/postgresql/15/server/nodes/memnodes.h:
-/usr/include/postgresql/15/server/utils/rel.h:
+/usr/include/postgresql/15/server/storage/bufmgr.h:
+/usr/include/postgresql/15/server/storage/bufpage.h:
+/usr/include/postgresql/15/server/storage/item.h:
+/usr/include/postgresql/15/server/storage/off.h:
+/usr/include/postgresql/15/server/storage/itemid.h:
+/usr/include/postgresql/15/server/utils/relcache.h:
 /usr/include/postgresql/15/server/access/tupdesc.h:
 /usr/include/postgresql/15/server/access/attnum.h:
 /usr/include/postgresql/15/server/catalog/pg_attribute.h:
 /usr/include/postgresql/15/server/catalog/genbki.h:
 /usr/include/postgresql/15/server/catalog/pg_attribute_d.h:
+/usr/include/postgresql/15/server/nodes/bitmapset.h:
+/usr/include/postgresql/15/server/utils/snapmgr.h:
+/usr/include/postgresql/15/server/utils/resowner.h:
+/usr/include/postgresql/15/server/utils/snapshot.h:
+/usr/include/postgresql/15/server/access/htup.h:
+/usr/include/postgresql/15/server/storage/itemptr.h:
+/usr/include/postgresql/15/server/lib/pairingheap.h:
+/usr/include/postgresql/15/server/utils/memutils.h:
+/usr/include/postgresql/15/server/nodes/memnodes.h:
+/usr/include/postgresql/15/server/utils/rel.h:
 /usr/include/postgresql/15/server/access/xlog.h:
 /usr/include/postgresql/15/server/catalog/pg_class.h:
 /usr/include/postgresql/15/server/catalog/pg_class_d.h:
@@ -130,27 +144,17 @@ src/write/merge.o: src/write/merge.c \
 /usr/include/postgresql/15/server/catalog/pg_index_d.h:
 /usr/include/postgresql/15/server/catalog/pg_publication.h:
 /usr/include/postgresql/15/server/catalog/objectaddress.h:
-/usr/include/postgresql/15/server/access/htup.h:
-/usr/include/postgresql/15/server/storage/itemptr.h:
-/usr/include/postgresql/15/server/storage/off.h:
-/usr/include/postgresql/15/server/storage/itemid.h:
 /usr/include/postgresql/15/server/nodes/parsenodes.h:
-/usr/include/postgresql/15/server/nodes/bitmapset.h:
 /usr/include/postgresql/15/server/nodes/lockoptions.h:
 /usr/include/postgresql/15/server/nodes/primnodes.h:
 /usr/include/postgresql/15/server/nodes/value.h:
 /usr/include/postgresql/15/server/partitioning/partdefs.h:
 /usr/include/postgresql/15/server/storage/lockdefs.h:
-/usr/include/postgresql/15/server/utils/relcache.h:
 /usr/include/postgresql/15/server/catalog/pg_publication_d.h:
 /usr/include/postgresql/15/server/rewrite/prs2lock.h:
 /usr/include/postgresql/15/server/storage/smgr.h:
 /usr/include/postgresql/15/server/lib/ilist.h:
 /usr/include/postgresql/15/server/utils/reltrigger.h:
-/usr/include/postgresql/15/server/utils/snapmgr.h:
-/usr/include/postgresql/15/server/utils/resowner.h:
-/usr/include/postgresql/15/server/utils/snapshot.h:
-/usr/include/postgresql/15/server/lib/pairingheap.h:
 /usr/include/postgresql/15/server/utils/timestamp.h:
 /usr/include/postgresql/15/server/fmgr.h:
 /usr/include/postgresql/15/server/pgtime.h:
@@ -160,8 +164,6 @@ src/write/write.h:
 /usr/include/postgresql/15/server/access/tupmacs.h:
 /usr/include/postgresql/15/server/catalog/pg_type_d.h:
 /usr/include/postgresql/15/server/common/int.h:
-/usr/include/postgresql/15/server/storage/bufpage.h:
-/usr/include/postgresql/15/server/storage/item.h:
 /usr/include/postgresql/15/server/access/sysattr.h:
 src/series/series.h:
 src/store/store.h:

@@ -58,6 +58,7 @@ extern void mdb_delta_live(const MdbTable *table, Snapshot snapshot, MdbDeltaInf
 /* ---- merge.c ---- */
 
 extern bool mdb_merge_step(Relation rel, bool full);
+extern bool mdb_space_step(Relation rel, bool full);
 
 /* ---- compact.c ---- */
 

@@ -8,15 +8,17 @@ set -eu
 copy=$RUN/asan
 rm -rf "$copy"
 mkdir -p "$copy"
-(cd "$TOP" && tar cf - --exclude='*.o' --exclude='*.d' --exclude='*.so' --exclude='*.bc' \
-	metricsdb.control Makefile sql src expected test bgworkers 2>/dev/null) | tar xf - -C "$copy"
-if [ "$(id -u)" = 0 ]; then chown "$RUN_USER" "$copy"; fi
+(cd "$TOP" && tar cf - --exclude=./build --exclude=./.git --exclude='*.o' --exclude='*.d' --exclude='*.so' \
+	--exclude='*.bc' .) | tar xf - -C "$copy"
+mkdir -p "$copy/build/run"
+if [ "$(id -u)" = 0 ]; then chown "$RUN_USER" "$copy/build/run"; fi
 
 # The server itself is not instrumented, so the runtime must be loaded ahead of it; it leaks by design.
-LD_ASAN="$(cc -print-file-name=libasan.so) $(cc -print-file-name=libubsan.so)"
+cc -shared -fPIC -Wl,-z,initfirst -o "$copy/asan_first.so" "$TOP/test/lib/asan_first.c"
+LD_ASAN="$(cc -print-file-name=libasan.so) $(cc -print-file-name=libubsan.so) $copy/asan_first.so"
 ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:detect_odr_violation=0
 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
-METRICSDB_RUN=$copy
+METRICSDB_RUN=$copy/build/run
 export LD_ASAN ASAN_OPTIONS UBSAN_OPTIONS METRICSDB_RUN
 cd "$copy"
 exec env COPT="-O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined" CHECK_TAIL=200 \

@@ -55,7 +55,7 @@ run() {
 	[ "$bad" = 0 ]
 }
 
-build() { $make -s -j2 private COPT=-Werror; }
+build() { $make -s -j2 private COPT="${COPT:--Werror}"; }
 
 unit() {
 	targets=$(sed -n 's/^\(unit-[a-z0-9_]*\):.*/\1/p' test/make/*.mk)
@@ -86,7 +86,8 @@ regress() {
 		as_user "$pgxs/src/test/$tool" --bindir="$bin" --inputdir="$WORK/test" --outputdir="$out" "$@"
 	) || rc=$?
 	[ $rc = 0 ] || cat "$out"/regression.diffs "$out"/output_iso/regression.diffs 2>/dev/null || true
-	grep -aE 'PANIC|TRAP|terminated by signal' "$cluster/log" && rc=1
+	cp "$cluster/log" "$logs/$step.server.log"
+	! grep -aE -A 12 'PANIC|TRAP|terminated by signal|AddressSanitizer|runtime error' "$cluster/log" || rc=1
 	"$here/cluster.sh" drop "$cluster"
 	return $rc
 }

@@ -7,6 +7,7 @@
 #   psql DIR ARGS...               psql as the superuser
 #   sh DIR COMMAND...              any client program, its PG* environment set
 #   env DIR                        that environment, to eval
+#   socket DIR                     the folder of its socket
 #   pid DIR                        the postmaster's process id, fails if it is not running
 # No TCP: the socket lies in the cluster's folder, which only its owner (and root) may enter.
 set -eu
@@ -51,7 +52,8 @@ start() {
 		echo "log_line_prefix = '%m [%p] %b '"
 		for s in "$@"; do echo "${s%%=*} = '${s#*=}'"; done
 	} | as_user tee "$dir/settings.conf" >/dev/null
-	as_user "$bin/pg_ctl" -D "$dir/data" -l "$dir/log" -w -t 60 start >/dev/null || {
+	# LD_ASAN: the sanitizers' runtime, see asan.sh.
+	as_user env LD_PRELOAD="${LD_ASAN:-}" "$bin/pg_ctl" -D "$dir/data" -l "$dir/log" -w -t 60 start >/dev/null || {
 		as_user tail -n 20 "$dir/log" >&2
 		die "the cluster did not start, see $dir/log"
 	}
@@ -94,6 +96,7 @@ env)
 	echo "PGHOST='$PGHOST' PGPORT=5432 PGUSER=postgres PGDATABASE=postgres PATH='$bin':\$PATH"
 	echo "export PGHOST PGPORT PGUSER PGDATABASE PATH"
 	;;
+socket) socket_dir ;;
 pid) running && echo "$pid" ;;
 *) die "unknown verb $verb" ;;
 esac

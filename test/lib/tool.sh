@@ -5,7 +5,8 @@ set -eu
 . "$(dirname "$0")/env.sh"
 src=$(ls "$TOP"/test/*/"$1".c)
 bin=$RUN/bin/$1
-if [ ! -x "$bin" ] || [ "$src" -nt "$bin" ]; then
+stale=$(find "${src%/*}" -maxdepth 1 \( -name "$1.c" -o -name '*.h' \) -newer "$bin" 2>/dev/null || true)
+if [ ! -x "$bin" ] || [ -n "$stale" ]; then
 	mkdir -p "$RUN/bin"
 	${CC:-cc} -O2 -g -Wall -Wextra -Wno-unused-parameter -o "$bin.$$" "$src" -lrdkafka -lm -lpthread
 	mv "$bin.$$" "$bin"

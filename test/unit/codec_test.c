@@ -24,6 +24,19 @@ static uint64_t state[2];
 static unsigned long passed;
 static unsigned long failed;
 
+/*
+ * Digest of all chunks and of all that damaged ones decoded to: equal for equal seeds in every
+ * build, with vector units or without.
+ */
+static uint64_t digest = UINT64_C(0xcbf29ce484222325);
+
+static void
+digest_bytes(const void *p, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		digest = (digest ^ ((const uint8_t *) p)[i]) * UINT64_C(0x100000001b3);
+}
+
 static uint64_t
 next(void)
 {
@@ -182,7 +195,8 @@ damage(Type type, const uint8_t *chunk, size_t len, uint32_t n, const char *name
 
 			memcpy(bad + from, spare, count);
 		}
-		(void) decode(type, bad, part, n, out);
+		if (decode(type, bad, part, n, out) == MDB_CODEC_OK)
+			digest_bytes(out, n * w);
 		(void) mdb_codec_name(bad, part);
 		if (type == TIME)
 		{
@@ -209,6 +223,31 @@ damage(Type type, const uint8_t *chunk, size_t len, uint32_t n, const char *name
 	free(out);
 }
 
+/*
+ * With CODEC_CORPUS=directory each chunk that is not too long also becomes a file there, in the form
+ * the fuzz targets take, so that fuzzing starts from chunks of every codec.
+ */
+static void
+save_seed(Type type, const uint8_t *chunk, size_t len, uint32_t n)
+{
+	static const char *const targets[] = {"i64", "time", "f64", "f32"};
+	static unsigned count;
+	const char *dir = getenv("CODEC_CORPUS");
+	char		path[1024];
+	uint8_t		head[2] = {(uint8_t) n, (uint8_t) (n >> 8)};
+	FILE	   *f;
+
+	if (dir == NULL || len > 1500)
+		return;
+	snprintf(path, sizeof(path), "%s/codec_%s/seed-%u", dir, targets[type], count++);
+	f = fopen(path, "wb");
+	if (f == NULL)
+		return;
+	fwrite(head, 1, 2, f);
+	fwrite(chunk, 1, len, f);
+	fclose(f);
+}
+
 static size_t
 round_trip(Type type, const void *v, uint32_t n, MdbCodecHint *hint, const char *name)
 {
@@ -220,6 +259,8 @@ round_trip(Type type, const void *v, uint32_t n, MdbCodecHint *hint, const char 
 	uint8_t    *out;
 	size_t		out_room = ((size_t) n + MDB_DECODE_SLACK) * w;
 
+	digest_bytes(chunk, len);
+	save_seed(type, chunk, len, n);
 	check(intact(chunk, room), "encoder stays within the bound", name, n);
 	check(len <= 1 + n * w, "chunk no longer than raw", name, n);
 	copy = exact_copy(chunk, len);
@@ -589,6 +630,83 @@ test_bytes(uint32_t n)
 	}
 }
 
+/* ---- sizes, in bytes a value over blocks of 1024 (one column's hint carried along) ---- */
+
+typedef struct Budget
+{
+	const char *name;
+	double		most;
+} Budget;
+
+enum
+{
+	S_WALK_INT, S_WALK_2, S_WALK_FULL, S_COUNTER, S_CONST, S_STALE, S_TIME, S_TIME_JITTER, S_TIME_GAPS, S_KINDS
+};
+
+static const Budget budgets[S_KINDS] = {
+	{"TSBS integers", 0.36}, {"two decimals", 1.20}, {"full doubles", 6.47}, {"counter", 1.05},
+	{"constant", 0.01}, {"two decimals, 1 % stale", 1.24}, {"regular time", 0.02},
+	{"time with jitter", 0.54}, {"time with gaps", 0.045}
+};
+
+static void
+test_sizes(void)
+{
+	static double dv[1024];
+	static int64_t tv[1024];
+	uint8_t    *chunk = malloc(mdb_f64_bound(1024));
+	const uint32_t blocks = 256;
+
+	if (chunk == NULL)
+		abort();
+	for (int kind = 0; kind < S_KINDS; kind++)
+	{
+		MdbCodecHint hint = {0};
+		size_t		bytes = 0;
+		double		x = 50,
+					counter = 0,
+					per;
+		int64_t		t = INT64_C(1700000000000);
+
+		for (uint32_t b = 0; b < blocks; b++)
+		{
+			for (uint32_t i = 0; i < 1024; i++)
+			{
+				x += normal();
+				x = x < 0 ? 0 : x > 100 ? 100 : x;
+				counter += floor(100 + 100 * uniform());
+				t += 10000;
+				if (kind == S_TIME_GAPS && below(100) == 0)
+					t += 10000 * (int64_t) (1 + below(20));
+				tv[i] = kind == S_TIME_JITTER ? t + (int64_t) round(2 * normal()) : t;
+				dv[i] = kind == S_WALK_FULL ? x : kind == S_WALK_INT ? floor(x) :
+					kind == S_COUNTER ? counter : kind == S_CONST ? 0.1 : round(x * 100) / 100;
+				if (kind == S_STALE && below(100) == 0)
+					dv[i] = as_double(odd_doubles[4]);
+			}
+			bytes += kind >= S_TIME ? mdb_time_encode(tv, 1024, chunk, &hint) :
+				mdb_f64_encode(dv, 1024, chunk, &hint);
+		}
+		per = (double) bytes / (1024.0 * blocks);
+		printf("%-24s %.4f bytes a value (at most %.3f)\n", budgets[kind].name, per, budgets[kind].most);
+		check(per <= budgets[kind].most, "size", budgets[kind].name, 1024);
+	}
+
+	/* short arrays: headers weigh */
+	for (uint32_t i = 0; i < 1024; i++)
+	{
+		tv[i] = INT64_C(1700000000000000) + (int64_t) i * 10000000;
+		dv[i] = 99.5;
+	}
+	check(mdb_time_encode(tv, 1024, chunk, NULL) <= 16, "regular time in 16 bytes", "short", 1024);
+	check(mdb_time_encode(tv, 3, chunk, NULL) <= 16, "regular time in 16 bytes", "short", 3);
+	check(mdb_f64_encode(dv, 50, chunk, NULL) <= 9, "constant in 9 bytes", "short", 50);
+	for (uint32_t i = 0; i < 50; i++)
+		tv[i] = 300 + (int64_t) (i * 37 % 50);
+	check(mdb_i64_encode(tv, 50, chunk, NULL) <= 4 + 38, "50 lengths in 42 bytes", "short", 50);
+	free(chunk);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -618,6 +736,8 @@ main(int argc, char **argv)
 		test_bytes(n);
 	}
 	test_hints();
+	test_sizes();
+	printf("digest %016" PRIx64 "\n", digest);
 	printf("%lu passed, %lu failed\n", passed, failed);
 	return failed != 0;
 }

@@ -1,0 +1,28 @@
+/*
+ * compat.c
+ *	  Differences between PostgreSQL versions that need more than a macro.
+ */
+#include "compat.h"
+
+#include "access/heapam.h"
+#include "storage/bufmgr.h"
+#include "utils/rel.h"
+
+/*
+ * mdb_heap_prune_page - prune a heap page if it has something to prune and nobody is in the way.
+ *
+ * heap_page_prune_opt() does so only when the page has less free space than the fill factor
+ * leaves, and what is under it changes its arguments even between minor releases.  So it is
+ * called with a copy of the relation whose fill factor makes any page look full.
+ */
+void
+mdb_heap_prune_page(Relation rel, Buffer buf)
+{
+	RelationData copy = *rel;
+	StdRdOptions options = {0};
+
+	options.fillfactor = 1;
+	copy.rd_options = (bytea *) &options;
+	SET_VARSIZE(&options, sizeof(options));
+	heap_page_prune_opt(&copy, buf);
+}

@@ -1,0 +1,63 @@
+/*
+ * consumer.h
+ *	  The seam to librdkafka: nothing else includes its header, source.c's check of properties
+ *	  aside.
+ */
+#ifndef MDB_CONSUMER_H
+#define MDB_CONSUMER_H
+
+#include "postgres.h"
+
+#include "ingest/intake.h"
+#include "ingest/source.h"
+
+typedef struct MdbConsumer MdbConsumer;
+
+/* What a poll brought: a message, or a complaint about a partition. */
+typedef struct MdbPolled
+{
+	int32		partition;
+	const char *error;			/* NULL = a message */
+	MdbMessage	message;
+} MdbPolled;
+
+/*
+ * mdb_consumer_create - a client for the source; there can be one in a process.  Destroyed by
+ * mdb_consumer_destroy or at the exit of the process.
+ */
+extern MdbConsumer *mdb_consumer_create(const MdbSource *source);
+extern void mdb_consumer_destroy(MdbConsumer *consumer);
+
+/* mdb_consumer_fd - becomes readable when something has come; mdb_consumer_drain_fd - reset that. */
+extern int	mdb_consumer_fd(const MdbConsumer *consumer);
+extern void mdb_consumer_drain_fd(MdbConsumer *consumer);
+
+/*
+ * mdb_consumer_partitions - number of partitions of the topic by the brokers' word, -1 if they do
+ * not answer within a second, 0 if there is no such topic; *problem says more.
+ */
+extern int	mdb_consumer_partitions(MdbConsumer *consumer, const char **problem);
+
+/* mdb_consumer_watermarks - first and next offset of a partition, asked of its broker. */
+extern bool mdb_consumer_watermarks(MdbConsumer *consumer, int32 partition, int64 *low, int64 *high);
+
+/* mdb_consumer_known_watermarks - the same as last heard, without asking. */
+extern bool mdb_consumer_known_watermarks(MdbConsumer *consumer, int32 partition, int64 *low, int64 *high);
+
+/* mdb_consumer_assign - read from here on the n partitions that are not stalled, at position. */
+extern void mdb_consumer_assign(MdbConsumer *consumer, int n, const MdbPartition *partitions);
+
+/*
+ * mdb_consumer_poll - what has come, at once; lent until mdb_consumer_release, which must be
+ * called before the next poll.
+ */
+extern int	mdb_consumer_poll(MdbConsumer *consumer, const MdbPolled **polled);
+extern void mdb_consumer_release(MdbConsumer *consumer);
+
+/*
+ * mdb_consumer_events - log what librdkafka has to say.  Returns the text of the last error since
+ * the last call, or NULL; *disconnected is set if no broker can be reached.
+ */
+extern const char *mdb_consumer_events(MdbConsumer *consumer, bool *disconnected);
+
+#endif							/* MDB_CONSUMER_H */
