@@ -282,6 +282,10 @@ extern bool mdb_gorilla_decode(MdbKind kind, const uint8_t *in, size_t len, uint
 /* chunk.c */
 extern size_t mdb_chunk_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth,
 							   uint8_t *out, size_t cap, MdbCodecHint *hint);
+extern uint8_t *mdb_put_sized(MdbKind kind, const uint64_t *v, uint32_t n, int depth,
+							  uint8_t *p, const uint8_t *end);
+extern const uint8_t *mdb_get_sized(const uint8_t *p, const uint8_t *end,
+									const uint8_t **chunk, size_t *size);
 extern bool mdb_chunk_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth,
 							 uint64_t *out);
 

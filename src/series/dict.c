@@ -271,7 +271,6 @@ load_rows(MdbDict *dict, int64 id_from, int64 id_upto, Snapshot snapshot, EntryS
 	Relation	rel = mdb_catalog_open("series", AccessShareLock);
 	MemoryContext tmp = AllocSetContextCreate(CurrentMemoryContext, "metricsdb dictionary load",
 											  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old;
 	LoadState	load = {dict, state};
 	ScanKeyData keys[2];
 	SysScanDesc scan;
@@ -284,10 +283,12 @@ load_rows(MdbDict *dict, int64 id_from, int64 id_upto, Snapshot snapshot, EntryS
 	{
 		Datum		v[Natts_series];
 		bool		n[Natts_series];
+		MemoryContext old;
 
 		heap_deform_tuple(tuple, RelationGetDescr(rel), v, n);
 		if (DatumGetInt64(v[Anum_series_id_min - 1]) > id_upto)
 			continue;
+		/* Only what is decoded: the scan itself lives in the context of the caller. */
 		old = MemoryContextSwitchTo(tmp);
 		mdb_segment_decode(DatumGetByteaPP(v[Anum_series_payload - 1]),
 						   (uint32) DatumGetInt64(v[Anum_series_id_min - 1]), load_entry, &load);

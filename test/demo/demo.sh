@@ -116,7 +116,7 @@ background fleet "$fleet" "$brokers" $topic hosts="$hosts" interval="$interval" 
 expected=$((hosts * 10 * (history / interval)))
 counts="SELECT coalesce(sum(stored), 0), coalesce(sum(dead_letters), 0), coalesce(sum(lag_messages), 0),
 	coalesce(max(lag_seconds), 0)::numeric(10, 1), coalesce(max(last_error), '') FROM metricsdb.kafka_status"
-stored=0 before=0 tick=0
+stored=0 before=0 tick=0 error=
 from=$(date +%s%N)
 while [ "$stored" -lt "$expected" ]; do
 	sleep 1
@@ -130,7 +130,10 @@ while [ "$stored" -lt "$expected" ]; do
 	line=$(printf '%12d points stored  %9d/s  %6d messages behind  %d dead letters' "$stored" $((stored - before)) "$lag" "$dead")
 	before=$stored
 	if [ $tty = 1 ]; then printf '\r%s ' "$line"; elif [ $((tick % 5)) = 1 ]; then echo "$line"; fi
-	[ $# = 0 ] || printf '\n%s\n' "$*"
+	if [ "$*" != "$error" ]; then
+		error=$*
+		[ -z "$error" ] || printf '\n%s\n' "$error"
+	fi
 	alive fleet || die "the fleet's producer ended: $(cat "$demo/fleet.log")"
 	[ $tick -lt 600 ] || die "this takes too long"
 done

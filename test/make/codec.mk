@@ -40,9 +40,10 @@ unit-codec: build/codec_test build/codec_test_san
 	diff build/codec_test.out build/codec_test_san.out
 	@echo "unit-codec: plain and vector builds agree on every byte"
 
-fuzz-codec: $(addprefix build/fuzz_,$(FUZZERS))
+fuzz-codec: $(addprefix build/fuzz_,$(FUZZERS)) build/codec_test
+	@mkdir -p $(addprefix build/corpus/,$(FUZZERS))
+	@CODEC_CORPUS=build/corpus build/codec_test 1 10 >/dev/null
 	@for f in $(FUZZERS); do \
-		mkdir -p build/corpus/$$f && \
 		build/fuzz_$$f -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 -print_final_stats=1 \
 			-artifact_prefix=build/corpus/ build/corpus/$$f 2>build/fuzz_$$f.log || \
 			{ tail -40 build/fuzz_$$f.log; exit 1; }; \
