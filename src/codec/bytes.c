@@ -279,7 +279,6 @@ mdb_bytes_encode(const uint8_t *data, const uint32_t *ends, uint32_t n, uint8_t 
 				dict,
 				plain;
 
-	assert(n <= MDB_BLOCK_ROWS_MAX);
 	if (n == 0 || n > MDB_BLOCK_ROWS_MAX)
 		return 0;
 	total = ends[n - 1];

@@ -366,14 +366,13 @@ encode_verified(MdbKind kind, const uint64_t *v, uint32_t n, uint8_t *out, MdbCo
 	size_t		most = 1 + (size_t) n * mdb_kind_bytes(kind);
 	size_t		size;
 
-	assert(n <= MDB_BLOCK_ROWS_MAX);
 	if (n == 0 || n > MDB_BLOCK_ROWS_MAX)
 		return 0;
 	size = mdb_chunk_encode(kind, v, n, 0, out, most, hint);
 	if (size == 0 || !mdb_chunk_decode(kind, out, size, n, 0, back) ||
 		memcmp(back, v, (size_t) n * 8) != 0)
 	{
-		assert(false);
+		MDB_BUG();
 		size = raw_encode(kind, v, n, out, most);
 	}
 	return size;

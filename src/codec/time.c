@@ -168,9 +168,14 @@ mdb_time_encode(const int64_t *v, uint32_t n, uint8_t *out, MdbCodecHint *hint)
 	if (n < GRID_LEAST || n > MDB_BLOCK_ROWS_MAX || size <= GRID_LEAST)
 		return size;
 	grid = grid_encode((const uint64_t *) v, n, trial, size - 1);
-	if (grid == 0 || !mdb_chunk_decode(MDB_KIND_INT, trial, grid, n, 0, back) ||
-		memcmp(back, v, (size_t) n * 8) != 0)
+	if (grid == 0)
 		return size;
+	if (!mdb_chunk_decode(MDB_KIND_INT, trial, grid, n, 0, back) ||
+		memcmp(back, v, (size_t) n * 8) != 0)
+	{
+		MDB_BUG();
+		return size;
+	}
 	memcpy(out, trial, grid);
 	return grid;
 }

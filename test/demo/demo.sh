@@ -5,9 +5,15 @@
 #   DEMO_INTERVAL=2    seconds between their points
 #   DEMO_HISTORY=3600  seconds of the past that come first
 set -eu
+lib=$(cd "$(dirname "$0")/../lib" && pwd)
+step() { printf '\n== %s\n' "$*"; }
+began=$(date +%s)
+if [ "${1:-}" != stop ]; then
+	step "What is missing is installed, metricsdb is built"
+	"$lib/deps.sh" demo
+fi
 # shellcheck source=test/lib/env.sh
-. "$(cd "$(dirname "$0")" && pwd)/../lib/env.sh"
-lib=$TOP/test/lib
+. "$lib/env.sh"
 demo=$RUN/demo
 pg=$demo/pg
 kafka=$demo/kafka
@@ -16,7 +22,6 @@ hosts=${DEMO_HOSTS:-1000} interval=${DEMO_INTERVAL:-2} history=${DEMO_HISTORY:-3
 tty=0
 [ ! -t 1 ] || tty=1
 
-step() { printf '\n== %s\n' "$*"; }
 sql() { "$lib/cluster.sh" psql "$pg" -qAt -F ' ' -v ON_ERROR_STOP=1 "$@"; }
 
 # background NAME COMMAND...: starts a process of the demo's, remembers its id and its program.
@@ -64,9 +69,6 @@ if [ "${1:-}" = stop ]; then
 	exit
 fi
 
-began=$(date +%s)
-step "What is missing is installed, metricsdb is built"
-"$lib/deps.sh" demo
 stop
 make -s -j2 -C "$TOP" private >"$TOP/build/demo-build.log" 2>&1 || {
 	tail -n 20 "$TOP/build/demo-build.log" >&2

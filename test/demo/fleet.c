@@ -20,6 +20,7 @@
  *
  * A series always goes to the same partition.  Ends with "sent N points in S s" on stdout.
  */
+#include "walk.h"
 #include "wire.h"
 
 #include <math.h>
@@ -27,25 +28,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define USAGES 10
-
 typedef struct Series
 {
 	uint8_t *bytes; /* name and tags as they go over the wire */
 	size_t len;
 	double level; /* of the walk */
 } Series;
-
-static const char *usages[USAGES] = {"usage_user",   "usage_system",    "usage_idle",    "usage_nice",
-									 "usage_iowait", "usage_irq",       "usage_softirq", "usage_steal",
-									 "usage_guest",  "usage_guest_nice"};
-static const char *regions[] = {"us-east-1",      "us-west-1",      "us-west-2",
-								"eu-west-1",      "eu-central-1",   "ap-southeast-1",
-								"ap-southeast-2", "ap-northeast-1", "sa-east-1"};
-static const char *systems[] = {"Ubuntu16.10", "Ubuntu16.04LTS", "Ubuntu15.10"};
-static const char *arches[] = {"x64", "x86"};
-static const char *teams[] = {"SF", "NYC", "LON", "CHI"};
-static const char *environments[] = {"production", "staging", "test"};
 
 /* Options, by name; see the head of this file. */
 typedef struct Option
@@ -96,58 +84,6 @@ set_option(char *arg)
 	die(arg, "no such option, see the head of fleet.c");
 }
 
-/* splitmix64: small, fast, good enough for a walk. */
-static uint64_t random_state;
-
-static inline uint64_t
-random_u64(void)
-{
-	uint64_t z = (random_state += 0x9E3779B97F4A7C15u);
-
-	z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-	z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-	return z ^ (z >> 31);
-}
-
-static inline double
-random_unit(void)
-{
-	return (double) (random_u64() >> 11) * 0x1.0p-53;
-}
-
-/* A normal deviate, two at a time (Marsaglia's polar method). */
-static inline double
-random_normal(void)
-{
-	static double spare;
-	static int have_spare;
-	double u, v, q;
-
-	if (have_spare)
-	{
-		have_spare = 0;
-		return spare;
-	}
-	do
-	{
-		u = 2 * random_unit() - 1;
-		v = 2 * random_unit() - 1;
-		q = u * u + v * v;
-	} while (q >= 1 || q == 0);
-	q = sqrt(-2 * log(q) / q);
-	spare = v * q;
-	have_spare = 1;
-	return u * q;
-}
-
-static const char *
-pick(const char *const *list, int n)
-{
-	return list[random_u64() % (uint64_t) n];
-}
-
-#define PICK(list) pick(list, sizeof(list) / sizeof(list[0]))
-
 /* The series of all hosts, USAGES in a row for each, with their bytes prepared. */
 static Series *
 make_fleet(long hosts)
@@ -157,48 +93,23 @@ make_fleet(long hosts)
 
 	for (long h = 0; h < hosts; h++)
 	{
-		char hostname[24], datacenter[24], rack[12], service[12];
-		const char *region = PICK(regions), *os = PICK(systems), *arch = PICK(arches), *team = PICK(teams),
-				   *version = random_u64() % 2 ? "1" : "0", *environment = PICK(environments);
+		Host host;
 
-		snprintf(hostname, sizeof(hostname), "host_%ld", h);
-		snprintf(datacenter, sizeof(datacenter), "%s%c", region, (char) ('a' + random_u64() % 3));
-		snprintf(rack, sizeof(rack), "%d", (int) (random_u64() % 100));
-		snprintf(service, sizeof(service), "%d", (int) (random_u64() % 20));
+		make_host(&host, h);
 		for (int u = 0; u < USAGES; u++)
 		{
 			Series *s = &fleet[h * USAGES + u];
 			Wire w = {room, 0};
 
 			wire_bytes(&w, 1, usages[u], strlen(usages[u]));
-			wire_tag(&w, "arch", arch);
-			wire_tag(&w, "datacenter", datacenter);
-			wire_tag(&w, "hostname", hostname);
-			wire_tag(&w, "os", os);
-			wire_tag(&w, "rack", rack);
-			wire_tag(&w, "region", region);
-			wire_tag(&w, "service", service);
-			wire_tag(&w, "service_environment", environment);
-			wire_tag(&w, "service_version", version);
-			wire_tag(&w, "team", team);
+			for (int t = 0; t < TAGS; t++)
+				wire_tag(&w, tag_names[t], host.tags[t]);
 			s->len = w.len;
 			s->bytes = memcpy(malloc(w.len), room, w.len);
-			s->level = random_unit() * 100;
+			s->level = host.levels[u];
 		}
 	}
 	return fleet;
-}
-
-/* The next value of a series: one step of its walk, kept inside [0, 100]. */
-static inline double
-walk(Series *s, int precision, double scale)
-{
-	double v = s->level + random_normal();
-
-	s->level = v = v > 100 ? 100 : v < 0 ? 0 : v;
-	if (precision < 0)
-		return trunc(v);
-	return precision >= 17 ? v : nearbyint(v * scale) / scale;
 }
 
 static double
@@ -292,7 +203,7 @@ main(int argc, char **argv)
 			for (Series *s = fleet + h * USAGES; s < fleet + end * USAGES && (limit == 0 || sent < limit);
 				 s++)
 			{
-				wire_point(&w, s->bytes, s->len, at * 1000, walk(s, precision, scale));
+				wire_point(&w, s->bytes, s->len, at * 1000, walk(&s->level, precision, scale));
 				sent++;
 			}
 			producer_send(rk, topic, (int) (h / hosts_a_message % partitions), NULL, &w);

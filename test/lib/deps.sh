@@ -2,9 +2,14 @@
 # deps.sh demo|check: installs the Debian packages that are missing, as root or by sudo.
 # Looks first and touches nothing if all is there; never starts, stops or makes a cluster.
 set -eu
-# shellcheck source=test/lib/env.sh
-. "$(dirname "$0")/env.sh"
+# Not env.sh: who runs the servers is known only when PostgreSQL's package has made its user.
+TOP=$(cd "$(dirname "$0")/../.." && pwd)
 what=${1:-check}
+
+die() {
+	echo "deps.sh: $*" >&2
+	exit 1
+}
 
 installed() { dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
 
@@ -60,6 +65,7 @@ fi
 
 echo "installing:$missing" >&2
 log=$TOP/build/deps.log
+mkdir -p "$TOP/build"
 quiet_apt() {
 	$sudo env DEBIAN_FRONTEND=noninteractive apt-get -q -y "$@" >>"$log" 2>&1
 }

@@ -6,7 +6,7 @@
 #   as_user COMMAND...   runs it as RUN_USER
 # shellcheck shell=sh
 
-TOP=$(cd "$(dirname "$0")" && while [ ! -f metricsdb.control ]; do cd .. || exit 1; done && pwd -P)
+TOP=$(cd "$(dirname "$0")" && while [ ! -f metricsdb.control ] && [ "$PWD" != / ]; do cd .. || exit 1; done && pwd -P)
 RUN_USER=$(id -un)
 if [ "$(id -u)" = 0 ]; then
 	RUN_USER=nobody

@@ -8,7 +8,7 @@ bin=$RUN/bin/$1
 stale=$(find "${src%/*}" -maxdepth 1 \( -name "$1.c" -o -name '*.h' \) -newer "$bin" 2>/dev/null || true)
 if [ ! -x "$bin" ] || [ -n "$stale" ]; then
 	mkdir -p "$RUN/bin"
-	${CC:-cc} -O2 -g -Wall -Wextra -Wno-unused-parameter -o "$bin.$$" "$src" -lrdkafka -lm -lpthread
+	${CC:-cc} -O2 -g -Wall -Wextra -Wno-unused-parameter -I"$TOP/test/demo" -o "$bin.$$" "$src" -lrdkafka -lm -lpthread
 	mv "$bin.$$" "$bin"
 fi
 echo "$bin"

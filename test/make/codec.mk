@@ -4,11 +4,12 @@
 #	make fuzz-codec FUZZ_SECONDS=600	each decoder in turn
 #	make bench-codec					bytes and ns a value
 #
+# MDB_CODEC_STRICT: a chunk that does not verify stops the program instead of falling back to raw.
 # -fno-strict-aliasing and -ffp-contract=off are what the extension itself is built with.
 
 CODEC_SRC     = $(sort $(wildcard src/codec/*.c))
 CODEC_HDR     = $(wildcard src/codec/*.h)
-CODEC_CFLAGS  = -std=gnu11 -g -Wall -Wextra -Isrc -fno-strict-aliasing -ffp-contract=off
+CODEC_CFLAGS  = -std=gnu11 -g -Wall -Wextra -Isrc -fno-strict-aliasing -ffp-contract=off -DMDB_CODEC_STRICT
 CODEC_LIBS    = -lzstd -lm
 CODEC_SAN     = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 FUZZ_CC      ?= $(firstword $(shell command -v clang-14 clang) clang)

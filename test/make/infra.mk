@@ -1,5 +1,5 @@
 # Everything around the code: the private build, the tests, the demo.  The work is in test/lib.
-.PHONY: help deps private check lint check-asan demo demo-stop bench fuzz soak indent
+.PHONY: help private check lint check-asan demo demo-stop indent
 
 help:
 	@sed -n 's/^#: //p' test/make/*.mk | sort

@@ -1,0 +1,201 @@
+#!/bin/sh
+# bench.sh [ingest|latency|copy|size|codec]...: what `make bench` does.  Speed is shown here and
+# tested nowhere: machines differ, so it prints ratios, medians and the runs they come from.
+#   BENCH_RUNS=3        runs of each; medians are shown
+#   BENCH_POINTS=20000000   points of an ingest run, over 100,000 series
+#   BENCH_ROWS=500000   rows of a COPY
+set -eu
+lib=$(cd "$(dirname "$0")/../lib" && pwd)
+"$lib/deps.sh" demo
+# shellcheck source=test/lib/env.sh
+. "$lib/env.sh"
+bench=$RUN/bench
+pg=$bench/pg
+kafka=$bench/kafka
+runs=${BENCH_RUNS:-3} points=${BENCH_POINTS:-20000000} rows=${BENCH_ROWS:-500000}
+
+mkdir -p "$TOP/build"
+make -s -j2 -C "$TOP" private >"$TOP/build/bench-build.log" 2>&1 || die "the build failed, see build/bench-build.log"
+as_user mkdir -p "$bench"
+
+sql() { "$lib/cluster.sh" psql "$pg" -qAt -F ' ' -v ON_ERROR_STOP=1 "$@"; }
+median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
+list() { tr '\n' ' ' <"$1" | sed 's/ $//; s/ /, /g'; }
+per() { awk "BEGIN { printf \"%.*f\", $3, $1 / $2 }"; }
+
+start_cluster() {
+	"$lib/cluster.sh" drop "$pg"
+	"$lib/cluster.sh" start "$pg" shared_preload_libraries=metricsdb shared_buffers=1GB max_wal_size=8GB \
+		max_worker_processes=16
+	sql -c "CREATE EXTENSION metricsdb"
+}
+
+finish() {
+	trap - EXIT
+	if [ -d "$pg" ]; then "$lib/cluster.sh" drop "$pg"; fi
+	if [ -d "$kafka" ]; then "$lib/kafka.sh" kill "$kafka"; fi
+	rm -rf "$bench"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+# CPU time in ticks of the whole cluster: the postmaster with the children it has buried, and the living.
+cluster_ticks() {
+	pm=$("$lib/cluster.sh" pid "$pg")
+	cat /proc/[0-9]*/stat 2>/dev/null | sed 's/(.*)/x/' |
+		awk -v pm="$pm" '$1 == pm || $4 == pm { t += $14 + $15 + $16 + $17 } END { print t }'
+}
+
+# Waits until the cluster does nothing for three seconds on end: compaction is over.
+wait_idle() {
+	quiet=0 was=$(cluster_ticks)
+	while [ $quiet -lt 3 ]; do
+		sleep 1
+		is=$(cluster_ticks)
+		if [ $((is - was)) -le 3 ]; then quiet=$((quiet + 1)); else quiet=0; fi
+		was=$is
+	done
+}
+
+# Bytes of a metricsdb table with its dictionary, delta heaps and catalog rows: all that it costs.
+whole_size() {
+	sql -c "SELECT pg_total_relation_size('$1')
+		+ coalesce((SELECT sum(pg_total_relation_size(d.relid)) FROM metricsdb.delta d JOIN metricsdb.storage s USING (storage_id)
+			WHERE s.relid = '$1'::regclass), 0)
+		+ coalesce((SELECT sum(pg_column_size(x.*)) FROM metricsdb.series x JOIN metricsdb.storage s USING (storage_id)
+			WHERE s.relid = '$1'::regclass), 0)
+		+ coalesce((SELECT sum(pg_column_size(x.*)) FROM metricsdb.part x JOIN metricsdb.storage s USING (storage_id)
+			WHERE s.relid = '$1'::regclass), 0)"
+}
+
+ingest() {
+	echo
+	echo "== Kafka to committed parts: $points points over 100,000 series, interleaved, 90 a message, lz4"
+	fleet=$("$lib/tool.sh" fleet)
+	hz=$(getconf CLK_TCK)
+	for precision in -1 2; do
+		: >"$TOP/build/bench.rate"
+		for run in $(seq "$runs"); do
+			start_cluster
+			brokers=$("$lib/kafka.sh" start "$kafka")
+			"$lib/kafka.sh" topic "$kafka" create m 8
+			"$fleet" "$brokers" m hosts=10000 interval=10 history=$((points / 10000)) precision=$precision seed="$run" >/dev/null
+			sql -c "SELECT metricsdb.create_metrics_table('metrics')" >/dev/null
+			from=$(cluster_ticks) began=$(date +%s%N)
+			sql -c "SELECT metricsdb.create_kafka_source('m', brokers => '$brokers', topic => 'm', target => 'metrics',
+				format => 'metric_batch')" >/dev/null
+			while [ "$(sql -c "SELECT coalesce(sum(consumed), 0) FROM metricsdb.kafka_status")" -lt "$points" ]; do
+				sleep 0.5
+				[ $(($(date +%s%N) - began)) -lt 600000000000 ] || die "the points do not arrive"
+			done
+			wall=$((($(date +%s%N) - began) / 1000000))
+			stored=$(cluster_ticks)
+			wait_idle
+			sql -c "CALL metricsdb.compact('metrics')"
+			wait_idle
+			done=$(cluster_ticks)
+			[ "$(sql -c "SELECT count(*) FROM metrics")" = "$points" ] || die "points are missing"
+			per $((points * hz)) $((done - from)) 0 >>"$TOP/build/bench.rate"
+			echo >>"$TOP/build/bench.rate"
+			printf 'run %d, %s: %d points/s of wall time; CPU %s s to store, %s s to compact; %s B a point, whole table\n' \
+				"$run" "$([ $precision = 2 ] && echo "two decimals" || echo integers)" $((points * 1000 / wall)) \
+				"$(per $((stored - from)) "$hz" 2)" "$(per $((done - stored)) "$hz" 2)" "$(per "$(whole_size metrics)" "$points" 3)"
+			"$lib/kafka.sh" kill "$kafka"
+			rm -rf "$kafka"
+		done
+		echo "points/s per core of CPU, all processes, compaction included: median $(median <"$TOP/build/bench.rate") of $(list "$TOP/build/bench.rate")  (goal 1,000,000)"
+	done
+	echo "peers, on the same walk (1 M series): VictoriaMetrics 1.79 116,000 (8.65 CPU-s a million), Prometheus 2.42 45,000"
+	echo "again: make bench BENCH=ingest BENCH_POINTS=$points BENCH_RUNS=$runs"
+}
+
+latency() {
+	echo
+	echo "== From production to visible in SQL: 10 probes a second beside 10,000 points/s, 30 s"
+	probe=$("$lib/tool.sh" probe) fleet=$("$lib/tool.sh" fleet)
+	start_cluster
+	brokers=$("$lib/kafka.sh" start "$kafka")
+	"$lib/kafka.sh" topic "$kafka" create m 4
+	sql -c "SELECT metricsdb.create_metrics_table('metrics');
+		SELECT metricsdb.create_kafka_source('m', brokers => '$brokers', topic => 'm', target => 'metrics',
+			format => 'metric_batch')" >/dev/null
+	"$fleet" "$brokers" m hosts=1000 interval=1 history=60 live=34 >/dev/null &
+	fleet_pid=$!
+	sleep 3
+	"$probe" "$brokers" m 100 300 &
+	sql -f "$TOP/test/bench/latency.sql"
+	wait $! || true
+	kill $fleet_pid 2>/dev/null || true
+	wait $fleet_pid || true
+	"$lib/kafka.sh" kill "$kafka"
+	rm -rf "$kafka"
+	echo "(goal: all under 2 s)   again: make bench BENCH=latency"
+}
+
+wide_columns="time timestamptz NOT NULL, arch text, datacenter text, hostname text, os text, rack text, region text,
+	service text, service_environment text, service_version text, team text, usage_user float8, usage_system float8,
+	usage_idle float8, usage_nice float8, usage_iowait float8, usage_irq float8, usage_softirq float8,
+	usage_steal float8, usage_guest float8, usage_guest_nice float8"
+
+# timed TABLE FILE: seconds of a COPY into the emptied table.
+timed() {
+	sql -c "TRUNCATE $1" -c "CHECKPOINT"
+	at=$(date +%s%N)
+	sql -c "COPY $1 FROM '$2' (FORMAT csv)"
+	per $(($(date +%s%N) - at)) 1000000000 3
+}
+
+copy() {
+	echo
+	echo "== COPY of the wide CSV ($rows rows, 21 columns, 1,000 hosts) against a heap without index, same run"
+	csv=$bench/wide.csv
+	start_cluster
+	"$("$lib/tool.sh" widecsv)" 1000 10 $((rows / 1000)) 1700000000 2 2>/dev/null | as_user tee "$csv" >/dev/null
+	sql -c "CREATE TABLE wide_heap ($wide_columns) USING heap" -c "CREATE TABLE wide_mdb ($wide_columns) USING metricsdb"
+	: >"$TOP/build/bench.ratio"
+	for run in $(seq $((runs + 2))); do
+		if [ $((run % 2)) = 0 ]; then
+			h=$(timed wide_heap "$csv") m=$(timed wide_mdb "$csv")
+		else
+			m=$(timed wide_mdb "$csv") h=$(timed wide_heap "$csv")
+		fi
+		per "$h" "$m" 3 >>"$TOP/build/bench.ratio"
+		echo >>"$TOP/build/bench.ratio"
+		printf 'run %d: heap %s s (%s rows/s), metricsdb %s s (%s rows/s)\n' "$run" "$h" "$(per "$rows" "$h" 0)" "$m" "$(per "$rows" "$m" 0)"
+	done
+	echo "heap's time / ours: median $(median <"$TOP/build/bench.ratio") of $(list "$TOP/build/bench.ratio")  (goal >= 1.0)"
+	echo "peers, heap's time / theirs, same walk: TimescaleDB hypertable 0.77, Citus columnar 0.61"
+	echo "again: make bench BENCH=copy BENCH_ROWS=$rows BENCH_RUNS=$runs"
+}
+
+size() {
+	echo
+	echo "== Bytes a sample after compaction (wide table, 1,000 hosts, ten samples a row, whole relation)"
+	csv=$bench/wide.csv
+	start_cluster
+	for precision in -1 2; do
+		entropy=$("$("$lib/tool.sh" widecsv)" 1000 10 $((rows / 500)) 1700000000 $precision 2>&1 >"$bench/wide.csv.tmp")
+		mv -f "$bench/wide.csv.tmp" "$csv"
+		chmod 644 "$csv"
+		sql -c "DROP TABLE IF EXISTS wide" -c "CREATE TABLE wide ($wide_columns) USING metricsdb"
+		sql -c "COPY wide FROM '$csv' (FORMAT csv)"
+		sql -c "CALL metricsdb.compact('wide')"
+		wait_idle
+		n=$(($(sql -c "SELECT count(*) FROM wide") * 10))
+		printf '%s: %s B a sample; order-0 entropy of its deltas %s B\n' \
+			"$([ $precision = 2 ] && echo "two decimals" || echo integers)" "$(per "$(whole_size wide)" "$n" 3)" "$entropy"
+	done
+	echo "(goal for integers <= 0.60)  peers, integers / two decimals: VictoriaMetrics 0.41 / 1.33, TimescaleDB 1.05 / 8.40,"
+	echo "Prometheus 0.98 / 7.08 (values alone), Citus columnar 2.53 / -"
+	echo "again: make bench BENCH=size BENCH_ROWS=$rows"
+}
+
+codec() {
+	echo
+	echo "== Codecs, alone"
+	make -s -C "$TOP" bench-codec
+}
+
+echo "on: $(sed -n 's/^model name.*: //p' /proc/cpuinfo | sort -u | head -n 1), $(nproc) cores, load $(cut -d' ' -f1 /proc/loadavg); commit $(git -C "$TOP" rev-parse --short HEAD 2>/dev/null || echo unknown)"
+[ $# -gt 0 ] || set -- ingest latency copy size codec
+for part in "$@"; do "$part"; done
