@@ -104,11 +104,18 @@ src/am/hooks.o: src/am/hooks.c \
  /usr/include/postgresql/15/server/catalog/pg_class_d.h \
  /usr/include/postgresql/15/server/catalog/pg_trigger.h \
  /usr/include/postgresql/15/server/catalog/pg_trigger_d.h \
+ /usr/include/postgresql/15/server/commands/event_trigger.h \
+ /usr/include/postgresql/15/server/catalog/dependency.h \
+ /usr/include/postgresql/15/server/catalog/objectaddress.h \
+ /usr/include/postgresql/15/server/catalog/pg_event_trigger.h \
+ /usr/include/postgresql/15/server/catalog/pg_event_trigger_d.h \
+ /usr/include/postgresql/15/server/tcop/cmdtag.h \
+ /usr/include/postgresql/15/server/tcop/cmdtaglist.h \
+ /usr/include/postgresql/15/server/tcop/deparse_utility.h \
+ /usr/include/postgresql/15/server/utils/aclchk_internal.h \
  /usr/include/postgresql/15/server/executor/executor.h \
  /usr/include/postgresql/15/server/executor/execdesc.h \
  /usr/include/postgresql/15/server/tcop/dest.h \
- /usr/include/postgresql/15/server/tcop/cmdtag.h \
- /usr/include/postgresql/15/server/tcop/cmdtaglist.h \
  /usr/include/postgresql/15/server/utils/memutils.h \
  /usr/include/postgresql/15/server/nodes/memnodes.h \
  /usr/include/postgresql/15/server/utils/fmgroids.h \
@@ -118,7 +125,6 @@ src/am/hooks.o: src/am/hooks.c \
  /usr/include/postgresql/15/server/catalog/pg_index.h \
  /usr/include/postgresql/15/server/catalog/pg_index_d.h \
  /usr/include/postgresql/15/server/catalog/pg_publication.h \
- /usr/include/postgresql/15/server/catalog/objectaddress.h \
  /usr/include/postgresql/15/server/catalog/pg_publication_d.h \
  /usr/include/postgresql/15/server/rewrite/prs2lock.h \
  /usr/include/postgresql/15/server/storage/smgr.h \
@@ -236,11 +242,18 @@ src/am/hooks.o: src/am/hooks.c \
 /usr/include/postgresql/15/server/catalog/pg_class_d.h:
 /usr/include/postgresql/15/server/catalog/pg_trigger.h:
 /usr/include/postgresql/15/server/catalog/pg_trigger_d.h:
+/usr/include/postgresql/15/server/commands/event_trigger.h:
+/usr/include/postgresql/15/server/catalog/dependency.h:
+/usr/include/postgresql/15/server/catalog/objectaddress.h:
+/usr/include/postgresql/15/server/catalog/pg_event_trigger.h:
+/usr/include/postgresql/15/server/catalog/pg_event_trigger_d.h:
+/usr/include/postgresql/15/server/tcop/cmdtag.h:
+/usr/include/postgresql/15/server/tcop/cmdtaglist.h:
+/usr/include/postgresql/15/server/tcop/deparse_utility.h:
+/usr/include/postgresql/15/server/utils/aclchk_internal.h:
 /usr/include/postgresql/15/server/executor/executor.h:
 /usr/include/postgresql/15/server/executor/execdesc.h:
 /usr/include/postgresql/15/server/tcop/dest.h:
-/usr/include/postgresql/15/server/tcop/cmdtag.h:
-/usr/include/postgresql/15/server/tcop/cmdtaglist.h:
 /usr/include/postgresql/15/server/utils/memutils.h:
 /usr/include/postgresql/15/server/nodes/memnodes.h:
 /usr/include/postgresql/15/server/utils/fmgroids.h:
@@ -250,7 +263,6 @@ src/am/hooks.o: src/am/hooks.c \
 /usr/include/postgresql/15/server/catalog/pg_index.h:
 /usr/include/postgresql/15/server/catalog/pg_index_d.h:
 /usr/include/postgresql/15/server/catalog/pg_publication.h:
-/usr/include/postgresql/15/server/catalog/objectaddress.h:
 /usr/include/postgresql/15/server/catalog/pg_publication_d.h:
 /usr/include/postgresql/15/server/rewrite/prs2lock.h:
 /usr/include/postgresql/15/server/storage/smgr.h:
