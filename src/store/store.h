@@ -100,6 +100,7 @@ typedef struct MdbRoles
 } MdbRoles;
 
 extern MdbTable *mdb_table(Relation rel);
+extern MdbTable *mdb_table_described(Relation rel, TupleDesc desc);
 extern MdbPhys mdb_phys(Form_pg_attribute att);
 extern void mdb_meta_create(Relation rel, const MdbRelFile *file, char persistence,
 							int64 storage_id, const MdbRoles *roles);
