@@ -33,6 +33,14 @@
 #define MdbUpdateIndexes		bool
 #endif
 
+/* PostgreSQL 16 made ownership checks generic. */
+#if PG_VERSION_NUM >= 160000
+#define mdb_owns_table(relid)	object_ownercheck(RelationRelationId, (relid), GetUserId())
+#define mdb_new_file(rel)		RelationSetNewRelfilenumber((rel), (rel)->rd_rel->relpersistence)
+#else
+#define mdb_owns_table(relid)	pg_class_ownercheck((relid), GetUserId())
+#define mdb_new_file(rel)		RelationSetNewRelfilenode((rel), (rel)->rd_rel->relpersistence)
+#endif
 extern void mdb_heap_prune_page(Relation rel, Buffer buf);
 
 #endif							/* MDB_COMPAT_H */

@@ -146,6 +146,7 @@ extern void mdb_copy_for_cluster(Relation old, Relation new, Relation index, boo
 								 double *tups_vacuumed, double *tups_recently_dead);
 extern void mdb_drop_storage(Relation rel);
 extern void mdb_infer_roles(TupleDesc desc, MdbRoles *roles);
+extern void mdb_infer_series(TupleDesc desc, MdbRoles *roles);
 
 /* How the roles of a table that is being created are found, if not inferred; set by src/admin. */
 typedef bool (*MdbRolesHook) (Relation rel, MdbRoles *roles);

@@ -73,7 +73,6 @@ mdb_infer_roles(TupleDesc desc, MdbRoles *roles)
 	static const Oid time_types[] = {TIMESTAMPTZOID, TIMESTAMPOID, DATEOID};
 
 	roles->time_attno = 0;
-	roles->nseries_columns = 0;
 	for (int t = 0; t < (int) lengthof(time_types) && roles->time_attno == 0; t++)
 		for (int i = 0; i < desc->natts && roles->time_attno == 0; i++)
 		{
@@ -82,6 +81,16 @@ mdb_infer_roles(TupleDesc desc, MdbRoles *roles)
 			if (!att->attisdropped && !att->attgenerated && getBaseType(att->atttypid) == time_types[t])
 				roles->time_attno = i + 1;
 		}
+	mdb_infer_series(desc, roles);
+}
+
+/*
+ * mdb_infer_series - the same for the series columns, where the time column is known.
+ */
+void
+mdb_infer_series(TupleDesc desc, MdbRoles *roles)
+{
+	roles->nseries_columns = 0;
 	if (roles->time_attno == 0)
 		return;
 	for (int i = 0; i < desc->natts && roles->nseries_columns < MDB_MAX_SERIES_COLUMNS; i++)

@@ -30,7 +30,6 @@ mdb_bits_encode(const uint8_t *flags, uint32_t n, uint8_t *out)
 	size_t		packed = 1 + ((size_t) n + 7) / 8;
 	unsigned	first;
 
-	assert(n <= MDB_BLOCK_ROWS_MAX);
 	if (n == 0 || n > MDB_BLOCK_ROWS_MAX)
 		return 0;
 	first = flags[0] != 0;

@@ -36,9 +36,9 @@ typedef struct Layout
 	unsigned	id;				/* with MDB_ID_ZSTD */
 	uint32_t	count;			/* strings stored: n, or entries of the dictionary */
 	const uint8_t *index;
-	uint32_t	index_size;
+	size_t		index_size;
 	const uint8_t *lengths;
-	uint32_t	lengths_size;
+	size_t		lengths_size;
 	const uint8_t *body;
 	size_t		body_size;		/* as stored */
 	size_t		total;			/* inflated */
@@ -153,13 +153,8 @@ find_distinct(const uint8_t *data, const uint32_t *ends, uint32_t n, uint32_t mo
 static uint8_t *
 put_numbers(const uint64_t *v, uint32_t n, uint8_t *p)
 {
-	uint8_t		buf[MDB_CHUNK_MAX];
-	size_t		size = mdb_chunk_encode(MDB_KIND_INT, v, n, MDB_DEPTH_COMPOSITE, buf,
-										sizeof(buf) - MDB_OUT_SLACK, NULL);
-
-	p = mdb_put_varint(p, size);
-	memcpy(p, buf, size);
-	return p + size;
+	/* integer chunks always fit into their bound, and mdb_bytes_bound provides for two */
+	return mdb_put_sized(MDB_KIND_INT, v, n, MDB_DEPTH_COMPOSITE, p, p + mdb_i64_bound(n));
 }
 
 /* One zstd frame of the stored strings; its size, or 0 if it does not fit into cap. */
@@ -284,7 +279,6 @@ mdb_bytes_encode(const uint8_t *data, const uint32_t *ends, uint32_t n, uint8_t 
 				dict,
 				plain;
 
-	assert(n <= MDB_BLOCK_ROWS_MAX);
 	if (n == 0 || n > MDB_BLOCK_ROWS_MAX)
 		return 0;
 	total = ends[n - 1];
@@ -335,18 +329,14 @@ read_layout(const uint8_t *in, size_t len, uint32_t n, Layout *l)
 			p = mdb_get_bounded(p, end, n, &l->count);
 			if (p == NULL || l->count == 0)
 				return false;
-			p = mdb_get_bounded(p, end, UINT32_MAX, &l->index_size);
-			if (p == NULL || l->index_size > (size_t) (end - p))
+			p = mdb_get_sized(p, end, &l->index, &l->index_size);
+			if (p == NULL)
 				return false;
-			l->index = p;
-			p += l->index_size;
 			/* FALLTHROUGH */
 		case MDB_ID_RAW:
-			p = mdb_get_bounded(p, end, UINT32_MAX, &l->lengths_size);
-			if (p == NULL || l->lengths_size > (size_t) (end - p))
+			p = mdb_get_sized(p, end, &l->lengths, &l->lengths_size);
+			if (p == NULL)
 				return false;
-			l->lengths = p;
-			p += l->lengths_size;
 			break;
 		default:
 			return false;

@@ -270,6 +270,42 @@ mdb_chunk_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t
 }
 
 /*
+ * mdb_put_sized - a chunk within a chunk: its size, and the chunk.  Returns the byte behind it, or
+ * NULL if it does not fit before end.
+ */
+uint8_t *
+mdb_put_sized(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t *p, const uint8_t *end)
+{
+	/* the size is known last: leave room for the longest, then close the gap */
+	const size_t room = mdb_varint_size(MDB_CHUNK_MAX);
+	uint8_t    *chunk = p + room;
+	size_t		size;
+
+	if (end - p <= (ptrdiff_t) room)
+		return NULL;
+	size = mdb_chunk_encode(kind, v, n, depth, chunk, (size_t) (end - chunk), NULL);
+	if (size == 0)
+		return NULL;
+	p = mdb_put_varint(p, size);
+	memmove(p, chunk, size);
+	return p + size;
+}
+
+/* mdb_get_sized - the inverse: where the chunk is; returns the byte behind it, NULL if corrupt. */
+const uint8_t *
+mdb_get_sized(const uint8_t *p, const uint8_t *end, const uint8_t **chunk, size_t *size)
+{
+	uint32_t	x;
+
+	p = mdb_get_bounded(p, end, UINT32_MAX, &x);
+	if (p == NULL || x > (size_t) (end - p))
+		return NULL;
+	*chunk = p;
+	*size = x;
+	return p + x;
+}
+
+/*
  * mdb_chunk_decode - n values (1..MDB_BLOCK_ROWS_MAX) of the kind into out; false if corrupt.
  */
 bool
@@ -330,14 +366,13 @@ encode_verified(MdbKind kind, const uint64_t *v, uint32_t n, uint8_t *out, MdbCo
 	size_t		most = 1 + (size_t) n * mdb_kind_bytes(kind);
 	size_t		size;
 
-	assert(n <= MDB_BLOCK_ROWS_MAX);
 	if (n == 0 || n > MDB_BLOCK_ROWS_MAX)
 		return 0;
 	size = mdb_chunk_encode(kind, v, n, 0, out, most, hint);
 	if (size == 0 || !mdb_chunk_decode(kind, out, size, n, 0, back) ||
 		memcmp(back, v, (size_t) n * 8) != 0)
 	{
-		assert(false);
+		MDB_BUG();
 		size = raw_encode(kind, v, n, out, most);
 	}
 	return size;

@@ -18,8 +18,8 @@
 #ifndef MDB_CODEC_INTERNAL_H
 #define MDB_CODEC_INTERNAL_H
 
-#include <assert.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "codec.h"
@@ -38,6 +38,16 @@
 #define MDB_CLONES	__attribute__((target_clones("avx2", "default")))
 #else
 #define MDB_CLONES
+#endif
+
+/*
+ * An encoder's own mistake, found by decoding: a server goes on with a chunk that is right, if
+ * larger; tests and fuzzers are built with MDB_CODEC_STRICT and stop.
+ */
+#ifdef MDB_CODEC_STRICT
+#define MDB_BUG()	abort()
+#else
+#define MDB_BUG()	((void) 0)
 #endif
 
 #define likely_(x)		__builtin_expect((x) != 0, 1)
@@ -282,6 +292,10 @@ extern bool mdb_gorilla_decode(MdbKind kind, const uint8_t *in, size_t len, uint
 /* chunk.c */
 extern size_t mdb_chunk_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth,
 							   uint8_t *out, size_t cap, MdbCodecHint *hint);
+extern uint8_t *mdb_put_sized(MdbKind kind, const uint64_t *v, uint32_t n, int depth,
+							  uint8_t *p, const uint8_t *end);
+extern const uint8_t *mdb_get_sized(const uint8_t *p, const uint8_t *end,
+									const uint8_t **chunk, size_t *size);
 extern bool mdb_chunk_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth,
 							 uint64_t *out);
 

@@ -171,10 +171,8 @@ static uint8_t *
 put_exceptions(MdbKind kind, const uint64_t *v, uint64_t *d, const uint16_t *bad, uint32_t count,
 			   int depth, uint8_t *p, uint8_t *end)
 {
-	uint64_t	gaps[MDB_BLOCK_ROWS_MAX / 4 + 1];
-	uint64_t	values[MDB_BLOCK_ROWS_MAX / 4 + 1];
-	uint8_t		buf[8 * (MDB_BLOCK_ROWS_MAX / 4 + 1) + 1 + MDB_OUT_SLACK];
-	size_t		size;
+	uint64_t	gaps[MDB_BLOCK_ROWS_MAX / 8 + 1];
+	uint64_t	values[MDB_BLOCK_ROWS_MAX / 8 + 1];
 
 	for (uint32_t j = 0; j < count; j++)
 	{
@@ -186,17 +184,11 @@ put_exceptions(MdbKind kind, const uint64_t *v, uint64_t *d, const uint16_t *bad
 	if ((size_t) (end - p) < mdb_varint_size(count))
 		return NULL;
 	p = mdb_put_varint(p, count);
-	for (int part = 0; part < 2; part++)
-	{
-		size = part == 0 ?
-			mdb_chunk_encode(MDB_KIND_INT, gaps, count, depth + 1, buf, sizeof(buf) - MDB_OUT_SLACK, NULL) :
-			mdb_chunk_encode(kind, values, count, MDB_DEPTH_DECIMAL + 1, buf, sizeof(buf) - MDB_OUT_SLACK, NULL);
-		if ((size_t) (end - p) < size + mdb_varint_size(size))
-			return NULL;
-		p = mdb_put_varint(p, size);
-		memcpy(p, buf, size);
-		p += size;
-	}
+	p = mdb_put_sized(MDB_KIND_INT, gaps, count, depth + 1, p, end);
+	if (p != NULL)
+		p = mdb_put_sized(kind, values, count, MDB_DEPTH_DECIMAL + 1, p, end);
+	if (p == NULL)
+		return NULL;
 
 	/* d repeats its predecessor; the first ones their first good successor */
 	for (uint32_t j = 0; j < count; j++)
@@ -242,7 +234,6 @@ encode_ulps(MdbKind kind, const uint64_t *v, uint32_t n, unsigned k, uint64_t *d
 			uint8_t *out, size_t cap)
 {
 	uint64_t	ulps[MDB_BLOCK_ROWS_MAX];
-	uint8_t		buf[MDB_CHUNK_MAX];
 	uint8_t    *p = out,
 			   *end = out + cap;
 	size_t		size;
@@ -253,14 +244,9 @@ encode_ulps(MdbKind kind, const uint64_t *v, uint32_t n, unsigned k, uint64_t *d
 		ulps[i] = v[i] - quotient(kind, (int64_t) d[i], power10[k]);
 	*p++ = MDB_ID_ULP;
 	*p++ = (uint8_t) k;
-	size = mdb_chunk_encode(MDB_KIND_INT, d, n, depth + 1, buf, cap, NULL);
-	if (size == 0)
+	p = mdb_put_sized(MDB_KIND_INT, d, n, depth + 1, p, end);
+	if (p == NULL)
 		return 0;
-	p = mdb_put_varint(p, size);
-	if (p + size >= end)
-		return 0;
-	memcpy(p, buf, size);
-	p += size;
 	size = mdb_chunk_encode(MDB_KIND_INT, ulps, n, depth + 1, p, (size_t) (end - p), NULL);
 	return size == 0 ? 0 : (size_t) (p - out) + size;
 }
@@ -360,7 +346,7 @@ small_to_quotients(const int32_t *restrict x, uint32_t n, double start, double p
 		out[i] = mdb_double_bits((start + (double) x[i]) / p);
 }
 
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(MDB_NO_CLONES)
 #define HAVE_FMA	(__builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2"))
 #define WITH_FMA	__attribute__((target("avx2,fma")))
 
@@ -440,20 +426,9 @@ decode_quotients(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, unsign
 	return true;
 }
 
-/* Read a chunk's length and step over the chunk. */
-static const uint8_t *
-get_part(const uint8_t *p, const uint8_t *end, const uint8_t **part, uint32_t *size)
-{
-	p = mdb_get_bounded(p, end, UINT32_MAX, size);
-	if (p == NULL || *size > (size_t) (end - p))
-		return NULL;
-	*part = p;
-	return p + *size;
-}
-
 static bool
-patch_exceptions(MdbKind kind, const uint8_t *gaps_in, uint32_t gaps_size,
-				 const uint8_t *values_in, uint32_t values_size, uint32_t count, int depth,
+patch_exceptions(MdbKind kind, const uint8_t *gaps_in, size_t gaps_size,
+				 const uint8_t *values_in, size_t values_size, uint32_t count, int depth,
 				 uint32_t n, uint64_t *out)
 {
 	uint64_t	gaps[MDB_WORDS_MAX];
@@ -482,9 +457,9 @@ mdb_decimal_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int 
 			   *end = in + len,
 			   *gaps = NULL,
 			   *values = NULL;
-	uint32_t	count = 0,
-				gaps_size = 0,
+	size_t		gaps_size = 0,
 				values_size = 0;
+	uint32_t	count = 0;
 	unsigned	k;
 
 	if (len < 3 || kind == MDB_KIND_INT)
@@ -497,10 +472,10 @@ mdb_decimal_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int 
 		p = mdb_get_bounded(p, end, n, &count);
 		if (p == NULL || count == 0)
 			return false;
-		p = get_part(p, end, &gaps, &gaps_size);
+		p = mdb_get_sized(p, end, &gaps, &gaps_size);
 		if (p == NULL)
 			return false;
-		p = get_part(p, end, &values, &values_size);
+		p = mdb_get_sized(p, end, &values, &values_size);
 		if (p == NULL)
 			return false;
 	}
@@ -517,11 +492,11 @@ mdb_ulp_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int dept
 	const uint8_t *p,
 			   *end = in + len,
 			   *part;
-	uint32_t	size;
+	size_t		size;
 
 	if (len < 4 || kind == MDB_KIND_INT || in[1] > K_MAX)
 		return false;
-	p = get_part(in + 2, end, &part, &size);
+	p = mdb_get_sized(in + 2, end, &part, &size);
 	if (p == NULL ||
 		!decode_quotients(kind, part, size, n, in[1], depth, out) ||
 		!mdb_chunk_decode(MDB_KIND_INT, p, (size_t) (end - p), n, depth + 1, ulps))

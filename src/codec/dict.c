@@ -65,7 +65,6 @@ mdb_dict_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t 
 	uint16_t	slots[SLOTS] = {0}; /* entry number + 1, 0 = free */
 	uint16_t	rank[DISTINCT_MAX];
 	uint64_t	index[MDB_BLOCK_ROWS_MAX];
-	uint8_t		buf[8 * DISTINCT_MAX + 1 + MDB_OUT_SLACK];
 	uint8_t    *p = out,
 			   *end = out + cap;
 	uint32_t	count = 0;
@@ -100,12 +99,9 @@ mdb_dict_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t 
 
 	*p++ = MDB_ID_DICT;
 	p = mdb_put_varint(p, count);
-	size = mdb_chunk_encode(kind, distinct, count, depth + 1, buf, sizeof(buf) - MDB_OUT_SLACK, NULL);
-	p = mdb_put_varint(p, size);
-	if (p + size >= end)
+	p = mdb_put_sized(kind, distinct, count, depth + 1, p, end);
+	if (p == NULL)
 		return 0;
-	memcpy(p, buf, size);
-	p += size;
 	size = mdb_chunk_encode(MDB_KIND_INT, index, n, depth + 1, p, (size_t) (end - p), NULL);
 	return size == 0 ? 0 : (size_t) (p - out) + size;
 }
@@ -116,19 +112,17 @@ mdb_dict_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int dep
 	uint64_t	distinct[MDB_WORDS_MAX];
 	const uint8_t *p = in + 1,
 			   *end = in + len;
+	const uint8_t *chunk;
 	uint32_t	count;
-	uint32_t	size;
+	size_t		size;
 
 	p = mdb_get_bounded(p, end, n, &count);
 	if (p == NULL || count == 0)
 		return false;
-	p = mdb_get_bounded(p, end, UINT32_MAX, &size);
-	if (p == NULL || size > (size_t) (end - p))
-		return false;
-	if (!mdb_chunk_decode(kind, p, size, count, depth + 1, distinct))
-		return false;
-	p += size;
-	if (!mdb_chunk_decode(MDB_KIND_INT, p, (size_t) (end - p), n, depth + 1, out))
+	p = mdb_get_sized(p, end, &chunk, &size);
+	if (p == NULL ||
+		!mdb_chunk_decode(kind, chunk, size, count, depth + 1, distinct) ||
+		!mdb_chunk_decode(MDB_KIND_INT, p, (size_t) (end - p), n, depth + 1, out))
 		return false;
 	for (uint32_t i = 0; i < n; i++)
 	{

@@ -33,7 +33,6 @@ mdb_rle_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint32_t nruns, int 
 {
 	uint64_t	lengths[RUNS_MAX];
 	uint64_t	values[RUNS_MAX];
-	uint8_t		buf[8 * RUNS_MAX + 1 + MDB_OUT_SLACK];
 	uint8_t    *p = out,
 			   *end = out + cap;
 	uint32_t	run = 0,
@@ -53,12 +52,9 @@ mdb_rle_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint32_t nruns, int 
 
 	*p++ = MDB_ID_RLE;
 	p = mdb_put_varint(p, nruns);
-	size = mdb_chunk_encode(MDB_KIND_INT, lengths, nruns, depth + 1, buf, sizeof(buf) - MDB_OUT_SLACK, NULL);
-	p = mdb_put_varint(p, size);
-	if (p + size >= end)
+	p = mdb_put_sized(MDB_KIND_INT, lengths, nruns, depth + 1, p, end);
+	if (p == NULL)
 		return 0;
-	memcpy(p, buf, size);
-	p += size;
 	size = mdb_chunk_encode(kind, values, nruns, depth + 1, p, (size_t) (end - p), NULL);
 	return size == 0 ? 0 : (size_t) (p - out) + size;
 }
@@ -71,19 +67,17 @@ mdb_rle_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int dept
 	const uint8_t *p = in + 1,
 			   *end = in + len;
 	uint32_t	nruns;
-	uint32_t	size;
+	const uint8_t *chunk;
+	size_t		size;
 	uint32_t	done = 0;
 
 	p = mdb_get_bounded(p, end, n, &nruns);
 	if (p == NULL || nruns == 0)
 		return false;
-	p = mdb_get_bounded(p, end, UINT32_MAX, &size);
-	if (p == NULL || size > (size_t) (end - p))
-		return false;
-	if (!mdb_chunk_decode(MDB_KIND_INT, p, size, nruns, depth + 1, lengths))
-		return false;
-	p += size;
-	if (!mdb_chunk_decode(kind, p, (size_t) (end - p), nruns, depth + 1, values))
+	p = mdb_get_sized(p, end, &chunk, &size);
+	if (p == NULL ||
+		!mdb_chunk_decode(MDB_KIND_INT, chunk, size, nruns, depth + 1, lengths) ||
+		!mdb_chunk_decode(kind, p, (size_t) (end - p), nruns, depth + 1, values))
 		return false;
 	for (uint32_t run = 0; run < nruns; run++)
 	{

@@ -50,20 +50,6 @@ usual_step(const uint64_t *v, uint32_t n)
 	return s[count / 2] > 0 ? (uint64_t) s[count / 2] : 0;
 }
 
-static uint8_t *
-put_part(const uint64_t *v, uint32_t n, uint8_t *p, const uint8_t *end)
-{
-	uint8_t		buf[8 * JUMPS_MAX + 1 + MDB_OUT_SLACK];
-	size_t		size = mdb_chunk_encode(MDB_KIND_INT, v, n, MDB_DEPTH_COMPOSITE + 1, buf,
-										sizeof(buf) - MDB_OUT_SLACK, NULL);
-
-	if ((size_t) (end - p) < size + mdb_varint_size(size))
-		return NULL;
-	p = mdb_put_varint(p, size);
-	memcpy(p, buf, size);
-	return p + size;
-}
-
 static size_t
 grid_encode(const uint64_t *v, uint32_t n, uint8_t *out, size_t cap)
 {
@@ -107,9 +93,9 @@ grid_encode(const uint64_t *v, uint32_t n, uint8_t *out, size_t cap)
 	p = mdb_put_varint(p, count);
 	if (count > 0)
 	{
-		p = put_part(gaps, count, p, end);
+		p = mdb_put_sized(MDB_KIND_INT, gaps, count, MDB_DEPTH_COMPOSITE + 1, p, end);
 		if (p != NULL)
-			p = put_part(jumps, count, p, end);
+			p = mdb_put_sized(MDB_KIND_INT, jumps, count, MDB_DEPTH_COMPOSITE + 1, p, end);
 		if (p == NULL)
 			return 0;
 	}
@@ -140,13 +126,13 @@ mdb_grid_decode(const uint8_t *in, size_t len, uint32_t n, uint64_t *out)
 	step = mdb_unzigzag(step);
 	for (int i = 0; i < 2 && count > 0; i++)
 	{
-		uint32_t	size;
+		const uint8_t *chunk;
+		size_t		size;
 
-		p = mdb_get_bounded(p, end, UINT32_MAX, &size);
-		if (p == NULL || size > (size_t) (end - p) ||
-			!mdb_chunk_decode(MDB_KIND_INT, p, size, count, MDB_DEPTH_COMPOSITE + 1, part[i]))
+		p = mdb_get_sized(p, end, &chunk, &size);
+		if (p == NULL ||
+			!mdb_chunk_decode(MDB_KIND_INT, chunk, size, count, MDB_DEPTH_COMPOSITE + 1, part[i]))
 			return false;
-		p += size;
 	}
 	if (!mdb_chunk_decode(MDB_KIND_INT, p, (size_t) (end - p), n, MDB_DEPTH_COMPOSITE + 1, out))
 		return false;
@@ -182,9 +168,14 @@ mdb_time_encode(const int64_t *v, uint32_t n, uint8_t *out, MdbCodecHint *hint)
 	if (n < GRID_LEAST || n > MDB_BLOCK_ROWS_MAX || size <= GRID_LEAST)
 		return size;
 	grid = grid_encode((const uint64_t *) v, n, trial, size - 1);
-	if (grid == 0 || !mdb_chunk_decode(MDB_KIND_INT, trial, grid, n, 0, back) ||
-		memcmp(back, v, (size_t) n * 8) != 0)
+	if (grid == 0)
 		return size;
+	if (!mdb_chunk_decode(MDB_KIND_INT, trial, grid, n, 0, back) ||
+		memcmp(back, v, (size_t) n * 8) != 0)
+	{
+		MDB_BUG();
+		return size;
+	}
 	memcpy(out, trial, grid);
 	return grid;
 }

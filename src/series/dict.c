@@ -23,6 +23,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "access/detoast.h"
 #include "access/genam.h"
 #include "access/heapam.h"
 #include "access/htup_details.h"
@@ -480,7 +481,11 @@ mdb_dict_bytes(const MdbTable *table, Snapshot snapshot, int64 *nseries)
 	{
 		bool		isnull;
 
+		Datum		payload = heap_getattr(tuple, Anum_series_payload, RelationGetDescr(rel), &isnull);
+
 		bytes += tuple->t_len;
+		if (VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(payload)))
+			bytes += toast_datum_size(payload);
 		*nseries += DatumGetInt32(heap_getattr(tuple, Anum_series_nseries, RelationGetDescr(rel), &isnull));
 	}
 	systable_endscan(scan);

@@ -10,6 +10,7 @@ src/series/dict.o: src/series/dict.c \
  /usr/include/postgresql/15/server/utils/elog.h \
  /usr/include/postgresql/15/server/utils/errcodes.h \
  /usr/include/postgresql/15/server/utils/palloc.h \
+ /usr/include/postgresql/15/server/access/detoast.h \
  /usr/include/postgresql/15/server/access/genam.h \
  /usr/include/postgresql/15/server/access/sdir.h \
  /usr/include/postgresql/15/server/access/skey.h \
@@ -118,6 +119,7 @@ src/series/dict.o: src/series/dict.c \
 /usr/include/postgresql/15/server/utils/elog.h:
 /usr/include/postgresql/15/server/utils/errcodes.h:
 /usr/include/postgresql/15/server/utils/palloc.h:
+/usr/include/postgresql/15/server/access/detoast.h:
 /usr/include/postgresql/15/server/access/genam.h:
 /usr/include/postgresql/15/server/access/sdir.h:
 /usr/include/postgresql/15/server/access/skey.h:

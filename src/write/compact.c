@@ -107,7 +107,7 @@ retire_slot(Relation rel, const MdbDeltaInfo *info)
 		CHECK_FOR_INTERRUPTS();
 		ExecStoreMinimalTuple(mdb_delta_tuple(heapslot), rowslot, false);
 		MemoryContextSwitchTo(old);
-		mdb_append_slot(append, rowslot);
+		mdb_append_slots(append, &rowslot, 1);
 		ExecClearTuple(rowslot);
 		MemoryContextReset(tmp);
 		if (mdb_append_nrows(append) >= DELTA_ROWS_MAX ||

@@ -4,11 +4,12 @@
 #	make fuzz-codec FUZZ_SECONDS=600	each decoder in turn
 #	make bench-codec					bytes and ns a value
 #
+# MDB_CODEC_STRICT: a chunk that does not verify stops the program instead of falling back to raw.
 # -fno-strict-aliasing and -ffp-contract=off are what the extension itself is built with.
 
 CODEC_SRC     = $(sort $(wildcard src/codec/*.c))
 CODEC_HDR     = $(wildcard src/codec/*.h)
-CODEC_CFLAGS  = -std=gnu11 -g -Wall -Wextra -Isrc -fno-strict-aliasing -ffp-contract=off
+CODEC_CFLAGS  = -std=gnu11 -g -Wall -Wextra -Isrc -fno-strict-aliasing -ffp-contract=off -DMDB_CODEC_STRICT
 CODEC_LIBS    = -lzstd -lm
 CODEC_SAN     = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 FUZZ_CC      ?= $(firstword $(shell command -v clang-14 clang) clang)
@@ -40,9 +41,10 @@ unit-codec: build/codec_test build/codec_test_san
 	diff build/codec_test.out build/codec_test_san.out
 	@echo "unit-codec: plain and vector builds agree on every byte"
 
-fuzz-codec: $(addprefix build/fuzz_,$(FUZZERS))
+fuzz-codec: $(addprefix build/fuzz_,$(FUZZERS)) build/codec_test
+	@mkdir -p $(addprefix build/corpus/,$(FUZZERS))
+	@CODEC_CORPUS=build/corpus build/codec_test 1 10 >/dev/null
 	@for f in $(FUZZERS); do \
-		mkdir -p build/corpus/$$f && \
 		build/fuzz_$$f -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 -print_final_stats=1 \
 			-artifact_prefix=build/corpus/ build/corpus/$$f 2>build/fuzz_$$f.log || \
 			{ tail -40 build/fuzz_$$f.log; exit 1; }; \

@@ -1,0 +1,49 @@
+/*
+ * admin.h
+ *	  Options of tables, and what is told about tables.
+ */
+#ifndef MDB_ADMIN_H
+#define MDB_ADMIN_H
+
+#include "nodes/parsenodes.h"
+#include "nodes/pg_list.h"
+#include "store/store.h"
+
+/* What a user said of a table.  What is not given is inferred from the columns. */
+typedef struct MdbOptions
+{
+	bool time_given;
+	char *time; /* NULL = the table has no time column */
+	bool series_given;
+	List *series; /* of char * */
+} MdbOptions;
+
+/* ---- label.c: options as the text of a security label ---- */
+
+#define MDB_LABEL_PROVIDER "metricsdb"
+
+extern char *mdb_options_to_json(const MdbOptions *options);
+extern void mdb_options_from_json(const char *json, MdbOptions *options);
+extern bool mdb_options_load(Oid relid, MdbOptions *options);
+extern void mdb_options_store(Oid relid, const MdbOptions *options);
+extern void mdb_label_init(void);
+
+/* ---- options.c: what they mean for a table ---- */
+
+extern void mdb_options_resolve(const char *relname, TupleDesc desc, const MdbOptions *options, bool strict,
+								MdbRoles *roles);
+extern void mdb_options_apply(Oid relid, const MdbOptions *options, int refcount);
+extern void mdb_options_init(void);
+
+/* ---- create.c: CREATE TABLE ... WITH (metricsdb.*) ---- */
+
+extern bool mdb_create_options(Relation rel, MdbOptions *options);
+extern void mdb_create_init(void);
+
+
+/* ---- describe.c: what a table is ---- */
+
+extern Relation mdb_open_shown(Oid relid, bool *hide_values);
+extern const char *mdb_role_name(MdbRole role);
+
+#endif /* MDB_ADMIN_H */
