@@ -433,16 +433,19 @@ mdb_workers_wakes(void)
 	return wakes;
 }
 
+/* The transaction created the extension. */
+static bool wake_pending = false;
+
 /*
  * wake_at_commit - the extension is visible from now on: somebody has to look.
  */
 static void
 wake_at_commit(XactEvent event, void *arg)
 {
-	if (event == XACT_EVENT_COMMIT)
+	if (wake_pending && event == XACT_EVENT_COMMIT)
 		mdb_workers_wake();
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
-		UnregisterXactCallback(wake_at_commit, arg);
+		wake_pending = false;
 }
 
 /*
@@ -451,7 +454,12 @@ wake_at_commit(XactEvent event, void *arg)
 Datum
 mdb_wake_launcher(PG_FUNCTION_ARGS)
 {
-	RegisterXactCallback(wake_at_commit, NULL);
+	static bool registered = false;
+
+	if (!registered)
+		RegisterXactCallback(wake_at_commit, NULL);
+	registered = true;
+	wake_pending = true;
 	PG_RETURN_VOID();
 }
 

@@ -269,7 +269,10 @@ check_offsets(MdbIngest *ingest)
 		fine = mdb_consumer_watermarks(ingest->consumer, p->partition, &p->low, &p->high);
 		if (!fine)
 		{
-			suspects = true;	/* not an answer: look again */
+			/* Not an answer: look again.  A suspicion must be constant to count. */
+			suspects = true;
+			if (p->suspect_since != 0)
+				p->suspect_since = now;
 			continue;
 		}
 		mdb_live_watermarks(p->partition, p->low, p->high);
@@ -306,7 +309,7 @@ look_at_topic(MdbIngest *ingest)
 	TimestampTz now = GetCurrentTimestamp();
 	const char *problem;
 	int			n = mdb_consumer_partitions(ingest->consumer, &problem);
-	bool		reassign = !ingest->assigned;
+	bool		reassign = !ingest->assigned || ingest->reassign;
 
 	ingest->topology_at = now + (int64) ingest->source->options.metadata_ms * 1000;
 	if (n <= 0)
@@ -340,6 +343,7 @@ look_at_topic(MdbIngest *ingest)
 		load_offsets(ingest);
 		mdb_consumer_assign(ingest->consumer, ingest->npartitions, ingest->partitions);
 		ingest->assigned = true;
+		ingest->reassign = false;
 	}
 	mdb_live_phase(MDB_PHASE_RUNNING);
 }
@@ -369,13 +373,10 @@ take_messages(MdbIngest *ingest)
 
 		if (polled[i].error != NULL)
 		{
-			/* It may name no partition: look at all of them. */
+			/* That partition is not read any more, and it need not be named: look at all. */
 			mdb_live_error(polled[i].error);
-			ingest->recheck = true;
+			ingest->recheck = ingest->reassign = true;
 			ingest->topology_at = Min(ingest->topology_at, GetCurrentTimestamp() + TICK);
-			for (int j = 0; j < ingest->npartitions; j++)
-				if ((at < 0 || at == j) && ingest->partitions[j].suspect_since == 0)
-					ingest->partitions[j].suspect_since = batch->since;
 			continue;
 		}
 		if (at < 0)

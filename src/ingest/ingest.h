@@ -29,6 +29,7 @@ typedef struct MdbIngest
 	int			npartitions;
 	MdbPartition *partitions;	/* ordered by number */
 	bool		assigned;		/* partitions[] is what the consumer reads */
+	bool		reassign;		/* the consumer has given a partition up */
 	bool		recheck;		/* compare offsets with watermarks soon */
 	int			failures;		/* in a row */
 
