@@ -45,6 +45,7 @@ typedef struct MdbScan
 	MdbBufferedRows *buffers;
 	MdbSeriesCache *series_cache;
 	MdbBlock   *block;
+	TupleDesc	slot_desc;		/* of the last slot that rows were stored in */
 
 	/* where the scan is */
 	int64		unit;			/* -1 = before the first */
@@ -252,6 +253,33 @@ next_unit(MdbScan *s, bool forward)
 }
 
 /*
+ * ALTER COLUMN TYPE scans with a slot of the old types, when the relation has the new ones.
+ */
+static void
+use_desc(MdbScan *s, TupleDesc desc)
+{
+	MemoryContext old;
+	TupleDesc	present = s->block->desc;
+	bool		same = desc->natts == present->natts;
+
+	s->slot_desc = desc;
+	for (int i = 0; i < desc->natts && same; i++)
+	{
+		Form_pg_attribute x = TupleDescAttr(desc, i);
+		Form_pg_attribute y = TupleDescAttr(present, i);
+
+		same = x->atttypid == y->atttypid && x->attisdropped == y->attisdropped && x->atthasmissing == y->atthasmissing;
+	}
+	if (same || s->unit >= 0)
+		return;
+	old = MemoryContextSwitchTo(s->mcxt);
+	s->table = mdb_table_described(s->base.rs_rd, desc);
+	s->series_cache = mdb_series_cache_create(s->table, s->base.rs_snapshot);
+	s->block = mdb_block_create(s->table, desc, s->series_cache);
+	MemoryContextSwitchTo(old);
+}
+
+/*
  * mdb_scan_getnextslot - the next row in the direction, into a slot of ours.
  */
 bool
@@ -261,6 +289,8 @@ mdb_scan_getnextslot(TableScanDesc scan, ScanDirection direction, TupleTableSlot
 	bool		forward = !ScanDirectionIsBackward(direction);
 
 	ExecClearTuple(slot);
+	if (unlikely(slot->tts_tupleDescriptor != s->slot_desc))
+		use_desc(s, slot->tts_tupleDescriptor);
 	for (;;)
 	{
 		int64		unit;
@@ -374,7 +404,8 @@ mdb_scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData *k
 		PredicateLockRelation(rel, snapshot);
 	init_parts(s);
 	s->series_cache = mdb_series_cache_create(s->table, snapshot);
-	s->block = mdb_block_create(s->table, RelationGetDescr(rel), s->series_cache);
+	s->slot_desc = RelationGetDescr(rel);
+	s->block = mdb_block_create(s->table, s->slot_desc, s->series_cache);
 	s->unit = -1;
 	if (flags & (SO_TYPE_SEQSCAN | SO_TYPE_SAMPLESCAN))
 		pgstat_count_heap_scan(rel);
