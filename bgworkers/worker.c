@@ -411,6 +411,9 @@ mdb_workers_wake(void)
 		return;
 	LWLockAcquire(reg_lock, LW_EXCLUSIVE);
 	reg->wakes++;
+	for (int i = 0; i < LEAVES; i++)
+		if (reg->leaves[i].database == MyDatabaseId)
+			reg->leaves[i].until = 0;
 	launcher = reg->launcher;
 	LWLockRelease(reg_lock);
 

@@ -54,7 +54,10 @@ extern long mdb_worker_backoff(int failures);
  */
 extern void mdb_workers_leave(Oid database);
 
-/* mdb_workers_wake - make the launcher look at all databases anew; a count that each wake raises. */
+/*
+ * mdb_workers_wake - make the launcher look at all databases anew, this one included even if it was
+ * being left; mdb_workers_wakes - a count that each wake raises.
+ */
 extern void mdb_workers_wake(void);
 extern uint32 mdb_workers_wakes(void);
 

@@ -59,7 +59,7 @@ static const char *const defaults[][2] = {
 	{"fetch.error.backoff.ms", "200"},
 	{"fetch.queue.backoff.ms", "20"},	/* librdkafka 2.2 and later */
 	{"queued.min.messages", "1000000"},
-	{"queued.max.messages.kbytes", "131072"},
+	{"queued.max.messages.kbytes", "262144"},
 	{"reconnect.backoff.max.ms", "2000"},
 	{"socket.keepalive.enable", "true"},
 	{"log.connection.close", "false"},

@@ -32,6 +32,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
 
 #include "metricsdb.h"
 #include "write/write.h"
@@ -285,6 +286,47 @@ list_tables(void)
 	return relids;
 }
 
+/* Seconds from one look for orphans to the next. */
+#define ORPHANS_INTERVAL	600
+
+/*
+ * Forget storages whose delta heaps are gone: those of temporary tables of a backend that
+ * crashed, whose files core removes without telling us.
+ */
+static void
+collect_orphans(void)
+{
+	static TimestampTz last = 0;
+	TimestampTz now = GetCurrentTimestamp();
+	int64	   *ids;
+	int			count;
+
+	if (last != 0 && now < last + ORPHANS_INTERVAL * USECS_PER_SEC)
+		return;
+	last = now;
+	if (!OidIsValid(mdb_catalog_relid("storage", true)))
+		return;
+	mdb_storage_list(&ids, &count);
+	for (int i = 0; i < count; i++)
+	{
+		MdbDeltaInfo *deltas;
+		int			ndeltas;
+		bool		gone = false;
+		Snapshot	snapshot = mdb_latest_snapshot();
+
+		mdb_delta_list(ids[i], snapshot, &deltas, &ndeltas);
+		UnregisterSnapshot(snapshot);
+		for (int k = 0; k < ndeltas; k++)
+			gone |= !SearchSysCacheExists1(RELOID, ObjectIdGetDatum(deltas[k].relid));
+		if (!gone)
+			continue;
+		ereport(LOG,
+				(errmsg("metricsdb forgets storage %lld, whose table is gone", (long long) ids[i])));
+		mdb_delta_drop_all(ids[i]);
+		mdb_storage_forget(ids[i]);
+	}
+}
+
 /*
  * mdb_compact_step - see metricsdb.h.
  */
@@ -298,6 +340,9 @@ mdb_compact_step(void)
 
 	StartTransactionCommand();
 	begin_step();
+	MemoryContextSwitchTo(mcxt);
+	collect_orphans();
+	commit_worker();
 	MemoryContextSwitchTo(mcxt);
 	relids = list_tables();
 	foreach(lc, relids)

@@ -35,7 +35,7 @@ background() {
 # end NAME: ends it, if that process is still the one we started.
 end() {
 	pid=$(cat "$demo/$1.pid" 2>/dev/null) || return 0
-	if grep -qa "$RUN/bin/" "/proc/$pid/cmdline" 2>/dev/null; then as_user kill "$pid" 2>/dev/null || true; fi
+	if grep -qa "$RUN/bin/" "/proc/$pid/cmdline" 2>/dev/null; then kill "$pid" 2>/dev/null || true; fi
 	rm -f "$demo/$1.pid"
 }
 
