@@ -76,7 +76,6 @@ BEGIN
 	END LOOP;
 END $$;
 CREATE TABLE s2 USING heap AS SELECT * FROM s;
-SELECT count(*) AS parts FROM metricsdb.parts WHERE "table" = 's'::regclass;
 CALL metricsdb.compact('s');
 SELECT count(*) AS parts, sum(rows) AS rows FROM metricsdb.parts WHERE "table" = 's'::regclass;
 VACUUM s;

@@ -1,14 +1,14 @@
 -- What is told about tables: figures are the truth, and only for those who may read the table.
 SET timezone = 'UTC';
 SET metricsdb.direct_rows = 10;
-CREATE TABLE s (time timestamptz, host text, v float8, i int, note text) USING metricsdb WITH (autovacuum_enabled = off);
+CREATE TABLE s (time timestamptz, host text, v float8, i int, extra numeric) USING metricsdb WITH (autovacuum_enabled = off);
 SELECT rows, samples, series, parts, delta_rows, bytes_per_sample FROM metricsdb.relation_stats('s');
 SELECT * FROM metricsdb.column_stats('s') WHERE role IN ('time', 'series', 'value');
 INSERT INTO s SELECT '2024-01-01Z'::timestamptz + i * '1 min'::interval, 'h' || i % 4, i / 10.0, CASE WHEN i % 2 = 0 THEN i END, NULL FROM generate_series(1, 5000) i;
-INSERT INTO s VALUES ('2024-01-01Z', 'h1', 1, NULL, 'x'), (NULL, 'h1', 1, 1, NULL);
+INSERT INTO s VALUES ('2024-01-01Z', 'h1', 1, NULL, 7), (NULL, 'h1', 1, 1, NULL);
 SELECT rows, samples, series, parts, delta_rows, total_bytes = main_bytes + delta_bytes + dictionary_bytes AS total, total_bytes = metricsdb.relation_size('s') AS size,
 	bytes_per_sample = round((total_bytes::numeric / samples), 4)::float8 AS per_sample FROM metricsdb.relation_stats('s');
-SELECT (SELECT count(*) FROM s) AS rows, (SELECT count(v) + count(i) + count(note) FROM s) AS samples, (SELECT count(DISTINCT host) FROM s) AS series;
+SELECT (SELECT count(*) FROM s) AS rows, (SELECT count(v) + count(i) + count(extra) FROM s) AS samples, (SELECT count(DISTINCT host) FROM s) AS series;
 SELECT "column", role, "values", bytes > 0 AS bytes, share > 0 AS share, codecs IS NOT NULL AS codecs FROM metricsdb.column_stats('s');
 SELECT sum(bytes) = metricsdb.relation_size('s') AS all_bytes, sum(share)::numeric(3,2) FROM metricsdb.column_stats('s');
 SELECT "column", (SELECT sum(v::int) FROM jsonb_each_text(codecs) AS e (k, v)) AS chunks, (SELECT sum(blocks) FROM metricsdb.parts WHERE "table" = 's'::regclass) AS blocks FROM metricsdb.column_stats('s') WHERE codecs IS NOT NULL;
@@ -20,7 +20,7 @@ SELECT partition_from, partition_to, time_min, time_max, rows, series FROM metri
 ALTER TABLE s ADD COLUMN late int DEFAULT 1, ADD COLUMN later int;
 ALTER TABLE s DROP COLUMN i;
 SELECT "column", role, "values" FROM metricsdb.column_stats('s') WHERE role IN ('value', 'dropped columns');
-SELECT samples, (SELECT count(v) + count(note) + count(late) + count(later) FROM s) AS counted FROM metricsdb.relation_stats('s');
+SELECT samples, (SELECT count(v) + count(extra) + count(late) + count(later) FROM s) AS counted FROM metricsdb.relation_stats('s');
 SELECT sum(bytes) = metricsdb.relation_size('s') AS all_bytes FROM metricsdb.column_stats('s');
 -- Partition bounds by other time columns
 CREATE TABLE d (day date, host text, v int) USING metricsdb;
@@ -56,6 +56,7 @@ CREATE ROLE mdb_reader;
 CREATE ROLE mdb_limited;
 GRANT SELECT ON s TO mdb_reader, mdb_limited;
 GRANT SELECT (time, host) ON s TO mdb_column;
+CREATE FUNCTION leak(text) RETURNS bool LANGUAGE plpgsql COST 0.0001 AS $$ BEGIN IF $1 <> 'h1' THEN RAISE NOTICE 'saw %', $1; END IF; RETURN true; END $$;
 SET ROLE mdb_none;
 SELECT count(*) FROM metricsdb.parts;
 SELECT * FROM metricsdb.relation_stats('s');
@@ -90,8 +91,7 @@ SELECT count(*) FROM s WHERE host = 'h2';
 SELECT rows, samples, series, delta_rows, bytes_per_sample, total_bytes > 0 AS total FROM metricsdb.relation_stats('s');
 SELECT DISTINCT partition_from, time_min, time_max, rows, blocks, series, pages > 0 AS pages FROM metricsdb.parts;
 SELECT "column", "values", bytes_per_value, codecs, bytes > 0 AS bytes FROM metricsdb.column_stats('s') WHERE role = 'value';
-CREATE FUNCTION pg_temp.leak(text) RETURNS bool LANGUAGE plpgsql COST 0.0001 AS $$ BEGIN RAISE NOTICE 'saw %', $1; RETURN true; END $$;
-SELECT count(*) FROM (SELECT host FROM s WHERE pg_temp.leak(host) GROUP BY host) x;
+SELECT count(*) FROM (SELECT host FROM s WHERE leak(host) GROUP BY host) x;
 INSERT INTO s (host) VALUES ('h1');
 SET ROLE mdb_reader;
 SELECT count(*) FROM s;
@@ -106,7 +106,7 @@ SELECT count(*) FROM s WHERE time = '2024-06-01Z';
 RESET ROLE;
 -- A security barrier view
 CREATE VIEW barrier WITH (security_barrier) AS SELECT * FROM s WHERE host = 'h1' AND time = '2024-06-01Z';
-SELECT count(*) FROM (SELECT host FROM barrier WHERE pg_temp.leak(host) GROUP BY host) x;
+SELECT count(*) FROM (SELECT host FROM barrier WHERE leak(host) GROUP BY host) x;
 -- An owner who is not a superuser can do everything with his table
 CREATE SCHEMA own AUTHORIZATION mdb_reader;
 SET ROLE mdb_reader;
@@ -125,5 +125,6 @@ RESET ROLE;
 SET client_min_messages = warning;
 DROP SCHEMA own CASCADE;
 DROP VIEW barrier;
+DROP FUNCTION leak;
 DROP TABLE s, d, ts, untimed, far;
 DROP ROLE mdb_none, mdb_column, mdb_reader, mdb_limited;

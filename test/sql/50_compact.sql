@@ -74,7 +74,6 @@ BEGIN
 		COMMIT;
 	END LOOP;
 END $$;
-SELECT count(*) AS parts, max(level) AS level FROM metricsdb.parts WHERE "table" = 'fleet'::regclass;
 CALL metricsdb.compact('fleet');
 SELECT count(*) AS parts, sum(rows) AS rows, sum(series) AS series, sum(blocks) AS blocks FROM metricsdb.parts WHERE "table" = 'fleet'::regclass;
 SELECT count(*), count(DISTINCT (time, host)), sum(v) FROM fleet;
@@ -108,7 +107,7 @@ CALL metricsdb.compact('nothing');
 CALL metricsdb.compact('tmp');
 CALL metricsdb.compact('u');
 SELECT (SELECT count(*) FROM untimed), (SELECT count(*) FROM nothing), (SELECT count(*) FROM tmp), (SELECT count(*) FROM u), (SELECT sum(v) FROM untimed), (SELECT sum(v) FROM tmp), (SELECT sum(v) FROM u);
-SELECT "table", count(*) FROM metricsdb.parts WHERE "table"::text IN ('untimed', 'nothing', 'tmp', 'u') GROUP BY 1 ORDER BY 1::text;
+SELECT "table", count(*) FROM metricsdb.parts WHERE "table"::text IN ('untimed', 'nothing', 'tmp', 'u') GROUP BY 1 ORDER BY "table"::text;
 TRUNCATE untimed;
 CALL metricsdb.compact('untimed');
 -- Wide values
@@ -118,5 +117,6 @@ INSERT INTO wide SELECT '2024-01-01Z'::timestamptz + i * '1 s'::interval, 'h', r
 INSERT INTO wide SELECT '2024-01-01Z'::timestamptz + i * '1 s'::interval, 'h', repeat(md5(i::text), 30000) FROM generate_series(241, 244) i;
 CALL metricsdb.compact('wide');
 SELECT count(*), count(*) FILTER (WHERE t = repeat(md5(extract(epoch FROM time - '2024-01-01Z')::int::text), length(t) / 32)) AS right FROM wide;
-DROP TABLE m, h, same, fleet, untimed, nothing, tmp, u, wide CASCADE;
+DROP FUNCTION batch;
+DROP TABLE m, h, same, fleet, untimed, nothing, tmp, u, wide;
 DROP PROCEDURE load;
