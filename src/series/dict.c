@@ -497,8 +497,9 @@ mdb_dict_bytes(const MdbTable *table, Snapshot snapshot, int64 *nseries)
 static void
 subxact_committed(MdbDict *dict, SubTransactionId subid, SubTransactionId parent)
 {
-	if (dict->written && dict->written->subid == subid)
-		dict->written->subid = parent;
+	/* There are several if it took over a child's. */
+	for (Written *w = dict->written; w && w->subid == subid; w = w->next)
+		w->subid = parent;
 }
 
 /* What it wrote is gone: whoever relies on it still must write it again. */
