@@ -34,36 +34,6 @@
 
 enum
 {
-	Anum_part_storage_id = 1,
-	Anum_part_part_id,
-	Anum_part_incarnation,
-	Anum_part_format,
-	Anum_part_level,
-	Anum_part_class,
-	Anum_part_day,
-	Anum_part_days,
-	Anum_part_row_first,
-	Anum_part_nrows,
-	Anum_part_nblocks,
-	Anum_part_page_first,
-	Anum_part_npages,
-	Anum_part_nbytes,
-	Anum_part_series_min,
-	Anum_part_series_max,
-	Anum_part_nseries,
-	Anum_part_time_min,
-	Anum_part_time_max,
-	Anum_part_checksum,
-	Anum_part_overlaps,
-	Anum_part_merged_into,
-	Anum_part_created_at,
-	Anum_part_source_id,
-	Anum_part_epoch,
-	Natts_part = Anum_part_epoch
-};
-
-enum
-{
 	Anum_delta_storage_id = 1,
 	Anum_delta_slot,
 	Anum_delta_relid,

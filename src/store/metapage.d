@@ -97,8 +97,7 @@ src/store/metapage.o: src/store/metapage.c \
  /usr/include/postgresql/15/server/utils/lsyscache.h \
  /usr/include/postgresql/15/server/utils/memutils.h \
  /usr/include/postgresql/15/server/nodes/memnodes.h \
- /usr/include/postgresql/15/server/utils/syscache.h \
- /usr/include/postgresql/15/server/utils/timestamp.h src/metricsdb.h \
+ /usr/include/postgresql/15/server/utils/syscache.h src/metricsdb.h \
  src/store/store.h src/compat.h src/codec/codec.h
 /usr/include/postgresql/15/server/postgres.h:
 /usr/include/postgresql/15/server/c.h:
@@ -199,7 +198,6 @@ src/store/metapage.o: src/store/metapage.c \
 /usr/include/postgresql/15/server/utils/memutils.h:
 /usr/include/postgresql/15/server/nodes/memnodes.h:
 /usr/include/postgresql/15/server/utils/syscache.h:
-/usr/include/postgresql/15/server/utils/timestamp.h:
 src/metricsdb.h:
 src/store/store.h:
 src/compat.h:
