@@ -391,6 +391,80 @@ mdb_storage_register(int64 storage_id, Oid relid, CommandId cid)
 	table_close(rel, NoLock);
 }
 
+/* The row of a storage, found by one of its columns; a copy, or NULL. */
+static HeapTuple
+find_storage(Relation rel, AttrNumber attno, Datum value)
+{
+	bool		by_id = attno == Anum_storage_storage_id;
+	Snapshot	snapshot = mdb_latest_snapshot();
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, attno, BTEqualStrategyNumber, by_id ? F_INT8EQ : F_OIDEQ, value);
+	scan = systable_beginscan(rel, by_id ? mdb_catalog_index(rel) : InvalidOid, by_id, snapshot, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		tuple = heap_copytuple(tuple);
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	return tuple;
+}
+
+/*
+ * mdb_storage_find - the storage that belongs to a table, by the catalog, or 0.
+ */
+int64
+mdb_storage_find(Oid relid)
+{
+	Relation	rel = mdb_catalog_open("storage", AccessShareLock);
+	HeapTuple	tuple = find_storage(rel, Anum_storage_relid, ObjectIdGetDatum(relid));
+	bool		isnull;
+	int64		result = 0;
+
+	if (HeapTupleIsValid(tuple))
+		result = DatumGetInt64(heap_getattr(tuple, Anum_storage_storage_id, RelationGetDescr(rel), &isnull));
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+/*
+ * mdb_storage_relid - the table that a storage belongs to, by the catalog, or InvalidOid.
+ */
+Oid
+mdb_storage_relid(int64 storage_id)
+{
+	Relation	rel = mdb_catalog_open("storage", AccessShareLock);
+	HeapTuple	tuple = find_storage(rel, Anum_storage_storage_id, Int64GetDatum(storage_id));
+	bool		isnull;
+	Oid			result = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+		result = DatumGetObjectId(heap_getattr(tuple, Anum_storage_relid, RelationGetDescr(rel), &isnull));
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+/*
+ * mdb_storage_set_relid - a storage belongs to another table now.
+ */
+void
+mdb_storage_set_relid(int64 storage_id, Oid relid)
+{
+	Relation	rel = mdb_catalog_open("storage", RowExclusiveLock);
+	HeapTuple	tuple = find_storage(rel, Anum_storage_storage_id, Int64GetDatum(storage_id));
+	Datum		v[Natts_storage] = {0};
+	bool		n[Natts_storage] = {0};
+	bool		replace[Natts_storage] = {0};
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "storage %lld is not in the catalog", (long long) storage_id);
+	v[Anum_storage_relid - 1] = ObjectIdGetDatum(relid);
+	replace[Anum_storage_relid - 1] = true;
+	CatalogTupleUpdate(rel, &tuple->t_self, heap_modify_tuple(tuple, RelationGetDescr(rel), v, n, replace));
+	table_close(rel, NoLock);
+}
+
 static void
 delete_rows(const char *catalog, AttrNumber attno, int64 storage_id)
 {

@@ -217,6 +217,9 @@ extern void mdb_delta_register(int64 storage_id, int16 slot, Oid relid);
 extern void mdb_delta_set_live(const MdbDeltaInfo *delta, bool live);
 extern int64 mdb_storage_new_id(void);
 extern void mdb_storage_register(int64 storage_id, Oid relid, CommandId cid);
+extern int64 mdb_storage_find(Oid relid);
+extern Oid	mdb_storage_relid(int64 storage_id);
+extern void mdb_storage_set_relid(int64 storage_id, Oid relid);
 extern void mdb_storage_forget(int64 storage_id);
 
 /* ---- space.c ---- */
