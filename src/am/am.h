@@ -145,6 +145,7 @@ extern void mdb_copy_for_cluster(Relation old, Relation new, Relation index, boo
 								 MultiXactId *multi_cutoff, double *num_tuples,
 								 double *tups_vacuumed, double *tups_recently_dead);
 extern void mdb_drop_storage(Relation rel);
+extern void mdb_storage_adopt(Oid from, Oid to);
 extern void mdb_infer_roles(TupleDesc desc, MdbRoles *roles);
 extern void mdb_infer_series(TupleDesc desc, MdbRoles *roles);
 
