@@ -1,4 +1,5 @@
 \ir begin.sql
+\set QUIET off
 \set ECHO all
 CREATE TABLE t (time timestamptz, host text, v int);
 INSERT INTO t SELECT '2024-01-01Z'::timestamptz + i * '1 s'::interval, 'h', i FROM generate_series(1, 40) i;
@@ -103,4 +104,5 @@ FETCH NEXT FROM c;
 FETCH PRIOR FROM c;
 FETCH LAST FROM c;
 COMMIT;
+\set QUIET on
 \set ECHO none

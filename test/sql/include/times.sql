@@ -1,6 +1,5 @@
 \ir begin.sql
 \set ECHO all
-SET timezone = 'UTC';
 -- Out of order, equal, in the far past and future, infinite, NULL
 CREATE TABLE t (time timestamptz, host text, v int);
 INSERT INTO t SELECT '2024-01-01Z'::timestamptz + (i * 7919 % 2000) * '1 min'::interval, 'h' || i % 3, i FROM generate_series(1, 2000) i;
