@@ -10,9 +10,9 @@
 
 typedef enum MdbWorkerKind
 {
-	MDB_WORKER_LAUNCHER,		/* one a server */
-	MDB_WORKER_MAINTAINER,		/* one a database that has the extension */
-	MDB_WORKER_KAFKA			/* one a Kafka source */
+	MDB_WORKER_LAUNCHER,   /* one a server */
+	MDB_WORKER_MAINTAINER, /* one a database that has the extension */
+	MDB_WORKER_KAFKA       /* one a Kafka source */
 } MdbWorkerKind;
 
 /* metricsdb.workers */
@@ -69,4 +69,4 @@ extern PGDLLEXPORT void mdb_launcher_main(Datum arg);
 extern PGDLLEXPORT void mdb_maintainer_main(Datum arg);
 extern PGDLLEXPORT void mdb_kafka_worker_main(Datum arg);
 
-#endif							/* MDB_WORKER_H */
+#endif /* MDB_WORKER_H */

@@ -2,7 +2,8 @@
 -- visibility rule.  They are written by C code alone; users read the views of 90_views.sql.
 
 -- One row a storage, that is: a file of a metricsdb table.  A rewrite (TRUNCATE, ALTER TYPE,
--- VACUUM FULL) makes a new storage; relid is a hint for people, the file's metapage is the truth.
+-- VACUUM FULL) makes a new storage.  The metapage of the file says which one it is; relid serves where
+-- there is no file, as with temporary tables after a crash.
 CREATE TABLE storage (
 	storage_id   int8        NOT NULL PRIMARY KEY,
 	relid        oid         NOT NULL,

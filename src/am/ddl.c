@@ -102,20 +102,58 @@ mdb_infer_series(TupleDesc desc, MdbRoles *roles)
 	}
 }
 
+/* The storage that the file of a table is, or 0 if it is not known. */
+static int64
+storage_of(Relation rel)
+{
+	MdbMeta		meta;
+
+	/* Who cleans up after a temporary table of another session, or of before a crash, has no file. */
+	if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP &&
+		(RELATION_IS_OTHER_TEMP(rel) || !smgrexists(RelationGetSmgr(rel), MAIN_FORKNUM) ||
+		 RelationGetNumberOfBlocks(rel) == 0))
+		return mdb_storage_find(RelationGetRelid(rel));
+	mdb_meta_read(rel, &meta);
+	return meta.storage_id;
+}
+
 /*
  * mdb_drop_storage - the table's file is about to go: forget its parts, dictionary and deltas.
+ *
+ * A rewrite has swapped the files of the table and of a transient one, which is then dropped.
+ * What was made for the transient one belongs to the table from there on.
  */
 void
 mdb_drop_storage(Relation rel)
 {
-	MdbMeta		meta;
+	int64		storage_id;
+	Oid			owner;
 
 	mdb_buffer_discard(RelationGetRelid(rel));
 	if (!OidIsValid(mdb_catalog_relid("storage", true)))
 		return;
-	mdb_meta_read(rel, &meta);
-	mdb_delta_drop_all(meta.storage_id);
-	mdb_storage_forget(meta.storage_id);
+	storage_id = storage_of(rel);
+	if (storage_id == 0)
+		return;
+	owner = mdb_storage_relid(storage_id);
+	mdb_delta_drop_all(storage_id);
+	mdb_storage_forget(storage_id);
+	if (OidIsValid(owner) && owner != RelationGetRelid(rel))
+		mdb_storage_adopt(RelationGetRelid(rel), owner);
+}
+
+/*
+ * mdb_storage_adopt - what was made for one table belongs to another.
+ */
+void
+mdb_storage_adopt(Oid from, Oid to)
+{
+	int64		storage_id = mdb_storage_find(from);
+
+	if (storage_id == 0)
+		return;
+	mdb_storage_set_relid(storage_id, to);
+	CommandCounterIncrement();
 }
 
 /*

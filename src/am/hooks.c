@@ -35,9 +35,18 @@ static void
 relation_dropped(Oid relid)
 {
 	Relation	rel;
+	char	   *name;
+	Oid			table;
 
 	if (!mdb_is_metricsdb_oid(relid))
+	{
+		/* SET ACCESS METHOD has left its table's old heap here, named by make_new_heap(). */
+		name = get_rel_name(relid);
+		if (name && sscanf(name, "pg_temp_%u", &table) == 1 && mdb_is_metricsdb_oid(table) &&
+			OidIsValid(mdb_catalog_relid("storage", true)))
+			mdb_storage_adopt(relid, table);
 		return;
+	}
 	rel = relation_open(relid, NoLock);
 	mdb_drop_storage(rel);
 	relation_close(rel, NoLock);

@@ -42,16 +42,6 @@
 #define DICT_SEGMENT		256		/* pairs in one row of metricsdb.series */
 #define DICT_CACHE_MAX		((Size) 512 * 1024 * 1024)
 
-enum
-{
-	Anum_series_storage_id = 1,
-	Anum_series_id_min,
-	Anum_series_id_max,
-	Anum_series_nseries,
-	Anum_series_payload,
-	Natts_series = Anum_series_payload
-};
-
 typedef enum EntryState
 {
 	ENTRY_UNWRITTEN = 0,
@@ -333,6 +323,7 @@ mdb_dict_intern(MdbDict *dict, Relation rel, const char *key, uint32 len)
 	{
 		if (dict->reserved_next == dict->reserved_end)
 		{
+			mdb_storage_revive(rel);
 			dict->reserved_next = mdb_meta_reserve_series(rel, dict->reserve_step);
 			dict->reserved_end = dict->reserved_next + dict->reserve_step;
 			dict->reserve_step = Min(dict->reserve_step * 4, 65536);
@@ -497,8 +488,9 @@ mdb_dict_bytes(const MdbTable *table, Snapshot snapshot, int64 *nseries)
 static void
 subxact_committed(MdbDict *dict, SubTransactionId subid, SubTransactionId parent)
 {
-	if (dict->written && dict->written->subid == subid)
-		dict->written->subid = parent;
+	/* There are several if it took over a child's. */
+	for (Written *w = dict->written; w && w->subid == subid; w = w->next)
+		w->subid = parent;
 }
 
 /* What it wrote is gone: whoever relies on it still must write it again. */

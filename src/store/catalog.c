@@ -34,36 +34,6 @@
 
 enum
 {
-	Anum_part_storage_id = 1,
-	Anum_part_part_id,
-	Anum_part_incarnation,
-	Anum_part_format,
-	Anum_part_level,
-	Anum_part_class,
-	Anum_part_day,
-	Anum_part_days,
-	Anum_part_row_first,
-	Anum_part_nrows,
-	Anum_part_nblocks,
-	Anum_part_page_first,
-	Anum_part_npages,
-	Anum_part_nbytes,
-	Anum_part_series_min,
-	Anum_part_series_max,
-	Anum_part_nseries,
-	Anum_part_time_min,
-	Anum_part_time_max,
-	Anum_part_checksum,
-	Anum_part_overlaps,
-	Anum_part_merged_into,
-	Anum_part_created_at,
-	Anum_part_source_id,
-	Anum_part_epoch,
-	Natts_part = Anum_part_epoch
-};
-
-enum
-{
 	Anum_delta_storage_id = 1,
 	Anum_delta_slot,
 	Anum_delta_relid,
@@ -449,6 +419,80 @@ mdb_storage_list(int64 **ids, int *count)
 	systable_endscan(scan);
 	UnregisterSnapshot(snapshot);
 	table_close(rel, AccessShareLock);
+}
+
+/* The row of a storage, found by one of its columns; a copy, or NULL. */
+static HeapTuple
+find_storage(Relation rel, AttrNumber attno, Datum value)
+{
+	bool		by_id = attno == Anum_storage_storage_id;
+	Snapshot	snapshot = mdb_latest_snapshot();
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, attno, BTEqualStrategyNumber, by_id ? F_INT8EQ : F_OIDEQ, value);
+	scan = systable_beginscan(rel, by_id ? mdb_catalog_index(rel) : InvalidOid, by_id, snapshot, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		tuple = heap_copytuple(tuple);
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	return tuple;
+}
+
+/*
+ * mdb_storage_find - the storage that belongs to a table, by the catalog, or 0.
+ */
+int64
+mdb_storage_find(Oid relid)
+{
+	Relation	rel = mdb_catalog_open("storage", AccessShareLock);
+	HeapTuple	tuple = find_storage(rel, Anum_storage_relid, ObjectIdGetDatum(relid));
+	bool		isnull;
+	int64		result = 0;
+
+	if (HeapTupleIsValid(tuple))
+		result = DatumGetInt64(heap_getattr(tuple, Anum_storage_storage_id, RelationGetDescr(rel), &isnull));
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+/*
+ * mdb_storage_relid - the table that a storage belongs to, by the catalog, or InvalidOid.
+ */
+Oid
+mdb_storage_relid(int64 storage_id)
+{
+	Relation	rel = mdb_catalog_open("storage", AccessShareLock);
+	HeapTuple	tuple = find_storage(rel, Anum_storage_storage_id, Int64GetDatum(storage_id));
+	bool		isnull;
+	Oid			result = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+		result = DatumGetObjectId(heap_getattr(tuple, Anum_storage_relid, RelationGetDescr(rel), &isnull));
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+/*
+ * mdb_storage_set_relid - a storage belongs to another table now.
+ */
+void
+mdb_storage_set_relid(int64 storage_id, Oid relid)
+{
+	Relation	rel = mdb_catalog_open("storage", RowExclusiveLock);
+	HeapTuple	tuple = find_storage(rel, Anum_storage_storage_id, Int64GetDatum(storage_id));
+	Datum		v[Natts_storage] = {0};
+	bool		n[Natts_storage] = {0};
+	bool		replace[Natts_storage] = {0};
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "storage %lld is not in the catalog", (long long) storage_id);
+	v[Anum_storage_relid - 1] = ObjectIdGetDatum(relid);
+	replace[Anum_storage_relid - 1] = true;
+	CatalogTupleUpdate(rel, &tuple->t_self, heap_modify_tuple(tuple, RelationGetDescr(rel), v, n, replace));
+	table_close(rel, NoLock);
 }
 
 static void

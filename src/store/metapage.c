@@ -32,7 +32,6 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
-#include "utils/timestamp.h"
 
 #include "metricsdb.h"
 #include "store/store.h"
@@ -235,8 +234,6 @@ meta_end(GenericXLogState *state, Buffer buf)
 /*
  * mdb_meta_place_part - take the next part id, row numbers and, unless the extent was found
  * below, pages for a part; called under the allocation lock of space.c.
- *
- * The first writer after the reset of an unlogged file also begins a new incarnation.
  */
 void
 mdb_meta_place_part(Relation rel, MdbPartInfo *info)
@@ -245,8 +242,6 @@ mdb_meta_place_part(Relation rel, MdbPartInfo *info)
 	Buffer		buf;
 	MdbMeta    *meta = meta_begin(rel, &state, &buf);
 
-	if (meta->incarnation == 0)
-		meta->incarnation = (int32) (GetCurrentTimestamp() / 1000 & 0x7ffffffe) + 1;
 	info->incarnation = meta->incarnation;
 	info->part_id = meta->next_part++;
 	info->row_first = meta->next_row;
@@ -324,6 +319,25 @@ mdb_meta_set_roles(Relation rel, const MdbRoles *roles)
 	for (int i = 0; i < roles->nseries_columns; i++)
 		meta->series_attnos[i] = roles->series_attnos[i];
 	((PageHeader) page)->pd_lower = ((char *) &meta->series_attnos[roles->nseries_columns]) - (char *) page;
+	meta_end(state, buf);
+}
+
+/*
+ * mdb_meta_restart - begin a new incarnation of a file that was reset, with counters from where
+ * nothing was handed out; see reset.c.
+ */
+void
+mdb_meta_restart(Relation rel, const MdbMeta *values)
+{
+	GenericXLogState *state;
+	Buffer		buf;
+	MdbMeta    *meta = meta_begin(rel, &state, &buf);
+
+	meta->incarnation = values->incarnation;
+	meta->delta_slot = values->delta_slot;
+	meta->next_part = values->next_part;
+	meta->next_row = values->next_row;
+	meta->next_series = values->next_series;
 	meta_end(state, buf);
 }
 

@@ -81,15 +81,15 @@ covered_extents(Relation partrel, int64 storage_id, int32 incarnation, int *coun
 	{
 		bool		isnull;
 
-		if (DatumGetInt32(heap_getattr(tuple, 3, desc, &isnull)) != incarnation)
+		if (DatumGetInt32(heap_getattr(tuple, Anum_part_incarnation, desc, &isnull)) != incarnation)
 			continue;
 		if (*count == capacity)
 		{
 			capacity *= 2;
 			extents = repalloc_huge(extents, capacity * sizeof(MdbExtent));
 		}
-		extents[*count].first = DatumGetInt64(heap_getattr(tuple, 12, desc, &isnull));
-		extents[*count].npages = DatumGetInt32(heap_getattr(tuple, 13, desc, &isnull));
+		extents[*count].first = DatumGetInt64(heap_getattr(tuple, Anum_part_page_first, desc, &isnull));
+		extents[*count].npages = DatumGetInt32(heap_getattr(tuple, Anum_part_npages, desc, &isnull));
 		(*count)++;
 	}
 	systable_endscan(scan);
@@ -137,6 +137,7 @@ mdb_space_place_part(Relation rel, MdbPartInfo *info, CommandId cid, int options
 	Relation	partrel = mdb_catalog_open("part", RowExclusiveLock);
 	MdbMeta		meta;
 
+	mdb_storage_revive(rel);
 	mdb_space_lock(rel);
 	mdb_meta_read(rel, &meta);
 	info->incarnation = meta.incarnation;

@@ -109,12 +109,54 @@ extern void mdb_meta_set_roles(Relation rel, const MdbRoles *roles);
 extern void mdb_meta_set_delta_slot(Relation rel, int16 slot);
 extern int64 mdb_meta_reserve_series(Relation rel, int64 count);
 extern void mdb_meta_place_part(Relation rel, struct MdbPartInfo *info);
+extern void mdb_meta_restart(Relation rel, const MdbMeta *values);
 extern void mdb_meta_lower_end(Relation rel, BlockNumber next_page);
 extern bool mdb_is_metricsdb(Relation rel);
 extern bool mdb_is_metricsdb_oid(Oid relid);
 extern Oid	mdb_am_oid(bool missing_ok);
 
 /* ---- catalog.c ---- */
+
+/* Columns of metricsdb.series, which src/series fills, and of metricsdb.part. */
+enum
+{
+	Anum_series_storage_id = 1,
+	Anum_series_id_min,
+	Anum_series_id_max,
+	Anum_series_nseries,
+	Anum_series_payload,
+	Natts_series = Anum_series_payload
+};
+
+enum
+{
+	Anum_part_storage_id = 1,
+	Anum_part_part_id,
+	Anum_part_incarnation,
+	Anum_part_format,
+	Anum_part_level,
+	Anum_part_class,
+	Anum_part_day,
+	Anum_part_days,
+	Anum_part_row_first,
+	Anum_part_nrows,
+	Anum_part_nblocks,
+	Anum_part_page_first,
+	Anum_part_npages,
+	Anum_part_nbytes,
+	Anum_part_series_min,
+	Anum_part_series_max,
+	Anum_part_nseries,
+	Anum_part_time_min,
+	Anum_part_time_max,
+	Anum_part_checksum,
+	Anum_part_overlaps,
+	Anum_part_merged_into,
+	Anum_part_created_at,
+	Anum_part_source_id,
+	Anum_part_epoch,
+	Natts_part = Anum_part_epoch
+};
 
 typedef struct MdbPartInfo
 {
@@ -177,6 +219,9 @@ extern void mdb_delta_set_live(const MdbDeltaInfo *delta, bool live);
 extern int64 mdb_storage_new_id(void);
 extern void mdb_storage_register(int64 storage_id, Oid relid, CommandId cid);
 extern void mdb_storage_list(int64 **ids, int *count);
+extern int64 mdb_storage_find(Oid relid);
+extern Oid	mdb_storage_relid(int64 storage_id);
+extern void mdb_storage_set_relid(int64 storage_id, Oid relid);
 extern void mdb_storage_forget(int64 storage_id);
 
 /* ---- space.c ---- */
@@ -194,6 +239,11 @@ extern void mdb_space_prune(void);
 extern bool mdb_space_truncate(Relation rel, const MdbTable *table);
 extern void mdb_space_lock(Relation rel);
 extern void mdb_space_unlock(Relation rel);
+
+/* ---- reset.c ---- */
+
+extern void mdb_storage_revive(Relation rel);
+extern bool mdb_storage_forget_void(Relation rel);
 
 /* ---- page_io.c ---- */
 

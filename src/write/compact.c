@@ -173,6 +173,9 @@ delta_step(Relation rel, bool full, int *next_slot)
 	Snapshot	snapshot = mdb_latest_snapshot();
 	Oid			new_relid;
 
+	mdb_storage_revive(rel);
+	if (mdb_storage_forget_void(rel))
+		return true;
 	mdb_meta_read(rel, &meta);
 	mdb_delta_list(table->storage_id, snapshot, &deltas, &count);
 	UnregisterSnapshot(snapshot);

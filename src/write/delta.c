@@ -206,6 +206,7 @@ slot_relid(int64 storage_id, int16 slot)
 static Relation
 open_for_write(Relation rel, const MdbTable *table)
 {
+	mdb_storage_revive(rel);
 	for (;;)
 	{
 		MdbMeta		meta;

@@ -30,7 +30,7 @@ as_user() {
 # under /var/tmp instead, and build/run points there.
 RUN=${METRICSDB_RUN:-$TOP/build/run}
 WORK=$TOP
-mkdir -p "$TOP/build"
+[ -n "${METRICSDB_RUN:-}" ] || mkdir -p "$TOP/build"
 if [ -z "${METRICSDB_RUN:-}" ] && ! as_user test -r "$TOP/metricsdb.control" 2>/dev/null; then
 	RUN=/var/tmp/metricsdb-$(id -u)-$(printf %s "$TOP" | cksum | cut -d' ' -f1)
 	WORK=$RUN/tree

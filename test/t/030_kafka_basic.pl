@@ -269,14 +269,24 @@ $kafka->put('batches', [ 0, undef, batch(points(1)) ]);
 wait_for('SELECT count(*) = 12 FROM metrics', 't', 'on: they come back');
 
 # Topics that go away, and come back as others
-$kafka->topic('delete', 'batches');
+$kafka->topic('create', 'skips', 1);
+sql("SELECT metricsdb.create_metrics_table('skips'); SELECT metricsdb.create_kafka_source('skips', '$brokers', 'skips', 'skips', 'metric_batch',"
+	  . q{ options => '{"on_gap": "skip", "metadata_interval": "1 s", "max_points": 3}')});
+$kafka->put('skips', [ 0, undef, batch(points(5)) ], [ 0, undef, batch(points(3)) ]);
+wait_for('SELECT count(*) FROM skips', 6, 'a message with more points than max_points gives that many');
+is(sql("SELECT consumed, dead_letters FROM metricsdb.kafka_status WHERE source = 'skips'"), '7|1', 'and a dead letter for its rest');
+is(sql("SELECT code, payload_length > 0 FROM metricsdb.kafka_dead_letters WHERE source = 'skips'"), 'too_many_points|t', 'with the reason');
+$kafka->topic('delete', $_) for qw(batches skips);
 $kafka->topic('create', 'batches', 3);
+$kafka->topic('create', 'skips', 1);
+$kafka->put('skips', [ 0, undef, batch(points(1)) ]);
 wait_for("SELECT count(*) > 0 FROM metricsdb.kafka_status WHERE source = 'batches' AND state = 'stalled' AND last_error LIKE '%made anew%'", 't', 'a topic made anew stalls its partitions');
 $kafka->put('batches', [ 0, undef, batch(points(1)) ]);
 sleep 2;
 is(sql('SELECT count(*) FROM metrics'), 12, 'nothing is read in such a state');
 sql("SELECT metricsdb.seek_kafka_source('batches', 0, 0)");
 wait_for('SELECT count(*) FROM metrics', 13, 'an explicit offset makes it go on');
+wait_for('SELECT count(*) FROM skips', 7, 'with on_gap = skip it goes on by itself');
 is(sql('SELECT bool_and(balanced) FROM metricsdb.kafka_status'), 't', 'the books balance to the end');
 
 # A broker that is away for a while

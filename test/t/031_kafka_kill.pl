@@ -99,7 +99,8 @@ sub freeze
 		wait_until(q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'metricsdb kafka worker'
 			AND wait_event_type = 'Lock' AND backend_xid IS NOT NULL), 'the worker waits for the lock');
 	}
-	for my $try (1 .. 400)
+	my $until = time + 60;	# the producer too needs a while to find a new broker
+	while (time < $until)
 	{
 		my $pid = ask('SELECT pid FROM metricsdb.kafka_live() WHERE pending_points > 0');
 		next if !defined $pid || $pid eq '';
