@@ -33,9 +33,9 @@ static ProcessUtility_hook_type next_process_utility = NULL;
 static void
 leave_database(const char *name)
 {
-	Oid			database = get_database_oid(name, true);
-	HeapTuple	tuple;
-	bool		allowed;
+	Oid database = get_database_oid(name, true);
+	HeapTuple tuple;
+	bool allowed;
 
 	if (!OidIsValid(database) || database == MyDatabaseId)
 		return;
@@ -60,19 +60,19 @@ make_room(Node *statement)
 		leave_database(((RenameStmt *) statement)->subname);
 	else if (IsA(statement, AlterDatabaseStmt))
 	{
-		ListCell   *cell;
+		ListCell *cell;
 
-		foreach(cell, ((AlterDatabaseStmt *) statement)->options)
+		foreach (cell, ((AlterDatabaseStmt *) statement)->options)
 			if (strcmp(((DefElem *) lfirst(cell))->defname, "tablespace") == 0)
 				leave_database(((AlterDatabaseStmt *) statement)->dbname);
 	}
 	else if (IsA(statement, CreatedbStmt))
 	{
-		ListCell   *cell;
+		ListCell *cell;
 
-		foreach(cell, ((CreatedbStmt *) statement)->options)
+		foreach (cell, ((CreatedbStmt *) statement)->options)
 		{
-			DefElem    *option = lfirst(cell);
+			DefElem *option = lfirst(cell);
 
 			if (strcmp(option->defname, "template") == 0 && option->arg != NULL && IsA(option->arg, String))
 				leave_database(strVal(option->arg));
@@ -80,9 +80,9 @@ make_room(Node *statement)
 	}
 	else if (IsA(statement, DropStmt) && ((DropStmt *) statement)->removeType == OBJECT_EXTENSION)
 	{
-		ListCell   *cell;
+		ListCell *cell;
 
-		foreach(cell, ((DropStmt *) statement)->objects)
+		foreach (cell, ((DropStmt *) statement)->objects)
 			if (strcmp(strVal(lfirst(cell)), MDB_EXTENSION) == 0 &&
 				OidIsValid(get_extension_oid(MDB_EXTENSION, true)) && superuser())
 				mdb_workers_leave(MyDatabaseId);
@@ -91,8 +91,8 @@ make_room(Node *statement)
 
 static void
 worker_process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
-					   ProcessUtilityContext context, ParamListInfo params,
-					   QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
+					   ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *queryEnv,
+					   DestReceiver *dest, QueryCompletion *qc)
 {
 	make_room(pstmt->utilityStmt);
 	if (next_process_utility)

@@ -30,19 +30,19 @@
 
 #include "worker.h"
 
-#define ROUND_MS			1000
-#define LOOK_EACH			(5 * USECS_PER_SEC)
-#define ONE_ROUND			4
+#define ROUND_MS  1000
+#define LOOK_EACH (5 * USECS_PER_SEC)
+#define ONE_ROUND 4
 
 /* What we know of a database; lives as long as the launcher. */
 typedef struct Database
 {
-	Oid			oid;			/* hash key */
-	bool		seen;			/* in the last look at pg_database */
-	int			failures;		/* maintainers in a row that did not stay */
-	TimestampTz started_at;		/* the last one; 0 = it stayed, or there was none */
-	TimestampTz next_at;		/* not before */
-	NameData	name;
+	Oid oid;                /* hash key */
+	bool seen;              /* in the last look at pg_database */
+	int failures;           /* maintainers in a row that did not stay */
+	TimestampTz started_at; /* the last one; 0 = it stayed, or there was none */
+	TimestampTz next_at;    /* not before */
+	NameData name;
 } Database;
 
 /*
@@ -52,10 +52,10 @@ static void
 look_at_databases(HTAB *databases)
 {
 	HASH_SEQ_STATUS status;
-	Database   *database;
-	Relation	rel;
+	Database *database;
+	Relation rel;
 	TableScanDesc scan;
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	hash_seq_init(&status, databases);
 	while ((database = hash_seq_search(&status)) != NULL)
@@ -68,7 +68,7 @@ look_at_databases(HTAB *databases)
 	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
 	{
 		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
-		bool		found;
+		bool found;
 
 		if (!form->datallowconn || form->datistemplate)
 			continue;
@@ -130,19 +130,19 @@ care_for(Database *database, bool woken)
 void
 mdb_launcher_main(Datum arg)
 {
-	HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(Database)};
-	HTAB	   *databases = hash_create("metricsdb databases", 64, &ctl, HASH_ELEM | HASH_BLOBS);
+	HASHCTL ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(Database)};
+	HTAB *databases = hash_create("metricsdb databases", 64, &ctl, HASH_ELEM | HASH_BLOBS);
 	TimestampTz look_at = 0;
-	uint32		wakes = 0;
+	uint32 wakes = 0;
 
 	mdb_worker_begin(MDB_WORKER_LAUNCHER, arg);
 	for (;;)
 	{
 		HASH_SEQ_STATUS status;
-		Database   *database;
-		uint32		wakes_now = mdb_workers_wakes();
-		bool		woken = (wakes_now != wakes);
-		int			started = 0;
+		Database *database;
+		uint32 wakes_now = mdb_workers_wakes();
+		bool woken = (wakes_now != wakes);
+		int started = 0;
 
 		if (mdb_workers_enabled)
 		{

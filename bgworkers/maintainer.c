@@ -27,14 +27,14 @@
 #include "metricsdb.h"
 #include "worker.h"
 
-#define ROUND_MS			1000
+#define ROUND_MS 1000
 
 /* A source whose worker we started; lives as long as the maintainer. */
 typedef struct Started
 {
-	int32		source_id;		/* hash key */
-	int			failures;
-	TimestampTz started_at;		/* 0 = not since it was last seen to have ended */
+	int32 source_id; /* hash key */
+	int failures;
+	TimestampTz started_at; /* 0 = not since it was last seen to have ended */
 	TimestampTz next_at;
 } Started;
 
@@ -45,8 +45,8 @@ static void
 care_for(HTAB *started, int32 source_id, const char *name)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	bool		found;
-	Started    *source = hash_search(started, &source_id, HASH_ENTER, &found);
+	bool found;
+	Started *source = hash_search(started, &source_id, HASH_ENTER, &found);
 
 	if (!found)
 	{
@@ -69,9 +69,8 @@ care_for(HTAB *started, int32 source_id, const char *name)
 	else
 	{
 		source->next_at = now + 10 * USECS_PER_SEC;
-		ereport(LOG,
-				(errmsg("could not start the worker of Kafka source \"%s\"", name),
-				 errhint("You might need to increase max_worker_processes.")));
+		ereport(LOG, (errmsg("could not start the worker of Kafka source \"%s\"", name),
+					  errhint("You might need to increase max_worker_processes.")));
 	}
 }
 
@@ -81,7 +80,7 @@ care_for(HTAB *started, int32 source_id, const char *name)
 static bool
 look_at_sources(HTAB *started)
 {
-	bool		exists;
+	bool exists;
 
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
@@ -89,15 +88,16 @@ look_at_sources(HTAB *started)
 	exists = OidIsValid(get_extension_oid(MDB_EXTENSION, true));
 	if (exists)
 	{
-		Oid			type = TEXTOID;
-		Datum		home = CStringGetTextDatum(mdb_home());
+		Oid type = TEXTOID;
+		Datum home = CStringGetTextDatum(mdb_home());
 
 		SPI_connect();
 		SPI_execute_with_args("SELECT source_id, name FROM metricsdb.kafka_source"
-							  " WHERE state = 'running' AND home = $1", 1, &type, &home, NULL, true, 0);
+							  " WHERE state = 'running' AND home = $1",
+							  1, &type, &home, NULL, true, 0);
 		for (uint64 i = 0; i < SPI_processed; i++)
 		{
-			bool		isnull;
+			bool isnull;
 
 			care_for(started,
 					 DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull)),
@@ -117,7 +117,7 @@ static bool
 compact(void)
 {
 	TimestampTz until = GetCurrentTimestamp() + USECS_PER_SEC;
-	bool		more;
+	bool more;
 
 	pgstat_report_activity(STATE_RUNNING, "compaction");
 	do
@@ -133,9 +133,10 @@ compact(void)
 void
 mdb_maintainer_main(Datum arg)
 {
-	HASHCTL		ctl = {.keysize = sizeof(int32), .entrysize = sizeof(Started)};
-	HTAB	   *started = hash_create("metricsdb Kafka sources", 16, &ctl, HASH_ELEM | HASH_BLOBS);
-	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "metricsdb maintainer", ALLOCSET_DEFAULT_SIZES);
+	HASHCTL ctl = {.keysize = sizeof(int32), .entrysize = sizeof(Started)};
+	HTAB *started = hash_create("metricsdb Kafka sources", 16, &ctl, HASH_ELEM | HASH_BLOBS);
+	MemoryContext context =
+		AllocSetContextCreate(TopMemoryContext, "metricsdb maintainer", ALLOCSET_DEFAULT_SIZES);
 	volatile int source_failures = 0;
 	volatile int compact_failures = 0;
 	volatile TimestampTz compact_at = 0;

@@ -39,46 +39,48 @@
 PG_FUNCTION_INFO_V1(mdb_running_workers);
 PG_FUNCTION_INFO_V1(mdb_wake_launcher);
 
-#define SLOTS				256
-#define LEAVES				16
-#define START_TIME			(30 * USECS_PER_SEC)
-#define LEAVE_TIME			(10 * USECS_PER_SEC)
-#define REGISTER_TRANCHE	"metricsdb_workers"
+#define SLOTS            256
+#define LEAVES           16
+#define START_TIME       (30 * USECS_PER_SEC)
+#define LEAVE_TIME       (10 * USECS_PER_SEC)
+#define REGISTER_TRANCHE "metricsdb_workers"
 
 typedef struct Slot
 {
-	bool		taken;
-	uint32		turn;			/* counts how often the slot was taken */
+	bool taken;
+	uint32 turn; /* counts how often the slot was taken */
 	MdbWorkerKind kind;
-	Oid			database;
-	int32		source_id;
-	pid_t		pid;			/* 0 = not there yet */
+	Oid database;
+	int32 source_id;
+	pid_t pid; /* 0 = not there yet */
 	TimestampTz since;
 } Slot;
 
 typedef struct Register
 {
-	Slot		slots[SLOTS];
+	Slot slots[SLOTS];
 	struct
 	{
-		Oid			database;
+		Oid database;
 		TimestampTz until;
-	}			leaves[LEAVES];
-	uint32		wakes;
-	pid_t		launcher;
+	} leaves[LEAVES];
+	uint32 wakes;
+	pid_t launcher;
 } Register;
 
-bool		mdb_workers_enabled = true;
+bool mdb_workers_enabled = true;
 
 static Register *reg = NULL;
 static LWLock *reg_lock = NULL;
-static int	my_slot = -1;
+static int my_slot = -1;
 
 static shmem_request_hook_type next_shmem_request = NULL;
 static shmem_startup_hook_type next_shmem_startup = NULL;
 
-static const char *const main_functions[] = {"mdb_launcher_main", "mdb_maintainer_main", "mdb_kafka_worker_main"};
-static const char *const kind_names[] = {"metricsdb launcher", "metricsdb maintainer", "metricsdb kafka worker"};
+static const char *const main_functions[] = {"mdb_launcher_main", "mdb_maintainer_main",
+											 "mdb_kafka_worker_main"};
+static const char *const kind_names[] = {"metricsdb launcher", "metricsdb maintainer",
+										 "metricsdb kafka worker"};
 
 static void
 register_shmem_request(void)
@@ -92,7 +94,7 @@ register_shmem_request(void)
 static void
 register_shmem_startup(void)
 {
-	bool		found;
+	bool found;
 
 	if (next_shmem_startup)
 		next_shmem_startup();
@@ -131,8 +133,7 @@ mdb_workers_init(void)
 {
 	BackgroundWorker launcher;
 
-	DefineCustomBoolVariable("metricsdb.workers",
-							 "Run background workers: compaction and Kafka ingestion.",
+	DefineCustomBoolVariable("metricsdb.workers", "Run background workers: compaction and Kafka ingestion.",
 							 "Turn it off in a restored copy that must not consume from Kafka.",
 							 &mdb_workers_enabled, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	if (!process_shared_preload_libraries_in_progress)
@@ -162,8 +163,8 @@ static int
 find_slot(MdbWorkerKind kind, Oid database, int32 source_id)
 {
 	for (int i = 0; i < SLOTS; i++)
-		if (occupied(&reg->slots[i]) && reg->slots[i].kind == kind &&
-			reg->slots[i].database == database && reg->slots[i].source_id == source_id)
+		if (occupied(&reg->slots[i]) && reg->slots[i].kind == kind && reg->slots[i].database == database &&
+			reg->slots[i].source_id == source_id)
 			return i;
 	return -1;
 }
@@ -182,7 +183,7 @@ being_left(Oid database)
 bool
 mdb_worker_present(MdbWorkerKind kind, Oid database, int32 source_id)
 {
-	bool		found;
+	bool found;
 
 	LWLockAcquire(reg_lock, LW_SHARED);
 	found = find_slot(kind, database, source_id) >= 0;
@@ -195,8 +196,8 @@ mdb_worker_start(MdbWorkerKind kind, Oid database, int32 source_id, const char *
 {
 	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
-	uint32		turn = 0;
-	int			at = -1;
+	uint32 turn = 0;
+	int at = -1;
 
 	LWLockAcquire(reg_lock, LW_EXCLUSIVE);
 	if (find_slot(kind, database, source_id) < 0 && !being_left(database))
@@ -205,7 +206,7 @@ mdb_worker_start(MdbWorkerKind kind, Oid database, int32 source_id, const char *
 			;
 		if (at < SLOTS)
 		{
-			Slot	   *slot = &reg->slots[at];
+			Slot *slot = &reg->slots[at];
 
 			turn = (slot->turn + 1) & 0x3fffff;
 			slot->taken = true;
@@ -250,8 +251,8 @@ leave_register(int code, Datum arg)
 static Slot
 enter_register(MdbWorkerKind kind, Datum arg)
 {
-	uint32		number = (uint32) DatumGetInt32(arg);
-	Slot		copy = {0};
+	uint32 number = (uint32) DatumGetInt32(arg);
+	Slot copy = {0};
 
 	LWLockAcquire(reg_lock, LW_EXCLUSIVE);
 	if (kind == MDB_WORKER_LAUNCHER)
@@ -262,7 +263,7 @@ enter_register(MdbWorkerKind kind, Datum arg)
 				my_slot = i;
 		if (my_slot >= 0)
 		{
-			Slot	   *slot = &reg->slots[my_slot];
+			Slot *slot = &reg->slots[my_slot];
 
 			slot->taken = true;
 			slot->turn++;
@@ -273,7 +274,7 @@ enter_register(MdbWorkerKind kind, Datum arg)
 	}
 	else
 	{
-		Slot	   *slot = &reg->slots[number & 0xff];
+		Slot *slot = &reg->slots[number & 0xff];
 
 		if (slot->taken && slot->turn == number >> 8 && slot->kind == kind && !being_left(slot->database))
 			my_slot = number & 0xff;
@@ -295,18 +296,16 @@ int32
 mdb_worker_begin(MdbWorkerKind kind, Datum arg)
 {
 	/* Settings of the database or the server that are not meant for us. */
-	static const char *const settings[][2] = {
-		{"search_path", "pg_catalog"},
-		{"default_transaction_isolation", "read committed"},
-		{"default_transaction_read_only", "off"},
-		{"default_transaction_deferrable", "off"},
-		{"statement_timeout", "0"},
-		{"lock_timeout", "0"},
-		{"idle_in_transaction_session_timeout", "0"},
-		{"row_security", "on"},
-		{NULL, NULL}
-	};
-	Slot		slot;
+	static const char *const settings[][2] = {{"search_path", "pg_catalog"},
+											  {"default_transaction_isolation", "read committed"},
+											  {"default_transaction_read_only", "off"},
+											  {"default_transaction_deferrable", "off"},
+											  {"statement_timeout", "0"},
+											  {"lock_timeout", "0"},
+											  {"idle_in_transaction_session_timeout", "0"},
+											  {"row_security", "on"},
+											  {NULL, NULL}};
+	Slot slot;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGINT, StatementCancelHandler);
@@ -329,7 +328,7 @@ mdb_worker_begin(MdbWorkerKind kind, Datum arg)
 void
 mdb_worker_wait(long ms)
 {
-	int			rc = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
+	int rc = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
 
 	if (rc & WL_LATCH_SET)
 		ResetLatch(MyLatch);
@@ -363,7 +362,7 @@ void
 mdb_workers_leave(Oid database)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	int			oldest = 0;
+	int oldest = 0;
 
 	if (reg == NULL)
 		return;
@@ -375,7 +374,7 @@ mdb_workers_leave(Oid database)
 	reg->leaves[oldest].until = now + LEAVE_TIME;
 	for (int i = 0; i < SLOTS; i++)
 	{
-		Slot	   *slot = &reg->slots[i];
+		Slot *slot = &reg->slots[i];
 
 		/* A slot with a pid is cleared by that process before it is gone. */
 		if (slot->taken && slot->database == database && slot->pid != 0)
@@ -388,7 +387,7 @@ mdb_workers_leave(Oid database)
 	/* They mostly need some milliseconds; who does not come to an end is waited for by the caller. */
 	for (int tries = 0; tries < 200; tries++)
 	{
-		bool		gone = true;
+		bool gone = true;
 
 		LWLockAcquire(reg_lock, LW_SHARED);
 		for (int i = 0; i < SLOTS; i++)
@@ -405,12 +404,15 @@ mdb_workers_leave(Oid database)
 void
 mdb_workers_wake(void)
 {
-	pid_t		launcher;
+	pid_t launcher;
 
 	if (reg == NULL)
 		return;
 	LWLockAcquire(reg_lock, LW_EXCLUSIVE);
 	reg->wakes++;
+	for (int i = 0; i < LEAVES; i++)
+		if (reg->leaves[i].database == MyDatabaseId)
+			reg->leaves[i].until = 0;
 	launcher = reg->launcher;
 	LWLockRelease(reg_lock);
 
@@ -422,7 +424,7 @@ mdb_workers_wake(void)
 uint32
 mdb_workers_wakes(void)
 {
-	uint32		wakes;
+	uint32 wakes;
 
 	LWLockAcquire(reg_lock, LW_SHARED);
 	wakes = reg->wakes;
@@ -430,16 +432,19 @@ mdb_workers_wakes(void)
 	return wakes;
 }
 
+/* The transaction created the extension. */
+static bool wake_pending = false;
+
 /*
  * wake_at_commit - the extension is visible from now on: somebody has to look.
  */
 static void
 wake_at_commit(XactEvent event, void *arg)
 {
-	if (event == XACT_EVENT_COMMIT)
+	if (wake_pending && event == XACT_EVENT_COMMIT)
 		mdb_workers_wake();
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
-		UnregisterXactCallback(wake_at_commit, arg);
+		wake_pending = false;
 }
 
 /*
@@ -448,7 +453,12 @@ wake_at_commit(XactEvent event, void *arg)
 Datum
 mdb_wake_launcher(PG_FUNCTION_ARGS)
 {
-	RegisterXactCallback(wake_at_commit, NULL);
+	static bool registered = false;
+
+	if (!registered)
+		RegisterXactCallback(wake_at_commit, NULL);
+	registered = true;
+	wake_pending = true;
 	PG_RETURN_VOID();
 }
 
@@ -468,8 +478,8 @@ mdb_running_workers(PG_FUNCTION_ARGS)
 	for (int i = 0; i < SLOTS; i++)
 	{
 		const Slot *slot = &reg->slots[i];
-		Datum		values[5];
-		bool		nulls[5] = {false};
+		Datum values[5];
+		bool nulls[5] = {false};
 
 		if (!occupied(slot))
 			continue;

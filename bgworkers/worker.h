@@ -10,9 +10,9 @@
 
 typedef enum MdbWorkerKind
 {
-	MDB_WORKER_LAUNCHER,		/* one a server */
-	MDB_WORKER_MAINTAINER,		/* one a database that has the extension */
-	MDB_WORKER_KAFKA			/* one a Kafka source */
+	MDB_WORKER_LAUNCHER,   /* one a server */
+	MDB_WORKER_MAINTAINER, /* one a database that has the extension */
+	MDB_WORKER_KAFKA       /* one a Kafka source */
 } MdbWorkerKind;
 
 /* metricsdb.workers */
@@ -54,7 +54,10 @@ extern long mdb_worker_backoff(int failures);
  */
 extern void mdb_workers_leave(Oid database);
 
-/* mdb_workers_wake - make the launcher look at all databases anew; a count that each wake raises. */
+/*
+ * mdb_workers_wake - make the launcher look at all databases anew, this one included even if it was
+ * being left; mdb_workers_wakes - a count that each wake raises.
+ */
 extern void mdb_workers_wake(void);
 extern uint32 mdb_workers_wakes(void);
 
@@ -66,4 +69,4 @@ extern PGDLLEXPORT void mdb_launcher_main(Datum arg);
 extern PGDLLEXPORT void mdb_maintainer_main(Datum arg);
 extern PGDLLEXPORT void mdb_kafka_worker_main(Datum arg);
 
-#endif							/* MDB_WORKER_H */
+#endif /* MDB_WORKER_H */

@@ -11,3 +11,9 @@ CREATE PROCEDURE compact("table" regclass)
 	AS 'MODULE_PATHNAME', 'mdb_compact_sql' LANGUAGE C;
 COMMENT ON PROCEDURE compact(regclass) IS
 	'move the delta of a metricsdb table into parts and merge the parts of each partition, committing after each step';
+
+CREATE FUNCTION load_library() RETURNS event_trigger
+	AS 'MODULE_PATHNAME', 'mdb_load_library' LANGUAGE C;
+COMMENT ON FUNCTION load_library() IS 'loads the library of metricsdb before a table is dropped; does nothing else';
+CREATE EVENT TRIGGER metricsdb_load_library ON ddl_command_start EXECUTE FUNCTION load_library();
+COMMENT ON EVENT TRIGGER metricsdb_load_library IS 'lets metricsdb notice dropped tables where it is not preloaded';

@@ -8,7 +8,7 @@ COMMENT ON FUNCTION set_options(regclass, text, text[]) IS
 CREATE FUNCTION version() RETURNS text
 	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 	AS $$ SELECT extversion FROM pg_extension WHERE extname = 'metricsdb' $$;
-COMMENT ON FUNCTION version() IS 'version of the extension as installed in this database';
+COMMENT ON FUNCTION metricsdb.version() IS 'version of the extension as installed in this database';
 
 -- What a table is, and where its bytes go.  These check the caller's privileges themselves.
 

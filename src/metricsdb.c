@@ -22,6 +22,7 @@ _PG_init(void)
 	mdb_store_init();
 	mdb_series_init();
 	mdb_am_init();
+	mdb_exec_init();
 	mdb_admin_init();
 	mdb_ingest_init();
 	mdb_workers_init();

@@ -13,6 +13,7 @@
 extern void mdb_store_init(void);	/* src/store: settings of the part store */
 extern void mdb_series_init(void);	/* src/series: follows transactions */
 extern void mdb_am_init(void);		/* src/am: hooks of the access method */
+extern void mdb_exec_init(void);	/* src/exec: planner hook, MetricsScan */
 extern void mdb_admin_init(void);	/* src/admin: table options, security label provider */
 extern void mdb_ingest_init(void);	/* src/ingest: settings of Kafka ingestion */
 extern void mdb_workers_init(void); /* bgworkers: settings, launcher */

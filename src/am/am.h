@@ -77,6 +77,8 @@ typedef struct MdbBlock
 extern MdbBlock *mdb_block_create(const MdbTable *table, TupleDesc desc, MdbSeriesCache *cache);
 extern void mdb_block_set(MdbBlock *b, MdbPart *part, int block);
 extern void mdb_block_set_batch(MdbBlock *b, const MdbBatch *batch, uint32 nrows);
+extern uint32 mdb_block_series(MdbBlock *b, uint32 row);
+extern const int64 *mdb_block_times(MdbBlock *b);
 extern Datum mdb_block_value(MdbBlock *b, uint32 row, int att, bool *isnull);
 
 /* ---- slot.c ---- */
@@ -104,6 +106,35 @@ extern bool mdb_scan_getnextslot(TableScanDesc scan, ScanDirection direction, Tu
 extern Size mdb_parallelscan_estimate(Relation rel);
 extern Size mdb_parallelscan_initialize(Relation rel, ParallelTableScanDesc pscan);
 extern void mdb_parallelscan_reinitialize(Relation rel, ParallelTableScanDesc pscan);
+
+/*
+ * What rows a scan may leave out, because its caller would: those with a time outside
+ * [time_min, time_max] or without one, and those of series that do not match.
+ */
+typedef struct MdbScanFilter
+{
+	bool		has_time;
+	int64		time_min;
+	int64		time_max;
+	bool		(*series_matches) (void *arg, const Datum *values, const bool *isnull);
+	void	   *arg;
+} MdbScanFilter;
+
+/* What came of it, for EXPLAIN. */
+typedef struct MdbScanCounters
+{
+	int64		parts;
+	int64		parts_pruned;
+	int64		blocks;
+	int64		blocks_read;
+	int64		rows_skipped;	/* in the blocks read */
+	int64		series_asked;
+	int64		series_matched;
+	int64		bytes_read;
+} MdbScanCounters;
+
+extern void mdb_scan_set_filter(TableScanDesc scan, const MdbScanFilter *filter);
+extern void mdb_scan_counters(TableScanDesc scan, MdbScanCounters *counters);
 
 /* Rows by their number among all that the scan sees: for samples. */
 extern int64 mdb_scan_unit_count(TableScanDesc scan);

@@ -221,8 +221,11 @@ read_column(MdbBlock *b, int att)
 		make_datums(b, att);
 }
 
-static uint32
-series_of(MdbBlock *b, uint32 row)
+/*
+ * mdb_block_series - id of a row's series.
+ */
+uint32
+mdb_block_series(MdbBlock *b, uint32 row)
 {
 	if (b->batch)
 		return b->batch->series[row];
@@ -234,6 +237,20 @@ series_of(MdbBlock *b, uint32 row)
 		mdb_part_read_series(b->part, b->block, b->series);
 	}
 	return b->series[row];
+}
+
+/*
+ * mdb_block_times - times of the rows of a block of a part that has them.
+ */
+const int64 *
+mdb_block_times(MdbBlock *b)
+{
+	if (b->times == NULL)
+	{
+		b->times = MemoryContextAlloc(b->mcxt, sizeof(int64) * (b->nrows + MDB_DECODE_SLACK));
+		mdb_part_read_times(b->part, b->block, b->times);
+	}
+	return b->times;
 }
 
 /*
@@ -254,7 +271,7 @@ mdb_block_value(MdbBlock *b, uint32 row, int att, bool *isnull)
 		case MDB_ROLE_SERIES:
 			{
 				const bool *nulls;
-				const Datum *values = mdb_series_values(b->series_cache, series_of(b, row), &nulls);
+				const Datum *values = mdb_series_values(b->series_cache, mdb_block_series(b, row), &nulls);
 
 				*isnull = nulls[att];
 				return values[att];
@@ -271,13 +288,8 @@ mdb_block_value(MdbBlock *b, uint32 row, int att, bool *isnull)
 				*isnull = true;
 				return (Datum) 0;
 			}
-			if (b->times == NULL)
-			{
-				b->times = MemoryContextAlloc(b->mcxt, sizeof(int64) * (b->nrows + MDB_DECODE_SLACK));
-				mdb_part_read_times(b->part, b->block, b->times);
-			}
 			*isnull = false;
-			return mdb_time_datum(b->table, b->times[row]);
+			return mdb_time_datum(b->table, mdb_block_times(b)[row]);
 
 		default:
 			if (b->state[att] == COLUMN_UNREAD)

@@ -285,7 +285,7 @@ become_columns(WriteBuffer *b, Relation rel)
 	for (int i = 0; i < b->ntuples; i++)
 	{
 		ExecStoreMinimalTuple(b->tuples[i], slot, false);
-		mdb_append_slot(b->append, slot);
+		mdb_append_slots(b->append, &slot, 1);
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	buffer_reset(b);
@@ -310,8 +310,7 @@ mdb_buffer_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId ci
 		MemoryContext old = MemoryContextSwitchTo(b->row_mcxt);
 
 		mdb_append_rebind(b->append, rel);
-		for (int i = 0; i < nslots; i++)
-			mdb_append_slot(b->append, slots[i]);
+		mdb_append_slots(b->append, slots, nslots);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(b->row_mcxt);
 		if (mdb_append_bytes(b->append) >= (Size) mdb_write_buffer * 1024)

@@ -36,7 +36,7 @@ slot_callbacks(Relation rel)
 static IndexFetchTableData *
 index_fetch_begin(Relation rel)
 {
-	refuse(rel, "An index scan", HINT_HEAP);
+	refuse(rel, "an index scan", HINT_HEAP);
 }
 
 static void
@@ -53,7 +53,7 @@ static bool
 index_fetch_tuple(IndexFetchTableData *data, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
 				  bool *call_again, bool *all_dead)
 {
-	refuse(data->rel, "An index scan", HINT_HEAP);
+	refuse(data->rel, "an index scan", HINT_HEAP);
 }
 
 static bool
@@ -77,7 +77,7 @@ tuple_satisfies_snapshot(Relation rel, TupleTableSlot *slot, Snapshot snapshot)
 static TransactionId
 index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
 {
-	refuse(rel, "An index", HINT_HEAP);
+	refuse(rel, "an index", HINT_HEAP);
 }
 
 static void
@@ -132,7 +132,7 @@ static TM_Result
 tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot, CommandId cid,
 		   LockTupleMode mode, LockWaitPolicy wait_policy, uint8 flags, TM_FailureData *tmfd)
 {
-	refuse(rel, "Locking rows (SELECT ... FOR UPDATE or SHARE, foreign keys)",
+	refuse(rel, "locking rows (SELECT ... FOR UPDATE or SHARE, foreign keys)",
 		   "Rows do not change, so a plain SELECT is enough; LOCK TABLE keeps writers out.");
 }
 
@@ -141,7 +141,7 @@ index_build_range_scan(Relation table_rel, Relation index_rel, IndexInfo *index_
 					   bool anyvisible, bool progress, BlockNumber start_blockno, BlockNumber numblocks,
 					   IndexBuildCallback callback, void *callback_state, TableScanDesc scan)
 {
-	refuse(table_rel, "An index or a unique constraint",
+	refuse(table_rel, "an index or a unique constraint",
 		   "Rows are kept in order of series and time; queries on these need no index.");
 }
 
@@ -149,7 +149,7 @@ static void
 index_validate_scan(Relation table_rel, Relation index_rel, IndexInfo *index_info, Snapshot snapshot,
 					ValidateIndexState *state)
 {
-	refuse(table_rel, "An index", HINT_HEAP);
+	refuse(table_rel, "an index", HINT_HEAP);
 }
 
 static bool

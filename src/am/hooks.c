@@ -14,7 +14,9 @@
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_trigger.h"
+#include "commands/event_trigger.h"
 #include "executor/executor.h"
+#include "fmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -22,6 +24,8 @@
 
 #include "metricsdb.h"
 #include "am/am.h"
+
+PG_FUNCTION_INFO_V1(mdb_load_library);
 
 static object_access_hook_type prev_object_access = NULL;
 static ExecutorStart_hook_type prev_executor_start = NULL;
@@ -110,6 +114,22 @@ executor_finish(QueryDesc *queryDesc)
 	else
 		standard_ExecutorFinish(queryDesc);
 	mdb_buffer_flush_all();
+}
+
+/*
+ * mdb_load_library - event trigger on ddl_command_start that does nothing.
+ *
+ * Calling it loads the library, and so installs the hooks above, in a session that drops a table
+ * before it used one; without shared_preload_libraries nothing else would.
+ */
+Datum
+mdb_load_library(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function can only be called by an event trigger")));
+	PG_RETURN_NULL();
 }
 
 /*

@@ -45,6 +45,7 @@ typedef struct MdbScan
 	MdbBufferedRows *buffers;
 	MdbSeriesCache *series_cache;
 	MdbBlock   *block;
+	TupleDesc	slot_desc;		/* of the last slot that rows were stored in */
 
 	/* where the scan is */
 	int64		unit;			/* -1 = before the first */
@@ -67,7 +68,20 @@ typedef struct MdbScan
 	int64		chunk_end;
 
 	MdbSampleState sample;
+
+	/* rows to leave out, see MdbScanFilter */
+	MdbScanFilter filter;
+	bool		filtered;
+	bool		check_time;		/* of each row of the present block */
+	bool		check_series;
+	uint8	  **verdicts;		/* by series id: 0 = not asked yet, VERDICT_* */
+	uint32		nverdicts;
+	MdbScanCounters counters;
 } MdbScan;
+
+#define VERDICT_PAGE	4096
+#define VERDICT_YES		1
+#define VERDICT_NO		2
 
 static int64
 unit_count(MdbScan *s)
@@ -98,6 +112,83 @@ leave_unit(MdbScan *s)
 	s->nrows = 0;
 }
 
+/* Does the filter let rows of this series through?  Asked once a series. */
+static bool
+series_matches(MdbScan *s, uint32 id)
+{
+	uint32		page = id / VERDICT_PAGE;
+	uint8	   *verdict;
+
+	if (page >= s->nverdicts)
+	{
+		uint32		n = Max(page + 1, s->nverdicts * 2);
+
+		s->verdicts = s->verdicts ? repalloc(s->verdicts, n * sizeof(uint8 *)) :
+			MemoryContextAlloc(s->mcxt, n * sizeof(uint8 *));
+		memset(s->verdicts + s->nverdicts, 0, (n - s->nverdicts) * sizeof(uint8 *));
+		s->nverdicts = n;
+	}
+	if (s->verdicts[page] == NULL)
+		s->verdicts[page] = MemoryContextAllocZero(s->mcxt, VERDICT_PAGE);
+	verdict = &s->verdicts[page][id % VERDICT_PAGE];
+	if (*verdict == 0)
+	{
+		const bool *isnull;
+		const Datum *values = mdb_series_values(s->series_cache, id, &isnull);
+
+		*verdict = s->filter.series_matches(s->filter.arg, values, isnull) ? VERDICT_YES : VERDICT_NO;
+		s->counters.series_asked++;
+		s->counters.series_matched += *verdict == VERDICT_YES;
+	}
+	return *verdict == VERDICT_YES;
+}
+
+/* Can no row of the part pass the filter?  By its catalog row alone. */
+static bool
+part_pruned(const MdbScan *s, const MdbPartInfo *info)
+{
+	if (!s->filtered || !s->filter.has_time)
+		return false;
+	return info->days == 0 || info->time_max < s->filter.time_min || info->time_min > s->filter.time_max;
+}
+
+/* Can no row of a block of the open part pass it?  Else it is settled what to check of each row. */
+static bool
+block_pruned(MdbScan *s, int block)
+{
+	const MdbPart *part = s->open_part;
+
+	if (!s->filtered)
+		return false;
+	if (s->filter.has_time)
+	{
+		if (!part->has_time || part->time_last[block] < s->filter.time_min ||
+			part->time_first[block] > s->filter.time_max)
+			return true;
+		s->check_time = part->time_first[block] < s->filter.time_min ||
+			part->time_last[block] > s->filter.time_max;
+	}
+	s->check_series = s->filter.series_matches != NULL && !part->one_series;
+	return s->filter.series_matches != NULL && part->one_series &&
+		!series_matches(s, (uint32) part->series_first[block]);
+}
+
+/* Does a row of the present block pass what block_pruned() left to check? */
+static bool
+row_passes(MdbScan *s, uint32 row)
+{
+	if (s->kind != UNIT_BLOCK)
+		return true;
+	if (s->check_time)
+	{
+		int64		t = mdb_block_times(s->block)[row];
+
+		if (t < s->filter.time_min || t > s->filter.time_max)
+			return false;
+	}
+	return !s->check_series || series_matches(s, mdb_block_series(s->block, row));
+}
+
 /* The part that holds a block of the scan's numbering. */
 static int
 part_of(const int64 *base, int count, int64 number)
@@ -126,6 +217,21 @@ open_delta(MdbScan *s, int delta)
 	s->delta_scan = table_beginscan(s->delta_rel, s->base.rs_snapshot, 0, NULL);
 }
 
+static void
+open_part(MdbScan *s, int p)
+{
+	if (s->open_part != NULL && s->part == p)
+		return;
+	if (s->open_part)
+	{
+		s->counters.bytes_read += s->open_part->bytes_read;
+		mdb_part_close(s->open_part);
+	}
+	s->open_part = NULL;
+	s->open_part = mdb_part_open(s->base.rs_rd, &s->parts->parts[p]);
+	s->part = p;
+}
+
 /* Go to a unit: before its first row, or behind its last one. */
 static void
 enter_unit(MdbScan *s, int64 unit, bool at_end)
@@ -134,19 +240,25 @@ enter_unit(MdbScan *s, int64 unit, bool at_end)
 
 	leave_unit(s);
 	s->unit = unit;
+	s->check_time = s->check_series = false;
 	if (unit < s->parts->nblocks)
 	{
 		int			p = part_of(s->block_base, s->parts->count, unit);
 		int			block = (int) (unit - s->block_base[p]);
 
-		if (s->open_part == NULL || s->part != p)
+		if (part_pruned(s, &s->parts->parts[p]))
 		{
-			if (s->open_part)
-				mdb_part_close(s->open_part);
-			s->open_part = NULL;
-			s->open_part = mdb_part_open(s->base.rs_rd, &s->parts->parts[p]);
-			s->part = p;
+			/* No block of it is entered; serial scans do not even come here. */
+			MemoryContextSwitchTo(old);
+			return;
 		}
+		open_part(s, p);
+		if (block_pruned(s, block))
+		{
+			MemoryContextSwitchTo(old);
+			return;
+		}
+		s->counters.blocks_read++;
 		mdb_block_set(s->block, s->open_part, block);
 		s->kind = UNIT_BLOCK;
 		s->nrows = s->block->nrows;
@@ -229,6 +341,15 @@ next_unit(MdbScan *s, bool forward)
 	{
 		int64		unit = forward ? s->unit + 1 : s->unit - 1;
 
+		/* Over parts of which nothing is wanted at once. */
+		while (s->filtered && unit >= 0 && unit < nblocks)
+		{
+			int			p = part_of(s->block_base, s->parts->count, unit);
+
+			if (!part_pruned(s, &s->parts->parts[p]))
+				break;
+			unit = forward ? s->block_base[p + 1] : s->block_base[p] - 1;
+		}
 		return unit >= 0 && unit < unit_count(s) ? unit : -1;
 	}
 	if (s->chunk_next == s->chunk_end)
@@ -252,6 +373,33 @@ next_unit(MdbScan *s, bool forward)
 }
 
 /*
+ * ALTER COLUMN TYPE scans with a slot of the old types, when the relation has the new ones.
+ */
+static void
+use_desc(MdbScan *s, TupleDesc desc)
+{
+	MemoryContext old;
+	TupleDesc	present = s->block->desc;
+	bool		same = desc->natts == present->natts;
+
+	s->slot_desc = desc;
+	for (int i = 0; i < desc->natts && same; i++)
+	{
+		Form_pg_attribute x = TupleDescAttr(desc, i);
+		Form_pg_attribute y = TupleDescAttr(present, i);
+
+		same = x->atttypid == y->atttypid && x->attisdropped == y->attisdropped && x->atthasmissing == y->atthasmissing;
+	}
+	if (same || s->unit >= 0)
+		return;
+	old = MemoryContextSwitchTo(s->mcxt);
+	s->table = mdb_table_described(s->base.rs_rd, desc);
+	s->series_cache = mdb_series_cache_create(s->table, s->base.rs_snapshot);
+	s->block = mdb_block_create(s->table, desc, s->series_cache);
+	MemoryContextSwitchTo(old);
+}
+
+/*
  * mdb_scan_getnextslot - the next row in the direction, into a slot of ours.
  */
 bool
@@ -261,6 +409,8 @@ mdb_scan_getnextslot(TableScanDesc scan, ScanDirection direction, TupleTableSlot
 	bool		forward = !ScanDirectionIsBackward(direction);
 
 	ExecClearTuple(slot);
+	if (unlikely(slot->tts_tupleDescriptor != s->slot_desc))
+		use_desc(s, slot->tts_tupleDescriptor);
 	for (;;)
 	{
 		int64		unit;
@@ -277,6 +427,11 @@ mdb_scan_getnextslot(TableScanDesc scan, ScanDirection direction, TupleTableSlot
 			{
 				uint32		row = s->on_row ? s->row + 1 : s->row;
 
+				while (row < s->nrows && !row_passes(s, row))
+				{
+					row++;
+					s->counters.rows_skipped++;
+				}
 				if (row < s->nrows)
 				{
 					s->row = row;
@@ -285,12 +440,17 @@ mdb_scan_getnextslot(TableScanDesc scan, ScanDirection direction, TupleTableSlot
 					break;
 				}
 			}
-			else if (s->row > 0)
+			else
 			{
-				s->row--;
-				s->on_row = true;
-				store_row(s, s->row, slot);
-				break;
+				while (s->row > 0 && !row_passes(s, s->row - 1))
+					s->row--;
+				if (s->row > 0)
+				{
+					s->row--;
+					s->on_row = true;
+					store_row(s, s->row, slot);
+					break;
+				}
 			}
 		}
 		CHECK_FOR_INTERRUPTS();
@@ -374,7 +534,8 @@ mdb_scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData *k
 		PredicateLockRelation(rel, snapshot);
 	init_parts(s);
 	s->series_cache = mdb_series_cache_create(s->table, snapshot);
-	s->block = mdb_block_create(s->table, RelationGetDescr(rel), s->series_cache);
+	s->slot_desc = RelationGetDescr(rel);
+	s->block = mdb_block_create(s->table, s->slot_desc, s->series_cache);
 	s->unit = -1;
 	if (flags & (SO_TYPE_SEQSCAN | SO_TYPE_SAMPLESCAN))
 		pgstat_count_heap_scan(rel);
@@ -413,6 +574,40 @@ mdb_scan_rescan(TableScanDesc scan, struct ScanKeyData *key, bool set_params,
 	/* Rows may have come into the buffers of outer subtransactions since. */
 	if (s->base.rs_parallel == NULL)
 		s->nbuffers = mdb_buffer_visible(s->base.rs_rd, s->base.rs_snapshot, &s->buffers);
+}
+
+/*
+ * mdb_scan_set_filter - from now on, leave out rows that the filter does not let through.  What
+ * it lets through may still not be wanted: the caller checks.  Rows of the delta are all returned.
+ */
+void
+mdb_scan_set_filter(TableScanDesc scan, const MdbScanFilter *filter)
+{
+	MdbScan    *s = (MdbScan *) scan;
+
+	s->filter = *filter;
+	s->filtered = filter->has_time || filter->series_matches != NULL;
+	for (uint32 i = 0; i < s->nverdicts; i++)
+		if (s->verdicts[i])
+			memset(s->verdicts[i], 0, VERDICT_PAGE);
+	s->counters.parts = s->parts->count;
+	s->counters.blocks = s->parts->nblocks;
+	s->counters.parts_pruned = 0;
+	for (int i = 0; i < s->parts->count; i++)
+		s->counters.parts_pruned += part_pruned(s, &s->parts->parts[i]);
+}
+
+/*
+ * mdb_scan_counters - what was read and what was left out so far.
+ */
+void
+mdb_scan_counters(TableScanDesc scan, MdbScanCounters *counters)
+{
+	MdbScan    *s = (MdbScan *) scan;
+
+	*counters = s->counters;
+	if (s->open_part)
+		counters->bytes_read += s->open_part->bytes_read;
 }
 
 /*

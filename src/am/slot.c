@@ -87,6 +87,19 @@ slot_getsys(TupleTableSlot *slot, int attnum, bool *isnull)
 	return (Datum) 0;
 }
 
+/* Bytes that a by-reference value takes in a copy. */
+static inline Size
+value_size(Form_pg_attribute att, Datum v)
+{
+	if (att->attlen == -1)
+	{
+		if (VARATT_IS_EXTERNAL_EXPANDED(DatumGetPointer(v)))
+			return EOH_get_flat_size(DatumGetEOHP(v));
+		return VARSIZE_ANY(DatumGetPointer(v));
+	}
+	return datumGetSize(v, false, att->attlen);
+}
+
 static void
 slot_materialize(TupleTableSlot *slot)
 {
@@ -104,21 +117,14 @@ slot_materialize(TupleTableSlot *slot)
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
-		Datum		v = slot->tts_values[i];
 
-		if (att->attbyval || slot->tts_isnull[i])
-			continue;
-		size = MAXALIGN(size);
-		if (att->attlen == -1 && VARATT_IS_EXTERNAL_EXPANDED(DatumGetPointer(v)))
-			size += EOH_get_flat_size(DatumGetEOHP(v));
-		else
-			size += datumGetSize(v, false, att->attlen);
+		if (!att->attbyval && !slot->tts_isnull[i])
+			size += MAXALIGN(value_size(att, slot->tts_values[i]));
 	}
 	if (size == 0)
 		return;
-	s->data = p = MemoryContextAlloc(slot->tts_mcxt, MAXALIGN(size));
+	s->data = p = MemoryContextAlloc(slot->tts_mcxt, size);
 	slot->tts_flags |= TTS_FLAG_SHOULDFREE;
-	size = 0;
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
@@ -127,21 +133,13 @@ slot_materialize(TupleTableSlot *slot)
 
 		if (att->attbyval || slot->tts_isnull[i])
 			continue;
-		size = MAXALIGN(size);
+		len = value_size(att, v);
 		if (att->attlen == -1 && VARATT_IS_EXTERNAL_EXPANDED(DatumGetPointer(v)))
-		{
-			ExpandedObjectHeader *eoh = DatumGetEOHP(v);
-
-			len = EOH_get_flat_size(eoh);
-			EOH_flatten_into(eoh, p + size, len);
-		}
+			EOH_flatten_into(DatumGetEOHP(v), p, len);
 		else
-		{
-			len = datumGetSize(v, false, att->attlen);
-			memcpy(p + size, DatumGetPointer(v), len);
-		}
-		slot->tts_values[i] = PointerGetDatum(p + size);
-		size += len;
+			memcpy(p, DatumGetPointer(v), len);
+		slot->tts_values[i] = PointerGetDatum(p);
+		p += MAXALIGN(len);
 	}
 }
 

@@ -27,10 +27,10 @@
 
 #include "ingest/consumer.h"
 
-#define POLL_MESSAGES		512
-#define REQUEST_MS			1000
-#define LOG_LINES			20	/* at most, in each LOG_PERIOD */
-#define LOG_PERIOD			(10 * USECS_PER_SEC)
+#define POLL_MESSAGES 512
+#define REQUEST_MS    1000
+#define LOG_LINES     20 /* at most, in each LOG_PERIOD */
+#define LOG_PERIOD    (10 * USECS_PER_SEC)
 
 struct MdbConsumer
 {
@@ -38,45 +38,41 @@ struct MdbConsumer
 	rd_kafka_topic_t *topic;
 	rd_kafka_queue_t *messages;
 	rd_kafka_queue_t *events;
-	char	   *topic_name;
-	int			pipe[2];
-	int			nraw;
+	char *topic_name;
+	int pipe[2];
+	int nraw;
 	rd_kafka_message_t *raw[POLL_MESSAGES];
-	MdbPolled	polled[POLL_MESSAGES];
+	MdbPolled polled[POLL_MESSAGES];
 	TimestampTz log_since;
-	int			log_lines;
-	char		error[512];
+	int log_lines;
+	char error[512];
 };
 
 /* The one of this process, for its exit. */
 static MdbConsumer *the_consumer = NULL;
 
 /* Before the user's properties: good values for a stream of metrics. */
-static const char *const defaults[][2] = {
-	{"client.id", "metricsdb"},
-	{"fetch.wait.max.ms", "100"},
-	{"fetch.message.max.bytes", "4194304"},
-	{"fetch.error.backoff.ms", "200"},
-	{"fetch.queue.backoff.ms", "20"},	/* librdkafka 2.2 and later */
-	{"queued.min.messages", "1000000"},
-	{"queued.max.messages.kbytes", "131072"},
-	{"reconnect.backoff.max.ms", "2000"},
-	{"socket.keepalive.enable", "true"},
-	{"log.connection.close", "false"},
-	{"isolation.level", "read_committed"},
-	{NULL, NULL}
-};
+static const char *const defaults[][2] = {{"client.id", "metricsdb"},
+										  {"fetch.wait.max.ms", "100"},
+										  {"fetch.message.max.bytes", "4194304"},
+										  {"fetch.error.backoff.ms", "200"},
+										  {"fetch.queue.backoff.ms", "20"}, /* librdkafka 2.2 and later */
+										  {"queued.min.messages", "1000000"},
+										  {"queued.max.messages.kbytes", "262144"},
+										  {"reconnect.backoff.max.ms", "2000"},
+										  {"socket.keepalive.enable", "true"},
+										  {"log.connection.close", "false"},
+										  {"isolation.level", "read_committed"},
+										  {NULL, NULL}};
 
 /* After them: what exactly-once delivery rests on. */
-static const char *const fixed[][2] = {
-	{"enable.auto.commit", "false"},
-	{"enable.auto.offset.store", "false"},
-	{"auto.offset.reset", "error"},
-	{"enable.partition.eof", "false"},
-	{"allow.auto.create.topics", "false"},
-	{"log.queue", "true"},
-	{NULL, NULL}
-};
+static const char *const fixed[][2] = {{"enable.auto.commit", "false"},
+									   {"enable.auto.offset.store", "false"},
+									   {"auto.offset.reset", "error"},
+									   {"enable.partition.eof", "false"},
+									   {"allow.auto.create.topics", "false"},
+									   {"log.queue", "true"},
+									   {NULL, NULL}};
 
 /*
  * configure - the configuration of a client for this source.
@@ -86,8 +82,8 @@ configure(const MdbSource *source)
 {
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	const MdbSourceOptions *options = &source->options;
-	char		text[NAMEDATALEN + 32];
-	char		problem[512] = "";
+	char text[NAMEDATALEN + 32];
+	char problem[512] = "";
 
 	for (int i = 0; defaults[i][0]; i++)
 		rd_kafka_conf_set(conf, defaults[i][0], defaults[i][1], NULL, 0);
@@ -100,24 +96,24 @@ configure(const MdbSource *source)
 	{
 		const MdbProperty *property = &options->properties[i];
 
-		if (rd_kafka_conf_set(conf, property->name, property->value, problem, sizeof(problem)) != RD_KAFKA_CONF_OK)
+		if (rd_kafka_conf_set(conf, property->name, property->value, problem, sizeof(problem)) !=
+			RD_KAFKA_CONF_OK)
 		{
 			rd_kafka_conf_destroy(conf);
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("librdkafka refuses property \"%s\"", property->name),
-					 property->secret ? 0 : errdetail("%s", problem)));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("librdkafka refuses property \"%s\"", property->name),
+							property->secret ? 0 : errdetail("%s", problem)));
 		}
 	}
 
 	for (int i = 0; fixed[i][0]; i++)
 		if (rd_kafka_conf_set(conf, fixed[i][0], fixed[i][1], problem, sizeof(problem)) != RD_KAFKA_CONF_OK)
 			elog(ERROR, "librdkafka refuses property \"%s\": %s", fixed[i][0], problem);
-	if (rd_kafka_conf_set(conf, "bootstrap.servers", source->brokers, problem, sizeof(problem)) != RD_KAFKA_CONF_OK)
+	if (rd_kafka_conf_set(conf, "bootstrap.servers", source->brokers, problem, sizeof(problem)) !=
+		RD_KAFKA_CONF_OK)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid brokers of Kafka source \"%s\"", source->name),
-				 errdetail("%s", problem)));
+				 errmsg("invalid brokers of Kafka source \"%s\"", source->name), errdetail("%s", problem)));
 	rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_LOG | RD_KAFKA_EVENT_ERROR);
 	return conf;
 }
@@ -135,9 +131,9 @@ mdb_consumer_create(const MdbSource *source)
 	static bool registered = false;
 	rd_kafka_conf_t *conf = configure(source);
 	MdbConsumer *consumer;
-	sigset_t	all;
-	sigset_t	before;
-	char		problem[512] = "";
+	sigset_t all;
+	sigset_t before;
+	char problem[512] = "";
 
 	Assert(the_consumer == NULL);
 	if (!registered)
@@ -148,14 +144,14 @@ mdb_consumer_create(const MdbSource *source)
 
 	consumer = palloc0(sizeof(MdbConsumer));
 	consumer->topic_name = pstrdup(source->topic);
-	if (pipe(consumer->pipe) != 0 ||
-		fcntl(consumer->pipe[0], F_SETFL, O_NONBLOCK) != 0 || fcntl(consumer->pipe[1], F_SETFL, O_NONBLOCK) != 0 ||
-		fcntl(consumer->pipe[0], F_SETFD, FD_CLOEXEC) != 0 || fcntl(consumer->pipe[1], F_SETFD, FD_CLOEXEC) != 0)
+	if (pipe(consumer->pipe) != 0 || fcntl(consumer->pipe[0], F_SETFL, O_NONBLOCK) != 0 ||
+		fcntl(consumer->pipe[1], F_SETFL, O_NONBLOCK) != 0 ||
+		fcntl(consumer->pipe[0], F_SETFD, FD_CLOEXEC) != 0 ||
+		fcntl(consumer->pipe[1], F_SETFD, FD_CLOEXEC) != 0)
 	{
 		rd_kafka_conf_destroy(conf);
 		ereport(ERROR,
-				(errcode_for_socket_access(),
-				 errmsg("could not create a pipe for the Kafka client: %m")));
+				(errcode_for_socket_access(), errmsg("could not create a pipe for the Kafka client: %m")));
 	}
 
 	sigfillset(&all);
@@ -167,10 +163,9 @@ mdb_consumer_create(const MdbSource *source)
 		rd_kafka_conf_destroy(conf);
 		close(consumer->pipe[0]);
 		close(consumer->pipe[1]);
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("could not create the client of Kafka source \"%s\"", source->name),
-				 errdetail("%s", problem)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("could not create the client of Kafka source \"%s\"", source->name),
+						errdetail("%s", problem)));
 	}
 	the_consumer = consumer;
 
@@ -208,7 +203,7 @@ mdb_consumer_fd(const MdbConsumer *consumer)
 void
 mdb_consumer_drain_fd(MdbConsumer *consumer)
 {
-	char		buffer[256];
+	char buffer[256];
 
 	while (read(consumer->pipe[0], buffer, sizeof(buffer)) == (ssize_t) sizeof(buffer))
 		;
@@ -219,7 +214,7 @@ mdb_consumer_partitions(MdbConsumer *consumer, const char **problem)
 {
 	const struct rd_kafka_metadata *metadata;
 	rd_kafka_resp_err_t err;
-	int			n = -1;
+	int n = -1;
 
 	*problem = NULL;
 	err = rd_kafka_metadata(consumer->rk, 0, consumer->topic, &metadata, REQUEST_MS);
@@ -247,8 +242,8 @@ mdb_consumer_partitions(MdbConsumer *consumer, const char **problem)
 bool
 mdb_consumer_watermarks(MdbConsumer *consumer, int32 partition, int64 *low, int64 *high)
 {
-	int64_t		first;
-	int64_t		next;
+	int64_t first;
+	int64_t next;
 
 	if (rd_kafka_query_watermark_offsets(consumer->rk, consumer->topic_name, partition, &first, &next,
 										 REQUEST_MS) != RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -261,11 +256,12 @@ mdb_consumer_watermarks(MdbConsumer *consumer, int32 partition, int64 *low, int6
 bool
 mdb_consumer_known_watermarks(MdbConsumer *consumer, int32 partition, int64 *low, int64 *high)
 {
-	int64_t		first;
-	int64_t		next;
+	int64_t first;
+	int64_t next;
 
-	if (rd_kafka_get_watermark_offsets(consumer->rk, consumer->topic_name, partition, &first,
-									   &next) != RD_KAFKA_RESP_ERR_NO_ERROR || next < 0)
+	if (rd_kafka_get_watermark_offsets(consumer->rk, consumer->topic_name, partition, &first, &next) !=
+			RD_KAFKA_RESP_ERR_NO_ERROR ||
+		next < 0)
 		return false;
 	*low = first;
 	*high = next;
@@ -280,20 +276,19 @@ mdb_consumer_assign(MdbConsumer *consumer, int n, const MdbPartition *partitions
 
 	for (int i = 0; i < n; i++)
 		if (partitions[i].stalled == NULL && partitions[i].suspect_since == 0)
-			rd_kafka_topic_partition_list_add(list, consumer->topic_name,
-											  partitions[i].partition)->offset = partitions[i].position;
+			rd_kafka_topic_partition_list_add(list, consumer->topic_name, partitions[i].partition)->offset =
+				partitions[i].position;
 	err = rd_kafka_assign(consumer->rk, list);
 	rd_kafka_topic_partition_list_destroy(list);
 	if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_ERROR),
-				 errmsg("could not start reading from Kafka: %s", rd_kafka_err2str(err))));
+		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
+						errmsg("could not start reading from Kafka: %s", rd_kafka_err2str(err))));
 }
 
 int
 mdb_consumer_poll(MdbConsumer *consumer, const MdbPolled **polled)
 {
-	ssize_t		n;
+	ssize_t n;
 
 	Assert(consumer->nraw == 0);
 	n = rd_kafka_consume_batch_queue(consumer->messages, 0, consumer->raw, POLL_MESSAGES);
@@ -301,7 +296,7 @@ mdb_consumer_poll(MdbConsumer *consumer, const MdbPolled **polled)
 	for (int i = 0; i < consumer->nraw; i++)
 	{
 		const rd_kafka_message_t *raw = consumer->raw[i];
-		MdbPolled  *out = &consumer->polled[i];
+		MdbPolled *out = &consumer->polled[i];
 		rd_kafka_timestamp_type_t type;
 
 		out->partition = raw->partition;
@@ -364,11 +359,10 @@ mdb_consumer_events(MdbConsumer *consumer, bool *disconnected)
 		{
 			const char *facility;
 			const char *text;
-			int			level;
+			int level;
 
 			if (rd_kafka_event_log(event, &facility, &text, &level) == 0 && may_log(consumer))
-				ereport(level <= 4 ? LOG : DEBUG1,
-						(errmsg("Kafka client: %s: %s", facility, text)));
+				ereport(level <= 4 ? LOG : DEBUG1, (errmsg("Kafka client: %s: %s", facility, text)));
 		}
 		rd_kafka_event_destroy(event);
 	}

@@ -16,9 +16,9 @@ typedef struct MdbConsumer MdbConsumer;
 /* What a poll brought: a message, or a complaint about a partition. */
 typedef struct MdbPolled
 {
-	int32		partition;
-	const char *error;			/* NULL = a message */
-	MdbMessage	message;
+	int32 partition;
+	const char *error; /* NULL = a message */
+	MdbMessage message;
 } MdbPolled;
 
 /*
@@ -29,14 +29,14 @@ extern MdbConsumer *mdb_consumer_create(const MdbSource *source);
 extern void mdb_consumer_destroy(MdbConsumer *consumer);
 
 /* mdb_consumer_fd - becomes readable when something has come; mdb_consumer_drain_fd - reset that. */
-extern int	mdb_consumer_fd(const MdbConsumer *consumer);
+extern int mdb_consumer_fd(const MdbConsumer *consumer);
 extern void mdb_consumer_drain_fd(MdbConsumer *consumer);
 
 /*
  * mdb_consumer_partitions - number of partitions of the topic by the brokers' word, -1 if they do
  * not answer within a second, 0 if there is no such topic; *problem says more.
  */
-extern int	mdb_consumer_partitions(MdbConsumer *consumer, const char **problem);
+extern int mdb_consumer_partitions(MdbConsumer *consumer, const char **problem);
 
 /* mdb_consumer_watermarks - first and next offset of a partition, asked of its broker. */
 extern bool mdb_consumer_watermarks(MdbConsumer *consumer, int32 partition, int64 *low, int64 *high);
@@ -51,7 +51,7 @@ extern void mdb_consumer_assign(MdbConsumer *consumer, int n, const MdbPartition
  * mdb_consumer_poll - what has come, at once; lent until mdb_consumer_release, which must be
  * called before the next poll.
  */
-extern int	mdb_consumer_poll(MdbConsumer *consumer, const MdbPolled **polled);
+extern int mdb_consumer_poll(MdbConsumer *consumer, const MdbPolled **polled);
 extern void mdb_consumer_release(MdbConsumer *consumer);
 
 /*
@@ -60,4 +60,4 @@ extern void mdb_consumer_release(MdbConsumer *consumer);
  */
 extern const char *mdb_consumer_events(MdbConsumer *consumer, bool *disconnected);
 
-#endif							/* MDB_CONSUMER_H */
+#endif /* MDB_CONSUMER_H */

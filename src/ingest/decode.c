@@ -19,27 +19,27 @@
 
 #include "ingest/intake.h"
 
-#define EPOCH_DIFFERENCE	((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
+#define EPOCH_DIFFERENCE ((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
 struct MdbDecoder
 {
 	const MdbSource *source;
 	MdbKeyCache *cache;
-	MdbIntake   *batch;
+	MdbIntake *batch;
 
 	/* Timestamps as sent are accepted from low to low + span, then become microseconds. */
-	int64		low;
-	uint64		span;
-	int64		multiplier;		/* 0 = nanoseconds, to be divided */
+	int64 low;
+	uint64 span;
+	int64 multiplier; /* 0 = nanoseconds, to be divided */
 
 	/* The group: all of one partition. */
 	MdbPartition *at;
-	int			partition;
-	int			n;
+	int partition;
+	int n;
 	MdbProtoPoint points[MDB_SERIES_GROUP];
 	MdbProtoBytes raw[MDB_SERIES_GROUP];
 	const MdbMessage *messages[MDB_SERIES_GROUP];
-	int32		indexes[MDB_SERIES_GROUP];
+	int32 indexes[MDB_SERIES_GROUP];
 };
 
 MdbDecoder *
@@ -76,7 +76,7 @@ mdb_decoder_create(const MdbSource *source, MdbKeyCache *cache, MdbIntake *batch
 static int64
 to_unit(const MdbDecoder *decoder, int64 us, bool up)
 {
-	int64		result;
+	int64 result;
 
 	if (decoder->multiplier == 0)
 	{
@@ -128,7 +128,8 @@ static void
 dead_letter(MdbDecoder *decoder, const MdbMessage *message, int32 point, MdbProtoBytes payload,
 			const char *code, const char *reason)
 {
-	mdb_intake_dead(decoder->batch, decoder->source, decoder->partition, message, point, payload, code, reason);
+	mdb_intake_dead(decoder->batch, decoder->source, decoder->partition, message, point, payload, code,
+					reason);
 	decoder->at->counts.consumed++;
 	decoder->at->counts.dead_letters++;
 }
@@ -136,9 +137,9 @@ dead_letter(MdbDecoder *decoder, const MdbMessage *message, int32 point, MdbProt
 void
 mdb_decode_drain(MdbDecoder *decoder)
 {
-	MdbIntake   *batch = decoder->batch;
-	uint32		series[MDB_SERIES_GROUP];
-	int			n = decoder->n;
+	MdbIntake *batch = decoder->batch;
+	uint32 series[MDB_SERIES_GROUP];
+	int n = decoder->n;
 
 	if (n == 0)
 		return;
@@ -164,8 +165,8 @@ mdb_decode_drain(MdbDecoder *decoder)
 		refused = mdb_key_cache_refused(decoder->cache, series[i]);
 		if (unlikely(refused != NULL))
 		{
-			dead_letter(decoder, decoder->messages[i], decoder->indexes[i], decoder->raw[i],
-						"refused_series", refused);
+			dead_letter(decoder, decoder->messages[i], decoder->indexes[i], decoder->raw[i], "refused_series",
+						refused);
 			continue;
 		}
 		batch->series[batch->npoints] = series[i];
@@ -223,7 +224,7 @@ decode_batch(MdbDecoder *decoder, const MdbMessage *message)
 	MdbProtoBatch it;
 	MdbProtoBytes raw;
 	MdbProtoStatus status;
-	int32		index = 0;
+	int32 index = 0;
 
 	mdb_proto_batch_begin(&it, message->payload, message->length);
 	while ((status = mdb_proto_batch_next(&it, &raw)) == MDB_PROTO_OK)
@@ -231,7 +232,8 @@ decode_batch(MdbDecoder *decoder, const MdbMessage *message)
 		if (unlikely(index == decoder->source->options.max_points))
 		{
 			raw.len = it.end - raw.data;
-			dead_letter(decoder, message, -1, raw, "too_many_points", "message has more points than max_points allows");
+			dead_letter(decoder, message, -1, raw, "too_many_points",
+						"message has more points than max_points allows");
 			return;
 		}
 		decode_point(decoder, message, index++, raw);

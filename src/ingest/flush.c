@@ -34,7 +34,7 @@ bool
 mdb_source_alive(MdbIngest *ingest)
 {
 	return OidIsValid(get_extension_oid(MDB_EXTENSION, true)) &&
-		strcmp(mdb_source_version(ingest->source->id), ingest->source->version) == 0;
+		   strcmp(mdb_source_version(ingest->source->id), ingest->source->version) == 0;
 }
 
 /*
@@ -43,12 +43,12 @@ mdb_source_alive(MdbIngest *ingest)
 static void
 store_points(MdbIngest *ingest, Relation rel)
 {
-	MdbIntake   *batch = ingest->batch;
-	MdbTarget	target;
+	MdbIntake *batch = ingest->batch;
+	MdbTarget target;
 	MdbAppendColumn column = {0};
-	uint64		generation;
-	Oid			user;
-	int			context;
+	uint64 generation;
+	Oid user;
+	int context;
 
 	mdb_target_check(rel, &target);
 	mdb_target_check_role(rel, ingest->source->owner);
@@ -65,8 +65,8 @@ store_points(MdbIngest *ingest, Relation rel)
 	SetUserIdAndSecContext(ingest->source->owner,
 						   context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	generation = mdb_append_open(ingest->append, rel);
-	mdb_key_cache_ids(ingest->cache, ingest->append, generation, &target,
-						 batch->npoints, batch->series, ingest->ids);
+	mdb_key_cache_ids(ingest->cache, ingest->append, generation, &target, batch->npoints, batch->series,
+					  ingest->ids);
 	column.attno = target.value;
 	column.values = batch->values;
 	mdb_append_rows(ingest->append, batch->npoints, ingest->ids, batch->times, 1, &column);
@@ -81,8 +81,7 @@ store_points(MdbIngest *ingest, Relation rel)
 static bool
 give_up(MdbIngest *ingest, const char *reason)
 {
-	ereport(LOG,
-			(errmsg("Kafka source \"%s\" is stopped: %s", ingest->source->name, reason)));
+	ereport(LOG, (errmsg("Kafka source \"%s\" is stopped: %s", ingest->source->name, reason)));
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (mdb_source_alive(ingest))
 		mdb_source_stop(ingest->source->id, reason);
@@ -95,9 +94,9 @@ give_up(MdbIngest *ingest, const char *reason)
 bool
 mdb_flush(MdbIngest *ingest)
 {
-	MdbIntake   *batch = ingest->batch;
+	MdbIntake *batch = ingest->batch;
 	MemoryContext before = CurrentMemoryContext;
-	Relation	rel;
+	Relation rel;
 
 	SetCurrentStatementStartTimestamp();
 	pgstat_report_activity(STATE_RUNNING, "storing a batch");

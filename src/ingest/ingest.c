@@ -38,20 +38,20 @@
 #include "ingest/offsets.h"
 #include "metricsdb.h"
 
-#define TICK				USECS_PER_SEC
-#define FIRST_BACKOFF_MS	100
-#define LAST_BACKOFF_MS		30000
-#define MAX_DEAD			20000	/* in a batch */
-#define MAX_DEAD_BYTES		(8 * 1024 * 1024)
+#define TICK             USECS_PER_SEC
+#define FIRST_BACKOFF_MS 100
+#define LAST_BACKOFF_MS  30000
+#define MAX_DEAD         20000 /* in a batch */
+#define MAX_DEAD_BYTES   (8 * 1024 * 1024)
 
 /*
  * A broker that was killed announces a high watermark behind what it has for a moment after it
  * is back.  An offset must look wrong for this long to be believed wrong.
  */
-#define SUSPECT_TIME		(15 * USECS_PER_SEC)
+#define SUSPECT_TIME (15 * USECS_PER_SEC)
 
-int			mdb_kafka_flush_points = 1000000;
-int			mdb_kafka_cache_kb = 256 * 1024;
+int mdb_kafka_flush_points = 1000000;
+int mdb_kafka_cache_kb = 256 * 1024;
 
 /*
  * mdb_ingest_init - settings of Kafka ingestion, and shared memory.
@@ -62,13 +62,11 @@ mdb_ingest_init(void)
 	DefineCustomIntVariable("metricsdb.kafka_flush_points",
 							"Points after which a Kafka worker stores what it has read.",
 							"It does so in any case after the source's flush_interval.",
-							&mdb_kafka_flush_points, 1000000, 1, 20000000,
-							PGC_SIGHUP, 0, NULL, NULL, NULL);
+							&mdb_kafka_flush_points, 1000000, 1, 20000000, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("metricsdb.kafka_cache_memory",
 							"Memory in which a Kafka worker remembers series.",
-							"When it is full the worker starts to remember anew.",
-							&mdb_kafka_cache_kb, 256 * 1024, 1024, MAX_KILOBYTES,
-							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+							"When it is full the worker starts to remember anew.", &mdb_kafka_cache_kb,
+							256 * 1024, 1024, MAX_KILOBYTES, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
 	mdb_live_init();
 }
 
@@ -101,15 +99,15 @@ commit(void)
 static int
 find_partition(const MdbIngest *ingest, int32 number)
 {
-	int			lo = 0;
-	int			hi = ingest->npartitions - 1;
+	int lo = 0;
+	int hi = ingest->npartitions - 1;
 
 	/* Mostly 0 .. n - 1 without holes. */
 	if (number >= 0 && number <= hi && ingest->partitions[number].partition == number)
 		return number;
 	while (lo <= hi)
 	{
-		int			mid = (lo + hi) / 2;
+		int mid = (lo + hi) / 2;
 
 		if (ingest->partitions[mid].partition == number)
 			return mid;
@@ -128,11 +126,12 @@ static void
 load_offsets(MdbIngest *ingest)
 {
 	MdbPartition *old = ingest->partitions;
-	int			nold = ingest->npartitions;
+	int nold = ingest->npartitions;
 	MdbPartition *fresh;
-	MemoryContext assignment = AllocSetContextCreate(ingest->context, "metricsdb partitions", ALLOCSET_SMALL_SIZES);
+	MemoryContext assignment =
+		AllocSetContextCreate(ingest->context, "metricsdb partitions", ALLOCSET_SMALL_SIZES);
 	MemoryContext before;
-	int			n;
+	int n;
 
 	begin();
 	before = MemoryContextSwitchTo(assignment);
@@ -181,13 +180,13 @@ discard(MdbIngest *ingest)
 static bool
 add_partitions(MdbIngest *ingest, int n)
 {
-	bool		first_time = (ingest->npartitions == 0);
-	int64	   *start = palloc(n * sizeof(int64));
+	bool first_time = (ingest->npartitions == 0);
+	int64 *start = palloc(n * sizeof(int64));
 
 	for (int p = 0; p < n; p++)
 	{
-		int64		low;
-		int64		high;
+		int64 low;
+		int64 high;
 
 		start[p] = -1;
 		if (find_partition(ingest, p) >= 0)
@@ -221,19 +220,23 @@ out_of_range(MdbIngest *ingest, MdbPartition *p)
 	const char *reason;
 
 	if (p->low > p->next_offset)
-		reason = psprintf("Kafka has removed offsets " INT64_FORMAT " to " INT64_FORMAT " before they were read",
-						  p->next_offset, p->low - 1);
+		reason =
+			psprintf("Kafka has removed offsets " INT64_FORMAT " to " INT64_FORMAT " before they were read",
+					 p->next_offset, p->low - 1);
 	else
 		reason = psprintf("Kafka has offsets up to " INT64_FORMAT " only, but " INT64_FORMAT
-						  " was read: the topic was made anew, or has lost data", p->high - 1, p->next_offset - 1);
+						  " was read: the topic was made anew, or has lost data",
+						  p->high - 1, p->next_offset - 1);
 
 	ereport(WARNING,
 			(errmsg("Kafka source \"%s\" %s partition %d", ingest->source->name,
 					ingest->source->options.skip_gaps ? "skips a gap in" : "has stalled", p->partition),
 			 errdetail("%s.", reason),
-			 ingest->source->options.skip_gaps ? 0 :
-			 errhint("Say where to go on with SELECT metricsdb.seek_kafka_source(%s, %d, " INT64_FORMAT ").",
-					 quote_literal_cstr(ingest->source->name), p->partition, p->low)));
+			 ingest->source->options.skip_gaps
+				 ? 0
+				 : errhint("Say where to go on with SELECT metricsdb.seek_kafka_source(%s, %d, " INT64_FORMAT
+						   ").",
+						   quote_literal_cstr(ingest->source->name), p->partition, p->low)));
 	mdb_live_error(psprintf("partition %d: %s", p->partition, reason));
 
 	begin();
@@ -255,13 +258,13 @@ static bool
 check_offsets(MdbIngest *ingest)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	bool		changed = false;
-	bool		suspects = false;
+	bool changed = false;
+	bool suspects = false;
 
 	for (int i = 0; i < ingest->npartitions; i++)
 	{
 		MdbPartition *p = &ingest->partitions[i];
-		bool		fine;
+		bool fine;
 
 		if (p->stalled)
 			continue;
@@ -269,7 +272,10 @@ check_offsets(MdbIngest *ingest)
 		fine = mdb_consumer_watermarks(ingest->consumer, p->partition, &p->low, &p->high);
 		if (!fine)
 		{
-			suspects = true;	/* not an answer: look again */
+			/* Not an answer: look again.  A suspicion must be constant to count. */
+			suspects = true;
+			if (p->suspect_since != 0)
+				p->suspect_since = now;
 			continue;
 		}
 		mdb_live_watermarks(p->partition, p->low, p->high);
@@ -305,8 +311,8 @@ look_at_topic(MdbIngest *ingest)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	const char *problem;
-	int			n = mdb_consumer_partitions(ingest->consumer, &problem);
-	bool		reassign = !ingest->assigned;
+	int n = mdb_consumer_partitions(ingest->consumer, &problem);
+	bool reassign = !ingest->assigned || ingest->reassign;
 
 	ingest->topology_at = now + (int64) ingest->source->options.metadata_ms * 1000;
 	if (n <= 0)
@@ -340,6 +346,7 @@ look_at_topic(MdbIngest *ingest)
 		load_offsets(ingest);
 		mdb_consumer_assign(ingest->consumer, ingest->npartitions, ingest->partitions);
 		ingest->assigned = true;
+		ingest->reassign = false;
 	}
 	mdb_live_phase(MDB_PHASE_RUNNING);
 }
@@ -351,8 +358,8 @@ static int
 take_messages(MdbIngest *ingest)
 {
 	const MdbPolled *polled;
-	MdbIntake   *batch = ingest->batch;
-	int			n = mdb_consumer_poll(ingest->consumer, &polled);
+	MdbIntake *batch = ingest->batch;
+	int n = mdb_consumer_poll(ingest->consumer, &polled);
 
 	if (n == 0)
 		return 0;
@@ -364,25 +371,22 @@ take_messages(MdbIngest *ingest)
 	for (int i = 0; i < n; i++)
 	{
 		const MdbMessage *message = &polled[i].message;
-		int			at = find_partition(ingest, polled[i].partition);
+		int at = find_partition(ingest, polled[i].partition);
 		MdbPartition *p;
 
 		if (polled[i].error != NULL)
 		{
-			/* It may name no partition: look at all of them. */
+			/* That partition is not read any more, and it need not be named: look at all. */
 			mdb_live_error(polled[i].error);
-			ingest->recheck = true;
+			ingest->recheck = ingest->reassign = true;
 			ingest->topology_at = Min(ingest->topology_at, GetCurrentTimestamp() + TICK);
-			for (int j = 0; j < ingest->npartitions; j++)
-				if ((at < 0 || at == j) && ingest->partitions[j].suspect_since == 0)
-					ingest->partitions[j].suspect_since = batch->since;
 			continue;
 		}
 		if (at < 0)
 			continue;
 		p = &ingest->partitions[at];
 		if (message->offset < p->position)
-			continue;			/* of an assignment before */
+			continue; /* of an assignment before */
 		mdb_decode(ingest->decoder, ingest->partitions, at, message);
 		p->position = message->offset + 1;
 		if (message->timestamp_ms >= 0)
@@ -406,11 +410,9 @@ flush_due(const MdbIngest *ingest, TimestampTz now)
 {
 	const MdbIntake *batch = ingest->batch;
 
-	return batch->messages > 0 &&
-		(batch->npoints >= mdb_kafka_flush_points ||
-		 batch->ndead >= MAX_DEAD || batch->dead_bytes >= MAX_DEAD_BYTES ||
-		 mdb_key_cache_full(ingest->cache) ||
-		 now - batch->since >= (int64) ingest->source->options.flush_ms * 1000);
+	return batch->messages > 0 && (batch->npoints >= mdb_kafka_flush_points || batch->ndead >= MAX_DEAD ||
+								   batch->dead_bytes >= MAX_DEAD_BYTES || mdb_key_cache_full(ingest->cache) ||
+								   now - batch->since >= (int64) ingest->source->options.flush_ms * 1000);
 }
 
 /*
@@ -420,10 +422,10 @@ flush_due(const MdbIngest *ingest, TimestampTz now)
 static bool
 tick(MdbIngest *ingest, TimestampTz now)
 {
-	double		seconds = (now - ingest->tick_at) / 1e6 + 1.0;
-	double		weight = Min(1.0, seconds / 5.0);
-	bool		alive = true;
-	bool		disconnected = false;
+	double seconds = (now - ingest->tick_at) / 1e6 + 1.0;
+	double weight = Min(1.0, seconds / 5.0);
+	bool alive = true;
+	bool disconnected = false;
 	const char *error = mdb_consumer_events(ingest->consumer, &disconnected);
 
 	if (error)
@@ -454,12 +456,12 @@ tick(MdbIngest *ingest, TimestampTz now)
 		{
 			/* Did somebody move or free a partition? */
 			MdbPartition *stored;
-			int			n = mdb_offsets_load(ingest->source->id, &stored);
-			bool		same = (n == ingest->npartitions);
+			int n = mdb_offsets_load(ingest->source->id, &stored);
+			bool same = (n == ingest->npartitions);
 
 			for (int i = 0; same && i < n; i++)
 				same = stored[i].next_offset == ingest->partitions[i].next_offset &&
-					(stored[i].stalled == NULL) == (ingest->partitions[i].stalled == NULL);
+					   (stored[i].stalled == NULL) == (ingest->partitions[i].stalled == NULL);
 			if (!same && ingest->assigned)
 			{
 				discard(ingest);
@@ -481,8 +483,8 @@ static void
 wait_for_more(MdbIngest *ingest, TimestampTz now)
 {
 	TimestampTz due = Min(ingest->tick_at, ingest->topology_at);
-	long		ms;
-	int			rc;
+	long ms;
+	int rc;
 
 	if (ingest->batch->messages > 0)
 		due = Min(due, ingest->batch->since + (int64) ingest->source->options.flush_ms * 1000);
@@ -502,7 +504,7 @@ static bool
 one_round(MdbIngest *ingest)
 {
 	TimestampTz now;
-	int			n = 0;
+	int n = 0;
 
 	CHECK_FOR_INTERRUPTS();
 	if (ConfigReloadPending)
@@ -521,10 +523,9 @@ one_round(MdbIngest *ingest)
 		ingest->failures = 0;
 		if (mdb_key_cache_full(ingest->cache))
 		{
-			ereport(LOG,
-					(errmsg("Kafka source \"%s\" forgets its %u series, for they fill its cache",
-							ingest->source->name, mdb_key_cache_size(ingest->cache)),
-					 errhint("If this repeats, raise metricsdb.kafka_cache_memory.")));
+			ereport(LOG, (errmsg("Kafka source \"%s\" forgets its %u series, for they fill its cache",
+								 ingest->source->name, mdb_key_cache_size(ingest->cache)),
+						  errhint("If this repeats, raise metricsdb.kafka_cache_memory.")));
 			mdb_key_cache_clear(ingest->cache);
 		}
 		now = GetCurrentTimestamp();
@@ -552,8 +553,8 @@ one_round(MdbIngest *ingest)
 static void
 recover(MdbIngest *ingest)
 {
-	ErrorData  *error;
-	int			wait;
+	ErrorData *error;
+	int wait;
 
 	HOLD_INTERRUPTS();
 	MemoryContextSwitchTo(ingest->context);
@@ -588,8 +589,8 @@ recover(MdbIngest *ingest)
 static MdbIngest *
 set_up(int32 source_id, MemoryContext context)
 {
-	MdbIngest  *ingest;
-	MdbSource  *source;
+	MdbIngest *ingest;
+	MdbSource *source;
 
 	begin();
 	MemoryContextSwitchTo(context);
@@ -615,17 +616,18 @@ set_up(int32 source_id, MemoryContext context)
 	ingest->consumer = mdb_consumer_create(source);
 	ingest->tick_at = ingest->looked_at = GetCurrentTimestamp();
 	mdb_live_phase(MDB_PHASE_CONNECTING);
-	ereport(LOG,
-			(errmsg("Kafka source \"%s\" starts reading topic \"%s\"", source->name, source->topic)));
+	ereport(LOG, (errmsg("Kafka source \"%s\" starts reading topic \"%s\"", source->name, source->topic)));
 	return ingest;
 }
 
 void
-mdb_ingest_run(int32 source_id, bool (*keep_going) (void))
+mdb_ingest_run(int32 source_id, bool (*keep_going)(void))
 {
-	MdbIngest  *ingest = NULL;
-	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "metricsdb Kafka source", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext round_context = AllocSetContextCreate(context, "metricsdb Kafka round", ALLOCSET_DEFAULT_SIZES);
+	MdbIngest *ingest = NULL;
+	MemoryContext context =
+		AllocSetContextCreate(TopMemoryContext, "metricsdb Kafka source", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext round_context =
+		AllocSetContextCreate(context, "metricsdb Kafka round", ALLOCSET_DEFAULT_SIZES);
 	volatile bool go_on = true;
 
 	MemoryContextSwitchTo(context);
@@ -635,7 +637,7 @@ mdb_ingest_run(int32 source_id, bool (*keep_going) (void))
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData *error;
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
@@ -661,8 +663,7 @@ mdb_ingest_run(int32 source_id, bool (*keep_going) (void))
 		PG_END_TRY();
 	}
 
-	ereport(LOG,
-			(errmsg("Kafka source \"%s\" ends reading", ingest->source->name)));
+	ereport(LOG, (errmsg("Kafka source \"%s\" ends reading", ingest->source->name)));
 	mdb_consumer_destroy(ingest->consumer);
 	MemoryContextSwitchTo(TopMemoryContext);
 	MemoryContextDelete(context);

@@ -15,33 +15,34 @@
 
 typedef struct MdbIngest
 {
-	MemoryContext context;		/* all of this */
-	MemoryContext assignment;	/* partitions[] */
+	MemoryContext context;    /* all of this */
+	MemoryContext assignment; /* partitions[] */
 	const MdbSource *source;
 	MdbConsumer *consumer;
 	MdbKeyCache *cache;
-	MdbIntake   *batch;
+	MdbIntake *batch;
 	MdbDecoder *decoder;
-	MdbAppend  *append;
-	uint32	   *ids;			/* scratch of the flush */
-	uint32		ids_room;
+	MdbAppend *append;
+	uint32 *ids; /* scratch of the flush */
+	uint32 ids_room;
 
-	int			npartitions;
-	MdbPartition *partitions;	/* ordered by number */
-	bool		assigned;		/* partitions[] is what the consumer reads */
-	bool		recheck;		/* compare offsets with watermarks soon */
-	int			failures;		/* in a row */
+	int npartitions;
+	MdbPartition *partitions; /* ordered by number */
+	bool assigned;            /* partitions[] is what the consumer reads */
+	bool reassign;            /* the consumer has given a partition up */
+	bool recheck;             /* compare offsets with watermarks soon */
+	int failures;             /* in a row */
 
-	TimestampTz looked_at;		/* at the source's row, the last time */
-	TimestampTz topology_at;	/* next look at the topic's partitions */
+	TimestampTz looked_at;   /* at the source's row, the last time */
+	TimestampTz topology_at; /* next look at the topic's partitions */
 	TimestampTz tick_at;
-	int64		stored_since_tick;
-	double		rate;
+	int64 stored_since_tick;
+	double rate;
 } MdbIngest;
 
 /* Settings */
-extern int	mdb_kafka_flush_points;
-extern int	mdb_kafka_cache_kb;
+extern int mdb_kafka_flush_points;
+extern int mdb_kafka_cache_kb;
 
 /*
  * mdb_ingest_run - be the worker of this source until it is paused, changed or dropped, or
@@ -49,7 +50,7 @@ extern int	mdb_kafka_cache_kb;
  *
  * The process is connected to its database, with a latch and the usual signal handlers.
  */
-extern void mdb_ingest_run(int32 source_id, bool (*keep_going) (void));
+extern void mdb_ingest_run(int32 source_id, bool (*keep_going)(void));
 
 /*
  * mdb_flush - store the batch in one transaction (flush.c).  False: the source is not to run any
@@ -60,4 +61,4 @@ extern bool mdb_flush(MdbIngest *ingest);
 /* mdb_source_alive - within a transaction: is the source as we loaded it, and to run? */
 extern bool mdb_source_alive(MdbIngest *ingest);
 
-#endif							/* MDB_INGEST_H */
+#endif /* MDB_INGEST_H */

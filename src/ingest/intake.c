@@ -14,19 +14,20 @@
 
 #include "ingest/intake.h"
 
-#define FIRST_POINTS		16384
-#define FIRST_DEAD			64
+#define FIRST_POINTS 16384
+#define FIRST_DEAD   64
 
 /* Keys are short; of payloads no more than this is kept in one batch, the rest is only counted. */
-#define MAX_KEY_BYTES		1024
-#define PAYLOAD_BUDGET		(16 * 1024 * 1024)
+#define MAX_KEY_BYTES  1024
+#define PAYLOAD_BUDGET (16 * 1024 * 1024)
 
 MdbIntake *
 mdb_intake_create(void)
 {
-	MdbIntake   *batch = palloc0(sizeof(MdbIntake));
+	MdbIntake *batch = palloc0(sizeof(MdbIntake));
 
-	batch->context = AllocSetContextCreate(CurrentMemoryContext, "metricsdb dead letters", ALLOCSET_DEFAULT_SIZES);
+	batch->context =
+		AllocSetContextCreate(CurrentMemoryContext, "metricsdb dead letters", ALLOCSET_DEFAULT_SIZES);
 	batch->room = FIRST_POINTS;
 	batch->series = palloc(batch->room * sizeof(uint32));
 	batch->times = palloc(batch->room * sizeof(int64));
@@ -63,7 +64,7 @@ mdb_intake_reserve(MdbIntake *batch, uint32 n)
 static bytea *
 copy_bytes(MemoryContext context, const uint8 *data, uint32 len)
 {
-	bytea	   *copy = MemoryContextAlloc(context, VARHDRSZ + len);
+	bytea *copy = MemoryContextAlloc(context, VARHDRSZ + len);
 
 	SET_VARSIZE(copy, VARHDRSZ + len);
 	if (len > 0)
@@ -73,9 +74,9 @@ copy_bytes(MemoryContext context, const uint8 *data, uint32 len)
 
 void
 mdb_intake_dead(MdbIntake *batch, const MdbSource *source, int partition, const MdbMessage *message,
-			   int32 point, MdbProtoBytes payload, const char *code, const char *reason)
+				int32 point, MdbProtoBytes payload, const char *code, const char *reason)
 {
-	uint32		keep = Min(payload.len, (uint32) source->options.dead_letter_bytes);
+	uint32 keep = Min(payload.len, (uint32) source->options.dead_letter_bytes);
 	MdbDeadLetter *dead;
 
 	if (batch->ndead == batch->dead_room)

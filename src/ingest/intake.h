@@ -15,67 +15,67 @@
 /* A message, as lent by the consumer until mdb_decode_drain. */
 typedef struct MdbMessage
 {
-	int64		offset;
-	int64		timestamp_ms;	/* since 1970; -1 = none */
+	int64 offset;
+	int64 timestamp_ms; /* since 1970; -1 = none */
 	const uint8 *payload;
-	uint32		length;
+	uint32 length;
 	const uint8 *key;
-	uint32		key_length;
+	uint32 key_length;
 } MdbMessage;
 
 /* What became of a partition's messages; each sum is of whole numbers and must balance. */
 typedef struct MdbCounts
 {
-	int64		messages;
-	int64		consumed;		/* points seen, a message that cannot be read counting as one */
-	int64		stored;
-	int64		dead_letters;
-	int64		skipped;		/* offsets that Kafka had no more */
+	int64 messages;
+	int64 consumed; /* points seen, a message that cannot be read counting as one */
+	int64 stored;
+	int64 dead_letters;
+	int64 skipped; /* offsets that Kafka had no more */
 } MdbCounts;
 
 /* A partition, from its row in metricsdb.kafka_offset on. */
 typedef struct MdbPartition
 {
-	int32		partition;
-	int64		next_offset;	/* in the table */
-	int64		position;		/* after the batch; >= next_offset */
-	MdbCounts	counts;			/* of the batch */
-	int64		last_message_ms;
-	int64		high;			/* watermarks, -1 = not known */
-	int64		low;
-	const char *stalled;		/* why it is not read, NULL = it is */
-	TimestampTz suspect_since;	/* its offset looked out of range; 0 = no */
+	int32 partition;
+	int64 next_offset; /* in the table */
+	int64 position;    /* after the batch; >= next_offset */
+	MdbCounts counts;  /* of the batch */
+	int64 last_message_ms;
+	int64 high; /* watermarks, -1 = not known */
+	int64 low;
+	const char *stalled;       /* why it is not read, NULL = it is */
+	TimestampTz suspect_since; /* its offset looked out of range; 0 = no */
 	MdbSeriesHint hint;
 } MdbPartition;
 
 typedef struct MdbDeadLetter
 {
-	int			partition;		/* index in the array of partitions */
-	int64		offset;
-	int32		point;			/* in the message; -1 = the message, or its rest */
-	int64		message_ms;
+	int partition; /* index in the array of partitions */
+	int64 offset;
+	int32 point; /* in the message; -1 = the message, or its rest */
+	int64 message_ms;
 	const char *code;
 	const char *reason;
-	bytea	   *key;			/* NULL = none */
-	bytea	   *payload;		/* the point's bytes, or the message's; NULL = over budget */
-	int32		payload_length;
+	bytea *key;     /* NULL = none */
+	bytea *payload; /* the point's bytes, or the message's; NULL = over budget */
+	int32 payload_length;
 } MdbDeadLetter;
 
 typedef struct MdbIntake
 {
-	MemoryContext context;		/* of the dead letters' bytes */
-	uint32		npoints;
-	uint32		room;
-	uint32	   *series;			/* of the series cache */
-	int64	   *times;			/* PostgreSQL's microseconds */
-	double	   *values;
-	uint32		ndead;
-	uint32		dead_room;
+	MemoryContext context; /* of the dead letters' bytes */
+	uint32 npoints;
+	uint32 room;
+	uint32 *series; /* of the series cache */
+	int64 *times;   /* PostgreSQL's microseconds */
+	double *values;
+	uint32 ndead;
+	uint32 dead_room;
 	MdbDeadLetter *dead;
-	Size		dead_bytes;
-	int64		messages;
-	int64		bytes;			/* of payload */
-	TimestampTz since;			/* when its first message was read; 0 = empty */
+	Size dead_bytes;
+	int64 messages;
+	int64 bytes;       /* of payload */
+	TimestampTz since; /* when its first message was read; 0 = empty */
 } MdbIntake;
 
 extern MdbIntake *mdb_intake_create(void);
@@ -85,8 +85,9 @@ extern void mdb_intake_reset(MdbIntake *batch);
 extern void mdb_intake_reserve(MdbIntake *batch, uint32 n);
 
 /* mdb_intake_dead - add a dead letter. */
-extern void mdb_intake_dead(MdbIntake *batch, const MdbSource *source, int partition, const MdbMessage *message,
-						   int32 point, MdbProtoBytes payload, const char *code, const char *reason);
+extern void mdb_intake_dead(MdbIntake *batch, const MdbSource *source, int partition,
+							const MdbMessage *message, int32 point, MdbProtoBytes payload, const char *code,
+							const char *reason);
 
 /* decode.c */
 typedef struct MdbDecoder MdbDecoder;
@@ -100,10 +101,11 @@ extern void mdb_decode_window(MdbDecoder *decoder, TimestampTz now);
  * mdb_decode - the points of one message into the batch.  Message and payload must stay until
  * mdb_decode_drain, which must be called before the batch is looked at.
  */
-extern void mdb_decode(MdbDecoder *decoder, MdbPartition *partitions, int partition, const MdbMessage *message);
+extern void mdb_decode(MdbDecoder *decoder, MdbPartition *partitions, int partition,
+					   const MdbMessage *message);
 extern void mdb_decode_drain(MdbDecoder *decoder);
 
 /* mdb_decode_reset - forget what was not drained, after an error. */
 extern void mdb_decode_reset(MdbDecoder *decoder);
 
-#endif							/* MDB_INTAKE_H */
+#endif /* MDB_INTAKE_H */

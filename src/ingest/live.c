@@ -30,10 +30,10 @@
 PG_FUNCTION_INFO_V1(mdb_kafka_live);
 PG_FUNCTION_INFO_V1(mdb_kafka_live_partitions);
 
-#define LIVE_SOURCES		64
-#define LIVE_PARTITIONS		256
-#define LIVE_ERROR_LENGTH	512
-#define LIVE_TRANCHE		"metricsdb_kafka"
+#define LIVE_SOURCES      64
+#define LIVE_PARTITIONS   256
+#define LIVE_ERROR_LENGTH 512
+#define LIVE_TRANCHE      "metricsdb_kafka"
 
 typedef struct LivePartition
 {
@@ -45,13 +45,13 @@ typedef struct LivePartition
 typedef struct LiveSource
 {
 	/* under the lock */
-	Oid			database;
-	int32		source_id;
-	Oid			owner;
-	pid_t		pid;			/* 0 = no worker */
+	Oid database;
+	int32 source_id;
+	Oid owner;
+	pid_t pid; /* 0 = no worker */
 	TimestampTz since;
 	TimestampTz error_at;
-	char		error[LIVE_ERROR_LENGTH];
+	char error[LIVE_ERROR_LENGTH];
 
 	/* by the worker, at any time */
 	pg_atomic_uint32 phase;
@@ -61,7 +61,7 @@ typedef struct LiveSource
 	LivePartition partitions[LIVE_PARTITIONS];
 } LiveSource;
 
-static LiveSource *live = NULL;		/* LIVE_SOURCES of them */
+static LiveSource *live = NULL; /* LIVE_SOURCES of them */
 static LWLock *live_lock = NULL;
 static LiveSource *mine = NULL;
 
@@ -80,7 +80,7 @@ live_shmem_request(void)
 static void
 live_shmem_startup(void)
 {
-	bool		found;
+	bool found;
 
 	if (next_shmem_startup)
 		next_shmem_startup();
@@ -217,7 +217,7 @@ mdb_live_watermarks(int32 partition, int64 low, int64 high)
 	for (int p = 0; p < LIVE_PARTITIONS; p++)
 	{
 		LivePartition *slot = &mine->partitions[p];
-		uint32		taken = pg_atomic_read_u32(&slot->partition);
+		uint32 taken = pg_atomic_read_u32(&slot->partition);
 
 		if (taken != 0 && taken != (uint32) partition + 1)
 			continue;
@@ -243,7 +243,8 @@ mdb_live_error(const char *message)
 static const char *
 phase_name(uint32 phase)
 {
-	static const char *const names[] = {"none", "starting", "connecting", "running", "flushing", "backing off"};
+	static const char *const names[] = {"none",    "starting", "connecting",
+										"running", "flushing", "backing off"};
 
 	return phase < lengthof(names) ? names[phase] : "?";
 }
@@ -255,7 +256,7 @@ static bool
 may_see(const LiveSource *slot)
 {
 	return slot->database == MyDatabaseId &&
-		(has_privs_of_role(GetUserId(), ROLE_PG_MONITOR) || has_privs_of_role(GetUserId(), slot->owner));
+		   (has_privs_of_role(GetUserId(), ROLE_PG_MONITOR) || has_privs_of_role(GetUserId(), slot->owner));
 }
 
 /*
@@ -274,8 +275,8 @@ mdb_kafka_live(PG_FUNCTION_ARGS)
 	for (int i = 0; i < LIVE_SOURCES; i++)
 	{
 		LiveSource *slot = &live[i];
-		Datum		values[9];
-		bool		nulls[9] = {false};
+		Datum values[9];
+		bool nulls[9] = {false};
 
 		if (!may_see(slot))
 			continue;
@@ -319,9 +320,9 @@ mdb_kafka_live_partitions(PG_FUNCTION_ARGS)
 		for (int p = 0; p < LIVE_PARTITIONS; p++)
 		{
 			LivePartition *part = &slot->partitions[p];
-			uint32		taken = pg_atomic_read_u32(&part->partition);
-			Datum		values[4];
-			bool		nulls[4] = {false};
+			uint32 taken = pg_atomic_read_u32(&part->partition);
+			Datum values[4];
+			bool nulls[4] = {false};
 
 			if (taken == 0)
 				break;

@@ -9,12 +9,12 @@
 
 typedef enum MdbPhase
 {
-	MDB_PHASE_NONE,				/* no worker */
+	MDB_PHASE_NONE, /* no worker */
 	MDB_PHASE_STARTING,
-	MDB_PHASE_CONNECTING,		/* the brokers did not answer yet, or do not any more */
+	MDB_PHASE_CONNECTING, /* the brokers did not answer yet, or do not any more */
 	MDB_PHASE_RUNNING,
-	MDB_PHASE_FLUSHING,			/* a transaction is open */
-	MDB_PHASE_BACKING_OFF		/* after an error, see last_error */
+	MDB_PHASE_FLUSHING,   /* a transaction is open */
+	MDB_PHASE_BACKING_OFF /* after an error, see last_error */
 } MdbPhase;
 
 extern void mdb_live_init(void);
@@ -31,4 +31,4 @@ extern void mdb_live_rate(double points_per_second);
 extern void mdb_live_watermarks(int32 partition, int64 low, int64 high);
 extern void mdb_live_error(const char *message);
 
-#endif							/* MDB_LIVE_H */
+#endif /* MDB_LIVE_H */

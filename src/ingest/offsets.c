@@ -23,7 +23,7 @@
 
 #include "ingest/offsets.h"
 
-#define ADVANCE_COLUMNS		9
+#define ADVANCE_COLUMNS 9
 
 /*
  * keep_plan - prepare a statement once for the life of the process.
@@ -33,7 +33,7 @@ keep_plan(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types)
 {
 	if (*plan == NULL)
 	{
-		SPIPlanPtr	fresh = SPI_prepare(sql, nargs, types);
+		SPIPlanPtr fresh = SPI_prepare(sql, nargs, types);
 
 		if (fresh == NULL || SPI_keepplan(fresh) != 0)
 			elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
@@ -47,23 +47,25 @@ mdb_offsets_load(int32 source_id, MdbPartition **partitions)
 {
 	static SPIPlanPtr plan = NULL;
 	MemoryContext caller = CurrentMemoryContext;
-	Oid			type = INT4OID;
-	Datum		arg = Int32GetDatum(source_id);
-	int			n;
+	Oid type = INT4OID;
+	Datum arg = Int32GetDatum(source_id);
+	int n;
 
 	SPI_connect();
-	keep_plan(&plan, "SELECT partition, next_offset, stalled FROM metricsdb.kafka_offset"
-			  " WHERE source_id OPERATOR(pg_catalog.=) $1 ORDER BY partition", 1, &type);
+	keep_plan(&plan,
+			  "SELECT partition, next_offset, stalled FROM metricsdb.kafka_offset"
+			  " WHERE source_id OPERATOR(pg_catalog.=) $1 ORDER BY partition",
+			  1, &type);
 	SPI_execute_plan(plan, &arg, NULL, true, 0);
 	n = (int) SPI_processed;
 	*partitions = MemoryContextAllocZero(caller, Max(n, 1) * sizeof(MdbPartition));
 	for (int i = 0; i < n; i++)
 	{
 		MdbPartition *p = &(*partitions)[i];
-		HeapTuple	row = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		char	   *stalled = SPI_getvalue(row, desc, 3);
-		bool		isnull;
+		HeapTuple row = SPI_tuptable->vals[i];
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		char *stalled = SPI_getvalue(row, desc, 3);
+		bool isnull;
 
 		p->partition = DatumGetInt32(SPI_getbinval(row, desc, 1, &isnull));
 		p->next_offset = p->position = DatumGetInt64(SPI_getbinval(row, desc, 2, &isnull));
@@ -78,12 +80,13 @@ mdb_offsets_load(int32 source_id, MdbPartition **partitions)
 void
 mdb_offsets_add(int32 source_id, int32 partition, int64 next_offset)
 {
-	Oid			types[] = {INT4OID, INT4OID, INT8OID};
-	Datum		args[] = {Int32GetDatum(source_id), Int32GetDatum(partition), Int64GetDatum(next_offset)};
+	Oid types[] = {INT4OID, INT4OID, INT8OID};
+	Datum args[] = {Int32GetDatum(source_id), Int32GetDatum(partition), Int64GetDatum(next_offset)};
 
 	SPI_connect();
 	SPI_execute_with_args("INSERT INTO metricsdb.kafka_offset (source_id, partition, next_offset)"
-						  " VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", 3, types, args, NULL, false, 0);
+						  " VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+						  3, types, args, NULL, false, 0);
 	SPI_finish();
 }
 
@@ -93,17 +96,18 @@ mdb_offsets_add(int32 source_id, int32 partition, int64 next_offset)
 static Datum
 int8_array(int n, Datum *values)
 {
-	return PointerGetDatum(construct_array(values, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	return PointerGetDatum(
+		construct_array(values, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 void
 mdb_offsets_advance(int32 source_id, int n, const MdbPartition *partitions)
 {
 	static SPIPlanPtr plan = NULL;
-	Oid			types[1 + ADVANCE_COLUMNS] = {INT4OID};
-	Datum		args[1 + ADVANCE_COLUMNS];
-	Datum	   *columns[ADVANCE_COLUMNS];
-	int			touched = 0;
+	Oid types[1 + ADVANCE_COLUMNS] = {INT4OID};
+	Datum args[1 + ADVANCE_COLUMNS];
+	Datum *columns[ADVANCE_COLUMNS];
+	int touched = 0;
 
 	SPI_connect();
 	for (int c = 0; c < ADVANCE_COLUMNS; c++)
@@ -132,32 +136,33 @@ mdb_offsets_advance(int32 source_id, int n, const MdbPartition *partitions)
 	for (int c = 0; c < ADVANCE_COLUMNS; c++)
 		args[1 + c] = int8_array(touched, columns[c]);
 
-	keep_plan(&plan,
-			  "UPDATE metricsdb.kafka_offset o SET next_offset = u.position, high_watermark = u.high,"
-			  " messages = o.messages + u.messages, consumed = o.consumed + u.consumed,"
-			  " stored = o.stored + u.stored, dead_letters = o.dead_letters + u.dead_letters,"
-			  " last_message_at = CASE WHEN u.last_ms >= 0 THEN pg_catalog.to_timestamp(u.last_ms / 1000.0)"
-			  " ELSE o.last_message_at END, updated_at = pg_catalog.clock_timestamp()"
-			  " FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10)"
-			  " AS u(partition, next_offset, position, high, messages, consumed, stored, dead_letters, last_ms)"
-			  " WHERE o.source_id = $1 AND o.partition = u.partition::pg_catalog.int4"
-			  " AND o.next_offset = u.next_offset", 1 + ADVANCE_COLUMNS, types);
+	keep_plan(
+		&plan,
+		"UPDATE metricsdb.kafka_offset o SET next_offset = u.position, high_watermark = u.high,"
+		" messages = o.messages + u.messages, consumed = o.consumed + u.consumed,"
+		" stored = o.stored + u.stored, dead_letters = o.dead_letters + u.dead_letters,"
+		" last_message_at = CASE WHEN u.last_ms >= 0 THEN pg_catalog.to_timestamp(u.last_ms / 1000.0)"
+		" ELSE o.last_message_at END, updated_at = pg_catalog.clock_timestamp()"
+		" FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10)"
+		" AS u(partition, next_offset, position, high, messages, consumed, stored, dead_letters, last_ms)"
+		" WHERE o.source_id = $1 AND o.partition = u.partition::pg_catalog.int4"
+		" AND o.next_offset = u.next_offset",
+		1 + ADVANCE_COLUMNS, types);
 	SPI_execute_plan(plan, args, NULL, false, 0);
 	if (SPI_processed != (uint64) touched)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("offsets of Kafka source %d were changed by somebody else", source_id),
-				 errdetail("Of %d partitions " UINT64_FORMAT " were where this worker left them.",
-						   touched, SPI_processed)));
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("offsets of Kafka source %d were changed by somebody else", source_id),
+						errdetail("Of %d partitions " UINT64_FORMAT " were where this worker left them.",
+								  touched, SPI_processed)));
 	SPI_finish();
 }
 
 void
 mdb_offsets_stall(int32 source_id, const MdbPartition *partition, const char *reason)
 {
-	Oid			types[] = {INT4OID, INT4OID, INT8OID, TEXTOID};
-	Datum		args[] = {Int32GetDatum(source_id), Int32GetDatum(partition->partition),
-	Int64GetDatum(partition->next_offset), CStringGetTextDatum(reason)};
+	Oid types[] = {INT4OID, INT4OID, INT8OID, TEXTOID};
+	Datum args[] = {Int32GetDatum(source_id), Int32GetDatum(partition->partition),
+					Int64GetDatum(partition->next_offset), CStringGetTextDatum(reason)};
 
 	SPI_connect();
 	SPI_execute_with_args("UPDATE metricsdb.kafka_offset SET stalled = $4"
@@ -169,9 +174,9 @@ mdb_offsets_stall(int32 source_id, const MdbPartition *partition, const char *re
 void
 mdb_offsets_skip(int32 source_id, const MdbPartition *partition, int64 to)
 {
-	Oid			types[] = {INT4OID, INT4OID, INT8OID, INT8OID};
-	Datum		args[] = {Int32GetDatum(source_id), Int32GetDatum(partition->partition),
-	Int64GetDatum(partition->next_offset), Int64GetDatum(to)};
+	Oid types[] = {INT4OID, INT4OID, INT8OID, INT8OID};
+	Datum args[] = {Int32GetDatum(source_id), Int32GetDatum(partition->partition),
+					Int64GetDatum(partition->next_offset), Int64GetDatum(to)};
 
 	SPI_connect();
 	SPI_execute_with_args("UPDATE metricsdb.kafka_offset SET next_offset = $4,"
@@ -185,10 +190,10 @@ void
 mdb_offsets_dead_letters(const MdbSource *source, const MdbIntake *batch, const MdbPartition *partitions)
 {
 	static SPIPlanPtr plan = NULL;
-	Oid			types[] = {INT4OID, TEXTOID, INT4OID, INT8OID, INT4OID, TIMESTAMPTZOID, BYTEAOID,
-	BYTEAOID, INT4OID, TEXTOID, TEXTOID};
-	Datum		args[lengthof(types)];
-	char		nulls[lengthof(types) + 1];
+	Oid types[] = {INT4OID,  TEXTOID,  INT4OID, INT8OID, INT4OID, TIMESTAMPTZOID,
+				   BYTEAOID, BYTEAOID, INT4OID, TEXTOID, TEXTOID};
+	Datum args[lengthof(types)];
+	char nulls[lengthof(types) + 1];
 
 	if (batch->ndead == 0)
 		return;
@@ -197,8 +202,9 @@ mdb_offsets_dead_letters(const MdbSource *source, const MdbIntake *batch, const 
 			  "INSERT INTO metricsdb.kafka_dead_letter (source_id, topic, partition, \"offset\", point_index,"
 			  " message_at, key, payload, payload_length, code, reason)"
 			  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
-	/* Who seeks back reads the same bad points again. */
-			  " ON CONFLICT DO NOTHING", lengthof(types), types);
+			  /* Who seeks back reads the same bad points again. */
+			  " ON CONFLICT DO NOTHING",
+			  lengthof(types), types);
 	args[0] = Int32GetDatum(source->id);
 	args[1] = CStringGetTextDatum(source->topic);
 	for (uint32 i = 0; i < batch->ndead; i++)

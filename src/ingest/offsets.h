@@ -12,7 +12,7 @@
 #include "ingest/intake.h"
 
 /* mdb_offsets_load - the source's partitions, ordered; into CurrentMemoryContext. */
-extern int	mdb_offsets_load(int32 source_id, MdbPartition **partitions);
+extern int mdb_offsets_load(int32 source_id, MdbPartition **partitions);
 
 /* mdb_offsets_add - a partition not known before; nothing if it is by now. */
 extern void mdb_offsets_add(int32 source_id, int32 partition, int64 next_offset);
@@ -31,6 +31,7 @@ extern void mdb_offsets_stall(int32 source_id, const MdbPartition *partition, co
 extern void mdb_offsets_skip(int32 source_id, const MdbPartition *partition, int64 to);
 
 /* mdb_offsets_dead_letters - store the batch's dead letters. */
-extern void mdb_offsets_dead_letters(const MdbSource *source, const MdbIntake *batch, const MdbPartition *partitions);
+extern void mdb_offsets_dead_letters(const MdbSource *source, const MdbIntake *batch,
+									 const MdbPartition *partitions);
 
-#endif							/* MDB_OFFSETS_H */
+#endif /* MDB_OFFSETS_H */

@@ -18,24 +18,24 @@
 #include <string.h>
 
 /* Wire types */
-#define WT_VARINT		0
-#define WT_FIXED64		1
-#define WT_BYTES		2
-#define WT_GROUP		3
-#define WT_END_GROUP	4
-#define WT_FIXED32		5
+#define WT_VARINT           0
+#define WT_FIXED64          1
+#define WT_BYTES            2
+#define WT_GROUP            3
+#define WT_END_GROUP        4
+#define WT_FIXED32          5
 
-#define FIELD(number, type)		((uint32_t) ((number) << 3 | (type)))
+#define FIELD(number, type) ((uint32_t) ((number) << 3 | (type)))
 
-#define METRIC_NAME			FIELD(1, WT_BYTES)
-#define METRIC_TAGS			FIELD(2, WT_BYTES)
-#define METRIC_TIMESTAMP	FIELD(3, WT_VARINT)
-#define METRIC_VALUE		FIELD(4, WT_FIXED64)
-#define TAG_KEY				FIELD(1, WT_BYTES)
-#define TAG_VALUE			FIELD(2, WT_BYTES)
-#define BATCH_METRIC		FIELD(1, WT_BYTES)
+#define METRIC_NAME         FIELD(1, WT_BYTES)
+#define METRIC_TAGS         FIELD(2, WT_BYTES)
+#define METRIC_TIMESTAMP    FIELD(3, WT_VARINT)
+#define METRIC_VALUE        FIELD(4, WT_FIXED64)
+#define TAG_KEY             FIELD(1, WT_BYTES)
+#define TAG_VALUE           FIELD(2, WT_BYTES)
+#define BATCH_METRIC        FIELD(1, WT_BYTES)
 
-#define MAX_GROUP_DEPTH		64
+#define MAX_GROUP_DEPTH     64
 
 typedef struct Cursor
 {
@@ -50,11 +50,11 @@ static MdbProtoStatus
 read_varint(Cursor *c, uint64_t *value)
 {
 	const uint8_t *p = c->p;
-	uint64_t	v = 0;
+	uint64_t v = 0;
 
 	for (int shift = 0; shift < 70; shift += 7)
 	{
-		uint8_t		byte;
+		uint8_t byte;
 
 		if (p == c->end)
 			return MDB_PROTO_TRUNCATED;
@@ -78,7 +78,7 @@ read_varint(Cursor *c, uint64_t *value)
 static MdbProtoStatus
 read_tag(Cursor *c, uint32_t *tag)
 {
-	uint64_t	v;
+	uint64_t v;
 	MdbProtoStatus status = read_varint(c, &v);
 
 	if (status != MDB_PROTO_OK)
@@ -95,7 +95,7 @@ read_tag(Cursor *c, uint32_t *tag)
 static MdbProtoStatus
 read_bytes(Cursor *c, MdbProtoBytes *bytes)
 {
-	uint64_t	len;
+	uint64_t len;
 	MdbProtoStatus status = read_varint(c, &len);
 
 	if (status != MDB_PROTO_OK)
@@ -115,8 +115,8 @@ static MdbProtoStatus
 skip_plain(Cursor *c, uint32_t tag)
 {
 	MdbProtoBytes bytes;
-	uint64_t	v;
-	size_t		width;
+	uint64_t v;
+	size_t width;
 
 	switch (tag & 7)
 	{
@@ -145,8 +145,8 @@ skip_plain(Cursor *c, uint32_t tag)
 static MdbProtoStatus
 skip_field(Cursor *c, uint32_t tag)
 {
-	uint32_t	open[MAX_GROUP_DEPTH];
-	int			depth = 0;
+	uint32_t open[MAX_GROUP_DEPTH];
+	int depth = 0;
 
 	for (;;)
 	{
@@ -177,12 +177,12 @@ skip_field(Cursor *c, uint32_t tag)
 MdbProtoStatus
 mdb_proto_metric(const uint8_t *data, size_t len, MdbProtoPoint *point)
 {
-	Cursor		c = {data, data + len};
+	Cursor c = {data, data + len};
 	const uint8_t *key = NULL;
 	const uint8_t *key_end = NULL;
-	bool		has_name = false;
-	bool		has_timestamp = false;
-	bool		scattered = false;
+	bool has_name = false;
+	bool has_timestamp = false;
+	bool scattered = false;
 
 	if (len > INT32_MAX)
 		return MDB_PROTO_LONG_KEY;
@@ -195,8 +195,8 @@ mdb_proto_metric(const uint8_t *data, size_t len, MdbProtoPoint *point)
 		const uint8_t *field = c.p;
 		MdbProtoStatus status = MDB_PROTO_OK;
 		MdbProtoBytes bytes;
-		uint64_t	v;
-		uint32_t	tag = *c.p;
+		uint64_t v;
+		uint32_t tag = *c.p;
 
 		/* All four fields have tags of one byte; only odd encoders write them longer. */
 		if (tag < 0x80 && tag > 7)
@@ -277,8 +277,8 @@ mdb_proto_metric(const uint8_t *data, size_t len, MdbProtoPoint *point)
 static int
 compare_bytes(MdbProtoBytes a, MdbProtoBytes b)
 {
-	uint32_t	n = a.len < b.len ? a.len : b.len;
-	int			cmp = n > 0 ? memcmp(a.data, b.data, n) : 0;
+	uint32_t n = a.len < b.len ? a.len : b.len;
+	int cmp = n > 0 ? memcmp(a.data, b.data, n) : 0;
 
 	return cmp != 0 ? cmp : (a.len > b.len) - (a.len < b.len);
 }
@@ -291,11 +291,11 @@ compare_bytes(MdbProtoBytes a, MdbProtoBytes b)
 static MdbProtoStatus
 add_tag(MdbProtoSeries *series, const MdbProtoTag *tag)
 {
-	int			i = series->ntags;
+	int i = series->ntags;
 
 	while (i > 0)
 	{
-		int			cmp = compare_bytes(tag->key, series->tags[i - 1].key);
+		int cmp = compare_bytes(tag->key, series->tags[i - 1].key);
 
 		if (cmp == 0)
 		{
@@ -320,14 +320,14 @@ add_tag(MdbProtoSeries *series, const MdbProtoTag *tag)
 static MdbProtoStatus
 read_tag_entry(MdbProtoBytes entry, MdbProtoTag *out)
 {
-	Cursor		c = {entry.data, entry.data + entry.len};
+	Cursor c = {entry.data, entry.data + entry.len};
 
 	out->key.data = out->value.data = entry.data;
 	out->key.len = out->value.len = 0;
 
 	while (c.p < c.end)
 	{
-		uint32_t	tag;
+		uint32_t tag;
 		MdbProtoStatus status = read_tag(&c, &tag);
 
 		if (status == MDB_PROTO_OK)
@@ -356,10 +356,10 @@ check_text(MdbProtoBytes text)
 
 	while (p < end)
 	{
-		uint8_t		c = *p++;
-		uint8_t		low = 0x80;
-		uint8_t		high = 0xbf;
-		int			more;
+		uint8_t c = *p++;
+		uint8_t low = 0x80;
+		uint8_t high = 0xbf;
+		int more;
 
 		if (c == 0)
 			return MDB_PROTO_NUL_BYTE;
@@ -400,9 +400,9 @@ check_text(MdbProtoBytes text)
 MdbProtoStatus
 mdb_proto_series(MdbProtoBytes key, MdbProtoSeries *series)
 {
-	Cursor		c = {key.data, key.data + key.len};
+	Cursor c = {key.data, key.data + key.len};
 	MdbProtoStatus status;
-	size_t		total;
+	size_t total;
 
 	series->name.data = key.data;
 	series->name.len = 0;
@@ -412,7 +412,7 @@ mdb_proto_series(MdbProtoBytes key, MdbProtoSeries *series)
 	{
 		MdbProtoBytes entry;
 		MdbProtoTag pair;
-		uint32_t	tag;
+		uint32_t tag;
 
 		status = read_tag(&c, &tag);
 		if (status == MDB_PROTO_OK)
@@ -460,20 +460,20 @@ mdb_proto_batch_begin(MdbProtoBatch *batch, const uint8_t *data, size_t len)
 MdbProtoStatus
 mdb_proto_batch_next(MdbProtoBatch *batch, MdbProtoBytes *metric)
 {
-	Cursor		c = {batch->p, batch->end};
+	Cursor c = {batch->p, batch->end};
 
 	if (c.p < c.end && *c.p == 0)
 		return MDB_PROTO_CONFLUENT;
 
 	while (c.p < c.end)
 	{
-		uint32_t	tag;
+		uint32_t tag;
 		MdbProtoStatus status = read_tag(&c, &tag);
 
 		if (status == MDB_PROTO_OK)
 			status = (tag == BATCH_METRIC) ? read_bytes(&c, metric) : skip_field(&c, tag);
 		if (status != MDB_PROTO_OK)
-			return status;		/* batch->p stays before the field */
+			return status; /* batch->p stays before the field */
 		batch->p = c.p;
 		if (tag == BATCH_METRIC)
 			return MDB_PROTO_OK;
@@ -488,8 +488,8 @@ mdb_proto_batch_next(MdbProtoBatch *batch, MdbProtoBytes *metric)
 static size_t
 put_text(uint8_t *out, MdbProtoBytes text)
 {
-	size_t		n = 0;
-	uint32_t	len = text.len;
+	size_t n = 0;
+	uint32_t len = text.len;
 
 	while (len >= 0x80)
 	{
@@ -505,8 +505,8 @@ put_text(uint8_t *out, MdbProtoBytes text)
 size_t
 mdb_proto_canonical(const MdbProtoSeries *series, uint8_t *out, size_t room)
 {
-	size_t		need = 3 + (size_t) series->name.len;
-	size_t		n;
+	size_t need = 3 + (size_t) series->name.len;
+	size_t n;
 
 	for (int i = 0; i < series->ntags; i++)
 		need += 6 + (size_t) series->tags[i].key.len + series->tags[i].value.len;
@@ -525,11 +525,11 @@ mdb_proto_canonical(const MdbProtoSeries *series, uint8_t *out, size_t room)
 void
 mdb_proto_canonical_read(const uint8_t *key, size_t len, MdbProtoSeries *series)
 {
-	Cursor		c = {key, key + len};
+	Cursor c = {key, key + len};
 
 	series->ntags = 0;
 	if (read_bytes(&c, &series->name) != MDB_PROTO_OK)
-		series->name.len = 0;	/* not what mdb_proto_canonical wrote */
+		series->name.len = 0; /* not what mdb_proto_canonical wrote */
 	while (series->ntags < MDB_PROTO_MAX_TAGS &&
 		   read_bytes(&c, &series->tags[series->ntags].key) == MDB_PROTO_OK &&
 		   read_bytes(&c, &series->tags[series->ntags].value) == MDB_PROTO_OK)
@@ -586,7 +586,7 @@ mdb_proto_reason(MdbProtoStatus status)
 			return "not a protobuf message: group that is not closed, or nested too deeply";
 		case MDB_PROTO_CONFLUENT:
 			return "message starts with the prefix of a schema registry; "
-				"send plain protobuf, without a schema registry serializer";
+				   "send plain protobuf, without a schema registry serializer";
 		case MDB_PROTO_NO_NAME:
 			return "point has no metric name";
 		case MDB_PROTO_NO_TIMESTAMP:

@@ -20,13 +20,13 @@
 #include <stdint.h>
 
 /* More tags on one series, or more bytes of name and tags, than these are refused. */
-#define MDB_PROTO_MAX_TAGS		128
-#define MDB_PROTO_MAX_KEY		16384
+#define MDB_PROTO_MAX_TAGS 128
+#define MDB_PROTO_MAX_KEY  16384
 
 typedef enum MdbProtoStatus
 {
 	MDB_PROTO_OK = 0,
-	MDB_PROTO_END,				/* of the batch: not an error */
+	MDB_PROTO_END, /* of the batch: not an error */
 	MDB_PROTO_TRUNCATED,
 	MDB_PROTO_BAD_TAG,
 	MDB_PROTO_BAD_VARINT,
@@ -43,15 +43,15 @@ typedef enum MdbProtoStatus
 typedef struct MdbProtoBytes
 {
 	const uint8_t *data;
-	uint32_t	len;
+	uint32_t len;
 } MdbProtoBytes;
 
 typedef struct MdbProtoPoint
 {
-	MdbProtoBytes key;			/* the bytes that say name and tags */
-	bool		scattered;		/* the key is the whole message: of no use to a cache */
-	int64_t		timestamp;
-	double		value;
+	MdbProtoBytes key; /* the bytes that say name and tags */
+	bool scattered;    /* the key is the whole message: of no use to a cache */
+	int64_t timestamp;
+	double value;
 } MdbProtoPoint;
 
 typedef struct MdbProtoTag
@@ -63,13 +63,13 @@ typedef struct MdbProtoTag
 typedef struct MdbProtoSeries
 {
 	MdbProtoBytes name;
-	int			ntags;
-	MdbProtoTag tags[MDB_PROTO_MAX_TAGS];	/* by key: memcmp, then length; each key once */
+	int ntags;
+	MdbProtoTag tags[MDB_PROTO_MAX_TAGS]; /* by key: memcmp, then length; each key once */
 } MdbProtoSeries;
 
 typedef struct MdbProtoBatch
 {
-	const uint8_t *p;			/* next field; after an error: the bytes not understood */
+	const uint8_t *p; /* next field; after an error: the bytes not understood */
 	const uint8_t *end;
 } MdbProtoBatch;
 
@@ -107,4 +107,4 @@ extern void mdb_proto_canonical_read(const uint8_t *key, size_t len, MdbProtoSer
 extern const char *mdb_proto_code(MdbProtoStatus status);
 extern const char *mdb_proto_reason(MdbProtoStatus status);
 
-#endif							/* MDB_PROTO_H */
+#endif /* MDB_PROTO_H */

@@ -37,57 +37,57 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#define ARENA_CHUNK			(256 * 1024)
-#define MIN_BUCKETS			1024
-#define MIN_WINDOW			4096
-#define WINDOWS_OFF			8	/* how many windows a losing strategy stays off */
-#define ID_REFUSED			(PG_UINT32_MAX - 1)
+#define ARENA_CHUNK (256 * 1024)
+#define MIN_BUCKETS 1024
+#define MIN_WINDOW  4096
+#define WINDOWS_OFF 8 /* how many windows a losing strategy stays off */
+#define ID_REFUSED  (PG_UINT32_MAX - 1)
 
 /* A byte string and what it stands for. */
 typedef struct Entry
 {
 	const uint8 *key;
-	uint32		len;
-	uint32		series;
-	uint64		hash;
-	uint32		next;			/* spellings: the entry that followed the last time */
+	uint32 len;
+	uint32 series;
+	uint64 hash;
+	uint32 next; /* spellings: the entry that followed the last time */
 } Entry;
 
 typedef struct Bucket
 {
-	uint32		entry;			/* MDB_NO_SERIES = empty */
-	uint32		check;			/* high half of the hash */
+	uint32 entry; /* MDB_NO_SERIES = empty */
+	uint32 check; /* high half of the hash */
 } Bucket;
 
 typedef struct KeyTable
 {
-	Bucket	   *buckets;
-	uint64		mask;
-	Entry	   *entries;
-	uint32		n;
-	uint32		room;
+	Bucket *buckets;
+	uint64 mask;
+	Entry *entries;
+	uint32 n;
+	uint32 room;
 } KeyTable;
 
 struct MdbKeyCache
 {
-	MemoryContext context;		/* the cache's content */
-	MemoryContext scratch;		/* datums of one series */
-	Size		limit;
-	uint32		generation;		/* counts the clears */
-	uint64		table_generation;
-	char	   *arena;
-	Size		arena_left;
-	KeyTable	spellings;
-	KeyTable	series;
-	uint32	   *ids;			/* by series; room as series.room */
-	uint32	   *tentative;		/* series whose ids this transaction asked for */
-	uint32		ntentative;
-	uint32		tentative_room;
-	uint32		asking;			/* the series mdb_append_series was called for */
-	uint32		nrefused;
-	uint32	   *refused;
+	MemoryContext context; /* the cache's content */
+	MemoryContext scratch; /* datums of one series */
+	Size limit;
+	uint32 generation; /* counts the clears */
+	uint64 table_generation;
+	char *arena;
+	Size arena_left;
+	KeyTable spellings;
+	KeyTable series;
+	uint32 *ids;       /* by series; room as series.room */
+	uint32 *tentative; /* series whose ids this transaction asked for */
+	uint32 ntentative;
+	uint32 tentative_room;
+	uint32 asking; /* the series mdb_append_series was called for */
+	uint32 nrefused;
+	uint32 *refused;
 	const char **reasons;
-	uint8		canonical[MDB_PROTO_MAX_KEY];
+	uint8 canonical[MDB_PROTO_MAX_KEY];
 	MdbProtoSeries parsed;
 };
 
@@ -108,7 +108,7 @@ table_init(KeyTable *table, MemoryContext context)
 static inline uint32
 table_find(const KeyTable *table, const uint8 *key, uint32 len, uint64 hash)
 {
-	uint64		b = hash & table->mask;
+	uint64 b = hash & table->mask;
 
 	for (;; b = (b + 1) & table->mask)
 	{
@@ -129,8 +129,8 @@ table_find(const KeyTable *table, const uint8 *key, uint32 len, uint64 hash)
 static void
 table_put(KeyTable *table, uint32 n)
 {
-	uint64		hash = table->entries[n].hash;
-	uint64		b = hash & table->mask;
+	uint64 hash = table->entries[n].hash;
+	uint64 b = hash & table->mask;
 
 	while (table->buckets[b].entry != MDB_NO_SERIES)
 		b = (b + 1) & table->mask;
@@ -144,11 +144,11 @@ table_put(KeyTable *table, uint32 n)
 static uint32
 table_add(KeyTable *table, const uint8 *key, uint32 len, uint64 hash, uint32 series)
 {
-	Entry	   *entry;
+	Entry *entry;
 
 	if (table->n == table->room)
 	{
-		uint64		nbuckets = (table->mask + 1) * 2;
+		uint64 nbuckets = (table->mask + 1) * 2;
 
 		table->entries = repalloc_huge(table->entries, (Size) table->room * 2 * sizeof(Entry));
 		table->room *= 2;
@@ -174,11 +174,11 @@ table_add(KeyTable *table, const uint8 *key, uint32 len, uint64 hash, uint32 ser
 static const uint8 *
 keep_bytes(MdbKeyCache *cache, const uint8 *key, uint32 len)
 {
-	uint8	   *copy;
+	uint8 *copy;
 
 	if (len > cache->arena_left)
 	{
-		Size		size = Max((Size) len, ARENA_CHUNK);
+		Size size = Max((Size) len, ARENA_CHUNK);
 
 		cache->arena = MemoryContextAlloc(cache->context, size);
 		cache->arena_left = size;
@@ -196,8 +196,10 @@ mdb_key_cache_create(Size limit)
 	MdbKeyCache *cache = palloc0(sizeof(MdbKeyCache));
 
 	cache->limit = limit;
-	cache->context = AllocSetContextCreate(CurrentMemoryContext, "metricsdb series cache", ALLOCSET_DEFAULT_SIZES);
-	cache->scratch = AllocSetContextCreate(CurrentMemoryContext, "metricsdb new series", ALLOCSET_DEFAULT_SIZES);
+	cache->context =
+		AllocSetContextCreate(CurrentMemoryContext, "metricsdb series cache", ALLOCSET_DEFAULT_SIZES);
+	cache->scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "metricsdb new series", ALLOCSET_DEFAULT_SIZES);
 	mdb_key_cache_clear(cache);
 	return cache;
 }
@@ -238,7 +240,7 @@ mdb_key_cache_size(const MdbKeyCache *cache)
 static void
 hint_begin(const MdbKeyCache *cache, MdbSeriesHint *hint, int n)
 {
-	uint32		window = Max(cache->spellings.n, MIN_WINDOW);
+	uint32 window = Max(cache->spellings.n, MIN_WINDOW);
 
 	if (hint->generation != cache->generation)
 	{
@@ -275,13 +277,13 @@ hint_begin(const MdbKeyCache *cache, MdbSeriesHint *hint, int n)
 static void
 lookup_guess(MdbKeyCache *cache, MdbSeriesHint *hint, int n, const MdbProtoPoint *points, uint32 *series)
 {
-	Entry	   *entries = cache->spellings.entries;
-	uint32		last = hint->last;
+	Entry *entries = cache->spellings.entries;
+	uint32 last = hint->last;
 
 	for (int i = 0; i < n; i++)
 	{
 		const MdbProtoBytes *key = &points[i].key;
-		uint32		slot = MDB_NO_SERIES;
+		uint32 slot = MDB_NO_SERIES;
 
 		if (last != MDB_NO_SERIES && entries[last].next != MDB_NO_SERIES)
 		{
@@ -313,8 +315,8 @@ static void
 lookup_group(MdbKeyCache *cache, int n, const MdbProtoPoint *points, uint32 *series)
 {
 	const KeyTable *table = &cache->spellings;
-	uint64		hashes[MDB_SERIES_GROUP];
-	uint32		slots[MDB_SERIES_GROUP];
+	uint64 hashes[MDB_SERIES_GROUP];
+	uint32 slots[MDB_SERIES_GROUP];
 
 	for (int i = 0; i < n; i++)
 	{
@@ -337,15 +339,15 @@ lookup_group(MdbKeyCache *cache, int n, const MdbProtoPoint *points, uint32 *ser
 		}
 	for (int i = 0; i < n; i++)
 	{
-		uint32		slot = table_find(table, points[i].key.data, points[i].key.len, hashes[i]);
+		uint32 slot = table_find(table, points[i].key.data, points[i].key.len, hashes[i]);
 
 		series[i] = (slot == MDB_NO_SERIES) ? MDB_NO_SERIES : table->entries[slot].series;
 	}
 }
 
 void
-mdb_key_cache_lookup(MdbKeyCache *cache, MdbSeriesHint *hint, int n,
-						const MdbProtoPoint *points, uint32 *series)
+mdb_key_cache_lookup(MdbKeyCache *cache, MdbSeriesHint *hint, int n, const MdbProtoPoint *points,
+					 uint32 *series)
 {
 	Assert(n <= MDB_SERIES_GROUP);
 	hint_begin(cache, hint, n);
@@ -362,16 +364,16 @@ mdb_key_cache_lookup(MdbKeyCache *cache, MdbSeriesHint *hint, int n,
 MdbProtoStatus
 mdb_key_cache_add(MdbKeyCache *cache, MdbSeriesHint *hint, const MdbProtoPoint *point, uint32 *series)
 {
-	bool		remember = !point->scattered && hint->bypass == 0;
-	uint64		spelled = 0;
-	uint64		hash;
-	size_t		len;
+	bool remember = !point->scattered && hint->bypass == 0;
+	uint64 spelled = 0;
+	uint64 hash;
+	size_t len;
 	MdbProtoStatus status;
 
 	/* An equal point of the same group may have been added just before. */
 	if (remember)
 	{
-		uint32		slot;
+		uint32 slot;
 
 		spelled = XXH3_64bits(point->key.data, point->key.len);
 		slot = table_find(&cache->spellings, point->key.data, point->key.len, spelled);
@@ -393,9 +395,10 @@ mdb_key_cache_add(MdbKeyCache *cache, MdbSeriesHint *hint, const MdbProtoPoint *
 	*series = table_find(&cache->series, cache->canonical, len, hash);
 	if (*series == MDB_NO_SERIES)
 	{
-		uint32		room = cache->series.room;
+		uint32 room = cache->series.room;
 
-		*series = table_add(&cache->series, keep_bytes(cache, cache->canonical, len), len, hash, cache->series.n);
+		*series =
+			table_add(&cache->series, keep_bytes(cache, cache->canonical, len), len, hash, cache->series.n);
 		if (cache->series.room != room)
 			cache->ids = repalloc_huge(cache->ids, (Size) cache->series.room * sizeof(uint32));
 		cache->ids[*series] = MDB_NO_SERIES;
@@ -429,13 +432,13 @@ ask_id(MdbKeyCache *cache, MdbAppend *append, const MdbTarget *target, uint32 se
 {
 	const Entry *entry = &cache->series.entries[series];
 	MdbProtoSeries *parsed = &cache->parsed;
-	Datum		values[MDB_TARGET_COLUMNS] = {0};
-	bool		isnull[MDB_TARGET_COLUMNS];
+	Datum values[MDB_TARGET_COLUMNS] = {0};
+	bool isnull[MDB_TARGET_COLUMNS];
 	JsonbParseState *state = NULL;
 	JsonbValue *object;
-	JsonbValue	value;
+	JsonbValue value;
 	MemoryContext before;
-	uint32		id;
+	uint32 id;
 
 	mdb_proto_canonical_read(entry->key, entry->len, parsed);
 
@@ -449,8 +452,8 @@ ask_id(MdbKeyCache *cache, MdbAppend *append, const MdbTarget *target, uint32 se
 	object = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
 
 	memset(isnull, true, sizeof(isnull));
-	values[target->name - 1] = PointerGetDatum(cstring_to_text_with_len((const char *) parsed->name.data,
-																		parsed->name.len));
+	values[target->name - 1] =
+		PointerGetDatum(cstring_to_text_with_len((const char *) parsed->name.data, parsed->name.len));
 	isnull[target->name - 1] = false;
 	values[target->tags - 1] = JsonbPGetDatum(JsonbValueToJsonb(object));
 	isnull[target->tags - 1] = false;
@@ -461,8 +464,8 @@ ask_id(MdbKeyCache *cache, MdbAppend *append, const MdbTarget *target, uint32 se
 }
 
 void
-mdb_key_cache_ids(MdbKeyCache *cache, MdbAppend *append, uint64 generation,
-					 const MdbTarget *target, uint32 n, const uint32 *series, uint32 *ids)
+mdb_key_cache_ids(MdbKeyCache *cache, MdbAppend *append, uint64 generation, const MdbTarget *target, uint32 n,
+				  const uint32 *series, uint32 *ids)
 {
 	if (generation != cache->table_generation)
 	{
@@ -473,14 +476,15 @@ mdb_key_cache_ids(MdbKeyCache *cache, MdbAppend *append, uint64 generation,
 
 	for (uint32 i = 0; i < n; i++)
 	{
-		uint32		s = series[i];
+		uint32 s = series[i];
 
 		if (unlikely(cache->ids[s] >= ID_REFUSED))
 		{
 			if (cache->ntentative == cache->tentative_room)
 			{
 				cache->tentative_room *= 2;
-				cache->tentative = repalloc_huge(cache->tentative, (Size) cache->tentative_room * sizeof(uint32));
+				cache->tentative =
+					repalloc_huge(cache->tentative, (Size) cache->tentative_room * sizeof(uint32));
 			}
 			cache->asking = s;
 			cache->ids[s] = ask_id(cache, append, target, s);

@@ -11,10 +11,10 @@
 #include "ingest/target.h"
 #include "write/append.h"
 
-#define MDB_NO_SERIES		PG_UINT32_MAX
+#define MDB_NO_SERIES PG_UINT32_MAX
 
 /* At most so many points are looked up at once. */
-#define MDB_SERIES_GROUP	32
+#define MDB_SERIES_GROUP 32
 
 typedef struct MdbKeyCache MdbKeyCache;
 
@@ -24,14 +24,14 @@ typedef struct MdbKeyCache MdbKeyCache;
  */
 typedef struct MdbSeriesHint
 {
-	uint32		generation;		/* of the cache; another one voids the rest */
-	uint32		last;			/* slot of the point before */
-	uint32		guesses;		/* in this window */
-	uint32		right;
-	uint32		rest;			/* look-ups until guessing is tried again */
-	uint32		lookups;		/* in this window */
-	uint32		reordered;		/* of them: a known series in bytes not seen before */
-	uint32		bypass;			/* look-ups until bytes are remembered again */
+	uint32 generation; /* of the cache; another one voids the rest */
+	uint32 last;       /* slot of the point before */
+	uint32 guesses;    /* in this window */
+	uint32 right;
+	uint32 rest;      /* look-ups until guessing is tried again */
+	uint32 lookups;   /* in this window */
+	uint32 reordered; /* of them: a known series in bytes not seen before */
+	uint32 bypass;    /* look-ups until bytes are remembered again */
 } MdbSeriesHint;
 
 extern MdbKeyCache *mdb_key_cache_create(Size limit);
@@ -40,15 +40,15 @@ extern MdbKeyCache *mdb_key_cache_create(Size limit);
  * mdb_key_cache_lookup - the series of n <= MDB_SERIES_GROUP points, MDB_NO_SERIES for those
  * whose bytes are not known: mdb_key_cache_add is to be called for these, in order.
  */
-extern void mdb_key_cache_lookup(MdbKeyCache *cache, MdbSeriesHint *hint, int n,
-									const MdbProtoPoint *points, uint32 *series);
+extern void mdb_key_cache_lookup(MdbKeyCache *cache, MdbSeriesHint *hint, int n, const MdbProtoPoint *points,
+								 uint32 *series);
 
 /*
  * mdb_key_cache_add - read the point's key in full and find or make its series.  Anything but
  * MDB_PROTO_OK: there is no such series, the point is to be refused with that reason.
  */
-extern MdbProtoStatus mdb_key_cache_add(MdbKeyCache *cache, MdbSeriesHint *hint,
-										   const MdbProtoPoint *point, uint32 *series);
+extern MdbProtoStatus mdb_key_cache_add(MdbKeyCache *cache, MdbSeriesHint *hint, const MdbProtoPoint *point,
+										uint32 *series);
 
 /* Beyond its limit?  Then store what refers to series of the cache, and clear it. */
 extern bool mdb_key_cache_full(const MdbKeyCache *cache);
@@ -63,7 +63,7 @@ extern uint32 mdb_key_cache_size(const MdbKeyCache *cache);
  * called when it has ended.
  */
 extern void mdb_key_cache_ids(MdbKeyCache *cache, MdbAppend *append, uint64 generation,
-								 const MdbTarget *target, uint32 n, const uint32 *series, uint32 *ids);
+							  const MdbTarget *target, uint32 n, const uint32 *series, uint32 *ids);
 extern void mdb_key_cache_committed(MdbKeyCache *cache);
 extern void mdb_key_cache_aborted(MdbKeyCache *cache);
 
@@ -75,4 +75,4 @@ extern void mdb_key_cache_aborted(MdbKeyCache *cache);
 extern bool mdb_key_cache_refuse(MdbKeyCache *cache, const char *reason);
 extern const char *mdb_key_cache_refused(const MdbKeyCache *cache, uint32 series);
 
-#endif							/* MDB_SERIES_CACHE_H */
+#endif /* MDB_SERIES_CACHE_H */

@@ -27,34 +27,63 @@
 
 #include "ingest/source.h"
 
-#define PROPERTY_PREFIX		"librdkafka."
+#define PROPERTY_PREFIX "librdkafka."
 
 /* Ours to set: they decide where reading starts, what is read, and how we learn of it. */
-static const char *const reserved_properties[] = {
-	"allow.auto.create.topics", "auto.commit.enable", "auto.commit.interval.ms", "auto.offset.reset",
-	"bootstrap.servers", "enable.auto.commit", "enable.auto.offset.store", "enable.partition.eof",
-	"enable.random.seed", "enabled_events", "internal.termination.signal", "interceptors", "log.queue",
-	"log.thread.name", "metadata.broker.list", "offset.store.method", "offset.store.path", "opaque",
-	"default_topic_conf", "group.instance.id", "partition.assignment.strategy", NULL
-};
+static const char *const reserved_properties[] = {"allow.auto.create.topics",
+												  "auto.commit.enable",
+												  "auto.commit.interval.ms",
+												  "auto.offset.reset",
+												  "bootstrap.servers",
+												  "enable.auto.commit",
+												  "enable.auto.offset.store",
+												  "enable.partition.eof",
+												  "enable.random.seed",
+												  "enabled_events",
+												  "internal.termination.signal",
+												  "interceptors",
+												  "log.queue",
+												  "log.thread.name",
+												  "metadata.broker.list",
+												  "offset.store.method",
+												  "offset.store.path",
+												  "opaque",
+												  "default_topic_conf",
+												  "group.instance.id",
+												  "partition.assignment.strategy",
+												  NULL};
 
 /* They reach the server's files, processes or memory. */
-static const char *const trusted_properties[] = {
-	"plugin.library.paths", "sasl.kerberos.kinit.cmd", "ssl.engine.location", "ssl.engine.id", "ssl.providers",
-	"sasl.oauthbearer.config", "sasl.oauthbearer.method", "sasl.oauthbearer.token.endpoint.url",
-	"sasl.oauthbearer.extensions", "sasl.oauthbearer.scope", "enable.sasl.oauthbearer.unsecure.jwt", "debug", NULL
-};
+static const char *const trusted_properties[] = {"plugin.library.paths",
+												 "sasl.kerberos.kinit.cmd",
+												 "ssl.engine.location",
+												 "ssl.engine.id",
+												 "ssl.providers",
+												 "sasl.oauthbearer.config",
+												 "sasl.oauthbearer.method",
+												 "sasl.oauthbearer.token.endpoint.url",
+												 "sasl.oauthbearer.extensions",
+												 "sasl.oauthbearer.scope",
+												 "enable.sasl.oauthbearer.unsecure.jwt",
+												 "debug",
+												 NULL};
 
-static const char *const file_properties[] = {
-	"ssl.key.location", "ssl.certificate.location", "ssl.ca.location", "ssl.crl.location", "ssl.keystore.location",
-	"sasl.kerberos.keytab", NULL
-};
+static const char *const file_properties[] = {"ssl.key.location",
+											  "ssl.certificate.location",
+											  "ssl.ca.location",
+											  "ssl.crl.location",
+											  "ssl.keystore.location",
+											  "sasl.kerberos.keytab",
+											  NULL};
 
 /* They may be given as secrets only. */
-static const char *const secret_properties[] = {
-	"sasl.password", "ssl.key.password", "ssl.keystore.password", "ssl.key.pem", "ssl_key",
-	"sasl.oauthbearer.client.secret", NULL
-};
+static const char *const secret_properties[] = {"sasl.password",
+												"ssl.key.password",
+												"ssl.keystore.password",
+												"ssl.key.pem",
+												"ssl_key",
+												"sasl.oauthbearer.client.secret",
+												NULL};
 
 static bool
 listed(const char *const *list, const char *name)
@@ -72,10 +101,8 @@ mdb_format_parse(const char *word)
 		return MDB_FORMAT_METRIC;
 	if (strcmp(word, "metric_batch") == 0)
 		return MDB_FORMAT_METRIC_BATCH;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown message format \"%s\"", word),
-			 errhint("Use \"metric\" for one point a message, or \"metric_batch\" for many.")));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown message format \"%s\"", word),
+					errhint("Use \"metric\" for one point a message, or \"metric_batch\" for many.")));
 }
 
 MdbTimeUnit
@@ -89,19 +116,15 @@ mdb_time_unit_parse(const char *word)
 		return MDB_UNIT_US;
 	if (strcmp(word, "ns") == 0)
 		return MDB_UNIT_NS;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown timestamp unit \"%s\"", word),
-			 errhint("Use \"s\", \"ms\", \"us\" or \"ns\".")));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown timestamp unit \"%s\"", word),
+					errhint("Use \"s\", \"ms\", \"us\" or \"ns\".")));
 }
 
 static void
 bad_option(const char *name, const char *hint)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid value for option \"%s\" of a Kafka source", name),
-			 errhint("%s", hint)));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("invalid value for option \"%s\" of a Kafka source", name), errhint("%s", hint)));
 }
 
 /*
@@ -120,7 +143,7 @@ scalar_text(const char *name, const JsonbValue *value)
 			return pstrdup(value->val.boolean ? "true" : "false");
 		default:
 			bad_option(name, "Options are strings, numbers or booleans.");
-			return NULL;		/* not reached */
+			return NULL; /* not reached */
 	}
 }
 
@@ -130,8 +153,8 @@ scalar_text(const char *name, const JsonbValue *value)
 static int64
 interval_option(const char *name, const char *text, bool may_be_none, int64 min, int64 max)
 {
-	Interval   *span;
-	int64		us;
+	Interval *span;
+	int64 us;
 
 	if (may_be_none && strcmp(text, "none") == 0)
 		return PG_INT64_MAX;
@@ -146,7 +169,7 @@ interval_option(const char *name, const char *text, bool may_be_none, int64 min,
 static int
 integer_option(const char *name, const char *text, int min, int max)
 {
-	int			value = pg_strtoint32(text);
+	int value = pg_strtoint32(text);
 
 	if (value < min || value > max)
 		bad_option(name, psprintf("Give a number between %d and %d.", min, max));
@@ -203,39 +226,37 @@ static void
 check_property(const MdbProperty *property, Oid role)
 {
 	const char *name = property->name;
-	size_t		len = strlen(name);
+	size_t len = strlen(name);
 	rd_kafka_conf_t *conf;
 	rd_kafka_conf_res_t result;
-	char		problem[512] = "";
+	char problem[512] = "";
 
 	if (listed(reserved_properties, name) || (len > 3 && strcmp(name + len - 3, "_cb") == 0))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("property \"%s\" of librdkafka cannot be set", name),
-				 errdetail("metricsdb needs it to deliver each point exactly once.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("property \"%s\" of librdkafka cannot be set", name),
+						errdetail("metricsdb needs it to deliver each point exactly once.")));
 
 	if ((listed(trusted_properties, name) && !superuser_arg(role)) ||
 		((listed(file_properties, name) || (len > 9 && strcmp(name + len - 9, ".location") == 0)) &&
 		 !has_privs_of_role(role, ROLE_PG_READ_SERVER_FILES)))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to set property \"%s\" of librdkafka", name),
-				 errdetail("It reaches the server's files or processes."),
-				 errhint("Certificates can be given as text: ssl.ca.pem, ssl.certificate.pem, ssl.key.pem.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied to set property \"%s\" of librdkafka", name),
+			 errdetail("It reaches the server's files or processes."),
+			 errhint("Certificates can be given as text: ssl.ca.pem, ssl.certificate.pem, ssl.key.pem.")));
 
 	if (!property->secret && listed(secret_properties, name))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("property \"%s\" is a secret and cannot be given as an option", name),
-				 errhint("Give it in the argument \"secrets\".")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("property \"%s\" is a secret and cannot be given as an option", name),
+						errhint("Give it in the argument \"secrets\".")));
 
 	conf = rd_kafka_conf_new();
 	result = rd_kafka_conf_set(conf, name, property->value, problem, sizeof(problem));
 	rd_kafka_conf_destroy(conf);
 	if (result != RD_KAFKA_CONF_OK)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("librdkafka refuses property \"%s\"", name),
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("librdkafka refuses property \"%s\"", name),
 				 property->secret ? 0 : errdetail("%s", problem)));
 }
 
@@ -247,16 +268,16 @@ read_object(Jsonb *object, bool secret, Oid role, MdbSourceOptions *out)
 {
 	JsonbIterator *it;
 	JsonbIteratorToken token;
-	JsonbValue	value;
-	char	   *name = NULL;
+	JsonbValue value;
+	char *name = NULL;
 
 	if (!JB_ROOT_IS_OBJECT(object))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s of a Kafka source must be a JSON object", secret ? "secrets" : "options")));
 
-	out->properties = repalloc(out->properties,
-							   (out->nproperties + JB_ROOT_COUNT(object) + 1) * sizeof(MdbProperty));
+	out->properties =
+		repalloc(out->properties, (out->nproperties + JB_ROOT_COUNT(object) + 1) * sizeof(MdbProperty));
 	it = JsonbIteratorInit(&object->root);
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
 	{
@@ -264,8 +285,8 @@ read_object(Jsonb *object, bool secret, Oid role, MdbSourceOptions *out)
 			name = pnstrdup(value.val.string.val, value.val.string.len);
 		else if (token == WJB_VALUE)
 		{
-			bool		prefixed = strncmp(name, PROPERTY_PREFIX, strlen(PROPERTY_PREFIX)) == 0;
-			char	   *text = scalar_text(name, &value);
+			bool prefixed = strncmp(name, PROPERTY_PREFIX, strlen(PROPERTY_PREFIX)) == 0;
+			char *text = scalar_text(name, &value);
 
 			if (secret || prefixed)
 			{
@@ -321,24 +342,26 @@ MdbSource *
 mdb_source_load(int32 id)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	MdbSource  *source = NULL;
-	Oid			type = INT4OID;
-	Datum		arg = Int32GetDatum(id);
+	MdbSource *source = NULL;
+	Oid type = INT4OID;
+	Datum arg = Int32GetDatum(id);
 
 	SPI_connect();
-	SPI_execute_with_args("SELECT s.name, s.owner::pg_catalog.oid AS owner, s.target::pg_catalog.oid AS target,"
-						  " s.brokers, s.topic, s.format, s.timestamp_unit, s.state, s.home, s.options,"
-						  " x.secrets, s.xmin::pg_catalog.text || '/' || coalesce(x.xmin::pg_catalog.text, '') AS version"
-						  " FROM metricsdb.kafka_source s LEFT JOIN metricsdb.kafka_secret x USING (source_id)"
-						  " WHERE s.source_id OPERATOR(pg_catalog.=) $1", 1, &type, &arg, NULL, true, 1);
+	SPI_execute_with_args(
+		"SELECT s.name, s.owner::pg_catalog.oid AS owner, s.target::pg_catalog.oid AS target,"
+		" s.brokers, s.topic, s.format, s.timestamp_unit, s.state, s.home, s.options,"
+		" x.secrets, s.xmin::pg_catalog.text || '/' || coalesce(x.xmin::pg_catalog.text, '') AS version"
+		" FROM metricsdb.kafka_source s LEFT JOIN metricsdb.kafka_secret x USING (source_id)"
+		" WHERE s.source_id OPERATOR(pg_catalog.=) $1",
+		1, &type, &arg, NULL, true, 1);
 	if (SPI_processed == 1)
 	{
-		HeapTuple	row = SPI_tuptable->vals[0];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		bool		no_options;
-		bool		no_secrets;
-		Datum		options = SPI_getbinval(row, desc, SPI_fnumber(desc, "options"), &no_options);
-		Datum		secrets = SPI_getbinval(row, desc, SPI_fnumber(desc, "secrets"), &no_secrets);
+		HeapTuple row = SPI_tuptable->vals[0];
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		bool no_options;
+		bool no_secrets;
+		Datum options = SPI_getbinval(row, desc, SPI_fnumber(desc, "options"), &no_options);
+		Datum secrets = SPI_getbinval(row, desc, SPI_fnumber(desc, "secrets"), &no_secrets);
 		MemoryContext spi = MemoryContextSwitchTo(caller);
 
 		source = palloc0(sizeof(MdbSource));
@@ -350,7 +373,8 @@ mdb_source_load(int32 id)
 		source->topic = pstrdup(value_of("topic"));
 		source->format = mdb_format_parse(value_of("format"));
 		source->unit = mdb_time_unit_parse(value_of("timestamp_unit"));
-		source->running = strcmp(value_of("state"), "running") == 0 && strcmp(value_of("home"), mdb_home()) == 0;
+		source->running =
+			strcmp(value_of("state"), "running") == 0 && strcmp(value_of("home"), mdb_home()) == 0;
 		source->version = pstrdup(value_of("version"));
 		source->raw_options = no_options ? NULL : DatumGetJsonbPCopy(options);
 		source->raw_secrets = no_secrets ? NULL : DatumGetJsonbPCopy(secrets);
@@ -366,17 +390,19 @@ mdb_source_version(int32 id)
 	static SPIPlanPtr plan = NULL;
 	MemoryContext caller = CurrentMemoryContext;
 	const char *version = "";
-	Datum		args[2];
+	Datum args[2];
 
 	SPI_connect();
 	if (plan == NULL)
 	{
-		Oid			types[] = {INT4OID, TEXTOID};
+		Oid types[] = {INT4OID, TEXTOID};
 
-		plan = SPI_prepare("SELECT s.xmin::pg_catalog.text || '/' || coalesce(x.xmin::pg_catalog.text, '')"
-						   " FROM metricsdb.kafka_source s LEFT JOIN metricsdb.kafka_secret x USING (source_id)"
-						   " WHERE s.source_id OPERATOR(pg_catalog.=) $1 AND s.state OPERATOR(pg_catalog.=) 'running'"
-						   " AND s.home OPERATOR(pg_catalog.=) $2", 2, types);
+		plan = SPI_prepare(
+			"SELECT s.xmin::pg_catalog.text || '/' || coalesce(x.xmin::pg_catalog.text, '')"
+			" FROM metricsdb.kafka_source s LEFT JOIN metricsdb.kafka_secret x USING (source_id)"
+			" WHERE s.source_id OPERATOR(pg_catalog.=) $1 AND s.state OPERATOR(pg_catalog.=) 'running'"
+			" AND s.home OPERATOR(pg_catalog.=) $2",
+			2, types);
 		if (plan == NULL || SPI_keepplan(plan) != 0)
 			elog(ERROR, "could not prepare the look at a Kafka source");
 	}
@@ -392,13 +418,14 @@ mdb_source_version(int32 id)
 void
 mdb_source_stop(int32 id, const char *reason)
 {
-	Oid			types[] = {INT4OID, TEXTOID};
-	Datum		args[2];
+	Oid types[] = {INT4OID, TEXTOID};
+	Datum args[2];
 
 	SPI_connect();
 	args[0] = Int32GetDatum(id);
 	args[1] = CStringGetTextDatum(reason);
 	SPI_execute_with_args("UPDATE metricsdb.kafka_source SET state = 'stopped', reason = $2"
-						  " WHERE source_id OPERATOR(pg_catalog.=) $1", 2, types, args, NULL, false, 0);
+						  " WHERE source_id OPERATOR(pg_catalog.=) $1",
+						  2, types, args, NULL, false, 0);
 	SPI_finish();
 }

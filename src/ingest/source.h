@@ -28,40 +28,40 @@ typedef struct MdbProperty
 {
 	const char *name;
 	const char *value;
-	bool		secret;			/* the value must not appear in any message */
+	bool secret; /* the value must not appear in any message */
 } MdbProperty;
 
 /* The options of ours, defaults filled in. */
 typedef struct MdbSourceOptions
 {
-	bool		start_latest;	/* where a new source starts; new partitions start at their beginning */
-	bool		skip_gaps;		/* go on behind messages that Kafka has no more; else stall */
-	int64		max_age;		/* microseconds; PG_INT64_MAX = no limit */
-	int64		max_future;
-	int			flush_ms;
-	int			metadata_ms;
-	int			max_points;		/* in a message */
-	int			dead_letter_bytes;	/* of a payload that are kept */
+	bool start_latest; /* where a new source starts; new partitions start at their beginning */
+	bool skip_gaps;    /* go on behind messages that Kafka has no more; else stall */
+	int64 max_age;     /* microseconds; PG_INT64_MAX = no limit */
+	int64 max_future;
+	int flush_ms;
+	int metadata_ms;
+	int max_points;        /* in a message */
+	int dead_letter_bytes; /* of a payload that are kept */
 	const char *synchronous_commit;
-	int			nproperties;
-	MdbProperty *properties;	/* options' and secrets' */
+	int nproperties;
+	MdbProperty *properties; /* options' and secrets' */
 } MdbSourceOptions;
 
 typedef struct MdbSource
 {
-	int32		id;
+	int32 id;
 	const char *name;
-	Oid			owner;
-	Oid			target;
+	Oid owner;
+	Oid target;
 	const char *brokers;
 	const char *topic;
-	MdbFormat	format;
+	MdbFormat format;
 	MdbTimeUnit unit;
-	bool		running;		/* wanted, and at home here */
-	const char *version;		/* of the row: differs after any change */
-	Jsonb	   *raw_options;	/* as stored; NULL = none */
-	Jsonb	   *raw_secrets;
-	MdbSourceOptions options;	/* not filled in by mdb_source_load */
+	bool running;        /* wanted, and at home here */
+	const char *version; /* of the row: differs after any change */
+	Jsonb *raw_options;  /* as stored; NULL = none */
+	Jsonb *raw_secrets;
+	MdbSourceOptions options; /* not filled in by mdb_source_load */
 } MdbSource;
 
 /* mdb_format_parse, mdb_time_unit_parse - the words of SQL; an error for others. */
@@ -97,4 +97,4 @@ extern void mdb_source_stop(int32 id, const char *reason);
  */
 extern const char *mdb_home(void);
 
-#endif							/* MDB_SOURCE_H */
+#endif /* MDB_SOURCE_H */

@@ -39,7 +39,7 @@ PG_FUNCTION_INFO_V1(mdb_kafka_secrets);
 PG_FUNCTION_INFO_V1(mdb_kafka_home);
 PG_FUNCTION_INFO_V1(mdb_purge_kafka_dead_letters);
 
-#define MAX_NAME_LENGTH		200
+#define MAX_NAME_LENGTH 200
 
 /*
  * execute - run one statement of ours with the rights of the tables' owner; returns rows touched.
@@ -49,9 +49,9 @@ PG_FUNCTION_INFO_V1(mdb_purge_kafka_dead_letters);
 static uint64
 execute(const char *sql, int nargs, Oid *types, Datum *args, const char *nulls)
 {
-	Oid			user;
-	int			context;
-	int			result;
+	Oid user;
+	int context;
+	int result;
 
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, context | SECURITY_LOCAL_USERID_CHANGE);
@@ -69,25 +69,24 @@ execute(const char *sql, int nargs, Oid *types, Datum *args, const char *nulls)
 static int32
 find_source(const char *name)
 {
-	Oid			type = TEXTOID;
-	Datum		arg = CStringGetTextDatum(name);
-	bool		isnull;
-	int32		id;
-	Oid			owner;
+	Oid type = TEXTOID;
+	Datum arg = CStringGetTextDatum(name);
+	bool isnull;
+	int32 id;
+	Oid owner;
 
 	execute("SELECT source_id, owner::pg_catalog.oid FROM metricsdb.kafka_source"
-			" WHERE name OPERATOR(pg_catalog.=) $1 FOR UPDATE", 1, &type, &arg, NULL);
+			" WHERE name OPERATOR(pg_catalog.=) $1 FOR UPDATE",
+			1, &type, &arg, NULL);
 	if (SPI_processed == 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("Kafka source \"%s\" does not exist", name),
+				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("Kafka source \"%s\" does not exist", name),
 				 errhint("SELECT DISTINCT source FROM metricsdb.kafka_status lists those you may see.")));
 	id = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	owner = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
 	if (!has_privs_of_role(GetUserId(), owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be owner of Kafka source \"%s\"", name)));
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("must be owner of Kafka source \"%s\"", name)));
 	return id;
 }
 
@@ -97,12 +96,11 @@ find_source(const char *name)
 static char *
 text_argument(FunctionCallInfo fcinfo, int n, const char *name)
 {
-	char	   *value = PG_ARGISNULL(n) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(n));
+	char *value = PG_ARGISNULL(n) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(n));
 
 	if (value[0] == '\0' || strlen(value) > 8192)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"%s\" of a Kafka source is missing, empty or too long", name)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"%s\" of a Kafka source is missing, empty or too long", name)));
 	return value;
 }
 
@@ -118,12 +116,14 @@ jsonb_argument(FunctionCallInfo fcinfo, int n)
 static void
 store_secrets(int32 id, Jsonb *secrets)
 {
-	Oid			types[] = {INT4OID, JSONBOID};
-	Datum		args[] = {Int32GetDatum(id), JsonbPGetDatum(secrets)};
+	Oid types[] = {INT4OID, JSONBOID};
+	Datum args[] = {Int32GetDatum(id), JsonbPGetDatum(secrets)};
 
-	execute("DELETE FROM metricsdb.kafka_secret WHERE source_id OPERATOR(pg_catalog.=) $1", 1, types, args, NULL);
+	execute("DELETE FROM metricsdb.kafka_secret WHERE source_id OPERATOR(pg_catalog.=) $1", 1, types, args,
+			NULL);
 	if (secrets)
-		execute("INSERT INTO metricsdb.kafka_secret (source_id, secrets) VALUES ($1, $2)", 2, types, args, NULL);
+		execute("INSERT INTO metricsdb.kafka_secret (source_id, secrets) VALUES ($1, $2)", 2, types, args,
+				NULL);
 }
 
 /*
@@ -132,35 +132,32 @@ store_secrets(int32 id, Jsonb *secrets)
 Datum
 mdb_create_kafka_source(PG_FUNCTION_ARGS)
 {
-	char	   *name = text_argument(fcinfo, 0, "name");
-	char	   *brokers = text_argument(fcinfo, 1, "brokers");
-	char	   *topic = text_argument(fcinfo, 2, "topic");
-	char	   *format = text_argument(fcinfo, 4, "format");
-	char	   *unit = text_argument(fcinfo, 5, "timestamp_unit");
-	Jsonb	   *options = jsonb_argument(fcinfo, 6);
-	Jsonb	   *secrets = jsonb_argument(fcinfo, 7);
+	char *name = text_argument(fcinfo, 0, "name");
+	char *brokers = text_argument(fcinfo, 1, "brokers");
+	char *topic = text_argument(fcinfo, 2, "topic");
+	char *format = text_argument(fcinfo, 4, "format");
+	char *unit = text_argument(fcinfo, 5, "timestamp_unit");
+	Jsonb *options = jsonb_argument(fcinfo, 6);
+	Jsonb *secrets = jsonb_argument(fcinfo, 7);
 	MdbSourceOptions parsed;
-	MdbTarget	target;
-	Relation	rel;
-	Datum		args[9];
-	Oid			types[] = {TEXTOID, OIDOID, OIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, TEXTOID};
-	bool		isnull;
-	int32		id;
+	MdbTarget target;
+	Relation rel;
+	Datum args[9];
+	Oid types[] = {TEXTOID, OIDOID, OIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, TEXTOID};
+	bool isnull;
+	int32 id;
 
 	if (strlen(name) > MAX_NAME_LENGTH)
-		ereport(ERROR,
-				(errcode(ERRCODE_NAME_TOO_LONG),
-				 errmsg("name of a Kafka source is longer than %d bytes", MAX_NAME_LENGTH)));
+		ereport(ERROR, (errcode(ERRCODE_NAME_TOO_LONG),
+						errmsg("name of a Kafka source is longer than %d bytes", MAX_NAME_LENGTH)));
 	if (GetDatabaseEncoding() != PG_UTF8)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("a Kafka source needs a database with encoding UTF8"),
-				 errdetail("Metric names and tags in protobuf are UTF-8; this database uses %s.",
-						   GetDatabaseEncodingName())));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("a Kafka source needs a database with encoding UTF8"),
+						errdetail("Metric names and tags in protobuf are UTF-8; this database uses %s.",
+								  GetDatabaseEncodingName())));
 	if (PG_ARGISNULL(3))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("target of a Kafka source must not be null")));
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("target of a Kafka source must not be null")));
 	mdb_format_parse(format);
 	mdb_time_unit_parse(unit);
 	mdb_source_options(options, secrets, GetUserId(), &parsed);
@@ -184,22 +181,20 @@ mdb_create_kafka_source(PG_FUNCTION_ARGS)
 			" (name, owner, target, brokers, topic, format, timestamp_unit, options, home)"
 			" VALUES ($1, $2::pg_catalog.regrole, $3::pg_catalog.regclass, $4, $5, $6, $7,"
 			" coalesce($8, '{}'), $9)"
-			" ON CONFLICT (name) DO NOTHING RETURNING source_id", 9, types, args,
-			options ? NULL : "       n ");
+			" ON CONFLICT (name) DO NOTHING RETURNING source_id",
+			9, types, args, options ? NULL : "       n ");
 	if (SPI_processed == 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("Kafka source \"%s\" already exists", name)));
+				(errcode(ERRCODE_DUPLICATE_OBJECT), errmsg("Kafka source \"%s\" already exists", name)));
 	id = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	if (secrets)
 		store_secrets(id, secrets);
 	SPI_finish();
 
 	if (!mdb_live_available())
-		ereport(WARNING,
-				(errmsg("Kafka source \"%s\" will not run yet", name),
-				 errdetail("The library metricsdb is not loaded at server start."),
-				 errhint("Add metricsdb to shared_preload_libraries and restart the server.")));
+		ereport(WARNING, (errmsg("Kafka source \"%s\" will not run yet", name),
+						  errdetail("The library metricsdb is not loaded at server start."),
+						  errhint("Add metricsdb to shared_preload_libraries and restart the server.")));
 	PG_RETURN_INT32(id);
 }
 
@@ -211,12 +206,13 @@ mdb_create_kafka_source(PG_FUNCTION_ARGS)
 Datum
 mdb_drop_kafka_source(PG_FUNCTION_ARGS)
 {
-	Oid			type = INT4OID;
-	Datum		id;
+	Oid type = INT4OID;
+	Datum id;
 
 	SPI_connect();
 	id = Int32GetDatum(find_source(text_to_cstring(PG_GETARG_TEXT_PP(0))));
-	execute("DELETE FROM metricsdb.kafka_source WHERE source_id OPERATOR(pg_catalog.=) $1", 1, &type, &id, NULL);
+	execute("DELETE FROM metricsdb.kafka_source WHERE source_id OPERATOR(pg_catalog.=) $1", 1, &type, &id,
+			NULL);
 	SPI_finish();
 	PG_RETURN_VOID();
 }
@@ -227,13 +223,14 @@ mdb_drop_kafka_source(PG_FUNCTION_ARGS)
 Datum
 mdb_pause_kafka_source(PG_FUNCTION_ARGS)
 {
-	Oid			type = INT4OID;
-	Datum		id;
+	Oid type = INT4OID;
+	Datum id;
 
 	SPI_connect();
 	id = Int32GetDatum(find_source(text_to_cstring(PG_GETARG_TEXT_PP(0))));
 	execute("UPDATE metricsdb.kafka_source SET state = 'paused', reason = NULL"
-			" WHERE source_id OPERATOR(pg_catalog.=) $1", 1, &type, &id, NULL);
+			" WHERE source_id OPERATOR(pg_catalog.=) $1",
+			1, &type, &id, NULL);
 	SPI_finish();
 	PG_RETURN_VOID();
 }
@@ -246,14 +243,15 @@ mdb_pause_kafka_source(PG_FUNCTION_ARGS)
 Datum
 mdb_resume_kafka_source(PG_FUNCTION_ARGS)
 {
-	Oid			types[] = {INT4OID, TEXTOID};
-	Datum		args[2];
+	Oid types[] = {INT4OID, TEXTOID};
+	Datum args[2];
 
 	SPI_connect();
 	args[0] = Int32GetDatum(find_source(text_to_cstring(PG_GETARG_TEXT_PP(0))));
 	args[1] = CStringGetTextDatum(mdb_home());
 	execute("UPDATE metricsdb.kafka_source SET state = 'running', reason = NULL, home = $2"
-			" WHERE source_id OPERATOR(pg_catalog.=) $1", 2, types, args, NULL);
+			" WHERE source_id OPERATOR(pg_catalog.=) $1",
+			2, types, args, NULL);
 	SPI_finish();
 	PG_RETURN_VOID();
 }
@@ -267,13 +265,11 @@ mdb_resume_kafka_source(PG_FUNCTION_ARGS)
 Datum
 mdb_seek_kafka_source(PG_FUNCTION_ARGS)
 {
-	Oid			types[] = {INT4OID, INT4OID, INT8OID};
-	Datum		args[3];
+	Oid types[] = {INT4OID, INT4OID, INT8OID};
+	Datum args[3];
 
 	if (PG_GETARG_INT64(2) < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("offset must not be negative")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("offset must not be negative")));
 	SPI_connect();
 	args[0] = Int32GetDatum(find_source(text_to_cstring(PG_GETARG_TEXT_PP(0))));
 	args[1] = PG_GETARG_DATUM(1);
@@ -281,10 +277,9 @@ mdb_seek_kafka_source(PG_FUNCTION_ARGS)
 	if (execute("UPDATE metricsdb.kafka_offset SET next_offset = $3, stalled = NULL"
 				" WHERE source_id OPERATOR(pg_catalog.=) $1 AND partition OPERATOR(pg_catalog.=) $2",
 				3, types, args, NULL) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("Kafka source \"%s\" has no partition %d",
-						text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_INT32(1))));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("Kafka source \"%s\" has no partition %d",
+							   text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_INT32(1))));
 	SPI_finish();
 	PG_RETURN_VOID();
 }
@@ -297,8 +292,8 @@ mdb_seek_kafka_source(PG_FUNCTION_ARGS)
 Datum
 mdb_set_kafka_secrets(PG_FUNCTION_ARGS)
 {
-	char	   *name = text_argument(fcinfo, 0, "name");
-	Jsonb	   *secrets = jsonb_argument(fcinfo, 1);
+	char *name = text_argument(fcinfo, 0, "name");
+	Jsonb *secrets = jsonb_argument(fcinfo, 1);
 	MdbSourceOptions parsed;
 
 	mdb_source_options(NULL, secrets, GetUserId(), &parsed);
@@ -315,15 +310,15 @@ Datum
 mdb_kafka_secrets(PG_FUNCTION_ARGS)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	Oid			type = INT4OID;
-	Datum		arg;
-	Datum		secrets = (Datum) 0;
-	bool		isnull = true;
+	Oid type = INT4OID;
+	Datum arg;
+	Datum secrets = (Datum) 0;
+	bool isnull = true;
 
 	SPI_connect();
 	arg = Int32GetDatum(find_source(text_to_cstring(PG_GETARG_TEXT_PP(0))));
-	if (execute("SELECT secrets FROM metricsdb.kafka_secret WHERE source_id OPERATOR(pg_catalog.=) $1",
-				1, &type, &arg, NULL) == 1)
+	if (execute("SELECT secrets FROM metricsdb.kafka_secret WHERE source_id OPERATOR(pg_catalog.=) $1", 1,
+				&type, &arg, NULL) == 1)
 	{
 		secrets = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 		if (!isnull)
@@ -357,15 +352,16 @@ mdb_kafka_home(PG_FUNCTION_ARGS)
 Datum
 mdb_purge_kafka_dead_letters(PG_FUNCTION_ARGS)
 {
-	Oid			types[] = {INT4OID, TIMESTAMPTZOID};
-	Datum		args[2];
-	uint64		n;
+	Oid types[] = {INT4OID, TIMESTAMPTZOID};
+	Datum args[2];
+	uint64 n;
 
 	SPI_connect();
 	args[0] = Int32GetDatum(find_source(text_to_cstring(PG_GETARG_TEXT_PP(0))));
 	args[1] = PG_GETARG_DATUM(1);
 	n = execute("DELETE FROM metricsdb.kafka_dead_letter WHERE source_id OPERATOR(pg_catalog.=) $1"
-				" AND created_at OPERATOR(pg_catalog.<=) $2", 2, types, args, NULL);
+				" AND created_at OPERATOR(pg_catalog.<=) $2",
+				2, types, args, NULL);
 	SPI_finish();
 	PG_RETURN_INT64((int64) n);
 }

@@ -57,16 +57,15 @@ refuse(Relation rel, const char *what)
 void
 mdb_target_check(Relation rel, MdbTarget *target)
 {
-	TupleDesc	desc = RelationGetDescr(rel);
+	TupleDesc desc = RelationGetDescr(rel);
 	TriggerDesc *triggers = rel->trigdesc;
-	bool		fits = true;
+	bool fits = true;
 
 	if (rel->rd_rel->relkind != RELKIND_RELATION || rel->rd_rel->relam != get_am_oid(MDB_AM_NAME, true))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a metricsdb table", RelationGetRelationName(rel)),
-				 errdetail("A Kafka source writes to a table that was created USING metricsdb."),
-				 errhint(SHAPE_HINT)));
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("\"%s\" is not a metricsdb table", RelationGetRelationName(rel)),
+						errdetail("A Kafka source writes to a table that was created USING metricsdb."),
+						errhint(SHAPE_HINT)));
 
 	memset(target, 0, sizeof(*target));
 	for (int i = 0; i < desc->natts && fits; i++)
@@ -88,8 +87,8 @@ mdb_target_check(Relation rel, MdbTarget *target)
 		else
 			fits = false;
 	}
-	if (!fits || desc->natts > MDB_TARGET_COLUMNS ||
-		!target->name || !target->tags || !target->time || !target->value)
+	if (!fits || desc->natts > MDB_TARGET_COLUMNS || !target->name || !target->tags || !target->time ||
+		!target->value)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("table \"%s\" does not have the columns of a metrics table",
@@ -114,26 +113,24 @@ mdb_target_check(Relation rel, MdbTarget *target)
 void
 mdb_target_check_role(Relation rel, Oid role)
 {
-	Oid			relid = RelationGetRelid(rel);
+	Oid relid = RelationGetRelid(rel);
 
 	if (pg_class_aclcheck(relid, role, ACL_INSERT) != ACLCHECK_OK)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for table %s", RelationGetRelationName(rel)),
-				 errdetail("Role \"%s\" owns the Kafka source and may not insert into its target.",
-						   GetUserNameFromId(role, false)),
-				 errhint("GRANT INSERT ON %s TO %s.",
-						 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
-													RelationGetRelationName(rel)),
-						 quote_identifier(GetUserNameFromId(role, false)))));
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("permission denied for table %s", RelationGetRelationName(rel)),
+						errdetail("Role \"%s\" owns the Kafka source and may not insert into its target.",
+								  GetUserNameFromId(role, false)),
+						errhint("GRANT INSERT ON %s TO %s.",
+								quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+														   RelationGetRelationName(rel)),
+								quote_identifier(GetUserNameFromId(role, false)))));
 
 	if (check_enable_rls(relid, role, true) == RLS_ENABLED)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("row-level security applies to role \"%s\" on table \"%s\"",
-						GetUserNameFromId(role, false), RelationGetRelationName(rel)),
-				 errdetail("A Kafka source does not evaluate row-level security policies."),
-				 errhint("Let the table's owner, or a role with BYPASSRLS, own the source.")));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("row-level security applies to role \"%s\" on table \"%s\"",
+							   GetUserNameFromId(role, false), RelationGetRelationName(rel)),
+						errdetail("A Kafka source does not evaluate row-level security policies."),
+						errhint("Let the table's owner, or a role with BYPASSRLS, own the source.")));
 }
 
 /*
@@ -144,8 +141,8 @@ mdb_target_check_role(Relation rel, Oid role)
 Datum
 mdb_create_metrics_table(PG_FUNCTION_ARGS)
 {
-	RangeVar   *rv = makeRangeVarFromNameList(textToQualifiedNameList(PG_GETARG_TEXT_PP(0)));
-	Oid			schema = RangeVarGetCreationNamespace(rv);
+	RangeVar *rv = makeRangeVarFromNameList(textToQualifiedNameList(PG_GETARG_TEXT_PP(0)));
+	Oid schema = RangeVarGetCreationNamespace(rv);
 	StringInfoData sql;
 
 	initStringInfo(&sql);

@@ -9,14 +9,14 @@
 #include "utils/rel.h"
 
 /* Columns by attnum; a target has these four and no others, dropped ones aside. */
-#define MDB_TARGET_COLUMNS	16
+#define MDB_TARGET_COLUMNS 16
 
 typedef struct MdbTarget
 {
-	AttrNumber	name;			/* metric_name text */
-	AttrNumber	tags;			/* tags jsonb */
-	AttrNumber	time;			/* "time" timestamptz */
-	AttrNumber	value;			/* value float8 */
+	AttrNumber name;  /* metric_name text */
+	AttrNumber tags;  /* tags jsonb */
+	AttrNumber time;  /* "time" timestamptz */
+	AttrNumber value; /* value float8 */
 } MdbTarget;
 
 /*
@@ -32,4 +32,4 @@ extern void mdb_target_check(Relation rel, MdbTarget *target);
  */
 extern void mdb_target_check_role(Relation rel, Oid role);
 
-#endif							/* MDB_TARGET_H */
+#endif /* MDB_TARGET_H */

@@ -16,16 +16,20 @@
 
 #include "series/series.h"
 
-static void
-put_varint(StringInfo buf, uint32 v)
+/* Keys are built for every row that is written: into room that was made before, by pointer. */
+static inline char *
+put_varint(char *p, uint32 v)
 {
 	while (v >= 0x80)
 	{
-		appendStringInfoCharMacro(buf, (char) (v | 0x80));
+		*p++ = (char) (v | 0x80);
 		v >>= 7;
 	}
-	appendStringInfoCharMacro(buf, (char) v);
+	*p++ = (char) v;
+	return p;
 }
+
+#define VARINT_MAX		5
 
 static bool
 get_varint(const char **p, const char *end, uint32 *v)
@@ -56,34 +60,43 @@ mdb_key_build(const MdbTable *table, const Datum *values, const bool *isnull, St
 	{
 		AttrNumber	attno = table->series_attnos[i];
 		const MdbColumn *column = &table->columns[attno - 1];
+		Datum		value = values[attno - 1];
+		struct varlena *detoasted = NULL;
+		const char *data;
+		uint32		len;
+		char	   *p;
 
-		put_varint(key, attno);
 		if (column->role == MDB_ROLE_DROPPED || isnull[attno - 1])
-			put_varint(key, 0);
-		else if (column->attbyval)
 		{
-			Datum		v = values[attno - 1];
-
-			put_varint(key, column->attlen + 1);
-			appendBinaryStringInfo(key, (char *) &v, column->attlen);
+			enlargeStringInfo(key, 2 * VARINT_MAX);
+			p = put_varint(key->data + key->len, attno);
+			*p++ = 0;
+			key->len = p - key->data;
+			continue;
+		}
+		if (column->attbyval)
+		{
+			data = (const char *) &value;
+			len = column->attlen;
 		}
 		else if (column->attlen == -1)
 		{
-			struct varlena *v = PG_DETOAST_DATUM_PACKED(values[attno - 1]);
-
-			put_varint(key, VARSIZE_ANY_EXHDR(v) + 1);
-			appendBinaryStringInfo(key, VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v));
-			if ((Pointer) v != DatumGetPointer(values[attno - 1]))
-				pfree(v);
+			detoasted = PG_DETOAST_DATUM_PACKED(value);
+			data = VARDATA_ANY(detoasted);
+			len = VARSIZE_ANY_EXHDR(detoasted);
 		}
 		else
 		{
-			char	   *p = DatumGetPointer(values[attno - 1]);
-			uint32		len = column->attlen == -2 ? strlen(p) : column->attlen;
-
-			put_varint(key, len + 1);
-			appendBinaryStringInfo(key, p, len);
+			data = DatumGetPointer(value);
+			len = column->attlen == -2 ? strlen(data) : column->attlen;
 		}
+		enlargeStringInfo(key, (int) len + 2 * VARINT_MAX);
+		p = put_varint(key->data + key->len, attno);
+		p = put_varint(p, len + 1);
+		memcpy(p, data, len);
+		key->len = (p - key->data) + len;
+		if (detoasted && (Pointer) detoasted != DatumGetPointer(value))
+			pfree(detoasted);
 	}
 }
 

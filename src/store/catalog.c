@@ -391,6 +391,36 @@ mdb_storage_register(int64 storage_id, Oid relid, CommandId cid)
 	table_close(rel, NoLock);
 }
 
+/*
+ * mdb_storage_list - the ids of all storages that are committed by now.
+ */
+void
+mdb_storage_list(int64 **ids, int *count)
+{
+	Relation	rel = mdb_catalog_open("storage", AccessShareLock);
+	Snapshot	snapshot = mdb_latest_snapshot();
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
+	HeapTuple	tuple;
+	int			capacity = 64;
+
+	*ids = palloc(capacity * sizeof(int64));
+	*count = 0;
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+
+		if (*count == capacity)
+		{
+			capacity *= 2;
+			*ids = repalloc(*ids, capacity * sizeof(int64));
+		}
+		(*ids)[(*count)++] = DatumGetInt64(heap_getattr(tuple, Anum_storage_storage_id, RelationGetDescr(rel), &isnull));
+	}
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+}
+
 /* The row of a storage, found by one of its columns; a copy, or NULL. */
 static HeapTuple
 find_storage(Relation rel, AttrNumber attno, Datum value)

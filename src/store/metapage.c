@@ -356,6 +356,66 @@ mdb_meta_lower_end(Relation rel, BlockNumber next_page)
 	meta_end(state, buf);
 }
 
+static MdbTable *
+build_table(Relation rel, TupleDesc desc, MemoryContext mcxt)
+{
+	int			natts = desc->natts;
+	MdbTable   *table;
+	Buffer		buf;
+	MdbMeta    *meta;
+	Size		size;
+	int			nseries;
+
+	buf = ReadBuffer(rel, MDB_META_BLOCK);
+	LockBuffer(buf, BUFFER_LOCK_SHARE);
+	meta = palloc(BLCKSZ);
+	memcpy(meta, meta_of_page(BufferGetPage(buf)), BLCKSZ - MAXALIGN(SizeOfPageHeaderData));
+	UnlockReleaseBuffer(buf);
+	meta_check(rel, meta);
+
+	nseries = meta->nseries_columns;
+	size = MAXALIGN(sizeof(MdbTable)) + MAXALIGN(sizeof(AttrNumber) * nseries) + sizeof(MdbColumn) * natts;
+	table = MemoryContextAllocZero(mcxt, size);
+	table->size = size;
+	table->storage_id = meta->storage_id;
+	table->incarnation = meta->incarnation;
+	table->time_attno = meta->time_attno;
+	table->nseries_columns = nseries;
+	table->natts = natts;
+	table->series_attnos = (AttrNumber *) ((char *) table + MAXALIGN(sizeof(MdbTable)));
+	table->columns = (MdbColumn *) ((char *) table->series_attnos + MAXALIGN(sizeof(AttrNumber) * nseries));
+	for (int i = 0; i < natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		MdbColumn  *column = &table->columns[i];
+
+		column->attlen = att->attlen;
+		column->attbyval = att->attbyval;
+		column->attalign = att->attalign;
+		column->role = att->attisdropped ? MDB_ROLE_DROPPED : MDB_ROLE_VALUE;
+		column->phys = att->attisdropped ? (att->attbyval ? MDB_I64 : MDB_BYTES) : mdb_phys(att);
+	}
+	for (int i = 0; i < nseries; i++)
+	{
+		table->series_attnos[i] = meta->series_attnos[i];
+		if (meta->series_attnos[i] <= natts && table->columns[meta->series_attnos[i] - 1].role == MDB_ROLE_VALUE)
+			table->columns[meta->series_attnos[i] - 1].role = MDB_ROLE_SERIES;
+	}
+	if (meta->time_attno > 0 && meta->time_attno <= natts)
+	{
+		/* The times stay with the parts when the column is dropped: they order the rows. */
+		if (table->columns[meta->time_attno - 1].role == MDB_ROLE_VALUE)
+		{
+			table->columns[meta->time_attno - 1].role = MDB_ROLE_TIME;
+			table->time_type = getBaseType(TupleDescAttr(desc, meta->time_attno - 1)->atttypid);
+		}
+		else
+			table->time_type = TIMESTAMPTZOID;
+	}
+	pfree(meta);
+	return table;
+}
+
 /*
  * mdb_table - what the code needs to know about the table, from the relation's cache.
  *
@@ -365,63 +425,11 @@ MdbTable *
 mdb_table(Relation rel)
 {
 	MdbTable   *table;
+	MdbTable   *copy;
 
 	if (rel->rd_amcache == NULL)
 	{
-		TupleDesc	desc = RelationGetDescr(rel);
-		int			natts = desc->natts;
-		Buffer		buf;
-		MdbMeta    *meta;
-		Size		size;
-		int			nseries;
-
-		buf = ReadBuffer(rel, MDB_META_BLOCK);
-		LockBuffer(buf, BUFFER_LOCK_SHARE);
-		meta = palloc(BLCKSZ);
-		memcpy(meta, meta_of_page(BufferGetPage(buf)), BLCKSZ - MAXALIGN(SizeOfPageHeaderData));
-		UnlockReleaseBuffer(buf);
-		meta_check(rel, meta);
-
-		nseries = meta->nseries_columns;
-		size = MAXALIGN(sizeof(MdbTable)) + MAXALIGN(sizeof(AttrNumber) * nseries) + sizeof(MdbColumn) * natts;
-		table = MemoryContextAllocZero(CacheMemoryContext, size);
-		table->size = size;
-		table->storage_id = meta->storage_id;
-		table->incarnation = meta->incarnation;
-		table->time_attno = meta->time_attno;
-		table->nseries_columns = nseries;
-		table->natts = natts;
-		table->series_attnos = (AttrNumber *) ((char *) table + MAXALIGN(sizeof(MdbTable)));
-		table->columns = (MdbColumn *) ((char *) table->series_attnos + MAXALIGN(sizeof(AttrNumber) * nseries));
-		for (int i = 0; i < natts; i++)
-		{
-			Form_pg_attribute att = TupleDescAttr(desc, i);
-			MdbColumn  *column = &table->columns[i];
-
-			column->attlen = att->attlen;
-			column->attbyval = att->attbyval;
-			column->attalign = att->attalign;
-			column->role = att->attisdropped ? MDB_ROLE_DROPPED : MDB_ROLE_VALUE;
-			column->phys = att->attisdropped ? (att->attbyval ? MDB_I64 : MDB_BYTES) : mdb_phys(att);
-		}
-		for (int i = 0; i < nseries; i++)
-		{
-			table->series_attnos[i] = meta->series_attnos[i];
-			if (meta->series_attnos[i] <= natts && table->columns[meta->series_attnos[i] - 1].role == MDB_ROLE_VALUE)
-				table->columns[meta->series_attnos[i] - 1].role = MDB_ROLE_SERIES;
-		}
-		if (meta->time_attno > 0 && meta->time_attno <= natts)
-		{
-			/* The times stay with the parts when the column is dropped: they order the rows. */
-			if (table->columns[meta->time_attno - 1].role == MDB_ROLE_VALUE)
-			{
-				table->columns[meta->time_attno - 1].role = MDB_ROLE_TIME;
-				table->time_type = getBaseType(TupleDescAttr(desc, meta->time_attno - 1)->atttypid);
-			}
-			else
-				table->time_type = TIMESTAMPTZOID;
-		}
-		pfree(meta);
+		table = build_table(rel, RelationGetDescr(rel), CacheMemoryContext);
 		/* Only a reset file may change under us: do not remember that one. */
 		if (table->incarnation == 0)
 			return table;
@@ -429,13 +437,20 @@ mdb_table(Relation rel)
 	}
 
 	table = rel->rd_amcache;
-	{
-		MdbTable   *copy = palloc(table->size);
+	copy = palloc(table->size);
+	memcpy(copy, table, table->size);
+	copy->series_attnos = (AttrNumber *) ((char *) copy + MAXALIGN(sizeof(MdbTable)));
+	copy->columns = (MdbColumn *) ((char *) copy->series_attnos +
+								   MAXALIGN(sizeof(AttrNumber) * copy->nseries_columns));
+	return copy;
+}
 
-		memcpy(copy, table, table->size);
-		copy->series_attnos = (AttrNumber *) ((char *) copy + MAXALIGN(sizeof(MdbTable)));
-		copy->columns = (MdbColumn *) ((char *) copy->series_attnos +
-									   MAXALIGN(sizeof(AttrNumber) * copy->nseries_columns));
-		return copy;
-	}
+/*
+ * mdb_table_described - the same for another description of the columns than the relation's
+ * present one: a rewrite reads the rows by the old types after the catalog has the new ones.
+ */
+MdbTable *
+mdb_table_described(Relation rel, TupleDesc desc)
+{
+	return build_table(rel, desc, CurrentMemoryContext);
 }

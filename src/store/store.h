@@ -100,6 +100,7 @@ typedef struct MdbRoles
 } MdbRoles;
 
 extern MdbTable *mdb_table(Relation rel);
+extern MdbTable *mdb_table_described(Relation rel, TupleDesc desc);
 extern MdbPhys mdb_phys(Form_pg_attribute att);
 extern void mdb_meta_create(Relation rel, const MdbRelFile *file, char persistence,
 							int64 storage_id, const MdbRoles *roles);
@@ -217,6 +218,7 @@ extern void mdb_delta_register(int64 storage_id, int16 slot, Oid relid);
 extern void mdb_delta_set_live(const MdbDeltaInfo *delta, bool live);
 extern int64 mdb_storage_new_id(void);
 extern void mdb_storage_register(int64 storage_id, Oid relid, CommandId cid);
+extern void mdb_storage_list(int64 **ids, int *count);
 extern int64 mdb_storage_find(Oid relid);
 extern Oid	mdb_storage_relid(int64 storage_id);
 extern void mdb_storage_set_relid(int64 storage_id, Oid relid);

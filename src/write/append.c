@@ -127,38 +127,71 @@ set_time_null(MdbBatch *batch, uint32 row)
 	batch->times[row] = 0;
 }
 
-/*
- * mdb_append_slot - add the row of a slot.
- */
-void
-mdb_append_slot(MdbAppend *a, TupleTableSlot *slot)
+/* The times of rows that were given in slots. */
+static void
+append_times(MdbAppend *a, TupleTableSlot **slots, int nslots)
 {
 	MdbBatch   *batch = a->batch;
-	const MdbTable *table = a->table;
-	uint32		row = batch->nrows;
+	int			i = a->table->time_attno - 1;
+	const MdbColumn *column;
 
-	slot_getallattrs(slot);
-	mdb_batch_reserve(batch, row + 1);
-	batch->series[row] = mdb_append_series(a, slot->tts_values, slot->tts_isnull);
-	batch->times[row] = 0;
-	if (table->time_attno > 0)
+	if (i < 0)
 	{
-		int			i = table->time_attno - 1;
+		memset(batch->times + batch->nrows, 0, sizeof(int64) * nslots);
+		return;
+	}
+	column = &a->table->columns[i];
+	for (int k = 0; k < nslots; k++)
+	{
+		uint32		row = batch->nrows + k;
+		Datum		v = slots[k]->tts_values[i];
 
-		if (slot->tts_isnull[i] || table->columns[i].role != MDB_ROLE_TIME)
+		if (slots[k]->tts_isnull[i] || column->role != MDB_ROLE_TIME)
 			set_time_null(batch, row);
 		else
-			batch->times[row] = table->columns[i].attlen == 8 ? DatumGetInt64(slot->tts_values[i]) :
-				table->columns[i].attlen == 4 ? DatumGetInt32(slot->tts_values[i]) :
-				DatumGetInt16(slot->tts_values[i]);
+			batch->times[row] = column->attlen == 8 ? DatumGetInt64(v) :
+				column->attlen == 4 ? DatumGetInt32(v) : DatumGetInt16(v);
 	}
+}
+
+/*
+ * mdb_append_slots - add the rows of some slots, column by column.
+ */
+void
+mdb_append_slots(MdbAppend *a, TupleTableSlot **slots, int nslots)
+{
+	MdbBatch   *batch = a->batch;
+	uint32		first = batch->nrows;
+
+	mdb_batch_reserve(batch, first + nslots);
+	for (int k = 0; k < nslots; k++)
+	{
+		slot_getallattrs(slots[k]);
+		batch->series[first + k] = mdb_append_series(a, slots[k]->tts_values, slots[k]->tts_isnull);
+	}
+	append_times(a, slots, nslots);
 	for (int c = 0; c < batch->ncolumns; c++)
 	{
 		MdbVector  *vec = &batch->columns[c];
+		int			i = vec->attno - 1;
 
-		mdb_vector_append_datum(batch, vec, row, slot->tts_values[vec->attno - 1], slot->tts_isnull[vec->attno - 1]);
+		if (vec->phys == MDB_F64 || (vec->phys == MDB_I64 && vec->attlen == 8))
+		{
+			int64	   *v = (int64 *) vec->values + first;
+
+			for (int k = 0; k < nslots; k++)
+			{
+				if (unlikely(slots[k]->tts_isnull[i]))
+					mdb_vector_set_null(batch, vec, first + k);
+				else
+					v[k] = (int64) slots[k]->tts_values[i];
+			}
+		}
+		else
+			for (int k = 0; k < nslots; k++)
+				mdb_vector_append_datum(batch, vec, first + k, slots[k]->tts_values[i], slots[k]->tts_isnull[i]);
 	}
-	batch->nrows++;
+	batch->nrows = first + nslots;
 }
 
 /*
@@ -353,7 +386,11 @@ void
 mdb_append_reset(MdbAppend *a)
 {
 	if (a->batch)
+	{
+		/* An error may have come between a row's columns: forget beyond the last whole row. */
+		a->batch->nrows = a->batch->capacity;
 		mdb_batch_reset(a->batch);
+	}
 	a->rel = NULL;
 	a->dict = NULL;
 }

@@ -32,6 +32,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
 
 #include "metricsdb.h"
 #include "write/write.h"
@@ -107,7 +108,7 @@ retire_slot(Relation rel, const MdbDeltaInfo *info)
 		CHECK_FOR_INTERRUPTS();
 		ExecStoreMinimalTuple(mdb_delta_tuple(heapslot), rowslot, false);
 		MemoryContextSwitchTo(old);
-		mdb_append_slot(append, rowslot);
+		mdb_append_slots(append, &rowslot, 1);
 		ExecClearTuple(rowslot);
 		MemoryContextReset(tmp);
 		if (mdb_append_nrows(append) >= DELTA_ROWS_MAX ||
@@ -307,6 +308,47 @@ list_tables(void)
 	return relids;
 }
 
+/* Seconds from one look for orphans to the next. */
+#define ORPHANS_INTERVAL	600
+
+/*
+ * Forget storages whose delta heaps are gone: those of temporary tables of a backend that
+ * crashed, whose files core removes without telling us.
+ */
+static void
+collect_orphans(void)
+{
+	static TimestampTz last = 0;
+	TimestampTz now = GetCurrentTimestamp();
+	int64	   *ids;
+	int			count;
+
+	if (last != 0 && now < last + ORPHANS_INTERVAL * USECS_PER_SEC)
+		return;
+	last = now;
+	if (!OidIsValid(mdb_catalog_relid("storage", true)))
+		return;
+	mdb_storage_list(&ids, &count);
+	for (int i = 0; i < count; i++)
+	{
+		MdbDeltaInfo *deltas;
+		int			ndeltas;
+		bool		gone = false;
+		Snapshot	snapshot = mdb_latest_snapshot();
+
+		mdb_delta_list(ids[i], snapshot, &deltas, &ndeltas);
+		UnregisterSnapshot(snapshot);
+		for (int k = 0; k < ndeltas; k++)
+			gone |= !SearchSysCacheExists1(RELOID, ObjectIdGetDatum(deltas[k].relid));
+		if (!gone)
+			continue;
+		ereport(LOG,
+				(errmsg("metricsdb forgets storage %lld, whose table is gone", (long long) ids[i])));
+		mdb_delta_drop_all(ids[i]);
+		mdb_storage_forget(ids[i]);
+	}
+}
+
 /*
  * mdb_compact_step - see metricsdb.h.
  */
@@ -320,6 +362,9 @@ mdb_compact_step(void)
 
 	StartTransactionCommand();
 	begin_step();
+	MemoryContextSwitchTo(mcxt);
+	collect_orphans();
+	commit_worker();
 	MemoryContextSwitchTo(mcxt);
 	relids = list_tables();
 	foreach(lc, relids)

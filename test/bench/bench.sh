@@ -57,15 +57,10 @@ wait_idle() {
 	done
 }
 
-# Bytes of a metricsdb table with its dictionary, delta heaps and catalog rows: all that it costs.
+# Bytes of a metricsdb table: file, delta heaps and dictionary, and its rows of the catalog of parts.
 whole_size() {
-	sql -c "SELECT pg_total_relation_size('$1')
-		+ coalesce((SELECT sum(pg_total_relation_size(d.relid)) FROM metricsdb.delta d JOIN metricsdb.storage s USING (storage_id)
-			WHERE s.relid = '$1'::regclass), 0)
-		+ coalesce((SELECT sum(pg_column_size(x.*)) FROM metricsdb.series x JOIN metricsdb.storage s USING (storage_id)
-			WHERE s.relid = '$1'::regclass), 0)
-		+ coalesce((SELECT sum(pg_column_size(x.*)) FROM metricsdb.part x JOIN metricsdb.storage s USING (storage_id)
-			WHERE s.relid = '$1'::regclass), 0)"
+	sql -c "SELECT metricsdb.relation_size('$1') + coalesce((SELECT sum(pg_column_size(p.*))
+		FROM metricsdb.part p JOIN metricsdb.storage s USING (storage_id) WHERE s.relid = '$1'::regclass), 0)"
 }
 
 ingest() {

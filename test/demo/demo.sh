@@ -35,7 +35,7 @@ background() {
 # end NAME: ends it, if that process is still the one we started.
 end() {
 	pid=$(cat "$demo/$1.pid" 2>/dev/null) || return 0
-	if grep -qa "$RUN/bin/" "/proc/$pid/cmdline" 2>/dev/null; then as_user kill "$pid" 2>/dev/null || true; fi
+	if grep -qa "$RUN/bin/" "/proc/$pid/cmdline" 2>/dev/null; then kill "$pid" 2>/dev/null || true; fi
 	rm -f "$demo/$1.pid"
 }
 
@@ -147,9 +147,10 @@ printf '%d points in %d.%d s: %d points/s, from Kafka into committed parts\n' "$
 step "Compacted"
 echo "CALL metricsdb.compact('metrics');"
 sql -c "CALL metricsdb.compact('metrics')"
-sed -n 's/^-- stats: //p' "$TOP/test/demo/queries.sql" | while read -r query; do
-	"$lib/cluster.sh" psql "$pg" -q -c "$query"
-done
+stats="SELECT samples, series, parts, pg_size_pretty(total_bytes) AS size, round(bytes_per_sample::numeric, 3) AS bytes_per_sample
+FROM metricsdb.relation_stats('metrics');"
+echo "$stats"
+"$lib/cluster.sh" psql "$pg" -q -P footer=off -c "$stats"
 
 step "Five questions"
 "$lib/cluster.sh" psql "$pg" -q -v ON_ERROR_STOP=1 -P pager=off -f "$TOP/test/demo/queries.sql"

@@ -20,12 +20,12 @@ typedef struct Host
 } Host;
 
 /* Sorted, as a good client sends them. */
-static const char *tag_names[TAGS] __attribute__((unused)) = {
-	"arch",    "datacenter",          "hostname",        "os",  "rack", "region",
-	"service", "service_environment", "service_version", "team"};
-static const char *usages[USAGES] __attribute__((unused)) = {"usage_user",   "usage_system",    "usage_idle",    "usage_nice",
-									 "usage_iowait", "usage_irq",       "usage_softirq", "usage_steal",
-									 "usage_guest",  "usage_guest_nice"};
+static const char *tag_names[TAGS]
+	__attribute__((unused)) = {"arch",    "datacenter",          "hostname",        "os",  "rack", "region",
+							   "service", "service_environment", "service_version", "team"};
+static const char *usages[USAGES] __attribute__((unused)) = {
+	"usage_user", "usage_system",  "usage_idle",  "usage_nice",  "usage_iowait",
+	"usage_irq",  "usage_softirq", "usage_steal", "usage_guest", "usage_guest_nice"};
 static const char *regions[] = {"us-east-1",      "us-west-1",      "us-west-2",
 								"eu-west-1",      "eu-central-1",   "ap-southeast-1",
 								"ap-southeast-2", "ap-northeast-1", "sa-east-1"};

@@ -8,9 +8,14 @@
 
 #include "proto.h"
 
-#define REQUIRE(cond)	do { if (!(cond)) abort(); } while (0)
+#define REQUIRE(cond) \
+	do                \
+	{                 \
+		if (!(cond))  \
+			abort();  \
+	} while (0)
 
-extern int	LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void
 same_series(const MdbProtoSeries *a, const MdbProtoSeries *b)
@@ -36,7 +41,7 @@ one_metric(const uint8_t *data, size_t size)
 	MdbProtoSeries series;
 	MdbProtoSeries other;
 	MdbProtoBytes whole = {data, (uint32_t) size};
-	size_t		len;
+	size_t len;
 
 	if (mdb_proto_metric(data, size, &point) != MDB_PROTO_OK)
 		return;

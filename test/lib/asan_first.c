@@ -7,8 +7,7 @@
  */
 extern void __asan_init(void);
 
-static void __attribute__((constructor))
-asan_first(void)
+static void __attribute__((constructor)) asan_first(void)
 {
 	__asan_init();
 }

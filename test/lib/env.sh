@@ -13,12 +13,16 @@ if [ "$(id -u)" = 0 ]; then
 	if id postgres >/dev/null 2>&1; then RUN_USER=postgres; fi
 fi
 
+RUN=/
+
 as_user() {
 	if [ "$(id -un)" = "$RUN_USER" ]; then
 		"$@"
 	else
-		setpriv --reuid="$RUN_USER" --regid="$(id -g "$RUN_USER")" --clear-groups \
-			env HOME="$RUN" USER="$RUN_USER" LOGNAME="$RUN_USER" "$@"
+		# Not from a folder it may not enter.
+		(cd "$RUN" 2>/dev/null || cd / &&
+			exec setpriv --reuid="$RUN_USER" --regid="$(id -g "$RUN_USER")" --clear-groups \
+				env HOME="$RUN" USER="$RUN_USER" LOGNAME="$RUN_USER" "$@")
 	fi
 }
 
@@ -26,7 +30,7 @@ as_user() {
 # under /var/tmp instead, and build/run points there.
 RUN=${METRICSDB_RUN:-$TOP/build/run}
 WORK=$TOP
-mkdir -p "$TOP/build"
+[ -n "${METRICSDB_RUN:-}" ] || mkdir -p "$TOP/build"
 if [ -z "${METRICSDB_RUN:-}" ] && ! as_user test -r "$TOP/metricsdb.control" 2>/dev/null; then
 	RUN=/var/tmp/metricsdb-$(id -u)-$(printf %s "$TOP" | cksum | cut -d' ' -f1)
 	WORK=$RUN/tree

@@ -22,8 +22,10 @@ fetch() {
 	if [ ! -f "$cache/complete" ]; then
 		echo "fetching Apache Kafka $version (43 MB, once)" >&2
 		mkdir -p "$cache"
-		mvn -q -B -Dstyle.color=never -f "$here/kafka/pom.xml" dependency:copy-dependencies -DoutputDirectory="$cache" >&2 ||
+		mvn -q -B -f "$here/kafka/pom.xml" dependency:copy-dependencies -DoutputDirectory="$cache" >"$cache/log" 2>&1 || {
+			tail -n 3 "$cache/log" >&2
 			die "Maven could not fetch Kafka's jars"
+		}
 		touch "$cache/complete"
 	fi
 	# Where the servers' user may not look into our home it gets links to the jars, or copies.
@@ -77,11 +79,11 @@ start() {
 # Ends the broker; the pid file says which process is ours.
 end() {
 	running || return 0
-	as_user kill "-$1" "$pid" || true
+	kill "-$1" "$pid" 2>/dev/null || true
 	i=0
 	while running; do
 		i=$((i + 1))
-		[ $i -ne 100 ] || as_user kill -9 "$pid" || true
+		[ $i -ne 100 ] || kill -9 "$pid" 2>/dev/null || true
 		sleep 0.1
 	done
 	rm -f "$dir/pid"

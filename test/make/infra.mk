@@ -1,8 +1,8 @@
 # Everything around the code: the private build, the tests, the demo.  The work is in test/lib.
-.PHONY: help private check lint check-asan demo demo-stop indent
+.PHONY: help private fuzz soak check lint check-asan demo demo-stop indent
 
 help:
-	@sed -n 's/^#: //p' test/make/*.mk | sort
+	@sed -n "s|^#: ||p" test/make/*.mk | sort
 
 #: make, make install    build; install into the PostgreSQL of PG_CONFIG
 #: make installcheck     the SQL tests against a running server
@@ -15,6 +15,14 @@ endif
 #: make check-asan       the SQL tests under the address and undefined-behaviour sanitizers
 check-asan:
 	@test/lib/asan.sh
+
+#: make fuzz             the fuzzers, FUZZ_SECONDS=60 each
+fuzz: $(filter fuzz-%,$(shell sed -n 's/^\(fuzz-[a-z0-9_]*\):.*/\1/p' test/make/*.mk))
+
+#: make soak             the Kafka tests with 200 kills (KILLS=...), then the fuzzers for ten minutes each
+soak:
+	@METRICSDB_KILLS=$(or $(KILLS),200) test/lib/check.sh build tap
+	@$(MAKE) -s fuzz FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600)
 
 #: make lint             formatting, scripts, house rules
 lint:

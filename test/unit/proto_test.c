@@ -11,8 +11,8 @@
 
 #include "proto.h"
 
-static int	passed;
-static int	failed;
+static int passed;
+static int failed;
 
 static void
 check(bool ok, const char *what, int line)
@@ -31,8 +31,8 @@ check(bool ok, const char *what, int line)
 /* A message under construction. */
 typedef struct Msg
 {
-	uint8_t		data[65536];
-	size_t		len;
+	uint8_t data[65536];
+	size_t len;
 } Msg;
 
 static void
@@ -76,7 +76,7 @@ text_field(Msg *m, int number, const char *text)
 static void
 tag_field(Msg *m, const char *key, const char *value)
 {
-	Msg			e = {.len = 0};
+	Msg e = {.len = 0};
 
 	if (key)
 		text_field(&e, 1, key);
@@ -96,7 +96,7 @@ static void
 value_field(Msg *m, double v)
 {
 	byte(m, 0x21);
-	put(m, &v, 8);				/* the tests run on little-endian machines */
+	put(m, &v, 8); /* the tests run on little-endian machines */
 }
 
 static void
@@ -130,7 +130,7 @@ is(MdbProtoBytes b, const char *text)
 static void
 test_plain(void)
 {
-	static Msg	m;
+	static Msg m;
 	MdbProtoPoint pt;
 	MdbProtoSeries s;
 
@@ -147,7 +147,7 @@ test_plain(void)
 static void
 test_order(void)
 {
-	static Msg	m;
+	static Msg m;
 	MdbProtoPoint pt;
 	MdbProtoSeries s;
 
@@ -174,7 +174,7 @@ test_order(void)
 static void
 test_repeats(void)
 {
-	static Msg	m;
+	static Msg m;
 	MdbProtoPoint pt;
 	MdbProtoSeries s;
 
@@ -195,7 +195,7 @@ test_repeats(void)
 
 	/* Within a map entry too. */
 	{
-		Msg			e = {.len = 0};
+		Msg e = {.len = 0};
 
 		text_field(&e, 1, "x");
 		text_field(&e, 2, "1");
@@ -213,7 +213,7 @@ test_repeats(void)
 static void
 test_missing(void)
 {
-	static Msg	m;
+	static Msg m;
 	MdbProtoPoint pt;
 	MdbProtoSeries s;
 
@@ -249,8 +249,8 @@ test_missing(void)
 static void
 test_unknown(void)
 {
-	static Msg	m;
-	static Msg	mid;
+	static Msg m;
+	static Msg mid;
 	MdbProtoPoint pt;
 	MdbProtoSeries s;
 
@@ -264,14 +264,14 @@ test_unknown(void)
 		text_field(&mid, 7, "unknown");
 		varint(&mid, 8 << 3 | 5);
 		put(&mid, "1234", 4);
-		varint(&mid, (uint64_t) 536870911 << 3 | 3);	/* the greatest number; a group */
-		varint(&mid, 1 << 3 | 3);	/* a group in it, numbered like the name */
+		varint(&mid, (uint64_t) 536870911 << 3 | 3); /* the greatest number; a group */
+		varint(&mid, 1 << 3 | 3);                    /* a group in it, numbered like the name */
 		text_field(&mid, 1, "no");
 		varint(&mid, 1 << 3 | 4);
 		varint(&mid, (uint64_t) 536870911 << 3 | 4);
-		varint(&mid, 1 << 3 | 0);	/* the name's number with another wire type */
+		varint(&mid, 1 << 3 | 0); /* the name's number with another wire type */
 		varint(&mid, 7);
-		varint(&mid, 4 << 3 | 2);	/* the value's number with another wire type */
+		varint(&mid, 4 << 3 | 2); /* the value's number with another wire type */
 		varint(&mid, 0);
 
 		m.len = 0;
@@ -313,7 +313,7 @@ test_unknown(void)
 static void
 test_groups(void)
 {
-	static Msg	m;
+	static Msg m;
 	MdbProtoPoint pt;
 
 	plain(&m);
@@ -342,9 +342,9 @@ test_groups(void)
 static void
 test_varints(void)
 {
-	static Msg	m;
+	static Msg m;
 	MdbProtoPoint pt;
-	int64_t		times[] = {0, 1, 127, 128, -1, -1700000000123, INT64_MAX, INT64_MIN};
+	int64_t times[] = {0, 1, 127, 128, -1, -1700000000123, INT64_MAX, INT64_MIN};
 
 	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
 	{
@@ -370,7 +370,10 @@ test_varints(void)
 
 	/* Lengths that point out of the message, up to ones that would wrap a pointer. */
 	m.len = 0;
-	put(&m, "\x0a\x05" "abc", 5);
+	put(&m,
+		"\x0a\x05"
+		"abc",
+		5);
 	CHECK(mdb_proto_metric(m.data, m.len, &pt) == MDB_PROTO_TRUNCATED);
 	m.len = 0;
 	put(&m, "\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11);
@@ -398,14 +401,14 @@ test_varints(void)
 static MdbProtoStatus
 text_status(const char *text, size_t len, bool as_value)
 {
-	static Msg	m;
+	static Msg m;
 	MdbProtoPoint pt;
 	MdbProtoSeries s;
 
 	m.len = 0;
 	if (as_value)
 	{
-		Msg			e = {.len = 0};
+		Msg e = {.len = 0};
 
 		text_field(&m, 1, "n");
 		text_field(&e, 1, "k");
@@ -425,7 +428,7 @@ test_text(void)
 	{
 		const char *text;
 		MdbProtoStatus status;
-	}			cases[] = {
+	} cases[] = {
 		{"plain", MDB_PROTO_OK},
 		{"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", MDB_PROTO_OK},
 		{"\xf4\x8f\xbf\xbf", MDB_PROTO_OK},
@@ -441,7 +444,9 @@ test_text(void)
 		{"\xf5\x80\x80\x80", MDB_PROTO_BAD_UTF8},
 		{"a\xe2\x82", MDB_PROTO_BAD_UTF8},
 		{"a\xf0\x9f\x98", MDB_PROTO_BAD_UTF8},
-		{"\xc3" "a", MDB_PROTO_BAD_UTF8},
+		{"\xc3"
+		 "a",
+		 MDB_PROTO_BAD_UTF8},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
@@ -454,11 +459,11 @@ test_text(void)
 static void
 test_limits(void)
 {
-	static Msg	m;
+	static Msg m;
 	static char big[MDB_PROTO_MAX_KEY + 1];
 	MdbProtoPoint pt;
 	MdbProtoSeries s;
-	char		key[16];
+	char key[16];
 
 	m.len = 0;
 	text_field(&m, 1, "n");
@@ -489,15 +494,15 @@ test_limits(void)
 static void
 test_canonical(void)
 {
-	static Msg	m;
+	static Msg m;
 	static uint8_t a[MDB_PROTO_MAX_KEY];
 	static uint8_t b[MDB_PROTO_MAX_KEY];
 	MdbProtoPoint pt;
 	MdbProtoSeries s;
 	MdbProtoSeries back;
-	size_t		na;
-	size_t		nb;
-	char		text[200];
+	size_t na;
+	size_t nb;
+	char text[200];
 
 	memset(text, 'v', sizeof(text));
 	text[199] = 0;
@@ -543,12 +548,12 @@ test_canonical(void)
 static void
 test_batch(void)
 {
-	static Msg	m;
-	static Msg	one;
+	static Msg m;
+	static Msg one;
 	MdbProtoBatch it;
 	MdbProtoBytes metric;
 	MdbProtoPoint pt;
-	size_t		good;
+	size_t good;
 
 	mdb_proto_batch_begin(&it, m.data, 0);
 	CHECK(mdb_proto_batch_next(&it, &metric) == MDB_PROTO_END);
@@ -556,7 +561,7 @@ test_batch(void)
 	m.len = 0;
 	plain(&one);
 	bytes_field(&m, 1, one.data, one.len);
-	bytes_field(&m, 1, "\xff\xff", 2);	/* a bad point */
+	bytes_field(&m, 1, "\xff\xff", 2); /* a bad point */
 	text_field(&m, 2, "an unknown field");
 	bytes_field(&m, 1, one.data, one.len);
 	mdb_proto_batch_begin(&it, m.data, m.len);
@@ -585,15 +590,15 @@ test_batch(void)
 static void
 test_cuts(void)
 {
-	static Msg	m;
+	static Msg m;
 	MdbProtoPoint pt;
 	MdbProtoSeries s;
-	int			ok = 0;
+	int ok = 0;
 
 	plain(&m);
 	for (size_t cut = 0; cut <= m.len; cut++)
 	{
-		uint8_t    *copy = malloc(cut ? cut : 1);
+		uint8_t *copy = malloc(cut ? cut : 1);
 		MdbProtoStatus status;
 
 		memcpy(copy, m.data, cut);
@@ -602,7 +607,7 @@ test_cuts(void)
 			ok++;
 		free(copy);
 	}
-	CHECK(ok == 2);				/* whole, and without the value */
+	CHECK(ok == 2); /* whole, and without the value */
 }
 
 static void

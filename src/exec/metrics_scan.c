@@ -1,0 +1,628 @@
+/*
+ * metrics_scan.c
+ *	  MetricsScan: a sequential scan that leaves out what the query's conditions on the time and
+ *	  series columns exclude.
+ *
+ * Conditions "time op value" become a range of times, by which parts and blocks are pruned.
+ * Conditions on series columns alone are evaluated once for each series that is met, not for
+ * each row.  All conditions are evaluated again on the rows that remain, so the scan is right as
+ * long as it leaves out no row that passes them: it never decides that a row does.
+ *
+ * Invariants:
+ *	1. Core's own paths stay; ours only cost less.  Rows whose system columns or whole-row value
+ *	   the query wants are left to them.
+ *	2. A condition may be evaluated out of turn only if row-level security lets it: it is of the
+ *	   lowest security level of the table, or leakproof.
+ *	3. Values are taken when the scan starts or is started over, so that now(), parameters and
+ *	   outer rows have their effect.
+ */
+#include "postgres.h"
+
+#include "access/relscan.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_type.h"
+#include "commands/defrem.h"
+#include "commands/explain.h"
+#include "executor/executor.h"
+#include "executor/nodeCustom.h"
+#include "miscadmin.h"
+#include "nodes/extensible.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/clauses.h"
+#include "optimizer/cost.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/pathnode.h"
+#include "optimizer/paths.h"
+#include "optimizer/prep.h"
+#include "optimizer/restrictinfo.h"
+#include "port/atomics.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/ruleutils.h"
+
+#include "metricsdb.h"
+#include "am/am.h"
+
+static bool enable_custom_scan = true;
+static set_rel_pathlist_hook_type prev_set_rel_pathlist = NULL;
+
+/* Conditions that the scan can use. */
+typedef struct Pushed
+{
+	List	   *strategies;		/* of the conditions on time: btree strategy numbers */
+	List	   *values;			/* what the time is compared with */
+	List	   *series;			/* clauses on series columns */
+	List	   *rinfos;			/* where both come from, for their selectivity */
+} Pushed;
+
+/* What parallel processes share beside the scan itself. */
+typedef struct SharedCounters
+{
+	pg_atomic_uint64 blocks_read;
+	pg_atomic_uint64 rows_skipped;
+	pg_atomic_uint64 bytes_read;
+} SharedCounters;
+
+typedef struct MetricsScanState
+{
+	CustomScanState css;
+	MdbTable   *table;
+	List	   *strategies;
+	List	   *values;			/* ExprStates */
+	List	   *series_clauses;
+	ExprState  *series_qual;
+	TupleTableSlot *series_slot;
+	TableScanDesc scan;
+	ParallelTableScanDesc pscan;
+	SharedCounters *shared;
+	MdbScanCounters counters;
+	bool		ready;			/* the filter is set */
+} MetricsScanState;
+
+/* ---------- planning ---------- */
+
+static Node *
+strip_relabel(Node *node)
+{
+	while (node && IsA(node, RelabelType))
+		node = (Node *) ((RelabelType *) node)->arg;
+	return node;
+}
+
+/* Is this a comparison of the time column with something that is fixed during a scan? */
+static bool
+time_clause(RelOptInfo *rel, const MdbTable *table, Node *clause, int *strategy, Expr **value)
+{
+	OpExpr	   *op = (OpExpr *) clause;
+	Node	   *left,
+			   *right;
+	Oid			opno;
+	Oid			ltype,
+				rtype;
+	Oid			opclass;
+
+	if (!IsA(clause, OpExpr) || list_length(op->args) != 2)
+		return false;
+	left = linitial(op->args);
+	right = lsecond(op->args);
+	opno = op->opno;
+	if (!IsA(strip_relabel(left), Var))
+	{
+		Node	   *swap = left;
+
+		left = right;
+		right = swap;
+		opno = get_commutator(opno);
+	}
+	left = strip_relabel(left);
+	if (!OidIsValid(opno) || !left || !IsA(left, Var) ||
+		((Var *) left)->varno != rel->relid || ((Var *) left)->varattno != table->time_attno ||
+		((Var *) left)->varlevelsup != 0)
+		return false;
+	op_input_types(opno, &ltype, &rtype);
+	if (ltype != table->time_type || rtype != table->time_type)
+		return false;
+	opclass = GetDefaultOpClass(table->time_type, BTREE_AM_OID);
+	*strategy = OidIsValid(opclass) ? get_op_opfamily_strategy(opno, get_opclass_family(opclass)) : 0;
+	if (*strategy == 0)
+		return false;
+	if (contain_var_clause(right) || contain_volatile_functions(right) || contain_subplans(right))
+		return false;
+	*value = (Expr *) right;
+	return true;
+}
+
+/* Does it depend on series columns only, and always the same way? */
+static bool
+series_clause(RelOptInfo *rel, const MdbTable *table, Node *clause)
+{
+	Bitmapset  *attnos = NULL;
+	int			x = -1;
+	bool		any = false;
+
+	if (table->nseries_columns == 0 || contain_volatile_functions(clause) || contain_subplans(clause))
+		return false;
+	pull_varattnos(clause, rel->relid, &attnos);
+	while ((x = bms_next_member(attnos, x)) >= 0)
+	{
+		AttrNumber	attno = x + FirstLowInvalidHeapAttributeNumber;
+
+		if (attno <= 0 || attno > table->natts || table->columns[attno - 1].role != MDB_ROLE_SERIES)
+			return false;
+		any = true;
+	}
+	bms_free(attnos);
+	return any && bms_membership(pull_varnos(NULL, clause)) == BMS_SINGLETON;
+}
+
+static Pushed *
+find_pushed(RelOptInfo *rel, const MdbTable *table)
+{
+	Pushed	   *pushed = palloc0(sizeof(Pushed));
+	ListCell   *lc;
+
+	foreach(lc, rel->baserestrictinfo)
+	{
+		RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
+		int			strategy;
+		Expr	   *value;
+
+		if (rinfo->pseudoconstant ||
+			(rinfo->security_level > rel->baserestrict_min_security && !rinfo->leakproof))
+			continue;
+		if (table->time_attno > 0 &&
+			time_clause(rel, table, (Node *) rinfo->clause, &strategy, &value))
+		{
+			pushed->strategies = lappend_int(pushed->strategies, strategy);
+			pushed->values = lappend(pushed->values, value);
+		}
+		else if (series_clause(rel, table, (Node *) rinfo->clause))
+			pushed->series = lappend(pushed->series, rinfo->clause);
+		else
+			continue;
+		pushed->rinfos = lappend(pushed->rinfos, rinfo);
+	}
+	return pushed->rinfos ? pushed : NULL;
+}
+
+/* System columns and whole rows come from core's scan. */
+static bool
+wants_special_columns(RelOptInfo *rel)
+{
+	for (AttrNumber attno = rel->min_attr; attno <= 0; attno++)
+		if (!bms_is_empty(rel->attr_needed[attno - rel->min_attr]))
+			return true;
+	return false;
+}
+
+static Plan *plan_metrics_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist,
+							   List *clauses, List *custom_plans);
+static Node *create_state(CustomScan *cscan);
+
+static const CustomPathMethods path_methods = {
+	.CustomName = "MetricsScan",
+	.PlanCustomPath = plan_metrics_scan
+};
+
+static const CustomScanMethods scan_methods = {
+	.CustomName = "MetricsScan",
+	.CreateCustomScanState = create_state
+};
+
+/* A path of ours beside one of core's. */
+static CustomPath *
+make_path(PlannerInfo *root, RelOptInfo *rel, const Path *seq, const Pushed *pushed)
+{
+	CustomPath *path = makeNode(CustomPath);
+	double		sel = clauselist_selectivity(root, pushed->rinfos, 0, JOIN_INNER, NULL);
+
+	path->path.pathtype = T_CustomScan;
+	path->path.parent = rel;
+	path->path.pathtarget = rel->reltarget;
+	path->path.param_info = seq->param_info;
+	path->path.parallel_aware = seq->parallel_aware;
+	path->path.parallel_safe = seq->parallel_safe;
+	path->path.parallel_workers = seq->parallel_workers;
+	path->path.rows = seq->rows;
+	path->path.startup_cost = seq->startup_cost;
+	/* Blocks hold rows of other times, and of other series at level 0: some are read in vain. */
+	path->path.total_cost = seq->startup_cost +
+		(seq->total_cost - seq->startup_cost) * Min(0.99, Max(sel * 1.2, 0.001));
+	path->flags = CUSTOMPATH_SUPPORT_BACKWARD_SCAN | CUSTOMPATH_SUPPORT_PROJECTION;
+	path->custom_private = list_make3(pushed->strategies, pushed->values, pushed->series);
+	path->methods = &path_methods;
+	return path;
+}
+
+static void
+set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte)
+{
+	Relation	relation;
+	MdbTable   *table;
+	Pushed	   *pushed = NULL;
+	ListCell   *lc;
+	List	   *paths = NIL;
+	List	   *partial = NIL;
+
+	if (prev_set_rel_pathlist)
+		prev_set_rel_pathlist(root, rel, rti, rte);
+
+	if (!enable_custom_scan || rte->rtekind != RTE_RELATION || rte->inh || rte->tablesample != NULL ||
+		(rel->reloptkind != RELOPT_BASEREL && rel->reloptkind != RELOPT_OTHER_MEMBER_REL) ||
+		rel->baserestrictinfo == NIL || IS_DUMMY_REL(rel) ||
+		bms_is_member(rti, root->all_result_relids) || get_plan_rowmark(root->rowMarks, rti) != NULL ||
+		wants_special_columns(rel))
+		return;
+	relation = table_open(rte->relid, NoLock);
+	if (mdb_is_metricsdb(relation))
+	{
+		table = mdb_table(relation);
+		pushed = find_pushed(rel, table);
+	}
+	table_close(relation, NoLock);
+	if (pushed == NULL)
+		return;
+
+	foreach(lc, rel->pathlist)
+	{
+		Path	   *path = lfirst(lc);
+
+		if (path->pathtype == T_SeqScan)
+			paths = lappend(paths, make_path(root, rel, path, pushed));
+	}
+	foreach(lc, rel->partial_pathlist)
+	{
+		Path	   *path = lfirst(lc);
+
+		if (path->pathtype == T_SeqScan)
+			partial = lappend(partial, make_path(root, rel, path, pushed));
+	}
+	foreach(lc, paths)
+		add_path(rel, lfirst(lc));
+	foreach(lc, partial)
+		add_partial_path(rel, lfirst(lc));
+}
+
+static Plan *
+plan_metrics_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist,
+				  List *clauses, List *custom_plans)
+{
+	CustomScan *cscan = makeNode(CustomScan);
+	List	   *strategies = linitial(path->custom_private);
+	List	   *values = lsecond(path->custom_private);
+	List	   *series = lthird(path->custom_private);
+
+	cscan->scan.plan.targetlist = tlist;
+	cscan->scan.plan.qual = extract_actual_clauses(clauses, false);
+	cscan->scan.scanrelid = rel->relid;
+	cscan->flags = path->flags;
+	cscan->custom_exprs = list_concat_copy(values, series);
+	cscan->custom_private = list_make1(strategies);
+	cscan->methods = &scan_methods;
+	return (Plan *) cscan;
+}
+
+/* ---------- execution ---------- */
+
+static bool
+series_matches(void *arg, const Datum *values, const bool *isnull)
+{
+	MetricsScanState *state = arg;
+	ExprContext *econtext = state->css.ss.ps.ps_ExprContext;
+	TupleTableSlot *slot = state->series_slot;
+	TupleTableSlot *scan_tuple = econtext->ecxt_scantuple;
+	MemoryContext old;
+	bool		result;
+
+	ExecClearTuple(slot);
+	memcpy(slot->tts_values, values, sizeof(Datum) * state->table->natts);
+	memcpy(slot->tts_isnull, isnull, sizeof(bool) * state->table->natts);
+	ExecStoreVirtualTuple(slot);
+	econtext->ecxt_scantuple = slot;
+	old = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
+	result = ExecQual(state->series_qual, econtext);
+	MemoryContextSwitchTo(old);
+	econtext->ecxt_scantuple = scan_tuple;
+	return result;
+}
+
+static int64
+time_of(const MdbTable *table, Datum value)
+{
+	return table->time_type == DATEOID ? DatumGetInt32(value) : DatumGetInt64(value);
+}
+
+/* Take the values of this moment and tell the scan. */
+static void
+set_filter(MetricsScanState *state)
+{
+	MdbScanFilter filter = {0};
+	ExprContext *econtext = state->css.ss.ps.ps_ExprContext;
+	ListCell   *lv,
+			   *ls;
+
+	filter.has_time = state->strategies != NIL;
+	filter.time_min = PG_INT64_MIN;
+	filter.time_max = PG_INT64_MAX;
+	forboth(lv, state->values, ls, state->strategies)
+	{
+		bool		isnull;
+		Datum		value = ExecEvalExprSwitchContext(lfirst(lv), econtext, &isnull);
+		int64		t = isnull ? 0 : time_of(state->table, value);
+		int64		lo = PG_INT64_MIN,
+					hi = PG_INT64_MAX;
+
+		if (isnull)
+		{
+			/* The comparison is never true. */
+			lo = PG_INT64_MAX;
+			hi = PG_INT64_MIN;
+		}
+		else
+			switch (lfirst_int(ls))
+			{
+				case BTLessStrategyNumber:
+					hi = t;
+					break;
+				case BTLessEqualStrategyNumber:
+					hi = t;
+					break;
+				case BTEqualStrategyNumber:
+					lo = hi = t;
+					break;
+				case BTGreaterEqualStrategyNumber:
+				case BTGreaterStrategyNumber:
+					lo = t;
+					break;
+			}
+		filter.time_min = Max(filter.time_min, lo);
+		filter.time_max = Min(filter.time_max, hi);
+	}
+	if (state->series_qual)
+	{
+		filter.series_matches = series_matches;
+		filter.arg = state;
+	}
+	mdb_scan_set_filter(state->scan, &filter);
+	state->ready = true;
+}
+
+static TupleTableSlot *
+scan_next(ScanState *ss)
+{
+	MetricsScanState *state = (MetricsScanState *) ss;
+	EState	   *estate = ss->ps.state;
+
+	if (state->scan == NULL)
+		state->scan = state->pscan ? table_beginscan_parallel(ss->ss_currentRelation, state->pscan) :
+			table_beginscan(ss->ss_currentRelation, estate->es_snapshot, 0, NULL);
+	if (!state->ready)
+		set_filter(state);
+	if (table_scan_getnextslot(state->scan, estate->es_direction, ss->ss_ScanTupleSlot))
+		return ss->ss_ScanTupleSlot;
+	return NULL;
+}
+
+static bool
+scan_recheck(ScanState *ss, TupleTableSlot *slot)
+{
+	/* Nothing was decided that the quals do not decide again. */
+	return true;
+}
+
+static void
+begin_scan(CustomScanState *css, EState *estate, int eflags)
+{
+	MetricsScanState *state = (MetricsScanState *) css;
+	CustomScan *cscan = (CustomScan *) css->ss.ps.plan;
+	Relation	rel = css->ss.ss_currentRelation;
+	int			ntimes;
+	int			i = 0;
+	ListCell   *lc;
+
+	/* Core made a virtual slot and compiled for it; ours fetches columns when they are wanted. */
+	ExecInitScanTupleSlot(estate, &css->ss, RelationGetDescr(rel), table_slot_callbacks(rel));
+	ExecAssignScanProjectionInfoWithVarno(&css->ss, cscan->scan.scanrelid);
+	css->ss.ps.qual = ExecInitQual(cscan->scan.plan.qual, (PlanState *) css);
+
+	state->table = mdb_table(rel);
+	state->strategies = linitial(cscan->custom_private);
+	ntimes = list_length(state->strategies);
+	foreach(lc, cscan->custom_exprs)
+	{
+		if (i++ < ntimes)
+			state->values = lappend(state->values, ExecInitExpr(lfirst(lc), (PlanState *) css));
+		else
+			state->series_clauses = lappend(state->series_clauses, lfirst(lc));
+	}
+	if (state->series_clauses)
+	{
+		state->series_qual = ExecInitQual(state->series_clauses, (PlanState *) css);
+		state->series_slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), table_slot_callbacks(rel));
+	}
+}
+
+static TupleTableSlot *
+exec_scan(CustomScanState *css)
+{
+	return ExecScan(&css->ss, scan_next, scan_recheck);
+}
+
+/* Fold the scan's figures into the node's; the scan may be about to end. */
+static void
+take_counters(MetricsScanState *state)
+{
+	if (state->scan)
+		mdb_scan_counters(state->scan, &state->counters);
+}
+
+static void
+end_scan(CustomScanState *css)
+{
+	MetricsScanState *state = (MetricsScanState *) css;
+
+	if (state->scan)
+		table_endscan(state->scan);
+	state->scan = NULL;
+	if (state->series_slot)
+		ExecDropSingleTupleTableSlot(state->series_slot);
+	state->series_slot = NULL;
+}
+
+static void
+rescan(CustomScanState *css)
+{
+	MetricsScanState *state = (MetricsScanState *) css;
+
+	if (state->scan)
+		table_rescan(state->scan, NULL);
+	state->ready = false;
+	ExecScanReScan(&css->ss);
+}
+
+static Size
+estimate_dsm(CustomScanState *css, ParallelContext *pcxt)
+{
+	return add_size(MAXALIGN(table_parallelscan_estimate(css->ss.ss_currentRelation, css->ss.ps.state->es_snapshot)),
+					sizeof(SharedCounters));
+}
+
+static SharedCounters *
+counters_in(CustomScanState *css, void *coordinate)
+{
+	return (SharedCounters *) ((char *) coordinate +
+							   MAXALIGN(table_parallelscan_estimate(css->ss.ss_currentRelation,
+																	css->ss.ps.state->es_snapshot)));
+}
+
+static void
+initialize_dsm(CustomScanState *css, ParallelContext *pcxt, void *coordinate)
+{
+	MetricsScanState *state = (MetricsScanState *) css;
+
+	state->pscan = coordinate;
+	table_parallelscan_initialize(css->ss.ss_currentRelation, state->pscan, css->ss.ps.state->es_snapshot);
+	state->shared = counters_in(css, coordinate);
+	pg_atomic_init_u64(&state->shared->blocks_read, 0);
+	pg_atomic_init_u64(&state->shared->rows_skipped, 0);
+	pg_atomic_init_u64(&state->shared->bytes_read, 0);
+}
+
+static void
+reinitialize_dsm(CustomScanState *css, ParallelContext *pcxt, void *coordinate)
+{
+	table_parallelscan_reinitialize(css->ss.ss_currentRelation, ((MetricsScanState *) css)->pscan);
+}
+
+static void
+initialize_worker(CustomScanState *css, shm_toc *toc, void *coordinate)
+{
+	MetricsScanState *state = (MetricsScanState *) css;
+
+	state->pscan = coordinate;
+	state->shared = counters_in(css, coordinate);
+}
+
+/* Workers leave their figures for the leader, which takes all of them before the memory goes. */
+static void
+shutdown_scan(CustomScanState *css)
+{
+	MetricsScanState *state = (MetricsScanState *) css;
+
+	take_counters(state);
+	if (state->shared == NULL)
+		return;
+	if (IsParallelWorker())
+	{
+		pg_atomic_fetch_add_u64(&state->shared->blocks_read, state->counters.blocks_read);
+		pg_atomic_fetch_add_u64(&state->shared->rows_skipped, state->counters.rows_skipped);
+		pg_atomic_fetch_add_u64(&state->shared->bytes_read, state->counters.bytes_read);
+	}
+	else
+	{
+		state->counters.blocks_read += pg_atomic_read_u64(&state->shared->blocks_read);
+		state->counters.rows_skipped += pg_atomic_read_u64(&state->shared->rows_skipped);
+		state->counters.bytes_read += pg_atomic_read_u64(&state->shared->bytes_read);
+	}
+	state->shared = NULL;
+}
+
+static void
+explain_scan(CustomScanState *css, List *ancestors, ExplainState *es)
+{
+	MetricsScanState *state = (MetricsScanState *) css;
+	CustomScan *cscan = (CustomScan *) css->ss.ps.plan;
+	MdbScanCounters *c = &state->counters;
+
+	if (state->series_clauses)
+	{
+		List	   *context = set_deparse_context_plan(es->deparse_cxt, (Plan *) cscan, ancestors);
+
+		ExplainPropertyText("Series Filter",
+							deparse_expression((Node *) make_ands_explicit(state->series_clauses),
+											   context, es->verbose || list_length(es->rtable) > 1, false),
+							es);
+	}
+	if (!es->analyze)
+		return;
+	if (state->scan && state->pscan == NULL)
+		take_counters(state);
+	ExplainPropertyInteger("Parts Total", NULL, c->parts, es);
+	ExplainPropertyInteger("Parts Pruned", NULL, c->parts_pruned, es);
+	ExplainPropertyInteger("Blocks Total", NULL, c->blocks, es);
+	ExplainPropertyInteger("Blocks Read", NULL, c->blocks_read, es);
+	ExplainPropertyInteger("Rows Skipped", NULL, c->rows_skipped, es);
+	if (state->series_clauses && state->pscan == NULL)
+	{
+		ExplainPropertyInteger("Series Asked", NULL, c->series_asked, es);
+		ExplainPropertyInteger("Series Matched", NULL, c->series_matched, es);
+	}
+	ExplainPropertyInteger("Encoded Bytes Read", NULL, c->bytes_read, es);
+}
+
+static const CustomExecMethods exec_methods = {
+	.CustomName = "MetricsScan",
+	.BeginCustomScan = begin_scan,
+	.ExecCustomScan = exec_scan,
+	.EndCustomScan = end_scan,
+	.ReScanCustomScan = rescan,
+	.EstimateDSMCustomScan = estimate_dsm,
+	.InitializeDSMCustomScan = initialize_dsm,
+	.ReInitializeDSMCustomScan = reinitialize_dsm,
+	.InitializeWorkerCustomScan = initialize_worker,
+	.ShutdownCustomScan = shutdown_scan,
+	.ExplainCustomScan = explain_scan
+};
+
+static Node *
+create_state(CustomScan *cscan)
+{
+	MetricsScanState *state = (MetricsScanState *) newNode(sizeof(MetricsScanState), T_CustomScanState);
+
+	state->css.flags = cscan->flags;
+	state->css.methods = &exec_methods;
+	return (Node *) state;
+}
+
+/*
+ * mdb_exec_init - at load: the setting, the node, the planner's hook.
+ */
+void
+mdb_exec_init(void)
+{
+	DefineCustomBoolVariable("metricsdb.enable_custom_scan",
+							 "Lets the planner use MetricsScan for metricsdb tables.",
+							 NULL,
+							 &enable_custom_scan,
+							 true,
+							 PGC_USERSET, 0,
+							 NULL, NULL, NULL);
+	RegisterCustomScanMethods(&scan_methods);
+	prev_set_rel_pathlist = set_rel_pathlist_hook;
+	set_rel_pathlist_hook = set_rel_pathlist;
+}

@@ -1,0 +1,114 @@
+/*
+ * kput.c
+ *	  Puts messages into a Kafka topic as they are: what a test of strange payloads needs.
+ *
+ *	kput BROKERS TOPIC
+ *
+ * Each line of stdin is "PARTITION KEY PAYLOAD", both in hex; "-" means none.  Ends with
+ * "sent N messages" when the broker has all of them.
+ */
+#include <ctype.h>
+#include <librdkafka/rdkafka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static long delivered;
+
+static void
+on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
+{
+	if (message->err)
+	{
+		fprintf(stderr, "kput: %s\n", rd_kafka_err2str(message->err));
+		exit(1);
+	}
+	delivered++;
+}
+
+/* The bytes of a word in hex, NULL for "-". */
+static void *
+bytes(const char *word, size_t *len)
+{
+	unsigned char *out;
+	unsigned int byte;
+
+	*len = 0;
+	if (!strcmp(word, "-"))
+		return NULL;
+	out = malloc(strlen(word) / 2 + 1);
+	for (; word[0] && word[1]; word += 2)
+	{
+		if (sscanf(word, "%2x", &byte) != 1)
+		{
+			fprintf(stderr, "kput: not hex: %s\n", word);
+			exit(1);
+		}
+		out[(*len)++] = (unsigned char) byte;
+	}
+	return out;
+}
+
+int
+main(int argc, char **argv)
+{
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	rd_kafka_t *rk;
+	rd_kafka_topic_t *topic;
+	char err[256];
+	char *line = NULL;
+	size_t room = 0;
+	long sent = 0;
+
+	if (argc != 3)
+	{
+		fputs("usage: kput BROKERS TOPIC <LINES\n", stderr);
+		return 1;
+	}
+	rd_kafka_conf_set(conf, "bootstrap.servers", argv[1], NULL, 0);
+	rd_kafka_conf_set(conf, "enable.idempotence", "true", NULL, 0);
+	rd_kafka_conf_set(conf, "linger.ms", "5", NULL, 0);
+	rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+	rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, err, sizeof(err));
+	if (rk == NULL)
+	{
+		fprintf(stderr, "kput: %s\n", err);
+		return 1;
+	}
+	topic = rd_kafka_topic_new(rk, argv[2], NULL);
+
+	while (getline(&line, &room, stdin) > 0)
+	{
+		char *partition = strtok(line, " \n");
+		char *key = strtok(NULL, " \n");
+		char *payload = strtok(NULL, " \n");
+		size_t key_len, len;
+		void *k, *p;
+
+		if (payload == NULL)
+			continue;
+		k = bytes(key, &key_len);
+		p = bytes(payload, &len);
+		while (rd_kafka_produce(topic, atoi(partition), RD_KAFKA_MSG_F_COPY, p, len, k, key_len, NULL))
+		{
+			if (rd_kafka_last_error() != RD_KAFKA_RESP_ERR__QUEUE_FULL)
+			{
+				fprintf(stderr, "kput: %s\n", rd_kafka_err2str(rd_kafka_last_error()));
+				return 1;
+			}
+			rd_kafka_poll(rk, 50);
+		}
+		free(k);
+		free(p);
+		sent++;
+	}
+	if (rd_kafka_flush(rk, 30000) || delivered != sent)
+	{
+		fprintf(stderr, "kput: %ld of %ld messages were delivered\n", delivered, sent);
+		return 1;
+	}
+	printf("sent %ld messages\n", sent);
+	rd_kafka_topic_destroy(topic);
+	rd_kafka_destroy(rk);
+	return 0;
+}

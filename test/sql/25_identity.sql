@@ -1,0 +1,44 @@
+-- Row identity (ctid), scans by it, samples.
+SET metricsdb.direct_rows = 10;
+CREATE TABLE t (time timestamptz, host text, v int) USING metricsdb;
+INSERT INTO t SELECT '2024-01-01Z'::timestamptz + i * '1 s'::interval, 'h' || i % 3, i FROM generate_series(1, 3000) i;
+INSERT INTO t SELECT '2024-01-01Z'::timestamptz + i * '1 s'::interval, 'h' || i % 3, 3000 + i FROM generate_series(1, 5) i;
+SELECT count(DISTINCT ctid), count(DISTINCT tableoid) FROM t;
+-- A row that is looked up by its ctid is that row
+CREATE TABLE ids USING heap AS SELECT ctid AS id, v FROM t;
+SELECT count(*), count(*) FILTER (WHERE t.v = ids.v) AS same FROM ids JOIN t ON t.ctid = ids.id;
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
+SELECT count(*), count(*) FILTER (WHERE t.v = ids.v) AS same FROM (SELECT * FROM ids WHERE v % 50 = 0 OR v > 3000) ids JOIN t ON t.ctid = ids.id;
+RESET enable_hashjoin;
+RESET enable_mergejoin;
+EXPLAIN (COSTS off) SELECT * FROM t WHERE ctid = '(0,1)';
+SELECT v FROM t WHERE ctid = (SELECT id FROM ids WHERE v = 1500);
+SELECT v FROM t WHERE ctid = ANY (ARRAY(SELECT id FROM ids WHERE v IN (7, 3004))) ORDER BY v;
+SELECT count(*) FROM t WHERE ctid = '(0,0)';
+SELECT count(*) FROM t WHERE ctid = '(0,2047)' OR ctid = '(0,2048)' OR ctid = '(12345,1)';
+SELECT count(*) FROM t WHERE ctid = '(4294967295,1)' OR ctid = '(4294967294,65535)' OR ctid = '(2147483648,1)' OR ctid = '(2147483648,9999)' OR ctid = '(3221225472,1)';
+SELECT count(*) FROM t WHERE ctid >= '(0,1)' AND ctid < '(1,1)';
+SELECT count(*) FROM t WHERE ctid > '(4000000000,1)';
+SELECT count(*) > 0 AS some FROM t WHERE ctid <= '(4294967295,65535)';
+SELECT currtid2('t', id) = id AS latest FROM ids WHERE v = 10;
+-- System columns
+SELECT DISTINCT tableoid::regclass, xmax, cmin, cmax FROM t;
+SELECT count(*) FROM t WHERE xmin IS NULL;
+-- Identity lasts while the row does
+BEGIN;
+INSERT INTO t VALUES ('2024-02-01Z', 'x', -1) RETURNING ctid IS NOT NULL AS has;
+SELECT v FROM t WHERE ctid = (SELECT ctid FROM t WHERE v = -1);
+ROLLBACK;
+SELECT count(*) FROM t WHERE v = -1;
+-- TABLESAMPLE
+SELECT count(*) FROM t TABLESAMPLE system (100);
+SELECT count(*) FROM t TABLESAMPLE bernoulli (100);
+SELECT count(*) FROM t TABLESAMPLE system (0);
+SELECT count(*) FROM t TABLESAMPLE bernoulli (0);
+SELECT count(*) BETWEEN 1000 AND 2000 AS half FROM t TABLESAMPLE bernoulli (50) REPEATABLE (1);
+SELECT (SELECT sum(v) FROM t TABLESAMPLE bernoulli (30) REPEATABLE (7)) = (SELECT sum(v) FROM t TABLESAMPLE bernoulli (30) REPEATABLE (7)) AS repeatable;
+SELECT count(*) FROM (SELECT * FROM t TABLESAMPLE system (50) REPEATABLE (3) EXCEPT SELECT * FROM t) x;
+SELECT count(DISTINCT v) = count(*) AS once FROM t TABLESAMPLE bernoulli (40);
+SELECT i, (SELECT count(*) FROM t TABLESAMPLE bernoulli (i * 50)) FROM generate_series(0, 2, 2) i;
+DROP TABLE t, ids;
