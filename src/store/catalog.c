@@ -14,6 +14,7 @@
 #include "access/genam.h"
 #include "access/heapam.h"
 #include "access/htup_details.h"
+#include "access/relscan.h"
 #include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -22,6 +23,7 @@
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "commands/sequence.h"
+#include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -363,6 +365,56 @@ mdb_delta_set_live(const MdbDeltaInfo *delta, bool live)
 	ExecDropSingleTupleTableSlot(slot);
 	UnregisterSnapshot(snapshot);
 	table_close(rel, NoLock);
+}
+
+/*
+ * mdb_delta_history_gone - make sure that no older version is left of a slot's row.
+ *
+ * Versions that nobody here can see are pruned, if nobody is in the way.  The WAL record of that
+ * is what cancels queries on standbys that still see the slot in an older state; what follows
+ * from the newer one may be done only after it.
+ */
+bool
+mdb_delta_history_gone(int64 storage_id, const MdbDeltaInfo *delta)
+{
+	Relation	rel = mdb_catalog_open("delta", AccessShareLock);
+	ItemPointerData tid = delta->tid;
+	bool		gone = false;
+
+	for (int attempt = 0; attempt < 2 && !gone; attempt++)
+	{
+		ScanKeyData keys[2];
+		SysScanDesc scan;
+		HeapTuple	tuple;
+		BlockNumber block = InvalidBlockNumber;
+
+		gone = true;
+		ScanKeyInit(&keys[0], Anum_delta_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
+		ScanKeyInit(&keys[1], Anum_delta_slot, BTEqualStrategyNumber, F_INT2EQ, Int16GetDatum(delta->slot));
+		scan = systable_beginscan(rel, mdb_catalog_index(rel), true, SnapshotAny, 2, keys);
+		/* An entry that is known to be dead may still name a tuple that was not pruned. */
+		if (scan->iscan)
+			scan->iscan->ignore_killed_tuples = false;
+		while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		{
+			if (ItemPointerEquals(&tuple->t_self, &tid))
+				continue;
+			gone = false;
+			block = ItemPointerGetBlockNumber(&tuple->t_self);
+			if (attempt > 0)
+				break;
+		}
+		systable_endscan(scan);
+		if (attempt == 0 && BlockNumberIsValid(block))
+		{
+			Buffer		buf = ReadBuffer(rel, block);
+
+			mdb_heap_prune_page(rel, buf);
+			ReleaseBuffer(buf);
+		}
+	}
+	table_close(rel, AccessShareLock);
+	return gone;
 }
 
 /*

@@ -216,6 +216,7 @@ extern void mdb_part_delete(const MdbPartInfo *info);
 extern void mdb_delta_list(int64 storage_id, Snapshot snapshot, MdbDeltaInfo **deltas, int *count);
 extern void mdb_delta_register(int64 storage_id, int16 slot, Oid relid);
 extern void mdb_delta_set_live(const MdbDeltaInfo *delta, bool live);
+extern bool mdb_delta_history_gone(int64 storage_id, const MdbDeltaInfo *delta);
 extern int64 mdb_storage_new_id(void);
 extern void mdb_storage_register(int64 storage_id, Oid relid, CommandId cid);
 extern void mdb_storage_list(int64 **ids, int *count);

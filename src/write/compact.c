@@ -129,9 +129,9 @@ retire_slot(Relation rel, const MdbDeltaInfo *info)
 	return true;
 }
 
-/* Empty a retired heap once no snapshot can see it live. */
+/* Empty a retired heap once no snapshot, here or on a standby, can see it live. */
 static bool
-truncate_slot(const MdbDeltaInfo *info)
+truncate_slot(int64 storage_id, const MdbDeltaInfo *info)
 {
 	Relation	delta;
 	bool		removable;
@@ -143,6 +143,7 @@ truncate_slot(const MdbDeltaInfo *info)
 	delta = table_open(info->relid, NoLock);
 	removable = TransactionIdPrecedes(info->xmin, GetOldestNonRemovableTransactionId(delta)) ||
 		!TransactionIdIsNormal(info->xmin);
+	removable = removable && mdb_delta_history_gone(storage_id, info);
 	if (removable)
 		heap_truncate_one_rel(delta);
 	table_close(delta, removable ? NoLock : AccessExclusiveLock);
@@ -210,7 +211,7 @@ delta_step(Relation rel, bool full, int *next_slot)
 		}
 		else if (delta_pages(deltas[i].relid) == 0)
 			free_slot = i;
-		else if (truncate_slot(&deltas[i]))
+		else if (truncate_slot(table->storage_id, &deltas[i]))
 			return true;
 	}
 	if (current < 0 || nlive > 0)
