@@ -157,6 +157,25 @@ begin_step(void)
 }
 
 /*
+ * Direct writers to a slot that was made live by a transaction which has ended: so has its lock
+ * on the table, and another compaction may have retired the slot, empty as it is, since then.
+ */
+static void
+switch_slot(Relation rel, int16 slot)
+{
+	MdbTable   *table = mdb_table(rel);
+	Snapshot	snapshot = mdb_latest_snapshot();
+	MdbDeltaInfo *deltas;
+	int			count;
+
+	mdb_delta_list(table->storage_id, snapshot, &deltas, &count);
+	UnregisterSnapshot(snapshot);
+	for (int i = 0; i < count; i++)
+		if (deltas[i].slot == slot && deltas[i].live)
+			mdb_meta_set_delta_slot(rel, slot);
+}
+
+/*
  * One step on the delta.  *next_slot is set if writers are to be switched to that slot after this
  * transaction has committed.
  */
@@ -245,7 +264,7 @@ mdb_compact_relation(Oid relid, bool full, MdbCommitFunction commit)
 			rel = open_table(relid, full);
 			if (rel == NULL)
 				break;
-			mdb_meta_set_delta_slot(rel, (int16) next_slot);
+			switch_slot(rel, (int16) next_slot);
 			relation_close(rel, NoLock);
 			commit();
 		}

@@ -95,8 +95,8 @@ else
 	"$lib/cluster.sh" start "$pg" shared_preload_libraries=metricsdb shared_buffers=512MB max_wal_size=2GB \
 		max_worker_processes=16
 	background mock_broker "$("$lib/tool.sh" mock_broker)" $topic 16
-	while ! grep -q : "$demo/mock_broker.log" 2>/dev/null; do sleep 0.1; done
-	brokers=$(head -n 1 "$demo/mock_broker.log")
+	while ! grep -q '^127' "$demo/mock_broker.log" 2>/dev/null; do sleep 0.1; done
+	brokers=$(grep '^127' "$demo/mock_broker.log")
 	window="follow=$demo/stored window=300000"
 	interval=10
 	echo "no Kafka jars to be had: librdkafka's mock broker at $brokers stands in"

@@ -70,7 +70,9 @@ sub restart_after_crash
 	for my $i (1 .. 120)
 	{
 		return 1 if $node->start(fail_ok => 1);
-		usleep(500_000);
+		# It takes the dead server's for its own.
+		$node->{_pid} = undef;
+		usleep(300_000);
 	}
 	BAIL_OUT("the server does not come back; see " . $node->logfile);
 }
