@@ -69,6 +69,7 @@ $node->safe_psql('postgres', <<~SQL);
 my @fleet = ('hosts=20', 'interval=1', 'start=1700000000', 'history=100000000', "seed=7");
 my $sent = '';
 my $producer = IPC::Run::start([ $kafka->tool('fleet'), $brokers, 'stream', @fleet, 'rate=5000' ], '>', \$sent);
+END { my $status = $?; $producer->kill_kill if $producer && $producer->pumpable; $? = $status; }
 wait_until('SELECT coalesce(sum(stored), 0) > 0 FROM metricsdb.kafka_status', 'the stream flows');
 
 # What the worker is at, while it is stopped: "pid|points not flushed|transaction open".
