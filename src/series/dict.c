@@ -41,6 +41,7 @@
 
 #define DICT_PAGE			1024	/* ids a page of the id -> entry array */
 #define DICT_SEGMENT		256		/* pairs in one row of metricsdb.series */
+#define DICT_SEGMENT_BYTES	((Size) 1024 * 1024)	/* of keys, from which on a row is closed */
 #define DICT_CACHE_MAX		((Size) 512 * 1024 * 1024)
 
 typedef enum EntryState
@@ -315,6 +316,8 @@ mdb_dict_intern(MdbDict *dict, Relation rel, const char *key, uint32 len)
 	uint32		hash = key_hash(key, len);
 	Entry	   *e = find_key(dict, hash, key, len);
 
+	if (len > MDB_KEY_MAX)
+		mdb_key_too_long(rel, len);
 	if (e == NULL && !dict->loaded)
 	{
 		load_all(dict);
@@ -379,20 +382,21 @@ mdb_dict_flush(MdbDict *dict, CommandId cid, int options)
 	rel = mdb_catalog_open("series", RowExclusiveLock);
 	entries = palloc(sizeof(MdbSegmentEntry) * DICT_SEGMENT);
 	qsort(dict->queue.v, dict->queue.n, sizeof(Entry *), entry_cmp);
-	for (uint32 at = 0; at < dict->queue.n; at += DICT_SEGMENT)
+	for (uint32 at = 0, count; at < dict->queue.n; at += count)
 	{
-		int			count = Min(DICT_SEGMENT, dict->queue.n - at);
 		Datum		v[Natts_series];
 		bool		n[Natts_series] = {0};
+		Size		bytes = 0;
 		bytea	   *payload;
 
-		for (int i = 0; i < count; i++)
+		for (count = 0; count < DICT_SEGMENT && at + count < dict->queue.n && bytes < DICT_SEGMENT_BYTES; count++)
 		{
-			Entry	   *e = dict->queue.v[at + i];
+			Entry	   *e = dict->queue.v[at + count];
 
-			entries[i].id = e->id;
-			entries[i].len = e->len;
-			entries[i].key = e->key;
+			entries[count].id = e->id;
+			entries[count].len = e->len;
+			entries[count].key = e->key;
+			bytes += e->len;
 		}
 		payload = mdb_segment_encode(entries, count);
 		v[Anum_series_storage_id - 1] = Int64GetDatum(dict->storage_id);

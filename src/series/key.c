@@ -13,6 +13,7 @@
 
 #include "fmgr.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 
 #include "series/series.h"
 
@@ -168,4 +169,17 @@ mdb_key_decode(const MdbTable *table, const char *key, uint32 len, Datum *values
 		}
 		p += n;
 	}
+}
+
+/*
+ * mdb_key_too_long - refuse a row: ERRCODE_PROGRAM_LIMIT_EXCEEDED.
+ */
+void
+mdb_key_too_long(Relation rel, uint64 len)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("series columns of a row for table \"%s\" are too long", RelationGetRelationName(rel)),
+			 errdetail("They take %llu bytes, the limit is %d.", (unsigned long long) len, MDB_KEY_MAX),
+			 errhint("Make long columns value columns: see metricsdb.set_options().")));
 }

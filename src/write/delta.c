@@ -225,6 +225,36 @@ open_for_write(Relation rel, const MdbTable *table)
 }
 
 /*
+ * What enters the delta must be fit to leave it: keys that the dictionary would refuse are refused
+ * here.  Only a large tuple can hold one, even compressed.
+ */
+#define LARGE_TUPLE		(MDB_KEY_MAX / 512)
+
+static void
+check_key(Relation rel, const MdbTable *table, MinimalTuple tuple)
+{
+	TupleTableSlot *slot;
+	uint64		len = 0;
+
+	if (tuple->t_len < LARGE_TUPLE)
+		return;
+	slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsMinimalTuple);
+	ExecStoreMinimalTuple(tuple, slot, false);
+	slot_getallattrs(slot);
+	for (int i = 0; i < table->nseries_columns; i++)
+	{
+		AttrNumber	attno = table->series_attnos[i];
+
+		if (table->columns[attno - 1].attlen == -1 && !slot->tts_isnull[attno - 1])
+			len += toast_raw_datum_size(slot->tts_values[attno - 1]);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	/* with room for what is not counted: headers, short columns */
+	if (len + 65536 > MDB_KEY_MAX)
+		mdb_key_too_long(rel, len);
+}
+
+/*
  * mdb_delta_insert - put rows into the delta, as of command cid.
  */
 void
@@ -237,6 +267,8 @@ mdb_delta_insert(Relation rel, const MdbTable *table, MinimalTuple *tuples, int 
 
 	if (ntuples == 0)
 		return;
+	for (int i = 0; i < ntuples; i++)
+		check_key(rel, table, tuples[i]);
 	delta = open_for_write(rel, table);
 	tmp = AllocSetContextCreate(CurrentMemoryContext, "metricsdb delta insert", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(tmp);

@@ -25,6 +25,7 @@
 #define MERGE_FANIN			10		/* parts of one level that make one of the next */
 #define MERGE_INPUTS_MAX	64
 #define MERGE_ROWS_MAX		(INT64CONST(128) * 1024 * 1024)
+#define MERGE_BYTES_MAX		(INT64CONST(512) * 1024 * 1024) /* encoded: a part is built in memory */
 #define MERGE_IDLE_US		(INT64CONST(600) * 1000000) /* a partition that rests is merged to one part */
 
 #define SPACE_SLACK_PAGES	256		/* free pages of a file that are not worth moving parts for */
@@ -149,20 +150,45 @@ typedef struct Output
 	MdbBatch   *block;
 } Output;
 
+/* Of n rows from first on, as many as a block may hold by their raw bytes. */
+static uint32
+rows_that_fit(const MdbBatch *acc, uint32 first, uint32 n)
+{
+	for (; n > 1; n /= 2)
+	{
+		Size		bytes = 0;
+
+		for (int i = 0; i < acc->ncolumns; i++)
+			if (acc->columns[i].phys == MDB_BYTES)
+				bytes += acc->columns[i].ends[first + n - 1] - (first > 0 ? acc->columns[i].ends[first - 1] : 0);
+		if (bytes <= MDB_BLOCK_BYTES_MAX)
+			break;
+	}
+	return n;
+}
+
+/* Rows [first, first + n) of acc as a block, or as several if they are wide. */
 static void
 emit(Output *out, const MdbBatch *acc, uint32 first, uint32 n)
 {
-	CHECK_FOR_INTERRUPTS();
-	mdb_batch_reset(out->block);
-	append_range(out->block, acc, first, n);
-	if (!out->has_time && out->table->time_attno > 0)
+	while (n > 0)
 	{
-		if (out->block->time_nulls == NULL)
-			out->block->time_nulls = MemoryContextAllocZero(out->block->mcxt,
-															out->block->capacity + MDB_DECODE_SLACK);
-		out->block->time_nulls[0] = 1;
+		uint32		fit = rows_that_fit(acc, first, n);
+
+		CHECK_FOR_INTERRUPTS();
+		mdb_batch_reset(out->block);
+		append_range(out->block, acc, first, fit);
+		if (!out->has_time && out->table->time_attno > 0)
+		{
+			if (out->block->time_nulls == NULL)
+				out->block->time_nulls = MemoryContextAllocZero(out->block->mcxt,
+																out->block->capacity + MDB_DECODE_SLACK);
+			out->block->time_nulls[0] = 1;
+		}
+		mdb_writer_add(out->writer, out->block);
+		first += fit;
+		n -= fit;
 	}
-	mdb_writer_add(out->writer, out->block);
 }
 
 static bool
@@ -414,6 +440,7 @@ mdb_merge_step(Relation rel, MdbCompactGoal *goal)
 		int			nlevel = 0;		/* of them, of the lowest level */
 		int			take;
 		int64		nrows = 0;
+		int64		nbytes = 0;
 		int16		level = 0;
 		TimestampTz newest = 0;
 
@@ -451,12 +478,14 @@ mdb_merge_step(Relation rel, MdbCompactGoal *goal)
 			continue;
 		for (take = 0; take < nlevel && take < MERGE_INPUTS_MAX; take++)
 		{
-			if (take >= 2 && nrows + group[take].nrows > MERGE_ROWS_MAX)
+			if (take >= 2 && (nrows + group[take].nrows > MERGE_ROWS_MAX ||
+							  nbytes + group[take].nbytes > MERGE_BYTES_MAX))
 				break;
 			nrows += group[take].nrows;
+			nbytes += group[take].nbytes;
 			level = Max(level, group[take].level);
 		}
-		if (nrows > MERGE_ROWS_MAX)
+		if (nrows > MERGE_ROWS_MAX || nbytes > MERGE_BYTES_MAX)
 			continue;
 		qsort(group, take, sizeof(MdbPartInfo), part_id_cmp);
 		merge_parts(rel, table, group, take, level + 1);

@@ -47,6 +47,7 @@ SELECT refuse('MERGE INTO r USING k ON r.v = k.id WHEN MATCHED THEN DELETE');
 SELECT refuse('MERGE INTO r USING k ON r.v = k.id WHEN MATCHED THEN UPDATE SET v = 3');
 SELECT refuse('MERGE INTO r USING k ON r.v = k.id + 100 WHEN NOT MATCHED THEN INSERT VALUES (NULL, ''merged'', id)');
 SELECT refuse('ALTER TABLE k SET ACCESS METHOD metricsdb');
+SELECT refuse('INSERT INTO r VALUES (NULL, repeat(''x'', 140000000), 1)');
 SELECT refuse('CLUSTER r USING r_pkey');
 SELECT refuse('CALL metricsdb.compact(''r'')');
 SELECT refuse('CALL metricsdb.compact(''k'')');
