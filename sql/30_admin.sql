@@ -29,7 +29,8 @@ CREATE FUNCTION relation_stats("table" regclass,
 	OUT bytes_per_sample float8, OUT bytes_per_row float8) RETURNS record
 	AS 'MODULE_PATHNAME', 'mdb_relation_stats' LANGUAGE C STRICT;
 COMMENT ON FUNCTION relation_stats(regclass) IS
-	'figures of a metricsdb table; a sample is a value that is not NULL in a column other than the time and the series';
+	'figures of a metricsdb table; a sample is a value that is not NULL in a column other than the time and the series; '
+	'series are those of the dictionary, also ones whose rows were rolled back or are gone';
 
 CREATE FUNCTION column_stats("table" regclass,
 	OUT "column" name, OUT role text, OUT bytes int8, OUT "values" int8, OUT bytes_per_value float8,

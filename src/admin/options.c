@@ -267,12 +267,9 @@ mdb_options_apply(Oid relid, const MdbOptions *options, int refcount)
 					 errhint("Set options before the first row; or create a new table, fill it from this one "
 							 "by INSERT ... SELECT, and rename it.")));
 		if (rel->rd_refcnt > refcount || AfterTriggerPendingOnRel(relid))
-			ereport(
-				ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg(
-					 "cannot change the options of table \"%s\" because it is being used by active queries in this session",
-					 relname)));
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
+							errmsg("cannot change the options of table \"%s\" while it is in use", relname),
+							errdetail("A query or a cursor of this session reads it.")));
 		applying_relid = relid;
 		applying = options;
 		PG_TRY();

@@ -77,7 +77,7 @@ total_bytes(const Figures *f)
 }
 
 static void
-measure_files(Relation rel, const MdbTable *table, Figures *f)
+measure_files(Relation rel, const MdbTable *table, bool series, Figures *f)
 {
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	MdbDeltaInfo *deltas;
@@ -91,7 +91,7 @@ measure_files(Relation rel, const MdbTable *table, Figures *f)
 	for (int i = 0; i < count; i++)
 		f->delta_bytes +=
 			DatumGetInt64(DirectFunctionCall1(pg_total_relation_size, ObjectIdGetDatum(deltas[i].relid)));
-	f->dictionary_bytes = mdb_dict_bytes(table, snapshot, &f->nseries);
+	f->dictionary_bytes = mdb_dict_bytes(table, snapshot, series ? &f->nseries : NULL);
 	UnregisterSnapshot(snapshot);
 }
 
@@ -209,7 +209,7 @@ measure(Relation rel, const MdbTable *table, bool codecs, Figures *f)
 	int64 block = codecs ? 0 : 1;
 
 	f->columns = palloc0(sizeof(ColumnFigures) * Max(1, table->natts));
-	measure_files(rel, table, f);
+	measure_files(rel, table, true, f);
 	f->nparts = list->count;
 	f->nrows = list->nrows;
 	for (int i = 0; i < list->count; i++)
@@ -245,7 +245,7 @@ mdb_relation_size(PG_FUNCTION_ARGS)
 	Relation rel = mdb_open_shown(PG_GETARG_OID(0), &hide);
 	Figures f = {0};
 
-	measure_files(rel, mdb_table(rel), &f);
+	measure_files(rel, mdb_table(rel), false, &f);
 	relation_close(rel, AccessShareLock);
 	PG_RETURN_INT64(total_bytes(&f));
 }

@@ -47,9 +47,28 @@ typedef struct WriteBuffer
 	Size		bytes;
 	MdbAppend  *append;			/* NULL as long as rows are kept as tuples */
 	MemoryContext row_mcxt;
+	Size		accounted;		/* of total_bytes */
 } WriteBuffer;
 
 static WriteBuffer *buffers = NULL;
+
+/* Bytes in all buffers: a statement may write to thousands of partitions. */
+static Size total_bytes = 0;
+
+static Size
+buffer_bytes(const WriteBuffer *b)
+{
+	return b->append ? mdb_append_bytes(b->append) : b->bytes;
+}
+
+static void
+buffer_account(WriteBuffer *b)
+{
+	Size		now = buffer_bytes(b);
+
+	total_bytes += now - b->accounted;
+	b->accounted = now;
+}
 
 static void
 buffer_free(WriteBuffer *b)
@@ -60,6 +79,7 @@ buffer_free(WriteBuffer *b)
 			*p = b->next;
 			break;
 		}
+	total_bytes -= b->accounted;
 	MemoryContextDelete(b->mcxt);
 }
 
@@ -90,6 +110,7 @@ buffer_write(WriteBuffer *b, Relation rel)
 		pfree(table);
 	}
 	buffer_reset(b);
+	buffer_account(b);
 }
 
 static void
@@ -291,6 +312,22 @@ become_columns(WriteBuffer *b, Relation rel)
 	buffer_reset(b);
 }
 
+/* Beyond what all buffers together may hold, write the largest that can be written. */
+static void
+bound_total(void)
+{
+	SubTransactionId subid = GetCurrentSubTransactionId();
+	WriteBuffer *largest = NULL;
+
+	if (total_bytes <= (Size) mdb_write_buffer * 1024)
+		return;
+	for (WriteBuffer *b = buffers; b; b = b->next)
+		if (b->subid == subid && (largest == NULL || b->accounted > largest->accounted))
+			largest = b;
+	if (largest != NULL && largest->accounted > 0)
+		buffer_flush(largest);
+}
+
 /*
  * mdb_buffer_insert - take rows of command cid.  options are those of table_tuple_insert.
  */
@@ -313,8 +350,8 @@ mdb_buffer_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId ci
 		mdb_append_slots(b->append, slots, nslots);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(b->row_mcxt);
-		if (mdb_append_bytes(b->append) >= (Size) mdb_write_buffer * 1024)
-			buffer_write(b, rel);
+		buffer_account(b);
+		bound_total();
 		return;
 	}
 
@@ -334,6 +371,8 @@ mdb_buffer_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId ci
 		b->ntuples++;
 		MemoryContextSwitchTo(old);
 	}
+	buffer_account(b);
+	bound_total();
 }
 
 static void
@@ -350,6 +389,7 @@ xact_callback(XactEvent event, void *arg)
 		case XACT_EVENT_ABORT:
 			/* Their memory went with the transaction's. */
 			buffers = NULL;
+			total_bytes = 0;
 			break;
 		default:
 			break;

@@ -181,7 +181,7 @@ switch_slot(Relation rel, int16 slot)
  * transaction has committed.
  */
 static bool
-delta_step(Relation rel, bool full, int *next_slot)
+delta_step(Relation rel, MdbCompactGoal *goal, int *next_slot)
 {
 	MdbTable   *table = mdb_table(rel);
 	MdbMeta		meta;
@@ -216,8 +216,10 @@ delta_step(Relation rel, bool full, int *next_slot)
 	}
 	if (current < 0 || nlive > 0)
 		return false;
-	if (delta_pages(deltas[current].relid) < (full ? 1 : DELTA_PAGES_MIN))
+	if (delta_pages(deltas[current].relid) < (goal ? 1 : DELTA_PAGES_MIN) || (goal && goal->delta_done))
 		return false;
+	if (goal)
+		goal->delta_done = true;
 	if (free_slot >= 0)
 	{
 		mdb_delta_set_live(&deltas[free_slot], true);
@@ -240,6 +242,8 @@ delta_step(Relation rel, bool full, int *next_slot)
 bool
 mdb_compact_relation(Oid relid, bool full, MdbCommitFunction commit)
 {
+	MdbCompactGoal everything = {0};
+	MdbCompactGoal *goal = full ? &everything : NULL;
 	bool		any = false;
 	bool		done;
 
@@ -253,8 +257,8 @@ mdb_compact_relation(Oid relid, bool full, MdbCommitFunction commit)
 		rel = open_table(relid, full);
 		if (rel == NULL)
 			break;
-		done = delta_step(rel, full, &next_slot) || mdb_merge_step(rel, full) ||
-			mdb_space_step(rel, full);
+		done = delta_step(rel, goal, &next_slot) || mdb_merge_step(rel, goal) ||
+			mdb_space_step(rel, goal);
 		relation_close(rel, NoLock);
 		if (done)
 			commit();

@@ -309,11 +309,11 @@ move_part(Relation rel, const MdbPartInfo *from)
  * mdb_space_step - give pages back that merges left behind: move the last part into a gap before
  * it, or cut the free end of the file.
  *
- * full: as far as possible; else only once a good part of the file is free.  The caller holds
+ * With a goal as far as possible, else only once a good part of the file is free.  The caller holds
  * ShareUpdateExclusiveLock.  True if something was done.
  */
 bool
-mdb_space_step(Relation rel, bool full)
+mdb_space_step(Relation rel, MdbCompactGoal *goal)
 {
 	MdbTable   *table = mdb_table(rel);
 	Snapshot	snapshot = mdb_latest_snapshot();
@@ -329,13 +329,20 @@ mdb_space_step(Relation rel, bool full)
 		if (last == NULL || list->parts[i].page_first > last->page_first)
 			last = &list->parts[i];
 	}
-	if (pages <= (full ? live : live + live / 4 + SPACE_SLACK_PAGES))
+	if (pages <= (goal ? live : live + live / 4 + SPACE_SLACK_PAGES))
 		return false;
+	if (goal && !goal->moves_counted)
+	{
+		goal->moves_left = list->count;
+		goal->moves_counted = true;
+	}
 	mdb_space_prune();
 	if (mdb_space_truncate(rel, table))
 		return true;
-	if (last == NULL || !mdb_space_fits_below(rel, last))
+	if (last == NULL || !mdb_space_fits_below(rel, last) || (goal && goal->moves_left == 0))
 		return false;
+	if (goal)
+		goal->moves_left--;
 	move_part(rel, last);
 	return true;
 }
@@ -376,11 +383,11 @@ part_id_cmp(const void *a, const void *b)
 /*
  * mdb_merge_step - merge one set of parts, if there is one that should be.
  *
- * full: a partition is to be one part (or as few as the bounds allow).  The caller holds
+ * With a goal a partition is to be one part (or as few as the bounds allow).  The caller holds
  * ShareUpdateExclusiveLock.  True if something was merged.
  */
 bool
-mdb_merge_step(Relation rel, bool full)
+mdb_merge_step(Relation rel, MdbCompactGoal *goal)
 {
 	MdbTable   *table = mdb_table(rel);
 	Snapshot	snapshot = mdb_latest_snapshot();	/* newer than our lock */
@@ -388,6 +395,17 @@ mdb_merge_step(Relation rel, bool full)
 	TimestampTz now = GetCurrentTimestamp();
 
 	UnregisterSnapshot(snapshot);
+	if (goal)
+	{
+		int			n = 0;
+
+		if (goal->part_limit == 0)
+			goal->part_limit = list->count > 0 ? list->parts[list->count - 1].part_id + 1 : 1;
+		for (int i = 0; i < list->count; i++)
+			if (list->parts[i].level > 0 || list->parts[i].part_id < goal->part_limit)
+				list->parts[n++] = list->parts[i];
+		list->count = n;
+	}
 	qsort(list->parts, list->count, sizeof(MdbPartInfo), group_cmp);
 	for (int i = 0; i < list->count;)
 	{
@@ -406,7 +424,7 @@ mdb_merge_step(Relation rel, bool full)
 		}
 		i += n;
 
-		if (full || (n > 1 && newest < now - MERGE_IDLE_US))
+		if (goal || (n > 1 && newest < now - MERGE_IDLE_US))
 			nlevel = n;
 		else
 		{

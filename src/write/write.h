@@ -57,8 +57,20 @@ extern void mdb_delta_live(const MdbTable *table, Snapshot snapshot, MdbDeltaInf
 
 /* ---- merge.c ---- */
 
-extern bool mdb_merge_step(Relation rel, bool full);
-extern bool mdb_space_step(Relation rel, bool full);
+/*
+ * How far CALL metricsdb.compact() goes: what was there when it began, so that it ends on a table
+ * that is written to all the time.
+ */
+typedef struct MdbCompactGoal
+{
+	bool		delta_done;		/* the delta was switched once */
+	int64		part_limit;		/* parts of level 0 from this one on came later; 0 = not known yet */
+	bool		moves_counted;
+	int			moves_left;		/* parts that may still be moved to the front */
+} MdbCompactGoal;
+
+extern bool mdb_merge_step(Relation rel, MdbCompactGoal *goal);
+extern bool mdb_space_step(Relation rel, MdbCompactGoal *goal);
 
 /* ---- compact.c ---- */
 

@@ -74,7 +74,7 @@ regress() {
 	setting=$2
 	shift 2
 	"$here/cluster.sh" drop "$cluster"
-	"$here/cluster.sh" start "$cluster" fsync=off "$setting"
+	"$here/cluster.sh" start "$cluster" fsync=off max_prepared_transactions=10 "$setting"
 	as_user mkdir -p "$out"
 	rc=0
 	(

@@ -21,6 +21,7 @@ main(int argc, char **argv)
 	rd_kafka_t *rk;
 	rd_kafka_mock_cluster_t *cluster;
 
+	rd_kafka_conf_set(conf, "log_level", "3", err, sizeof(err));
 	if ((rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, err, sizeof(err))) == NULL)
 	{
 		fprintf(stderr, "mock_broker: %s\n", err);

@@ -75,7 +75,7 @@ BEGIN;
 DECLARE c CURSOR FOR SELECT * FROM o;
 SELECT metricsdb.set_options('o', series => '{note}');
 ROLLBACK;
-SELECT metricsdb.set_options('o', series => '{note}') FROM (SELECT count(*) FROM o) x;
+SELECT n, metricsdb.set_options('o', series => '{note}') FROM (SELECT count(*) AS n FROM o) x;
 -- TRUNCATE, VACUUM FULL, ALTER TYPE and other rewrites keep them
 INSERT INTO o (at, seen, host, note, v) SELECT '2024-01-01Z', '2024-01-01Z', 'h' || i % 2, 'n' || i % 3, i FROM generate_series(1, 20) i;
 TRUNCATE o;

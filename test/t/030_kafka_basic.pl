@@ -114,6 +114,31 @@ is(sql(q(SELECT metric_name, tags, extract(epoch FROM time)::int, value FROM odd
 	X
 	'points mean what protobuf says');
 
+# Many points in random order, tags too: every way to look a series up, in a cache too small for them
+{
+	my @series = map { [ [ a => "a$_" ], [ b => 'b' . $_ % 7 ], [ c => "\xe2\x82\xac" x ($_ % 50) ] ] } 1 .. 3000;
+	my ($n, @batches) = (0);
+	for my $round (1 .. 150)
+	{
+		push @batches, [ 0, undef, batch(map {
+			my @tags = map { @$_ } sort { rand() <=> 0.5 } @{$series[rand @series]};
+			metric(name => 'shuffled', tags => \@tags, time => 1000000 + $n++, value => substr({@tags}->{a}, 1)) } 1 .. 200) ];
+	}
+	$node->append_conf('postgresql.conf', 'metricsdb.kafka_cache_memory = 1MB');
+	$node->reload;
+	$kafka->topic('create', 'shuffled', 1);
+	sql("SELECT metricsdb.create_metrics_table('shuffled'); SELECT metricsdb.create_kafka_source('shuffled', '$brokers', 'shuffled', 'shuffled', 'metric_batch',"
+		  . q{ options => '{"max_age": "none"}')});
+	$kafka->put('shuffled', splice(@batches, 0, 75));
+	wait_for("SELECT count(*) FROM shuffled", $n / 2, 'points in random order arrive');
+	$kafka->put('shuffled', @batches);
+	wait_for("SELECT count(*) FROM shuffled", $n, 'all of them');
+	is(sql("SELECT count(*) FROM shuffled WHERE tags->>'a' <> 'a' || value OR tags->>'b' <> 'b' || value::int % 7 OR tags->>'c' <> repeat('\xe2\x82\xac', value::int % 50)"),
+		0, 'each with its own series');
+	like(slurp_file($node->logfile), qr/forgets its \d+ series/, 'the cache was too small for them');
+	sql("SELECT metricsdb.drop_kafka_source('shuffled')");
+}
+
 # Units of time
 for my $unit ([ s => 1 ], [ us => 1000000 ], [ ns => 1000000000 ])
 {
