@@ -19,28 +19,28 @@
 /* PostgreSQL 16 renamed relfilenodes to relfile locators. */
 #if PG_VERSION_NUM >= 160000
 #include "storage/relfilelocator.h"
-#define MdbRelFile				RelFileLocator
-#define mdb_rel_file(rel)		((rel)->rd_locator)
-#define mdb_file_skips_wal(f)	RelFileLocatorSkippingWAL(f)
+#define MdbRelFile                RelFileLocator
+#define mdb_rel_file(rel)         ((rel)->rd_locator)
+#define mdb_file_skips_wal(f)     RelFileLocatorSkippingWAL(f)
 #define mdb_rel_file_equals(a, b) RelFileLocatorEquals(a, b)
-#define MdbUpdateIndexes		TU_UpdateIndexes
+#define MdbUpdateIndexes          TU_UpdateIndexes
 #else
 #include "storage/relfilenode.h"
-#define MdbRelFile				RelFileNode
-#define mdb_rel_file(rel)		((rel)->rd_node)
-#define mdb_file_skips_wal(f)	RelFileNodeSkippingWAL(f)
+#define MdbRelFile                RelFileNode
+#define mdb_rel_file(rel)         ((rel)->rd_node)
+#define mdb_file_skips_wal(f)     RelFileNodeSkippingWAL(f)
 #define mdb_rel_file_equals(a, b) RelFileNodeEquals(a, b)
-#define MdbUpdateIndexes		bool
+#define MdbUpdateIndexes          bool
 #endif
 
 /* PostgreSQL 16 made ownership checks generic. */
 #if PG_VERSION_NUM >= 160000
-#define mdb_owns_table(relid)	object_ownercheck(RelationRelationId, (relid), GetUserId())
-#define mdb_new_file(rel)		RelationSetNewRelfilenumber((rel), (rel)->rd_rel->relpersistence)
+#define mdb_owns_table(relid) object_ownercheck(RelationRelationId, (relid), GetUserId())
+#define mdb_new_file(rel)     RelationSetNewRelfilenumber((rel), (rel)->rd_rel->relpersistence)
 #else
-#define mdb_owns_table(relid)	pg_class_ownercheck((relid), GetUserId())
-#define mdb_new_file(rel)		RelationSetNewRelfilenode((rel), (rel)->rd_rel->relpersistence)
+#define mdb_owns_table(relid) pg_class_ownercheck((relid), GetUserId())
+#define mdb_new_file(rel)     RelationSetNewRelfilenode((rel), (rel)->rd_rel->relpersistence)
 #endif
 extern void mdb_heap_prune_page(Relation rel, Buffer buf);
 
-#endif							/* MDB_COMPAT_H */
+#endif /* MDB_COMPAT_H */

@@ -6,16 +6,16 @@
 #ifndef METRICSDB_H
 #define METRICSDB_H
 
-#define MDB_SCHEMA			"metricsdb"
-#define MDB_AM_NAME			"metricsdb"
-#define MDB_EXTENSION		"metricsdb"
+#define MDB_SCHEMA    "metricsdb"
+#define MDB_AM_NAME   "metricsdb"
+#define MDB_EXTENSION "metricsdb"
 
-extern void mdb_store_init(void);	/* src/store: settings of the part store */
-extern void mdb_series_init(void);	/* src/series: follows transactions */
-extern void mdb_am_init(void);		/* src/am: hooks of the access method */
-extern void mdb_exec_init(void);	/* src/exec: planner hook, MetricsScan */
-extern void mdb_admin_init(void);	/* src/admin: table options, security label provider */
-extern void mdb_ingest_init(void);	/* src/ingest: settings of Kafka ingestion */
+extern void mdb_store_init(void);   /* src/store: settings of the part store */
+extern void mdb_series_init(void);  /* src/series: follows transactions */
+extern void mdb_am_init(void);      /* src/am: hooks of the access method */
+extern void mdb_exec_init(void);    /* src/exec: planner hook, MetricsScan */
+extern void mdb_admin_init(void);   /* src/admin: table options, security label provider */
+extern void mdb_ingest_init(void);  /* src/ingest: settings of Kafka ingestion */
 extern void mdb_workers_init(void); /* bgworkers: settings, launcher */
 
 /*
@@ -25,4 +25,4 @@ extern void mdb_workers_init(void); /* bgworkers: settings, launcher */
  */
 extern bool mdb_compact_step(void);
 
-#endif							/* METRICSDB_H */
+#endif /* METRICSDB_H */

@@ -18,9 +18,9 @@
  */
 #include "codec_internal.h"
 
-#define GROUP	256
-#define LANES	8
-#define ROWS	(GROUP / LANES)
+#define GROUP 256
+#define LANES 8
+#define ROWS  (GROUP / LANES)
 
 /*
  * A row of a group.  Compilers that know vectors of this size keep it in a register, others split
@@ -43,8 +43,8 @@ mdb_packed_size(uint32_t n, unsigned width)
 void
 mdb_stream_pack(const uint64_t *v, uint32_t n, unsigned width, uint8_t *out)
 {
-	uint64_t	acc = 0;
-	unsigned	used = 0;
+	uint64_t acc = 0;
+	unsigned used = 0;
 
 	if (width == 0)
 		return;
@@ -75,10 +75,10 @@ mdb_stream_pack(const uint64_t *v, uint32_t n, unsigned width, uint8_t *out)
 void
 mdb_stream_unpack(const uint8_t *in, const uint8_t *end, uint32_t n, unsigned width, uint64_t *out)
 {
-	size_t		readable = (size_t) (end - in);
-	uint64_t	mask = width == 64 ? UINT64_MAX : ((uint64_t) 1 << width) - 1;
-	uint32_t	i = 0;
-	size_t		bit = 0;
+	size_t readable = (size_t) (end - in);
+	uint64_t mask = width == 64 ? UINT64_MAX : ((uint64_t) 1 << width) - 1;
+	uint32_t i = 0;
+	size_t bit = 0;
 
 	if (width == 0)
 	{
@@ -88,17 +88,17 @@ mdb_stream_unpack(const uint8_t *in, const uint8_t *end, uint32_t n, unsigned wi
 	/* a word at any bit offset holds 57 bits */
 	if (width <= 57 && readable >= 8)
 	{
-		size_t		whole = ((readable - 8) * 8 + 7) / width + 1;
-		uint32_t	fast = whole < n ? (uint32_t) whole : n;
+		size_t whole = ((readable - 8) * 8 + 7) / width + 1;
+		uint32_t fast = whole < n ? (uint32_t) whole : n;
 
 		for (; i < fast; i++, bit += width)
 			out[i] = (mdb_load64(in + (bit >> 3)) >> (bit & 7)) & mask;
 	}
 	for (; i < n; i++, bit += width)
 	{
-		uint8_t		buf[16] = {0};
-		size_t		at = bit >> 3;
-		unsigned	shift = bit & 7;
+		uint8_t buf[16] = {0};
+		size_t at = bit >> 3;
+		unsigned shift = bit & 7;
 
 		memcpy(buf, in + at, readable - at < 9 ? readable - at : 9);
 		out[i] = mdb_load64(buf) >> shift;
@@ -112,15 +112,15 @@ mdb_stream_unpack(const uint8_t *in, const uint8_t *end, uint32_t n, unsigned wi
 static MDB_CLONES void
 pack_group(const uint64_t *v, unsigned drop, unsigned width, uint8_t *out)
 {
-	uint32_t	narrow[GROUP];
-	Row			acc = {0};
-	unsigned	used = 0;
+	uint32_t narrow[GROUP];
+	Row acc = {0};
+	unsigned used = 0;
 
 	for (unsigned i = 0; i < GROUP; i++)
 		narrow[i] = (uint32_t) (v[i] >> drop);
 	for (unsigned row = 0; row < ROWS; row++)
 	{
-		Row			x;
+		Row x;
 
 		memcpy(&x, narrow + row * LANES, sizeof(x));
 		acc |= x << used;
@@ -140,20 +140,20 @@ pack_group(const uint64_t *v, unsigned drop, unsigned width, uint8_t *out)
 static inline __attribute__((always_inline)) void
 unpack_rows(const uint8_t *in, unsigned width, uint32_t *restrict out)
 {
-	uint32_t	mask = (uint32_t) (((uint64_t) 1 << width) - 1);
+	uint32_t mask = (uint32_t) (((uint64_t) 1 << width) - 1);
 
 #pragma GCC unroll 32
 	for (unsigned row = 0; row < ROWS; row++)
 	{
-		unsigned	shift = (row * width) & 31;
-		unsigned	word = (row * width) >> 5;
-		Row			x;
+		unsigned shift = (row * width) & 31;
+		unsigned word = (row * width) >> 5;
+		Row x;
 
 		memcpy(&x, in + word * sizeof(Row), sizeof(Row));
 		x >>= shift;
 		if (shift + width > 32)
 		{
-			Row			rest;
+			Row rest;
 
 			memcpy(&rest, in + (word + 1) * sizeof(Row), sizeof(Row));
 			x |= rest << (32 - shift);
@@ -167,21 +167,28 @@ unpack_rows(const uint8_t *in, unsigned width, uint32_t *restrict out)
 static MDB_CLONES void
 unpack_group(const uint8_t *in, unsigned width, uint32_t *restrict out)
 {
-#define CASE(w)		case w: unpack_rows(in, w, out); break
-#define CASES(w)	CASE(w); CASE(w + 1); CASE(w + 2); CASE(w + 3)
+#define CASE(w)                  \
+	case w:                      \
+		unpack_rows(in, w, out); \
+		break
+#define CASES(w) \
+	CASE(w);     \
+	CASE(w + 1); \
+	CASE(w + 2); \
+	CASE(w + 3)
 	switch (width)
 	{
 		case 0:
 			memset(out, 0, GROUP * sizeof(*out));
 			break;
-		CASES(1);
-		CASES(5);
-		CASES(9);
-		CASES(13);
-		CASES(17);
-		CASES(21);
-		CASES(25);
-		CASES(29);
+			CASES(1);
+			CASES(5);
+			CASES(9);
+			CASES(13);
+			CASES(17);
+			CASES(21);
+			CASES(25);
+			CASES(29);
 	}
 #undef CASES
 #undef CASE
@@ -195,8 +202,7 @@ widen_group(const uint32_t *restrict lo, uint64_t base, uint64_t *restrict out)
 }
 
 static MDB_CLONES void
-widen2_group(const uint32_t *restrict lo, const uint32_t *restrict hi, uint64_t base,
-				 uint64_t *restrict out)
+widen2_group(const uint32_t *restrict lo, const uint32_t *restrict hi, uint64_t base, uint64_t *restrict out)
 {
 	for (unsigned i = 0; i < GROUP; i++)
 		out[i] = base + (lo[i] | (uint64_t) hi[i] << 32);
@@ -216,7 +222,7 @@ mdb_pack(const uint64_t *v, uint32_t n, unsigned width, uint8_t *out)
 		return;
 	for (; n >= GROUP; n -= GROUP, v += GROUP)
 	{
-		unsigned	low = width < 32 ? width : 32;
+		unsigned low = width < 32 ? width : 32;
 
 		pack_group(v, 0, low, out);
 		out += low * (GROUP / 8);
@@ -233,8 +239,8 @@ mdb_pack(const uint64_t *v, uint32_t n, unsigned width, uint8_t *out)
 void
 mdb_unpack(const uint8_t *in, uint32_t n, unsigned width, uint64_t base, uint64_t *out)
 {
-	uint32_t	lo[GROUP];
-	uint32_t	hi[GROUP];
+	uint32_t lo[GROUP];
+	uint32_t hi[GROUP];
 
 	if (width == 0)
 	{
@@ -262,9 +268,9 @@ mdb_unpack(const uint8_t *in, uint32_t n, unsigned width, uint64_t base, uint64_
 }
 
 #if defined(__clang__) || __GNUC__ >= 12
-#define SHUFFLE(a, b, i, j, k, l)	__builtin_shufflevector(a, b, i, j, k, l)
+#define SHUFFLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
 #else
-#define SHUFFLE(a, b, i, j, k, l)	__builtin_shuffle(a, b, (Quad) {i, j, k, l})
+#define SHUFFLE(a, b, i, j, k, l) __builtin_shuffle(a, b, (Quad){i, j, k, l})
 #endif
 
 typedef uint32_t Quad __attribute__((vector_size(16)));
@@ -278,13 +284,12 @@ typedef uint64_t Wide __attribute__((vector_size(32)));
 static MDB_CLONES void
 sum_group(uint32_t *v, uint32_t step)
 {
-	const Quad	zero = {0};
-	Quad		carry = {0};
+	const Quad zero = {0};
+	Quad carry = {0};
 
 	for (unsigned i = 0; i < GROUP; i += 4)
 	{
-		Quad		x,
-					sum;
+		Quad x, sum;
 
 		memcpy(&x, v + i, sizeof(x));
 		x += step;
@@ -320,8 +325,8 @@ widen_sums(const uint32_t *restrict sum, uint64_t start, uint64_t step, uint64_t
 MDB_CLONES void
 mdb_ramp(uint64_t *out, uint32_t n, uint64_t first, uint64_t step)
 {
-	Wide		line = {first, first + step, first + 2 * step, first + 3 * step};
-	uint32_t	i = 0;
+	Wide line = {first, first + step, first + 2 * step, first + 3 * step};
+	uint32_t i = 0;
 
 	for (; i + 4 <= n; i += 4, line += 4 * step)
 		memcpy(out + i, &line, sizeof(line));
@@ -333,12 +338,12 @@ mdb_ramp(uint64_t *out, uint32_t n, uint64_t first, uint64_t step)
 MDB_CLONES void
 mdb_add_line(uint64_t *v, uint32_t n, uint64_t first, uint64_t step)
 {
-	Wide		line = {first, first + step, first + 2 * step, first + 3 * step};
-	uint32_t	i = 0;
+	Wide line = {first, first + step, first + 2 * step, first + 3 * step};
+	uint32_t i = 0;
 
 	for (; i + 4 <= n; i += 4, line += 4 * step)
 	{
-		Wide		x;
+		Wide x;
 
 		memcpy(&x, v + i, sizeof(x));
 		x += line;
@@ -360,11 +365,10 @@ exact_base(uint64_t base)
  * done, a number of whole groups; the rest is the caller's, by the long way.
  */
 uint32_t
-mdb_unpack_quotients(const uint8_t *in, uint32_t n, unsigned width, uint64_t base, double p,
-					 uint64_t *out)
+mdb_unpack_quotients(const uint8_t *in, uint32_t n, unsigned width, uint64_t base, double p, uint64_t *out)
 {
-	uint32_t	lo[GROUP];
-	uint32_t	done = 0;
+	uint32_t lo[GROUP];
+	uint32_t done = 0;
 
 	if (width > 31 || !exact_base(base))
 		return 0;
@@ -393,11 +397,11 @@ uint32_t
 mdb_unpack_sums(const uint8_t *in, uint32_t n, unsigned width, uint64_t base, uint64_t start,
 				const uint16_t *at, const int32_t *patch, uint32_t patches, double p, uint64_t *out)
 {
-	uint32_t	lo[GROUP];
-	uint32_t	next = 0;
-	uint32_t	done = 0;
-	uint32_t	divided = 0;
-	bool		narrow = base + (1 << 22) < 1 << 23;
+	uint32_t lo[GROUP];
+	uint32_t next = 0;
+	uint32_t done = 0;
+	uint32_t divided = 0;
+	bool narrow = base + (1 << 22) < 1 << 23;
 
 	for (; n - done >= GROUP; done += GROUP)
 	{

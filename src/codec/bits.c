@@ -24,11 +24,10 @@ mdb_bits_bound(uint32_t n)
 size_t
 mdb_bits_encode(const uint8_t *flags, uint32_t n, uint8_t *out)
 {
-	uint64_t	lengths[MDB_BLOCK_ROWS_MAX / 8 + 1];
-	uint32_t	runs = 0,
-				start = 0;
-	size_t		packed = 1 + ((size_t) n + 7) / 8;
-	unsigned	first;
+	uint64_t lengths[MDB_BLOCK_ROWS_MAX / 8 + 1];
+	uint32_t runs = 0, start = 0;
+	size_t packed = 1 + ((size_t) n + 7) / 8;
+	unsigned first;
 
 	if (n == 0 || n > MDB_BLOCK_ROWS_MAX)
 		return 0;
@@ -49,9 +48,9 @@ mdb_bits_encode(const uint8_t *flags, uint32_t n, uint8_t *out)
 	}
 	if (start == n && packed > 3)
 	{
-		uint8_t		buf[MDB_BLOCK_ROWS_MAX / 8 + 1 + MDB_OUT_SLACK];
-		uint8_t    *p = buf;
-		size_t		size;
+		uint8_t buf[MDB_BLOCK_ROWS_MAX / 8 + 1 + MDB_OUT_SLACK];
+		uint8_t *p = buf;
+		size_t size;
 
 		*p++ = (uint8_t) (MDB_ID_RLE | first << MDB_VARIANT_SHIFT);
 		p = mdb_put_varint(p, runs);
@@ -75,7 +74,7 @@ mdb_bits_encode(const uint8_t *flags, uint32_t n, uint8_t *out)
 int
 mdb_bits_decode(const uint8_t *in, size_t len, uint32_t n, uint8_t *flags)
 {
-	unsigned	variant;
+	unsigned variant;
 
 	if (n == 0)
 		return len == 0 ? MDB_CODEC_OK : MDB_CODEC_CORRUPT;
@@ -92,26 +91,25 @@ mdb_bits_decode(const uint8_t *in, size_t len, uint32_t n, uint8_t *flags)
 			memset(flags, (int) variant, n);
 			return MDB_CODEC_OK;
 		case MDB_ID_RLE:
-			{
-				uint64_t	lengths[MDB_WORDS_MAX];
-				const uint8_t *p;
-				uint32_t	runs,
-							done = 0;
+		{
+			uint64_t lengths[MDB_WORDS_MAX];
+			const uint8_t *p;
+			uint32_t runs, done = 0;
 
-				p = mdb_get_bounded(in + 1, in + len, n, &runs);
-				if (p == NULL || runs < 2 ||
-					!mdb_chunk_decode(MDB_KIND_INT, p, (size_t) (in + len - p), runs,
-									  MDB_DEPTH_COMPOSITE + 1, lengths))
+			p = mdb_get_bounded(in + 1, in + len, n, &runs);
+			if (p == NULL || runs < 2 ||
+				!mdb_chunk_decode(MDB_KIND_INT, p, (size_t) (in + len - p), runs, MDB_DEPTH_COMPOSITE + 1,
+								  lengths))
+				return MDB_CODEC_CORRUPT;
+			for (uint32_t run = 0; run < runs; run++)
+			{
+				if (lengths[run] >= n - done)
 					return MDB_CODEC_CORRUPT;
-				for (uint32_t run = 0; run < runs; run++)
-				{
-					if (lengths[run] >= n - done)
-						return MDB_CODEC_CORRUPT;
-					memset(flags + done, (int) ((variant + run) & 1), lengths[run] + 1);
-					done += (uint32_t) lengths[run] + 1;
-				}
-				return done == n ? MDB_CODEC_OK : MDB_CODEC_CORRUPT;
+				memset(flags + done, (int) ((variant + run) & 1), lengths[run] + 1);
+				done += (uint32_t) lengths[run] + 1;
 			}
+			return done == n ? MDB_CODEC_OK : MDB_CODEC_CORRUPT;
+		}
 		case MDB_ID_RAW:
 			if (variant != 0 || len != 1 + ((size_t) n + 7) / 8 ||
 				(n % 8 != 0 && in[len - 1] >> (n % 8) != 0))

@@ -22,10 +22,10 @@
 
 #include <zstd.h>
 
-#define TOTAL_MAX	((uint64_t) 1 << 30)
-#define ZSTD_LEVEL	3
-#define ZSTD_LEAST	64			/* bytes below which zstd is not tried */
-#define SLOTS		16384		/* of the hash table: a power of two, at most half full */
+#define TOTAL_MAX  ((uint64_t) 1 << 30)
+#define ZSTD_LEVEL 3
+#define ZSTD_LEAST 64    /* bytes below which zstd is not tried */
+#define SLOTS      16384 /* of the hash table: a power of two, at most half full */
 
 static _Thread_local ZSTD_CCtx *compressor;
 static _Thread_local ZSTD_DCtx *decompressor;
@@ -33,15 +33,15 @@ static _Thread_local ZSTD_DCtx *decompressor;
 /* The head of a chunk, up to the strings themselves. */
 typedef struct Layout
 {
-	unsigned	id;				/* with MDB_ID_ZSTD */
-	uint32_t	count;			/* strings stored: n, or entries of the dictionary */
+	unsigned id;    /* with MDB_ID_ZSTD */
+	uint32_t count; /* strings stored: n, or entries of the dictionary */
 	const uint8_t *index;
-	size_t		index_size;
+	size_t index_size;
 	const uint8_t *lengths;
-	size_t		lengths_size;
+	size_t lengths_size;
 	const uint8_t *body;
-	size_t		body_size;		/* as stored */
-	size_t		total;			/* inflated */
+	size_t body_size; /* as stored */
+	size_t total;     /* inflated */
 } Layout;
 
 static inline uint32_t
@@ -59,8 +59,8 @@ length_of(const uint32_t *ends, uint32_t i)
 static uint32_t
 hash_bytes(const uint8_t *p, size_t len)
 {
-	uint64_t	h = len * UINT64_C(0x9e3779b97f4a7c15);
-	uint64_t	tail = 0;
+	uint64_t h = len * UINT64_C(0x9e3779b97f4a7c15);
+	uint64_t tail = 0;
 
 	for (; len >= 8; p += 8, len -= 8)
 	{
@@ -112,17 +112,17 @@ mdb_bytes_bound(uint32_t n, size_t total)
  * many, or 0 if more than most.
  */
 static uint32_t
-find_distinct(const uint8_t *data, const uint32_t *ends, uint32_t n, uint32_t most,
-			  uint64_t *index, uint16_t *first)
+find_distinct(const uint8_t *data, const uint32_t *ends, uint32_t n, uint32_t most, uint64_t *index,
+			  uint16_t *first)
 {
-	uint16_t	slots[SLOTS] = {0}; /* entry + 1, 0 = free */
-	uint32_t	count = 0;
+	uint16_t slots[SLOTS] = {0}; /* entry + 1, 0 = free */
+	uint32_t count = 0;
 
 	for (uint32_t i = 0; i < n; i++)
 	{
 		const uint8_t *s = data + start_of(ends, i);
-		uint32_t	len = length_of(ends, i);
-		uint32_t	slot;
+		uint32_t len = length_of(ends, i);
+		uint32_t slot;
 
 		/* rows of a series come together */
 		if (i > 0 && length_of(ends, i - 1) == len && memcmp(s - len, s, len) == 0)
@@ -133,7 +133,7 @@ find_distinct(const uint8_t *data, const uint32_t *ends, uint32_t n, uint32_t mo
 		slot = hash_bytes(s, len) % SLOTS;
 		for (; slots[slot] != 0; slot = (slot + 1) % SLOTS)
 		{
-			uint32_t	at = first[slots[slot] - 1];
+			uint32_t at = first[slots[slot] - 1];
 
 			if (length_of(ends, at) == len && memcmp(data + start_of(ends, at), s, len) == 0)
 				break;
@@ -159,10 +159,10 @@ put_numbers(const uint64_t *v, uint32_t n, uint8_t *p)
 
 /* One zstd frame of the stored strings; its size, or 0 if it does not fit into cap. */
 static size_t
-compress(const uint8_t *data, const uint32_t *ends, const uint16_t *first, uint32_t count,
-		 size_t total, uint8_t *out, size_t cap)
+compress(const uint8_t *data, const uint32_t *ends, const uint16_t *first, uint32_t count, size_t total,
+		 uint8_t *out, size_t cap)
 {
-	ZSTD_CCtx  *cctx = get_compressor();
+	ZSTD_CCtx *cctx = get_compressor();
 	ZSTD_outBuffer dst = {out, cap, 0};
 	ZSTD_inBuffer src = {data, total, 0};
 
@@ -173,17 +173,17 @@ compress(const uint8_t *data, const uint32_t *ends, const uint16_t *first, uint3
 		ZSTD_CCtx_setPledgedSrcSize(cctx, total);
 		for (uint32_t j = 0; j < count; j++)
 		{
-			src = (ZSTD_inBuffer) {data + start_of(ends, first[j]), length_of(ends, first[j]), 0};
+			src = (ZSTD_inBuffer){data + start_of(ends, first[j]), length_of(ends, first[j]), 0};
 			while (src.pos < src.size)
 			{
-				size_t		before = src.pos + dst.pos;
-				size_t		left = ZSTD_compressStream2(cctx, &dst, &src, ZSTD_e_continue);
+				size_t before = src.pos + dst.pos;
+				size_t left = ZSTD_compressStream2(cctx, &dst, &src, ZSTD_e_continue);
 
 				if (ZSTD_isError(left) || src.pos + dst.pos == before)
 					return 0;
 			}
 		}
-		src = (ZSTD_inBuffer) {NULL, 0, 0};
+		src = (ZSTD_inBuffer){NULL, 0, 0};
 	}
 	return ZSTD_compressStream2(cctx, &dst, &src, ZSTD_e_end) == 0 ? dst.pos : 0;
 }
@@ -193,15 +193,15 @@ compress(const uint8_t *data, const uint32_t *ends, const uint16_t *first, uint3
  * *id learns whether they were compressed.
  */
 static uint8_t *
-put_body(const uint8_t *data, const uint32_t *ends, const uint16_t *first, uint32_t count,
-		 size_t total, uint8_t *p, uint8_t *id)
+put_body(const uint8_t *data, const uint32_t *ends, const uint16_t *first, uint32_t count, size_t total,
+		 uint8_t *p, uint8_t *id)
 {
 	if (total >= ZSTD_LEAST)
 	{
 		/* a frame must save a sixteenth to be worth inflating */
-		uint8_t    *frame = p + mdb_varint_size(total);
-		size_t		size = compress(data, ends, first, count, total, frame,
-									total - total / 16 - mdb_varint_size(total));
+		uint8_t *frame = p + mdb_varint_size(total);
+		size_t size =
+			compress(data, ends, first, count, total, frame, total - total / 16 - mdb_varint_size(total));
 
 		if (size != 0)
 		{
@@ -218,7 +218,7 @@ put_body(const uint8_t *data, const uint32_t *ends, const uint16_t *first, uint3
 	}
 	for (uint32_t j = 0; j < count; j++)
 	{
-		size_t		len = length_of(ends, first[j]);
+		size_t len = length_of(ends, first[j]);
 
 		if (len > 0)
 			memcpy(p, data + start_of(ends, first[j]), len);
@@ -230,8 +230,8 @@ put_body(const uint8_t *data, const uint32_t *ends, const uint16_t *first, uint3
 static size_t
 encode_plain(const uint8_t *data, const uint32_t *ends, uint32_t n, uint8_t *out)
 {
-	uint64_t	lengths[MDB_BLOCK_ROWS_MAX];
-	uint8_t    *p = out + 1;
+	uint64_t lengths[MDB_BLOCK_ROWS_MAX];
+	uint8_t *p = out + 1;
 
 	for (uint32_t i = 0; i < n; i++)
 		lengths[i] = length_of(ends, i);
@@ -245,9 +245,9 @@ static size_t
 encode_dict(const uint8_t *data, const uint32_t *ends, uint32_t n, const uint64_t *index,
 			const uint16_t *first, uint32_t count, uint8_t *out)
 {
-	uint64_t	lengths[MDB_BLOCK_ROWS_MAX];
-	uint8_t    *p = out + 1;
-	size_t		total = 0;
+	uint64_t lengths[MDB_BLOCK_ROWS_MAX];
+	uint8_t *p = out + 1;
+	size_t total = 0;
 
 	for (uint32_t j = 0; j < count; j++)
 	{
@@ -269,15 +269,12 @@ encode_dict(const uint8_t *data, const uint32_t *ends, uint32_t n, const uint64_
  * chance in the same place, and if they lose the dictionary is built once more.
  */
 size_t
-mdb_bytes_encode(const uint8_t *data, const uint32_t *ends, uint32_t n, uint8_t *out,
-				 MdbCodecHint *hint)
+mdb_bytes_encode(const uint8_t *data, const uint32_t *ends, uint32_t n, uint8_t *out, MdbCodecHint *hint)
 {
-	uint64_t	index[MDB_BLOCK_ROWS_MAX];
-	uint16_t	first[MDB_BLOCK_ROWS_MAX];
-	uint32_t	count;
-	size_t		total,
-				dict,
-				plain;
+	uint64_t index[MDB_BLOCK_ROWS_MAX];
+	uint16_t first[MDB_BLOCK_ROWS_MAX];
+	uint32_t count;
+	size_t total, dict, plain;
 
 	if (n == 0 || n > MDB_BLOCK_ROWS_MAX)
 		return 0;
@@ -310,8 +307,7 @@ mdb_bytes_encode(const uint8_t *data, const uint32_t *ends, uint32_t n, uint8_t 
 static bool
 read_layout(const uint8_t *in, size_t len, uint32_t n, Layout *l)
 {
-	const uint8_t *p = in + 1,
-			   *end = in + len;
+	const uint8_t *p = in + 1, *end = in + len;
 
 	if (len == 0 || n > MDB_BLOCK_ROWS_MAX)
 		return false;
@@ -343,7 +339,7 @@ read_layout(const uint8_t *in, size_t len, uint32_t n, Layout *l)
 	}
 	if (l->id & MDB_ID_ZSTD)
 	{
-		uint32_t	total;
+		uint32_t total;
 
 		p = mdb_get_bounded(p, end, TOTAL_MAX, &total);
 		if (p == NULL)
@@ -361,10 +357,9 @@ read_layout(const uint8_t *in, size_t len, uint32_t n, Layout *l)
 static bool
 read_lengths(const Layout *l, uint64_t *lengths)
 {
-	uint64_t	sum = 0;
+	uint64_t sum = 0;
 
-	if (!mdb_chunk_decode(MDB_KIND_INT, l->lengths, l->lengths_size, l->count,
-						  MDB_DEPTH_COMPOSITE, lengths))
+	if (!mdb_chunk_decode(MDB_KIND_INT, l->lengths, l->lengths_size, l->count, MDB_DEPTH_COMPOSITE, lengths))
 		return false;
 	for (uint32_t j = 0; j < l->count; j++)
 	{
@@ -379,7 +374,7 @@ read_lengths(const Layout *l, uint64_t *lengths)
 static bool
 read_index(const Layout *l, uint32_t n, const uint64_t *lengths, uint64_t *index, size_t *total)
 {
-	uint64_t	sum = 0;
+	uint64_t sum = 0;
 
 	if (!mdb_chunk_decode(MDB_KIND_INT, l->index, l->index_size, n, MDB_DEPTH_COMPOSITE, index))
 		return false;
@@ -397,9 +392,9 @@ read_index(const Layout *l, uint32_t n, const uint64_t *lengths, uint64_t *index
 int
 mdb_bytes_size(const uint8_t *in, size_t len, uint32_t n, size_t *total)
 {
-	uint64_t	lengths[MDB_WORDS_MAX];
-	uint64_t	index[MDB_WORDS_MAX];
-	Layout		l;
+	uint64_t lengths[MDB_WORDS_MAX];
+	uint64_t index[MDB_WORDS_MAX];
+	Layout l;
 
 	if (n == 0)
 	{
@@ -431,13 +426,13 @@ mdb_bytes_size(const uint8_t *in, size_t len, uint32_t n, size_t *total)
 static bool
 decode_dict(const Layout *l, uint32_t n, uint8_t *data, size_t cap, uint32_t *ends)
 {
-	uint64_t	lengths[MDB_WORDS_MAX];
-	uint64_t	index[MDB_WORDS_MAX];
-	uint32_t	used_at[MDB_BLOCK_ROWS_MAX];
+	uint64_t lengths[MDB_WORDS_MAX];
+	uint64_t index[MDB_WORDS_MAX];
+	uint32_t used_at[MDB_BLOCK_ROWS_MAX];
 	const uint8_t *entry = l->body; /* the next one not yet seen */
-	uint32_t	seen = 0;
-	uint32_t	at = 0;
-	size_t		total;
+	uint32_t seen = 0;
+	uint32_t at = 0;
+	size_t total;
 
 	if (!read_lengths(l, lengths) || !read_index(l, n, lengths, index, &total) || total > cap)
 		return false;
@@ -451,8 +446,8 @@ decode_dict(const Layout *l, uint32_t n, uint8_t *data, size_t cap, uint32_t *en
 	}
 	for (uint32_t i = 0; i < n; i++)
 	{
-		uint64_t	j = index[i];
-		size_t		len = lengths[j];
+		uint64_t j = index[i];
+		size_t len = lengths[j];
 
 		if (j < seen)
 			memcpy(data + at, data + used_at[j], len);
@@ -473,8 +468,8 @@ decode_dict(const Layout *l, uint32_t n, uint8_t *data, size_t cap, uint32_t *en
 static bool
 decode_plain(const Layout *l, uint32_t n, uint8_t *data, size_t cap, uint32_t *ends)
 {
-	uint64_t	lengths[MDB_WORDS_MAX];
-	uint32_t	at = 0;
+	uint64_t lengths[MDB_WORDS_MAX];
+	uint32_t at = 0;
 
 	if (l->total > cap || !read_lengths(l, lengths))
 		return false;
@@ -492,11 +487,10 @@ decode_plain(const Layout *l, uint32_t n, uint8_t *data, size_t cap, uint32_t *e
 
 /* mdb_bytes_decode - the n strings, cap being the room in data (mdb_bytes_size or more). */
 int
-mdb_bytes_decode(const uint8_t *in, size_t len, uint32_t n, uint8_t *data, size_t cap,
-				 uint32_t *ends)
+mdb_bytes_decode(const uint8_t *in, size_t len, uint32_t n, uint8_t *data, size_t cap, uint32_t *ends)
 {
-	Layout		l;
-	bool		ok;
+	Layout l;
+	bool ok;
 
 	if (n == 0)
 		return len == 0 ? MDB_CODEC_OK : MDB_CODEC_CORRUPT;
@@ -514,7 +508,6 @@ mdb_bytes_decode(const uint8_t *in, size_t len, uint32_t n, uint8_t *data, size_
 		}
 		return MDB_CODEC_OK;
 	}
-	ok = l.index != NULL ? decode_dict(&l, n, data, cap, ends) :
-		decode_plain(&l, n, data, cap, ends);
+	ok = l.index != NULL ? decode_dict(&l, n, data, cap, ends) : decode_plain(&l, n, data, cap, ends);
 	return ok ? MDB_CODEC_OK : MDB_CODEC_CORRUPT;
 }

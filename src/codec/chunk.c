@@ -18,16 +18,16 @@
 #include "codec_internal.h"
 
 /* Hint bytes beyond the public ones. */
-#define HINT_AGE		0		/* blocks, to try everything now and then */
-#define HINT_DENSITY	1		/* two bytes: what the last block took, see density() */
+#define HINT_AGE     0 /* blocks, to try everything now and then */
+#define HINT_DENSITY 1 /* two bytes: what the last block took, see density() */
 
-#define RETRY_EVERY	16			/* blocks after which losers get another chance */
+#define RETRY_EVERY  16 /* blocks after which losers get another chance */
 
 static size_t
 const_encode(MdbKind kind, uint64_t value, uint8_t *out)
 {
-	unsigned	bytes = mdb_kind_bytes(kind);
-	unsigned	drop;
+	unsigned bytes = mdb_kind_bytes(kind);
+	unsigned drop;
 
 	out[0] = MDB_ID_CONST;
 	if (kind == MDB_KIND_INT)
@@ -47,9 +47,9 @@ const_encode(MdbKind kind, uint64_t value, uint8_t *out)
 static bool
 const_value(MdbKind kind, const uint8_t *in, size_t len, uint64_t *value)
 {
-	unsigned	full = mdb_kind_bytes(kind);
-	size_t		bytes = len - 1;
-	uint64_t	x = 0;
+	unsigned full = mdb_kind_bytes(kind);
+	size_t bytes = len - 1;
+	uint64_t x = 0;
 
 	if (bytes > full)
 		return false;
@@ -66,7 +66,7 @@ const_value(MdbKind kind, const uint8_t *in, size_t len, uint64_t *value)
 static size_t
 raw_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint8_t *out, size_t cap)
 {
-	size_t		size = 1 + (size_t) n * mdb_kind_bytes(kind);
+	size_t size = 1 + (size_t) n * mdb_kind_bytes(kind);
 
 	if (size > cap)
 		return 0;
@@ -92,7 +92,7 @@ raw_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, uint64_t *ou
 	{
 		for (uint32_t i = 0; i < n; i++)
 		{
-			uint32_t	x;
+			uint32_t x;
 
 			memcpy(&x, in + 1 + 4 * (size_t) i, 4);
 			out[i] = x;
@@ -104,26 +104,26 @@ raw_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, uint64_t *ou
 /* The values, the best chunk so far, and the room in which the next candidate is tried. */
 typedef struct Contest
 {
-	MdbKind		kind;
+	MdbKind kind;
 	const uint64_t *v;
-	uint32_t	n;
-	uint32_t	nruns;
-	int			depth;
-	MdbCodecHint *hint;			/* may be NULL */
-	bool		afresh;			/* do not let the hint narrow what is tried */
-	uint8_t    *out;
-	size_t		best;			/* bytes, 0 = none yet */
-	size_t		cap;
-	unsigned	tried;			/* set of ids */
-	uint8_t		trial[MDB_CHUNK_MAX];
+	uint32_t n;
+	uint32_t nruns;
+	int depth;
+	MdbCodecHint *hint; /* may be NULL */
+	bool afresh;        /* do not let the hint narrow what is tried */
+	uint8_t *out;
+	size_t best; /* bytes, 0 = none yet */
+	size_t cap;
+	unsigned tried; /* set of ids */
+	uint8_t trial[MDB_CHUNK_MAX];
 } Contest;
 
 /* Let a codec try for less than the best so far, if it applies and has not had its turn. */
 static void
 try_codec(Contest *c, unsigned id)
 {
-	size_t		limit = c->best == 0 ? c->cap : c->best - 1;
-	size_t		size = 0;
+	size_t limit = c->best == 0 ? c->cap : c->best - 1;
+	size_t size = 0;
 
 	if (c->tried & 1u << id)
 		return;
@@ -179,7 +179,7 @@ density(size_t size, uint32_t n)
 static bool
 settled_by_hint(Contest *c)
 {
-	uint32_t	last;
+	uint32_t last;
 
 	if (c->hint == NULL || c->hint->codec == MDB_ID_CONST || c->hint->codec >= MDB_ID_RAW)
 		return false;
@@ -207,7 +207,7 @@ settled_by_hint(Contest *c)
 static void
 remember(Contest *c)
 {
-	uint32_t	d = density(c->best, c->n);
+	uint32_t d = density(c->best, c->n);
 
 	c->hint->codec = c->out[0] & MDB_ID_MASK;
 	if (c->kind != MDB_KIND_INT && (c->hint->codec == MDB_ID_INT || c->hint->codec == MDB_ID_ULP))
@@ -223,8 +223,8 @@ size_t
 mdb_chunk_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t *out, size_t cap,
 				 MdbCodecHint *hint)
 {
-	Contest		c;
-	size_t		most = 1 + (size_t) n * mdb_kind_bytes(kind);
+	Contest c;
+	size_t most = 1 + (size_t) n * mdb_kind_bytes(kind);
 
 	if (cap == 0)
 		return 0;
@@ -241,8 +241,8 @@ mdb_chunk_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t
 	c.tried = 0;
 	if (c.nruns == 1)
 	{
-		uint8_t		buf[9];
-		size_t		size = const_encode(kind, v[0], buf);
+		uint8_t buf[9];
+		size_t size = const_encode(kind, v[0], buf);
 
 		if (size > cap)
 			return 0;
@@ -278,8 +278,8 @@ mdb_put_sized(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t *p
 {
 	/* the size is known last: leave room for the longest, then close the gap */
 	const size_t room = mdb_varint_size(MDB_CHUNK_MAX);
-	uint8_t    *chunk = p + room;
-	size_t		size;
+	uint8_t *chunk = p + room;
+	size_t size;
 
 	if (end - p <= (ptrdiff_t) room)
 		return NULL;
@@ -295,7 +295,7 @@ mdb_put_sized(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t *p
 const uint8_t *
 mdb_get_sized(const uint8_t *p, const uint8_t *end, const uint8_t **chunk, size_t *size)
 {
-	uint32_t	x;
+	uint32_t x;
 
 	p = mdb_get_bounded(p, end, UINT32_MAX, &x);
 	if (p == NULL || x > (size_t) (end - p))
@@ -311,8 +311,8 @@ mdb_get_sized(const uint8_t *p, const uint8_t *end, const uint8_t **chunk, size_
 bool
 mdb_chunk_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth, uint64_t *out)
 {
-	unsigned	variant;
-	uint32_t	divided;
+	unsigned variant;
+	uint32_t divided;
 
 	if (len == 0)
 		return false;
@@ -324,21 +324,20 @@ mdb_chunk_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int de
 	switch (in[0] & MDB_ID_MASK)
 	{
 		case MDB_ID_CONST:
-			{
-				uint64_t	value;
+		{
+			uint64_t value;
 
-				if (!const_value(kind, in, len, &value))
-					return false;
-				for (uint32_t i = 0; i < n; i++)
-					out[i] = value;
-				return true;
-			}
+			if (!const_value(kind, in, len, &value))
+				return false;
+			for (uint32_t i = 0; i < n; i++)
+				out[i] = value;
+			return true;
+		}
 		case MDB_ID_RLE:
 			return depth <= MDB_DEPTH_COMPOSITE && mdb_rle_decode(kind, in, len, n, depth, out);
 		case MDB_ID_INT:
 			if (variant == MDB_INT_DECIMAL)
-				return depth <= MDB_DEPTH_DECIMAL &&
-					mdb_decimal_decode(kind, in, len, n, depth, out);
+				return depth <= MDB_DEPTH_DECIMAL && mdb_decimal_decode(kind, in, len, n, depth, out);
 			if (kind != MDB_KIND_INT)
 				return false;
 			if (variant == MDB_INT_GRID)
@@ -362,15 +361,14 @@ mdb_chunk_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int de
 static size_t
 encode_verified(MdbKind kind, const uint64_t *v, uint32_t n, uint8_t *out, MdbCodecHint *hint)
 {
-	uint64_t	back[MDB_WORDS_MAX];
-	size_t		most = 1 + (size_t) n * mdb_kind_bytes(kind);
-	size_t		size;
+	uint64_t back[MDB_WORDS_MAX];
+	size_t most = 1 + (size_t) n * mdb_kind_bytes(kind);
+	size_t size;
 
 	if (n == 0 || n > MDB_BLOCK_ROWS_MAX)
 		return 0;
 	size = mdb_chunk_encode(kind, v, n, 0, out, most, hint);
-	if (size == 0 || !mdb_chunk_decode(kind, out, size, n, 0, back) ||
-		memcmp(back, v, (size_t) n * 8) != 0)
+	if (size == 0 || !mdb_chunk_decode(kind, out, size, n, 0, back) || memcmp(back, v, (size_t) n * 8) != 0)
 	{
 		MDB_BUG();
 		size = raw_encode(kind, v, n, out, most);
@@ -441,11 +439,11 @@ mdb_f32_bound(uint32_t n)
 size_t
 mdb_f32_encode(const float *v, uint32_t n, uint8_t *out, MdbCodecHint *hint)
 {
-	uint64_t	words[MDB_WORDS_MAX];
+	uint64_t words[MDB_WORDS_MAX];
 
 	for (uint32_t i = 0; i < n && i < MDB_BLOCK_ROWS_MAX; i++)
 	{
-		uint32_t	x;
+		uint32_t x;
 
 		memcpy(&x, v + i, 4);
 		words[i] = x;
@@ -457,13 +455,13 @@ mdb_f32_encode(const float *v, uint32_t n, uint8_t *out, MdbCodecHint *hint)
 int
 mdb_f32_decode(const uint8_t *in, size_t len, uint32_t n, float *out)
 {
-	uint64_t	words[MDB_WORDS_MAX];
+	uint64_t words[MDB_WORDS_MAX];
 
 	if (decode_checked(MDB_KIND_F32, in, len, n, words) != MDB_CODEC_OK)
 		return MDB_CODEC_CORRUPT;
 	for (uint32_t i = 0; i < n; i++)
 	{
-		uint32_t	x = (uint32_t) words[i];
+		uint32_t x = (uint32_t) words[i];
 
 		memcpy(out + i, &x, 4);
 	}
@@ -474,9 +472,8 @@ mdb_f32_decode(const uint8_t *in, size_t len, uint32_t n, float *out)
 const char *
 mdb_codec_name(const uint8_t *in, size_t len)
 {
-	static const char *const integers[8] = {
-		"for", "delta", "delta2", "grid", "for", "delta", "delta2", "decimal"
-	};
+	static const char *const integers[8] = {"for", "delta", "delta2", "grid",
+											"for", "delta", "delta2", "decimal"};
 
 	if (len == 0)
 		return "empty";

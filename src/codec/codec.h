@@ -20,11 +20,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MDB_BLOCK_ROWS_MAX	8192	/* most values in one chunk */
-#define MDB_DECODE_SLACK	64		/* elements of scratch room behind an output array */
+#define MDB_BLOCK_ROWS_MAX 8192 /* most values in one chunk */
+#define MDB_DECODE_SLACK   64   /* elements of scratch room behind an output array */
 
-#define MDB_CODEC_OK		0
-#define MDB_CODEC_CORRUPT	(-1)
+#define MDB_CODEC_OK       0
+#define MDB_CODEC_CORRUPT  (-1)
 
 /*
  * What the encoder learnt from the column's previous block; zero-initialised by the caller
@@ -32,31 +32,31 @@
  */
 typedef struct MdbCodecHint
 {
-	uint8_t		codec;			/* last codec chosen */
-	uint8_t		exponent;		/* last decimal exponent k */
-	uint8_t		misses;			/* how often the sticky choice failed lately */
-	uint8_t		opaque[13];
+	uint8_t codec;    /* last codec chosen */
+	uint8_t exponent; /* last decimal exponent k */
+	uint8_t misses;   /* how often the sticky choice failed lately */
+	uint8_t opaque[13];
 } MdbCodecHint;
 
 /* 64-bit integers: any by-value datum, series ids, lengths, directory fields. */
 extern size_t mdb_i64_bound(uint32_t n);
 extern size_t mdb_i64_encode(const int64_t *v, uint32_t n, uint8_t *out, MdbCodecHint *hint);
-extern int	mdb_i64_decode(const uint8_t *in, size_t len, uint32_t n, int64_t *out);
+extern int mdb_i64_decode(const uint8_t *in, size_t len, uint32_t n, int64_t *out);
 
 /* Timestamps: as integers, with constant step and delta-of-delta among the choices. */
 extern size_t mdb_time_encode(const int64_t *v, uint32_t n, uint8_t *out, MdbCodecHint *hint);
-extern int	mdb_time_decode(const uint8_t *in, size_t len, uint32_t n, int64_t *out);
+extern int mdb_time_decode(const uint8_t *in, size_t len, uint32_t n, int64_t *out);
 
 /* True if the chunk is (first, step) and needs no decoding: v[i] = *first + i * *step. */
-extern int	mdb_time_const_step(const uint8_t *in, size_t len, uint32_t n, int64_t *first, int64_t *step);
+extern int mdb_time_const_step(const uint8_t *in, size_t len, uint32_t n, int64_t *first, int64_t *step);
 
 /* Doubles and floats, by their bits. */
 extern size_t mdb_f64_bound(uint32_t n);
 extern size_t mdb_f64_encode(const double *v, uint32_t n, uint8_t *out, MdbCodecHint *hint);
-extern int	mdb_f64_decode(const uint8_t *in, size_t len, uint32_t n, double *out);
+extern int mdb_f64_decode(const uint8_t *in, size_t len, uint32_t n, double *out);
 extern size_t mdb_f32_bound(uint32_t n);
 extern size_t mdb_f32_encode(const float *v, uint32_t n, uint8_t *out, MdbCodecHint *hint);
-extern int	mdb_f32_decode(const uint8_t *in, size_t len, uint32_t n, float *out);
+extern int mdb_f32_decode(const uint8_t *in, size_t len, uint32_t n, float *out);
 
 /*
  * Byte strings: value i is data[ends[i - 1] .. ends[i]) with ends[-1] = 0; n values, at most
@@ -64,16 +64,18 @@ extern int	mdb_f32_decode(const uint8_t *in, size_t len, uint32_t n, float *out)
  * the decoded bytes from the chunk, so that the caller can make room (it must bound it itself).
  */
 extern size_t mdb_bytes_bound(uint32_t n, size_t total);
-extern size_t mdb_bytes_encode(const uint8_t *data, const uint32_t *ends, uint32_t n, uint8_t *out, MdbCodecHint *hint);
-extern int	mdb_bytes_size(const uint8_t *in, size_t len, uint32_t n, size_t *total);
-extern int	mdb_bytes_decode(const uint8_t *in, size_t len, uint32_t n, uint8_t *data, size_t cap, uint32_t *ends);
+extern size_t mdb_bytes_encode(const uint8_t *data, const uint32_t *ends, uint32_t n, uint8_t *out,
+							   MdbCodecHint *hint);
+extern int mdb_bytes_size(const uint8_t *in, size_t len, uint32_t n, size_t *total);
+extern int mdb_bytes_decode(const uint8_t *in, size_t len, uint32_t n, uint8_t *data, size_t cap,
+							uint32_t *ends);
 
 /* Flags, one byte each, 0 or 1 (which rows are NULL): constant, runs or packed bits. */
 extern size_t mdb_bits_bound(uint32_t n);
 extern size_t mdb_bits_encode(const uint8_t *flags, uint32_t n, uint8_t *out);
-extern int	mdb_bits_decode(const uint8_t *in, size_t len, uint32_t n, uint8_t *flags);
+extern int mdb_bits_decode(const uint8_t *in, size_t len, uint32_t n, uint8_t *flags);
 
 /* Name of the codec that a chunk uses, for statistics: "const", "gorilla", "decimal", ... */
 extern const char *mdb_codec_name(const uint8_t *in, size_t len);
 
-#endif							/* MDB_CODEC_H */
+#endif /* MDB_CODEC_H */

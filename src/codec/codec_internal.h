@@ -35,7 +35,7 @@
  */
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__gnu_linux__) && \
 	!defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(MDB_NO_CLONES)
-#define MDB_CLONES	__attribute__((target_clones("avx2", "default")))
+#define MDB_CLONES __attribute__((target_clones("avx2", "default")))
 #else
 #define MDB_CLONES
 #endif
@@ -45,13 +45,13 @@
  * larger; tests and fuzzers are built with MDB_CODEC_STRICT and stop.
  */
 #ifdef MDB_CODEC_STRICT
-#define MDB_BUG()	abort()
+#define MDB_BUG() abort()
 #else
-#define MDB_BUG()	((void) 0)
+#define MDB_BUG() ((void) 0)
 #endif
 
-#define likely_(x)		__builtin_expect((x) != 0, 1)
-#define unlikely_(x)	__builtin_expect((x) != 0, 0)
+#define likely_(x)   __builtin_expect((x) != 0, 1)
+#define unlikely_(x) __builtin_expect((x) != 0, 0)
 
 /* Low three bits of a chunk's first byte. */
 enum
@@ -66,10 +66,10 @@ enum
 	MDB_ID_RAW = 7
 };
 
-#define MDB_ID_MASK			0x07
-#define MDB_ID_ENTROPY		0x08	/* reserved: entropy-coded residuals */
-#define MDB_ID_ZSTD			0x10
-#define MDB_VARIANT_SHIFT	5		/* top three bits: a variant of the codec */
+#define MDB_ID_MASK       0x07
+#define MDB_ID_ENTROPY    0x08 /* reserved: entropy-coded residuals */
+#define MDB_ID_ZSTD       0x10
+#define MDB_VARIANT_SHIFT 5 /* top three bits: a variant of the codec */
 
 /* Variants of MDB_ID_INT. */
 enum
@@ -77,9 +77,9 @@ enum
 	MDB_INT_FOR = 0,
 	MDB_INT_DELTA = 1,
 	MDB_INT_DELTA2 = 2,
-	MDB_INT_GRID = 3,			/* timestamps near a grid */
-	MDB_INT_PATCHED = 4,		/* added to the first three: has exceptions */
-	MDB_INT_DECIMAL = 7			/* d / 10^k around an integer chunk */
+	MDB_INT_GRID = 3,    /* timestamps near a grid */
+	MDB_INT_PATCHED = 4, /* added to the first three: has exceptions */
+	MDB_INT_DECIMAL = 7  /* d / 10^k around an integer chunk */
 };
 
 typedef enum MdbKind
@@ -89,11 +89,11 @@ typedef enum MdbKind
 	MDB_KIND_F32
 } MdbKind;
 
-#define MDB_OUT_SLACK	64		/* bytes an encoder may scribble behind its cap */
+#define MDB_OUT_SLACK 64 /* bytes an encoder may scribble behind its cap */
 
 /* Room for any chunk of n values, and for an array of words with slack. */
-#define MDB_CHUNK_MAX	(8 * MDB_BLOCK_ROWS_MAX + 1 + MDB_OUT_SLACK)
-#define MDB_WORDS_MAX	(MDB_BLOCK_ROWS_MAX + MDB_DECODE_SLACK)
+#define MDB_CHUNK_MAX (8 * MDB_BLOCK_ROWS_MAX + 1 + MDB_OUT_SLACK)
+#define MDB_WORDS_MAX (MDB_BLOCK_ROWS_MAX + MDB_DECODE_SLACK)
 
 static inline uint32_t
 mdb_kind_bytes(MdbKind kind)
@@ -123,7 +123,7 @@ mdb_width(uint64_t x)
 static inline uint64_t
 mdb_load64(const uint8_t *p)
 {
-	uint64_t	x;
+	uint64_t x;
 
 	memcpy(&x, p, 8);
 	return x;
@@ -138,7 +138,7 @@ mdb_store64(uint8_t *p, uint64_t x)
 static inline double
 mdb_double(uint64_t bits)
 {
-	double		d;
+	double d;
 
 	memcpy(&d, &bits, 8);
 	return d;
@@ -147,7 +147,7 @@ mdb_double(uint64_t bits)
 static inline uint64_t
 mdb_double_bits(double d)
 {
-	uint64_t	bits;
+	uint64_t bits;
 
 	memcpy(&bits, &d, 8);
 	return bits;
@@ -156,7 +156,7 @@ mdb_double_bits(double d)
 static inline float
 mdb_float(uint32_t bits)
 {
-	float		f;
+	float f;
 
 	memcpy(&f, &bits, 4);
 	return f;
@@ -165,14 +165,14 @@ mdb_float(uint32_t bits)
 static inline uint32_t
 mdb_float_bits(float f)
 {
-	uint32_t	bits;
+	uint32_t bits;
 
 	memcpy(&bits, &f, 4);
 	return bits;
 }
 
 /* Little-endian base-128 numbers: at most 10 bytes. */
-#define MDB_VARINT_MAX	10
+#define MDB_VARINT_MAX 10
 
 static inline size_t
 mdb_varint_size(uint64_t x)
@@ -196,12 +196,12 @@ mdb_put_varint(uint8_t *p, uint64_t x)
 static inline const uint8_t *
 mdb_get_varint(const uint8_t *p, const uint8_t *end, uint64_t *x)
 {
-	uint64_t	value = 0;
-	unsigned	shift;
+	uint64_t value = 0;
+	unsigned shift;
 
 	for (shift = 0; shift < 64; shift += 7)
 	{
-		uint8_t		b;
+		uint8_t b;
 
 		if (p >= end)
 			return NULL;
@@ -222,7 +222,7 @@ mdb_get_varint(const uint8_t *p, const uint8_t *end, uint64_t *x)
 static inline const uint8_t *
 mdb_get_bounded(const uint8_t *p, const uint8_t *end, uint64_t max, uint32_t *x)
 {
-	uint64_t	value;
+	uint64_t value;
 
 	p = mdb_get_varint(p, end, &value);
 	if (p == NULL || value > max)
@@ -235,11 +235,11 @@ mdb_get_bounded(const uint8_t *p, const uint8_t *end, uint64_t max, uint32_t *x)
 extern size_t mdb_packed_size(uint32_t n, unsigned width);
 extern void mdb_pack(const uint64_t *v, uint32_t n, unsigned width, uint8_t *out);
 extern void mdb_unpack(const uint8_t *in, uint32_t n, unsigned width, uint64_t base, uint64_t *out);
-extern uint32_t mdb_unpack_quotients(const uint8_t *in, uint32_t n, unsigned width, uint64_t base,
-									 double p, uint64_t *out);
-extern uint32_t mdb_unpack_sums(const uint8_t *in, uint32_t n, unsigned width, uint64_t base,
-								uint64_t start, const uint16_t *at, const int32_t *patch,
-								uint32_t patches, double p, uint64_t *out);
+extern uint32_t mdb_unpack_quotients(const uint8_t *in, uint32_t n, unsigned width, uint64_t base, double p,
+									 uint64_t *out);
+extern uint32_t mdb_unpack_sums(const uint8_t *in, uint32_t n, unsigned width, uint64_t base, uint64_t start,
+								const uint16_t *at, const int32_t *patch, uint32_t patches, double p,
+								uint64_t *out);
 extern void mdb_ramp(uint64_t *out, uint32_t n, uint64_t first, uint64_t step);
 extern void mdb_add_line(uint64_t *v, uint32_t n, uint64_t first, uint64_t step);
 extern size_t mdb_stream_size(uint32_t n, unsigned width);
@@ -257,45 +257,39 @@ extern bool mdb_grid_decode(const uint8_t *in, size_t len, uint32_t n, uint64_t 
 
 /* decimal.c */
 extern void mdb_quotients(const int32_t *x, uint32_t n, int64_t start, double p, uint64_t *out);
-extern size_t mdb_decimal_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth,
-								 uint8_t *out, size_t cap, const MdbCodecHint *hint);
+extern size_t mdb_decimal_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t *out,
+								 size_t cap, const MdbCodecHint *hint);
 extern bool mdb_decimal_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth,
 							   uint64_t *out);
-extern bool mdb_ulp_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth,
-						   uint64_t *out);
+extern bool mdb_ulp_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth, uint64_t *out);
 
 /* rle.c */
 extern uint32_t mdb_count_runs(const uint64_t *v, uint32_t n);
 extern size_t mdb_rle_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint32_t nruns, int depth,
 							 uint8_t *out, size_t cap);
-extern bool mdb_rle_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth,
-						   uint64_t *out);
+extern bool mdb_rle_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth, uint64_t *out);
 
 /* dict.c */
-extern size_t mdb_dict_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth,
-							  uint8_t *out, size_t cap);
+extern size_t mdb_dict_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t *out,
+							  size_t cap);
 extern bool mdb_dict_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth,
 							uint64_t *out);
 
 /* orderbits.c */
-extern size_t mdb_orderbits_encode(MdbKind kind, const uint64_t *v, uint32_t n,
-								   uint8_t *out, size_t cap);
-extern bool mdb_orderbits_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n,
-								 uint64_t *out);
+extern size_t mdb_orderbits_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint8_t *out, size_t cap);
+extern bool mdb_orderbits_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, uint64_t *out);
 
 /* gorilla.c */
-extern size_t mdb_gorilla_encode(MdbKind kind, const uint64_t *v, uint32_t n,
-								 uint8_t *out, size_t cap);
-extern bool mdb_gorilla_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n,
-							   uint64_t *out);
+extern size_t mdb_gorilla_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint8_t *out, size_t cap);
+extern bool mdb_gorilla_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, uint64_t *out);
 
 /* chunk.c */
-extern size_t mdb_chunk_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth,
-							   uint8_t *out, size_t cap, MdbCodecHint *hint);
-extern uint8_t *mdb_put_sized(MdbKind kind, const uint64_t *v, uint32_t n, int depth,
-							  uint8_t *p, const uint8_t *end);
-extern const uint8_t *mdb_get_sized(const uint8_t *p, const uint8_t *end,
-									const uint8_t **chunk, size_t *size);
+extern size_t mdb_chunk_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t *out,
+							   size_t cap, MdbCodecHint *hint);
+extern uint8_t *mdb_put_sized(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t *p,
+							  const uint8_t *end);
+extern const uint8_t *mdb_get_sized(const uint8_t *p, const uint8_t *end, const uint8_t **chunk,
+									size_t *size);
 extern bool mdb_chunk_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth,
 							 uint64_t *out);
 
@@ -303,7 +297,7 @@ extern bool mdb_chunk_decode(MdbKind kind, const uint8_t *in, size_t len, uint32
  * Composite codecs nest: runs of decimals of packed integers is the deepest.  Depth 0 is the
  * caller's array; runs, dictionaries and ulp columns stand at depth 0 only, decimals at 0 and 1.
  */
-#define MDB_DEPTH_COMPOSITE	0
-#define MDB_DEPTH_DECIMAL	1
+#define MDB_DEPTH_COMPOSITE 0
+#define MDB_DEPTH_DECIMAL   1
 
-#endif							/* MDB_CODEC_INTERNAL_H */
+#endif /* MDB_CODEC_INTERNAL_H */

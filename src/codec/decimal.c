@@ -28,17 +28,16 @@
  */
 #include "codec_internal.h"
 
-#define K_MAX			22
-#define D_LIMIT			9007199254740992.0	/* 2^53 */
-#define SAMPLES			32
-#define ULPS_NEAR		64			/* what averages miss by */
-#define K_NONE			0xff
-#define K_EXCEPTIONS	0x80
+#define K_MAX        22
+#define D_LIMIT      9007199254740992.0 /* 2^53 */
+#define SAMPLES      32
+#define ULPS_NEAR    64 /* what averages miss by */
+#define K_NONE       0xff
+#define K_EXCEPTIONS 0x80
 
-static const double power10[K_MAX + 1] = {
-	1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11,
-	1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22
-};
+static const double power10[K_MAX + 1] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+										  1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+										  1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
 /*
  * The integer nearest to v * p, or 0 where that is no integer below 2^53.  Above 2^52 a double has
@@ -47,9 +46,9 @@ static const double power10[K_MAX + 1] = {
 static inline int64_t
 nearest(double v, double p)
 {
-	double		x = v * p;
-	double		magnitude = __builtin_fabs(x);
-	double		half = magnitude < D_LIMIT / 2 ? 0.5 : 0.0;
+	double x = v * p;
+	double magnitude = __builtin_fabs(x);
+	double half = magnitude < D_LIMIT / 2 ? 0.5 : 0.0;
 
 	x += x < 0 ? -half : half;
 	return magnitude < D_LIMIT ? (int64_t) x : 0;
@@ -58,7 +57,7 @@ nearest(double v, double p)
 static inline uint64_t
 quotient(MdbKind kind, int64_t d, double p)
 {
-	double		q = (double) d / p;
+	double q = (double) d / p;
 
 	return kind == MDB_KIND_F32 ? mdb_float_bits((float) q) : mdb_double_bits(q);
 }
@@ -77,22 +76,22 @@ value_of(MdbKind kind, uint64_t bits)
 static unsigned
 find_exponent(MdbKind kind, const uint64_t *v, uint32_t n, uint64_t tolerance)
 {
-	uint32_t	need[K_MAX + 1] = {0};
-	uint32_t	count = n < SAMPLES ? n : SAMPLES;
-	uint32_t	found = 0;
-	uint32_t	seen = 0;
-	unsigned	k_from = 0;
+	uint32_t need[K_MAX + 1] = {0};
+	uint32_t count = n < SAMPLES ? n : SAMPLES;
+	uint32_t found = 0;
+	uint32_t seen = 0;
+	unsigned k_from = 0;
 
 	for (uint32_t i = 0; i < count; i++)
 	{
-		uint64_t	bits = v[(uint64_t) i * n / count];
-		double		value = value_of(kind, bits);
+		uint64_t bits = v[(uint64_t) i * n / count];
+		double value = value_of(kind, bits);
 
 		/* most values of a block agree: begin where the last one ended */
 		for (unsigned tried = 0, k = k_from; tried <= K_MAX; tried++)
 		{
-			uint64_t	q = quotient(kind, nearest(value, power10[k]), power10[k]);
-			uint64_t	off = bits - q;
+			uint64_t q = quotient(kind, nearest(value, power10[k]), power10[k]);
+			uint64_t off = bits - q;
 
 			if (off + tolerance <= 2 * tolerance)
 			{
@@ -130,11 +129,11 @@ find_exponent(MdbKind kind, const uint64_t *v, uint32_t n, uint64_t tolerance)
 static MDB_CLONES uint32_t
 decimal_split64(const uint64_t *v, uint32_t n, double p, uint64_t *d, uint16_t *bad)
 {
-	uint32_t	count = 0;
+	uint32_t count = 0;
 
 	for (uint32_t i = 0; i < n; i++)
 	{
-		int64_t		x = nearest(mdb_double(v[i]), p);
+		int64_t x = nearest(mdb_double(v[i]), p);
 
 		d[i] = (uint64_t) x;
 		bad[count] = (uint16_t) i;
@@ -146,11 +145,11 @@ decimal_split64(const uint64_t *v, uint32_t n, double p, uint64_t *d, uint16_t *
 static uint32_t
 split32(const uint64_t *v, uint32_t n, double p, uint64_t *d, uint16_t *bad)
 {
-	uint32_t	count = 0;
+	uint32_t count = 0;
 
 	for (uint32_t i = 0; i < n; i++)
 	{
-		int64_t		x = nearest((double) mdb_float((uint32_t) v[i]), p);
+		int64_t x = nearest((double) mdb_float((uint32_t) v[i]), p);
 
 		d[i] = (uint64_t) x;
 		bad[count] = (uint16_t) i;
@@ -162,21 +161,21 @@ split32(const uint64_t *v, uint32_t n, double p, uint64_t *d, uint16_t *bad)
 static uint32_t
 split(MdbKind kind, const uint64_t *v, uint32_t n, unsigned k, uint64_t *d, uint16_t *bad)
 {
-	return kind == MDB_KIND_F32 ? split32(v, n, power10[k], d, bad) :
-		decimal_split64(v, n, power10[k], d, bad);
+	return kind == MDB_KIND_F32 ? split32(v, n, power10[k], d, bad)
+								: decimal_split64(v, n, power10[k], d, bad);
 }
 
 /* The exceptions' part of a decimal chunk; returns the byte behind it, NULL if it does not fit. */
 static uint8_t *
-put_exceptions(MdbKind kind, const uint64_t *v, uint64_t *d, const uint16_t *bad, uint32_t count,
-			   int depth, uint8_t *p, uint8_t *end)
+put_exceptions(MdbKind kind, const uint64_t *v, uint64_t *d, const uint16_t *bad, uint32_t count, int depth,
+			   uint8_t *p, uint8_t *end)
 {
-	uint64_t	gaps[MDB_BLOCK_ROWS_MAX / 8 + 1];
-	uint64_t	values[MDB_BLOCK_ROWS_MAX / 8 + 1];
+	uint64_t gaps[MDB_BLOCK_ROWS_MAX / 8 + 1];
+	uint64_t values[MDB_BLOCK_ROWS_MAX / 8 + 1];
 
 	for (uint32_t j = 0; j < count; j++)
 	{
-		uint32_t	at = bad[j];
+		uint32_t at = bad[j];
 
 		gaps[j] = j == 0 ? at : at - bad[j - 1] - 1u;
 		values[j] = v[at];
@@ -197,7 +196,7 @@ put_exceptions(MdbKind kind, const uint64_t *v, uint64_t *d, const uint16_t *bad
 			d[bad[j]] = d[bad[j] - 1];
 		else
 		{
-			uint32_t	good = 1;
+			uint32_t good = 1;
 
 			while (good < count && bad[good] == good)
 				good++;
@@ -208,12 +207,11 @@ put_exceptions(MdbKind kind, const uint64_t *v, uint64_t *d, const uint16_t *bad
 }
 
 static size_t
-encode_exact(MdbKind kind, const uint64_t *v, uint32_t n, unsigned k, uint64_t *d,
-			 const uint16_t *bad, uint32_t count, int depth, uint8_t *out, size_t cap)
+encode_exact(MdbKind kind, const uint64_t *v, uint32_t n, unsigned k, uint64_t *d, const uint16_t *bad,
+			 uint32_t count, int depth, uint8_t *out, size_t cap)
 {
-	uint8_t    *p = out,
-			   *end = out + cap;
-	size_t		size;
+	uint8_t *p = out, *end = out + cap;
+	size_t size;
 
 	if (cap < 3)
 		return 0;
@@ -230,13 +228,12 @@ encode_exact(MdbKind kind, const uint64_t *v, uint32_t n, unsigned k, uint64_t *
 }
 
 static size_t
-encode_ulps(MdbKind kind, const uint64_t *v, uint32_t n, unsigned k, uint64_t *d, int depth,
-			uint8_t *out, size_t cap)
+encode_ulps(MdbKind kind, const uint64_t *v, uint32_t n, unsigned k, uint64_t *d, int depth, uint8_t *out,
+			size_t cap)
 {
-	uint64_t	ulps[MDB_BLOCK_ROWS_MAX];
-	uint8_t    *p = out,
-			   *end = out + cap;
-	size_t		size;
+	uint64_t ulps[MDB_BLOCK_ROWS_MAX];
+	uint8_t *p = out, *end = out + cap;
+	size_t size;
 
 	if (cap < 2 + MDB_VARINT_MAX)
 		return 0;
@@ -261,15 +258,15 @@ size_t
 mdb_decimal_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t *out, size_t cap,
 				   const MdbCodecHint *hint)
 {
-	uint64_t	d[MDB_BLOCK_ROWS_MAX];
-	uint16_t	bad[MDB_BLOCK_ROWS_MAX + 1];
-	unsigned	known = hint != NULL && hint->exponent <= K_MAX ? hint->exponent : K_NONE;
-	bool		ulps = known != K_NONE && hint->codec == MDB_ID_ULP;
-	unsigned	k = K_NONE;
+	uint64_t d[MDB_BLOCK_ROWS_MAX];
+	uint16_t bad[MDB_BLOCK_ROWS_MAX + 1];
+	unsigned known = hint != NULL && hint->exponent <= K_MAX ? hint->exponent : K_NONE;
+	bool ulps = known != K_NONE && hint->codec == MDB_ID_ULP;
+	unsigned k = K_NONE;
 
 	if (!ulps)
 	{
-		uint32_t	count = n;
+		uint32_t count = n;
 
 		if (known != K_NONE && hint->codec == MDB_ID_INT)
 		{
@@ -278,7 +275,7 @@ mdb_decimal_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8
 		}
 		if (count > n / 32)
 		{
-			unsigned	found = find_exponent(kind, v, n, 0);
+			unsigned found = find_exponent(kind, v, n, 0);
 
 			if (found != K_NONE && found != k)
 			{
@@ -305,8 +302,8 @@ mdb_decimal_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8
 static inline double
 to_double(uint64_t d)
 {
-	double		hi = mdb_double((d >> 32) ^ UINT64_C(0x4530000080000000));
-	double		lo = mdb_double((d & 0xffffffff) | UINT64_C(0x4330000000000000));
+	double hi = mdb_double((d >> 32) ^ UINT64_C(0x4530000080000000));
+	double lo = mdb_double((d & 0xffffffff) | UINT64_C(0x4330000000000000));
 
 	return (hi - 0x1.00000801p84) + lo;
 }
@@ -333,8 +330,7 @@ integers_to_floats(uint64_t *v, uint32_t n, double p)
 
 /* From small integers above a start, the sum of which is exact as a double. */
 static MDB_CLONES void
-small_to_quotients(const int32_t *restrict x, uint32_t n, double start, double p,
-				   uint64_t *restrict out)
+small_to_quotients(const int32_t *restrict x, uint32_t n, double start, double p, uint64_t *restrict out)
 {
 	if (p == 1)
 	{
@@ -347,8 +343,8 @@ small_to_quotients(const int32_t *restrict x, uint32_t n, double start, double p
 }
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(MDB_NO_CLONES)
-#define HAVE_FMA	(__builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2"))
-#define WITH_FMA	__attribute__((target("avx2,fma")))
+#define HAVE_FMA (__builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2"))
+#define WITH_FMA __attribute__((target("avx2,fma")))
 
 /*
  * The same quotients without the divider, which is the slowest unit of a core: q = d * (1/p) is
@@ -359,7 +355,7 @@ small_to_quotients(const int32_t *restrict x, uint32_t n, double start, double p
 static inline WITH_FMA double
 fused_quotient(double d, double p, double reciprocal)
 {
-	double		q = d * reciprocal;
+	double q = d * reciprocal;
 
 	return __builtin_fma(__builtin_fma(-q, p, d), reciprocal, q);
 }
@@ -372,18 +368,17 @@ integers_to_quotients_fma(uint64_t *v, uint32_t n, double p)
 }
 
 static WITH_FMA void
-small_to_quotients_fma(const int32_t *restrict x, uint32_t n, double start, double p,
-					   uint64_t *restrict out)
+small_to_quotients_fma(const int32_t *restrict x, uint32_t n, double start, double p, uint64_t *restrict out)
 {
-	double		reciprocal = 1 / p;
+	double reciprocal = 1 / p;
 
 	for (uint32_t i = 0; i < n; i++)
 		out[i] = mdb_double_bits(fused_quotient(start + (double) x[i], p, reciprocal));
 }
 #else
-#define HAVE_FMA	false
-#define integers_to_quotients_fma	integers_to_quotients
-#define small_to_quotients_fma		small_to_quotients
+#define HAVE_FMA                  false
+#define integers_to_quotients_fma integers_to_quotients
+#define small_to_quotients_fma    small_to_quotients
 #endif
 
 /* mdb_quotients - (start + x[i]) / p, for a |start| of at most 2^52. */
@@ -412,7 +407,7 @@ static bool
 decode_quotients(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, unsigned k, int depth,
 				 uint64_t *out)
 {
-	uint32_t	divided = 0;
+	uint32_t divided = 0;
 
 	if (kind == MDB_KIND_F64 && len > 0 && (in[0] & 0x1f) == MDB_ID_INT &&
 		(in[0] >> MDB_VARIANT_SHIFT) != MDB_INT_GRID)
@@ -427,13 +422,12 @@ decode_quotients(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, unsign
 }
 
 static bool
-patch_exceptions(MdbKind kind, const uint8_t *gaps_in, size_t gaps_size,
-				 const uint8_t *values_in, size_t values_size, uint32_t count, int depth,
-				 uint32_t n, uint64_t *out)
+patch_exceptions(MdbKind kind, const uint8_t *gaps_in, size_t gaps_size, const uint8_t *values_in,
+				 size_t values_size, uint32_t count, int depth, uint32_t n, uint64_t *out)
 {
-	uint64_t	gaps[MDB_WORDS_MAX];
-	uint64_t	values[MDB_WORDS_MAX];
-	uint64_t	at = UINT64_MAX;
+	uint64_t gaps[MDB_WORDS_MAX];
+	uint64_t values[MDB_WORDS_MAX];
+	uint64_t at = UINT64_MAX;
 
 	if (!mdb_chunk_decode(MDB_KIND_INT, gaps_in, gaps_size, count, depth + 1, gaps) ||
 		!mdb_chunk_decode(kind, values_in, values_size, count, MDB_DEPTH_DECIMAL + 1, values))
@@ -453,14 +447,10 @@ patch_exceptions(MdbKind kind, const uint8_t *gaps_in, size_t gaps_size,
 bool
 mdb_decimal_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth, uint64_t *out)
 {
-	const uint8_t *p = in + 2,
-			   *end = in + len,
-			   *gaps = NULL,
-			   *values = NULL;
-	size_t		gaps_size = 0,
-				values_size = 0;
-	uint32_t	count = 0;
-	unsigned	k;
+	const uint8_t *p = in + 2, *end = in + len, *gaps = NULL, *values = NULL;
+	size_t gaps_size = 0, values_size = 0;
+	uint32_t count = 0;
+	unsigned k;
 
 	if (len < 3 || kind == MDB_KIND_INT)
 		return false;
@@ -481,24 +471,20 @@ mdb_decimal_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int 
 	}
 	if (!decode_quotients(kind, p, (size_t) (end - p), n, k, depth, out))
 		return false;
-	return count == 0 ||
-		patch_exceptions(kind, gaps, gaps_size, values, values_size, count, depth, n, out);
+	return count == 0 || patch_exceptions(kind, gaps, gaps_size, values, values_size, count, depth, n, out);
 }
 
 bool
 mdb_ulp_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth, uint64_t *out)
 {
-	uint64_t	ulps[MDB_WORDS_MAX];
-	const uint8_t *p,
-			   *end = in + len,
-			   *part;
-	size_t		size;
+	uint64_t ulps[MDB_WORDS_MAX];
+	const uint8_t *p, *end = in + len, *part;
+	size_t size;
 
 	if (len < 4 || kind == MDB_KIND_INT || in[1] > K_MAX)
 		return false;
 	p = mdb_get_sized(in + 2, end, &part, &size);
-	if (p == NULL ||
-		!decode_quotients(kind, part, size, n, in[1], depth, out) ||
+	if (p == NULL || !decode_quotients(kind, part, size, n, in[1], depth, out) ||
 		!mdb_chunk_decode(MDB_KIND_INT, p, (size_t) (end - p), n, depth + 1, ulps))
 		return false;
 	for (uint32_t i = 0; i < n; i++)

@@ -13,13 +13,13 @@
  */
 #include "codec_internal.h"
 
-#define DISTINCT_MAX	512
-#define SLOTS			2048	/* of the hash table: a power of two, at most a quarter full */
+#define DISTINCT_MAX 512
+#define SLOTS        2048 /* of the hash table: a power of two, at most a quarter full */
 
 typedef struct Entry
 {
-	uint64_t	value;
-	uint32_t	number;
+	uint64_t value;
+	uint32_t number;
 } Entry;
 
 static inline uint32_t
@@ -43,12 +43,12 @@ sort_entries(Entry *e, uint32_t n)
 
 	for (unsigned s = 0; s < sizeof(steps) / sizeof(steps[0]); s++)
 	{
-		uint32_t	step = steps[s];
+		uint32_t step = steps[s];
 
 		for (uint32_t i = step; i < n; i++)
 		{
-			Entry		x = e[i];
-			uint32_t	j = i;
+			Entry x = e[i];
+			uint32_t j = i;
 
 			for (; j >= step && compare_entries(&e[j - step], &x) > 0; j -= step)
 				e[j] = e[j - step];
@@ -60,22 +60,21 @@ sort_entries(Entry *e, uint32_t n)
 size_t
 mdb_dict_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t *out, size_t cap)
 {
-	Entry		entries[DISTINCT_MAX];
-	uint64_t	distinct[DISTINCT_MAX];
-	uint16_t	slots[SLOTS] = {0}; /* entry number + 1, 0 = free */
-	uint16_t	rank[DISTINCT_MAX];
-	uint64_t	index[MDB_BLOCK_ROWS_MAX];
-	uint8_t    *p = out,
-			   *end = out + cap;
-	uint32_t	count = 0;
-	uint32_t	most = n / 4 < DISTINCT_MAX ? n / 4 : DISTINCT_MAX;
-	size_t		size;
+	Entry entries[DISTINCT_MAX];
+	uint64_t distinct[DISTINCT_MAX];
+	uint16_t slots[SLOTS] = {0}; /* entry number + 1, 0 = free */
+	uint16_t rank[DISTINCT_MAX];
+	uint64_t index[MDB_BLOCK_ROWS_MAX];
+	uint8_t *p = out, *end = out + cap;
+	uint32_t count = 0;
+	uint32_t most = n / 4 < DISTINCT_MAX ? n / 4 : DISTINCT_MAX;
+	size_t size;
 
 	if (cap < 8)
 		return 0;
 	for (uint32_t i = 0; i < n; i++)
 	{
-		uint32_t	slot = hash64(v[i]);
+		uint32_t slot = hash64(v[i]);
 
 		while (slots[slot] != 0 && entries[slots[slot] - 1].value != v[i])
 			slot = (slot + 1) % SLOTS;
@@ -83,7 +82,7 @@ mdb_dict_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t 
 		{
 			if (count == most)
 				return 0;
-			entries[count] = (Entry) {v[i], count};
+			entries[count] = (Entry){v[i], count};
 			slots[slot] = (uint16_t) ++count;
 		}
 		index[i] = slots[slot] - 1u;
@@ -109,19 +108,17 @@ mdb_dict_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t 
 bool
 mdb_dict_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth, uint64_t *out)
 {
-	uint64_t	distinct[MDB_WORDS_MAX];
-	const uint8_t *p = in + 1,
-			   *end = in + len;
+	uint64_t distinct[MDB_WORDS_MAX];
+	const uint8_t *p = in + 1, *end = in + len;
 	const uint8_t *chunk;
-	uint32_t	count;
-	size_t		size;
+	uint32_t count;
+	size_t size;
 
 	p = mdb_get_bounded(p, end, n, &count);
 	if (p == NULL || count == 0)
 		return false;
 	p = mdb_get_sized(p, end, &chunk, &size);
-	if (p == NULL ||
-		!mdb_chunk_decode(kind, chunk, size, count, depth + 1, distinct) ||
+	if (p == NULL || !mdb_chunk_decode(kind, chunk, size, count, depth + 1, distinct) ||
 		!mdb_chunk_decode(MDB_KIND_INT, p, (size_t) (end - p), n, depth + 1, out))
 		return false;
 	for (uint32_t i = 0; i < n; i++)

@@ -19,9 +19,9 @@
  */
 #include "codec_internal.h"
 
-#define STALE_NAN	UINT64_C(0x7ff0000000000002)
-#define LEAD_BITS	5
-#define LEAD_MAX	31
+#define STALE_NAN UINT64_C(0x7ff0000000000002)
+#define LEAD_BITS 5
+#define LEAD_MAX  31
 
 static inline unsigned
 kind_bits(MdbKind kind)
@@ -31,16 +31,16 @@ kind_bits(MdbKind kind)
 
 typedef struct BitWriter
 {
-	uint8_t    *p;
-	uint64_t	acc;			/* pending bits, left-aligned */
-	unsigned	used;			/* how many: 0..63 */
+	uint8_t *p;
+	uint64_t acc;  /* pending bits, left-aligned */
+	unsigned used; /* how many: 0..63 */
 } BitWriter;
 
 /* Append the low n bits of x, n = 1..64, nothing above them set. */
 static inline void
 put_bits(BitWriter *w, uint64_t x, unsigned n)
 {
-	unsigned	room = 64 - w->used;
+	unsigned room = 64 - w->used;
 
 	if (n < room)
 	{
@@ -60,18 +60,16 @@ mdb_gorilla_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint8_t *out, si
 {
 	const unsigned bits = kind_bits(kind);
 	const unsigned len_bits = bits == 64 ? 6 : 5;
-	BitWriter	w = {out + 1, 0, 0};
-	uint64_t	prev = v[0];
-	unsigned	lead = 0,
-				length = 0;		/* of the window; length 0 = none yet */
+	BitWriter w = {out + 1, 0, 0};
+	uint64_t prev = v[0];
+	unsigned lead = 0, length = 0; /* of the window; length 0 = none yet */
 
 	out[0] = MDB_ID_GORILLA;
 	put_bits(&w, prev, bits);
 	for (uint32_t i = 1; i < n; i++)
 	{
-		uint64_t	x = v[i] ^ prev;
-		unsigned	l,
-					t;
+		uint64_t x = v[i] ^ prev;
+		unsigned l, t;
 
 		/* a value takes 78 bits at most: within the slack if we stop here */
 		if (unlikely_((size_t) (w.p - out) > cap))
@@ -99,8 +97,8 @@ mdb_gorilla_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint8_t *out, si
 		{
 			lead = l;
 			length = bits - l - t;
-			put_bits(&w, (uint64_t) 6 << (LEAD_BITS + len_bits) | (uint64_t) lead << len_bits |
-					 (length - 1), 3 + LEAD_BITS + len_bits);
+			put_bits(&w, (uint64_t) 6 << (LEAD_BITS + len_bits) | (uint64_t) lead << len_bits | (length - 1),
+					 3 + LEAD_BITS + len_bits);
 			put_bits(&w, x >> t, length);
 		}
 		prev = v[i];
@@ -114,9 +112,9 @@ typedef struct BitReader
 {
 	const uint8_t *p;
 	const uint8_t *end;
-	uint64_t	acc;			/* bits to come, left-aligned, zeros below */
-	unsigned	have;			/* how many of acc are input: after a refill at least 56 */
-	unsigned	beyond;			/* zero bytes fed past the end */
+	uint64_t acc;    /* bits to come, left-aligned, zeros below */
+	unsigned have;   /* how many of acc are input: after a refill at least 56 */
+	unsigned beyond; /* zero bytes fed past the end */
 } BitReader;
 
 static inline void
@@ -143,7 +141,7 @@ refill(BitReader *r)
 static inline uint64_t
 take(BitReader *r, unsigned n)
 {
-	uint64_t	x = r->acc >> (64 - n);
+	uint64_t x = r->acc >> (64 - n);
 
 	r->acc <<= n;
 	r->have -= n;
@@ -153,7 +151,7 @@ take(BitReader *r, unsigned n)
 static inline uint64_t
 take_long(BitReader *r, unsigned n)
 {
-	uint64_t	high = 0;
+	uint64_t high = 0;
 
 	refill(r);
 	if (n > 32)
@@ -170,10 +168,9 @@ mdb_gorilla_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, uint
 {
 	const unsigned bits = kind_bits(kind);
 	const unsigned len_bits = bits == 64 ? 6 : 5;
-	BitReader	r = {in + 1, in + len, 0, 0, 0};
-	uint64_t	prev;
-	unsigned	lead = 0,
-				length = 0;
+	BitReader r = {in + 1, in + len, 0, 0, 0};
+	uint64_t prev;
+	unsigned lead = 0, length = 0;
 
 	prev = out[0] = take_long(&r, bits);
 	for (uint32_t i = 1; i < n; i++)
@@ -216,9 +213,9 @@ mdb_gorilla_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, uint
 
 	/* Exactly the last byte must have been reached, and its rest be zero. */
 	{
-		size_t		given = (size_t) (r.p - (in + 1)) + r.beyond;
-		size_t		consumed = given * 8 - r.have;
-		size_t		last = 1 + consumed / 8;
+		size_t given = (size_t) (r.p - (in + 1)) + r.beyond;
+		size_t consumed = given * 8 - r.have;
+		size_t last = 1 + consumed / 8;
 
 		if (consumed % 8 == 0)
 			return last == len;

@@ -27,18 +27,18 @@
  */
 #include "codec_internal.h"
 
-#define SAMPLES			31		/* values whose median is a window's centre */
-#define SMALL_RANGE		256		/* residuals spread less than this are counted one by one */
-#define PATCHES_MAX		(MDB_BLOCK_ROWS_MAX / 2 + 1)	/* a window holds half of the values */
-#define GAP_WIDTH_MAX	14		/* a gap is below MDB_BLOCK_ROWS_MAX */
-#define SUM_WIDTH_MAX	21		/* residuals that mdb_unpack_sums may add in 32 bits */
+#define SAMPLES       31  /* values whose median is a window's centre */
+#define SMALL_RANGE   256 /* residuals spread less than this are counted one by one */
+#define PATCHES_MAX   (MDB_BLOCK_ROWS_MAX / 2 + 1) /* a window holds half of the values */
+#define GAP_WIDTH_MAX 14                           /* a gap is below MDB_BLOCK_ROWS_MAX */
+#define SUM_WIDTH_MAX 21                           /* residuals that mdb_unpack_sums may add in 32 bits */
 
 typedef struct Window
 {
-	unsigned	width;
-	uint64_t	base;
-	uint32_t	patches;		/* estimated until the patches are gathered */
-	size_t		bytes;			/* packed area and patches */
+	unsigned width;
+	uint64_t base;
+	uint32_t patches; /* estimated until the patches are gathered */
+	size_t bytes;     /* packed area and patches */
 } Window;
 
 static inline uint64_t
@@ -51,7 +51,7 @@ mask_of(unsigned width)
 static size_t
 patch_bytes(uint32_t n, uint32_t patches, unsigned exc_width)
 {
-	unsigned	gap_width;
+	unsigned gap_width;
 
 	if (patches == 0)
 		return 0;
@@ -59,20 +59,20 @@ patch_bytes(uint32_t n, uint32_t patches, unsigned exc_width)
 	if (gap_width > mdb_width(n))
 		gap_width = mdb_width(n);
 	return 3 + (patches >> 7) + ((size_t) patches * gap_width + 7) / 8 +
-		((size_t) patches * exc_width + 7) / 8;
+		   ((size_t) patches * exc_width + 7) / 8;
 }
 
 /* Median of a few values spread over x, as signed numbers. */
 static uint64_t
 sample_median(const uint64_t *x, uint32_t n)
 {
-	int64_t		s[SAMPLES];
-	uint32_t	count = n < SAMPLES ? n : SAMPLES;
+	int64_t s[SAMPLES];
+	uint32_t count = n < SAMPLES ? n : SAMPLES;
 
 	for (uint32_t i = 0; i < count; i++)
 	{
-		int64_t		y = (int64_t) x[(uint64_t) i * n / count];
-		uint32_t	j = i;
+		int64_t y = (int64_t) x[(uint64_t) i * n / count];
+		uint32_t j = i;
 
 		for (; j > 0 && s[j - 1] > y; j--)
 			s[j] = s[j - 1];
@@ -102,12 +102,11 @@ residuals(const uint64_t *restrict v, uint32_t n, unsigned order, uint64_t *rest
 static MDB_CLONES void
 value_range(const uint64_t *x, uint32_t n, int64_t *min, int64_t *max)
 {
-	int64_t		lo = (int64_t) x[0],
-				hi = lo;
+	int64_t lo = (int64_t) x[0], hi = lo;
 
 	for (uint32_t i = 1; i < n; i++)
 	{
-		int64_t		y = (int64_t) x[i];
+		int64_t y = (int64_t) x[i];
 
 		lo = y < lo ? y : lo;
 		hi = y > hi ? y : hi;
@@ -123,18 +122,18 @@ value_range(const uint64_t *x, uint32_t n, int64_t *min, int64_t *max)
 static Window
 best_width(const uint32_t *hist, uint32_t n)
 {
-	Window		best = {64, 0, 0, SIZE_MAX};
-	uint32_t	outside = 0;
-	unsigned	top = 64;
+	Window best = {64, 0, 0, SIZE_MAX};
+	uint32_t outside = 0;
+	unsigned top = 64;
 
 	while (top > 0 && hist[top] == 0)
 		top--;
 	for (unsigned w = top + 1; w-- > 0;)
 	{
-		size_t		bytes = mdb_packed_size(n, w) + patch_bytes(n, outside, top + 1);
+		size_t bytes = mdb_packed_size(n, w) + patch_bytes(n, outside, top + 1);
 
 		if (bytes < best.bytes)
-			best = (Window) {w, 0, outside, bytes};
+			best = (Window){w, 0, outside, bytes};
 		outside += hist[w];
 		if (outside > n / 2)
 			break;
@@ -146,8 +145,8 @@ best_width(const uint32_t *hist, uint32_t n)
 static Window
 centred_window(const uint64_t *x, uint32_t n, uint64_t centre)
 {
-	uint32_t	hist[2][65] = {{0}};
-	Window		w;
+	uint32_t hist[2][65] = {{0}};
+	Window w;
 
 	for (uint32_t i = 0; i < n; i++)
 		hist[i & 1][mdb_width(mdb_zigzag(x[i] - centre))]++;
@@ -162,8 +161,8 @@ centred_window(const uint64_t *x, uint32_t n, uint64_t centre)
 static Window
 lowest_window(const uint64_t *x, uint32_t n, uint64_t min)
 {
-	uint32_t	hist[2][65] = {{0}};
-	Window		w;
+	uint32_t hist[2][65] = {{0}};
+	Window w;
 
 	for (uint32_t i = 0; i < n; i++)
 		hist[i & 1][mdb_width(x[i] - min)]++;
@@ -182,22 +181,21 @@ lowest_window(const uint64_t *x, uint32_t n, uint64_t min)
 static Window
 counted_window(const uint64_t *x, uint32_t n, uint64_t lo, int64_t min, int64_t max)
 {
-	uint32_t	count[2][SMALL_RANGE + 1] = {{0}};
-	uint32_t	below[SMALL_RANGE + 1];
-	Window		best = {64, 0, 0, SIZE_MAX};
-	uint32_t	inside = 0;
-	unsigned	first = 0,
-				last = 0;
+	uint32_t count[2][SMALL_RANGE + 1] = {{0}};
+	uint32_t below[SMALL_RANGE + 1];
+	Window best = {64, 0, 0, SIZE_MAX};
+	uint32_t inside = 0;
+	unsigned first = 0, last = 0;
 
 	for (uint32_t i = 0; i < n; i++)
 	{
-		uint64_t	y = x[i] - lo;
+		uint64_t y = x[i] - lo;
 
 		count[i & 1][y < SMALL_RANGE ? y : SMALL_RANGE]++;
 	}
 	for (unsigned b = 0; b < SMALL_RANGE; b++)
 	{
-		uint32_t	c = count[0][b] + count[1][b];
+		uint32_t c = count[0][b] + count[1][b];
 
 		if (c != 0)
 		{
@@ -214,20 +212,18 @@ counted_window(const uint64_t *x, uint32_t n, uint64_t lo, int64_t min, int64_t 
 
 	for (unsigned w = 0; w <= mdb_width(last - first); w++)
 	{
-		unsigned	span = 1u << w;
-		unsigned	stop = last - first + 1 > span ? last + 1 - span : first;
-		uint32_t	most = 0;
-		unsigned	at = first;
-		uint64_t	base,
-					above,
-					under;
-		unsigned	exc_width = 0;
-		size_t		bytes;
+		unsigned span = 1u << w;
+		unsigned stop = last - first + 1 > span ? last + 1 - span : first;
+		uint32_t most = 0;
+		unsigned at = first;
+		uint64_t base, above, under;
+		unsigned exc_width = 0;
+		size_t bytes;
 
 		for (unsigned b = first; b <= stop; b++)
 		{
-			unsigned	end = b + span < SMALL_RANGE ? b + span : SMALL_RANGE;
-			uint32_t	covered = below[end] - below[b];
+			unsigned end = b + span < SMALL_RANGE ? b + span : SMALL_RANGE;
+			uint32_t covered = below[end] - below[b];
 
 			if (covered > most)
 			{
@@ -246,7 +242,7 @@ counted_window(const uint64_t *x, uint32_t n, uint64_t lo, int64_t min, int64_t 
 			exc_width = mdb_width(under - 1) + 1;
 		bytes = mdb_packed_size(n, w) + patch_bytes(n, n - most, exc_width);
 		if (bytes < best.bytes)
-			best = (Window) {w, base, n - most, bytes};
+			best = (Window){w, base, n - most, bytes};
 	}
 	return best;
 }
@@ -254,16 +250,14 @@ counted_window(const uint64_t *x, uint32_t n, uint64_t lo, int64_t min, int64_t 
 static Window
 choose_window(const uint64_t *x, uint32_t n)
 {
-	int64_t		min,
-				max;
-	unsigned	range_width;
-	Window		best,
-				w;
-	uint64_t	centre;
+	int64_t min, max;
+	unsigned range_width;
+	Window best, w;
+	uint64_t centre;
 
 	value_range(x, n, &min, &max);
 	range_width = mdb_width((uint64_t) max - (uint64_t) min);
-	best = (Window) {range_width, (uint64_t) min, 0, mdb_packed_size(n, range_width)};
+	best = (Window){range_width, (uint64_t) min, 0, mdb_packed_size(n, range_width)};
 	if (range_width == 0)
 		return best;
 	if (range_width <= 8)
@@ -294,7 +288,7 @@ choose_window(const uint64_t *x, uint32_t n)
 static size_t
 header_bytes(const uint64_t *v, unsigned order, uint64_t base)
 {
-	size_t		bytes = 2 + mdb_varint_size(mdb_zigzag(base));
+	size_t bytes = 2 + mdb_varint_size(mdb_zigzag(base));
 
 	if (order >= 1)
 		bytes += mdb_varint_size(mdb_zigzag(v[0]));
@@ -315,15 +309,15 @@ choose_order(const uint64_t *v, uint32_t n)
 		STRETCH = 34,
 		STRETCHES = 4
 	};
-	uint64_t	x[STRETCH * STRETCHES];
-	unsigned	best = 0;
-	size_t		best_bytes = SIZE_MAX;
+	uint64_t x[STRETCH * STRETCHES];
+	unsigned best = 0;
+	size_t best_bytes = SIZE_MAX;
 
 	for (unsigned order = 0; order <= 2 && order < n; order++)
 	{
-		uint32_t	m = 0;
-		Window		w;
-		size_t		bytes;
+		uint32_t m = 0;
+		Window w;
+		size_t bytes;
 
 		if (n <= STRETCH * STRETCHES)
 		{
@@ -333,7 +327,7 @@ choose_order(const uint64_t *v, uint32_t n)
 		}
 		else
 		{
-			uint64_t	part[STRETCH];
+			uint64_t part[STRETCH];
 
 			for (uint32_t s = 0; s < STRETCHES; s++)
 			{
@@ -359,8 +353,8 @@ choose_order(const uint64_t *v, uint32_t n)
 static uint32_t
 find_patches(const uint64_t *x, uint32_t n, const Window *w, uint16_t *at)
 {
-	uint64_t	mask = mask_of(w->width);
-	uint32_t	count = 0;
+	uint64_t mask = mask_of(w->width);
+	uint32_t count = 0;
 
 	if (w->width == 64)
 		return 0;
@@ -375,32 +369,30 @@ find_patches(const uint64_t *x, uint32_t n, const Window *w, uint16_t *at)
 size_t
 mdb_int_encode(const uint64_t *v, uint32_t n, uint8_t *out, size_t cap)
 {
-	uint64_t	x[MDB_BLOCK_ROWS_MAX];
-	uint64_t	gaps[PATCHES_MAX];
-	uint64_t	excs[PATCHES_MAX];
-	uint16_t	at[MDB_BLOCK_ROWS_MAX + 1];
-	uint8_t		header[3 * MDB_VARINT_MAX + MDB_VARINT_MAX + 4];
-	uint8_t    *p = header;
-	unsigned	order = choose_order(v, n);
-	unsigned	gap_width = 0,
-				exc_width = 0;
-	uint32_t	patches;
-	size_t		size;
-	Window		w;
+	uint64_t x[MDB_BLOCK_ROWS_MAX];
+	uint64_t gaps[PATCHES_MAX];
+	uint64_t excs[PATCHES_MAX];
+	uint16_t at[MDB_BLOCK_ROWS_MAX + 1];
+	uint8_t header[3 * MDB_VARINT_MAX + MDB_VARINT_MAX + 4];
+	uint8_t *p = header;
+	unsigned order = choose_order(v, n);
+	unsigned gap_width = 0, exc_width = 0;
+	uint32_t patches;
+	size_t size;
+	Window w;
 
 	residuals(v, n, order, x);
 	w = choose_window(x + order, n - order);
 	for (unsigned i = 0; i < order; i++)
 		x[i] = w.base;
 	if (w.bytes > cap + cap / 8 + 16)
-		return 0;				/* not even near */
+		return 0; /* not even near */
 
 	patches = find_patches(x, n, &w, at);
 	for (uint32_t j = 0; j < patches; j++)
 	{
-		uint64_t	r = x[at[j]] - w.base;
-		uint64_t	exc = (int64_t) r < 0 ? (0 - r - 1) * 2 + 1 :
-			(r - ((uint64_t) 1 << w.width)) * 2;
+		uint64_t r = x[at[j]] - w.base;
+		uint64_t exc = (int64_t) r < 0 ? (0 - r - 1) * 2 + 1 : (r - ((uint64_t) 1 << w.width)) * 2;
 
 		gaps[j] = j == 0 ? at[0] : (uint64_t) at[j] - at[j - 1] - 1;
 		excs[j] = exc;
@@ -424,8 +416,8 @@ mdb_int_encode(const uint64_t *v, uint32_t n, uint8_t *out, size_t cap)
 		*p++ = (uint8_t) gap_width;
 		*p++ = (uint8_t) exc_width;
 	}
-	size = (size_t) (p - header) + mdb_stream_size(patches, gap_width) +
-		mdb_stream_size(patches, exc_width) + mdb_packed_size(n, w.width);
+	size = (size_t) (p - header) + mdb_stream_size(patches, gap_width) + mdb_stream_size(patches, exc_width) +
+		   mdb_packed_size(n, w.width);
 	if (size > cap)
 		return 0;
 
@@ -444,20 +436,19 @@ mdb_int_encode(const uint64_t *v, uint32_t n, uint8_t *out, size_t cap)
 /* A chunk's patches, taken apart. */
 typedef struct Patches
 {
-	uint32_t	count;
-	unsigned	gap_width;
-	unsigned	exc_width;
-	uint16_t	at[PATCHES_MAX];
-	uint64_t	exc[PATCHES_MAX + 1];
+	uint32_t count;
+	unsigned gap_width;
+	unsigned exc_width;
+	uint16_t at[PATCHES_MAX];
+	uint64_t exc[PATCHES_MAX + 1];
 } Patches;
 
 /* Positions from gaps; the exceptions stay as they are stored. */
 static bool
-read_patches(const uint8_t *gaps_in, const uint8_t *excs_in, const uint8_t *end, uint32_t n,
-			 Patches *p)
+read_patches(const uint8_t *gaps_in, const uint8_t *excs_in, const uint8_t *end, uint32_t n, Patches *p)
 {
-	uint64_t	gaps[PATCHES_MAX];
-	uint32_t	at = 0;
+	uint64_t gaps[PATCHES_MAX];
+	uint32_t at = 0;
 
 	mdb_stream_unpack(gaps_in, end, p->count, p->gap_width, gaps);
 	mdb_stream_unpack(excs_in, end, p->count, p->exc_width, p->exc);
@@ -475,7 +466,7 @@ read_patches(const uint8_t *gaps_in, const uint8_t *excs_in, const uint8_t *end,
 static inline uint64_t
 patched_residual(uint64_t exc, unsigned width)
 {
-	uint64_t	half = exc >> 1;
+	uint64_t half = exc >> 1;
 
 	return (exc & 1) ? ~half : ((uint64_t) 1 << width) + half;
 }
@@ -502,20 +493,13 @@ int_prefix(uint64_t *v, uint32_t n, uint64_t sum)
  * divided by p, which spares a decimal two passes over its values.
  */
 bool
-mdb_int_decode(const uint8_t *in, size_t len, uint32_t n, double p10, uint32_t *divided,
-			   uint64_t *out)
+mdb_int_decode(const uint8_t *in, size_t len, uint32_t n, double p10, uint32_t *divided, uint64_t *out)
 {
-	const uint8_t *p = in + 2,
-			   *end = in + len;
-	unsigned	variant,
-				order,
-				width;
-	uint64_t	base,
-				first = 0,
-				step = 0;
-	size_t		gap_bytes,
-				exc_bytes;
-	Patches		patches;
+	const uint8_t *p = in + 2, *end = in + len;
+	unsigned variant, order, width;
+	uint64_t base, first = 0, step = 0;
+	size_t gap_bytes, exc_bytes;
+	Patches patches;
 
 	*divided = 0;
 	if (len < 3)
@@ -537,8 +521,7 @@ mdb_int_decode(const uint8_t *in, size_t len, uint32_t n, double p10, uint32_t *
 	if (variant >= MDB_INT_PATCHED)
 	{
 		p = mdb_get_bounded(p, end, n, &patches.count);
-		if (p == NULL || patches.count == 0 || patches.count > PATCHES_MAX || width == 64 ||
-			end - p < 2)
+		if (p == NULL || patches.count == 0 || patches.count > PATCHES_MAX || width == 64 || end - p < 2)
 			return false;
 		patches.gap_width = *p++;
 		patches.exc_width = *p++;
@@ -560,18 +543,18 @@ mdb_int_decode(const uint8_t *in, size_t len, uint32_t n, double p10, uint32_t *
 		mdb_ramp(out, n, first, base);
 	else if (order == 1 && width <= SUM_WIDTH_MAX && patches.exc_width <= SUM_WIDTH_MAX)
 	{
-		int32_t		patch[PATCHES_MAX];
+		int32_t patch[PATCHES_MAX];
 
 		for (uint32_t j = 0; j < patches.count; j++)
 			patch[j] = (int32_t) (int64_t) patched_residual(patches.exc[j], width);
-		*divided = mdb_unpack_sums(p, n, width, base, first - base,
-								   patches.at, patch, patches.count, p10, out);
+		*divided =
+			mdb_unpack_sums(p, n, width, base, first - base, patches.at, patch, patches.count, p10, out);
 	}
 	else
 	{
 		if (p10 != 0 && order == 0 && patches.count == 0)
 		{
-			uint32_t	done = mdb_unpack_quotients(p, n, width, base, p10, out);
+			uint32_t done = mdb_unpack_quotients(p, n, width, base, p10, out);
 
 			*divided = done;
 			p += mdb_packed_size(done, width);

@@ -32,8 +32,8 @@ order64_undo(uint64_t *x, uint32_t n)
 size_t
 mdb_orderbits_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint8_t *out, size_t cap)
 {
-	uint64_t	x[MDB_BLOCK_ROWS_MAX];
-	size_t		size;
+	uint64_t x[MDB_BLOCK_ROWS_MAX];
+	size_t size;
 
 	if (cap < 4)
 		return 0;
@@ -41,7 +41,7 @@ mdb_orderbits_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint8_t *out, 
 	{
 		for (uint32_t i = 0; i < n; i++)
 		{
-			int32_t		y = (int32_t) v[i];
+			int32_t y = (int32_t) v[i];
 
 			y ^= (int32_t) ((uint32_t) (y >> 31) >> 1);
 			x[i] = (uint64_t) (int64_t) y;
@@ -57,7 +57,7 @@ mdb_orderbits_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint8_t *out, 
 bool
 mdb_orderbits_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, uint64_t *out)
 {
-	uint32_t	divided;
+	uint32_t divided;
 
 	if (len < 2 || (in[1] & MDB_ID_MASK) != MDB_ID_INT ||
 		!mdb_int_decode(in + 1, len - 1, n, 0, &divided, out))
@@ -66,7 +66,7 @@ mdb_orderbits_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, ui
 	{
 		for (uint32_t i = 0; i < n; i++)
 		{
-			int32_t		y = (int32_t) out[i];
+			int32_t y = (int32_t) out[i];
 
 			out[i] = (uint32_t) (y ^ (int32_t) ((uint32_t) (y >> 31) >> 1));
 		}

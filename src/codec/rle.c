@@ -15,12 +15,12 @@
 #include "codec_internal.h"
 
 /* Encoders give up beyond this many runs: nothing is left to gain, and it bounds the stack. */
-#define RUNS_MAX	(MDB_BLOCK_ROWS_MAX / 4)
+#define RUNS_MAX (MDB_BLOCK_ROWS_MAX / 4)
 
 MDB_CLONES uint32_t
 mdb_count_runs(const uint64_t *v, uint32_t n)
 {
-	uint64_t	changes = 0;
+	uint64_t changes = 0;
 
 	for (uint32_t i = 1; i < n; i++)
 		changes += v[i] != v[i - 1];
@@ -28,16 +28,14 @@ mdb_count_runs(const uint64_t *v, uint32_t n)
 }
 
 size_t
-mdb_rle_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint32_t nruns, int depth,
-			   uint8_t *out, size_t cap)
+mdb_rle_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint32_t nruns, int depth, uint8_t *out,
+			   size_t cap)
 {
-	uint64_t	lengths[RUNS_MAX];
-	uint64_t	values[RUNS_MAX];
-	uint8_t    *p = out,
-			   *end = out + cap;
-	uint32_t	run = 0,
-				start = 0;
-	size_t		size;
+	uint64_t lengths[RUNS_MAX];
+	uint64_t values[RUNS_MAX];
+	uint8_t *p = out, *end = out + cap;
+	uint32_t run = 0, start = 0;
+	size_t size;
 
 	if (nruns > RUNS_MAX || cap < 4)
 		return 0;
@@ -62,26 +60,24 @@ mdb_rle_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint32_t nruns, int 
 bool
 mdb_rle_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth, uint64_t *out)
 {
-	uint64_t	lengths[MDB_WORDS_MAX];
-	uint64_t	values[MDB_WORDS_MAX];
-	const uint8_t *p = in + 1,
-			   *end = in + len;
-	uint32_t	nruns;
+	uint64_t lengths[MDB_WORDS_MAX];
+	uint64_t values[MDB_WORDS_MAX];
+	const uint8_t *p = in + 1, *end = in + len;
+	uint32_t nruns;
 	const uint8_t *chunk;
-	size_t		size;
-	uint32_t	done = 0;
+	size_t size;
+	uint32_t done = 0;
 
 	p = mdb_get_bounded(p, end, n, &nruns);
 	if (p == NULL || nruns == 0)
 		return false;
 	p = mdb_get_sized(p, end, &chunk, &size);
-	if (p == NULL ||
-		!mdb_chunk_decode(MDB_KIND_INT, chunk, size, nruns, depth + 1, lengths) ||
+	if (p == NULL || !mdb_chunk_decode(MDB_KIND_INT, chunk, size, nruns, depth + 1, lengths) ||
 		!mdb_chunk_decode(kind, p, (size_t) (end - p), nruns, depth + 1, values))
 		return false;
 	for (uint32_t run = 0; run < nruns; run++)
 	{
-		uint64_t	value = values[run];
+		uint64_t value = values[run];
 
 		if (lengths[run] >= n - done)
 			return false;

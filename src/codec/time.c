@@ -26,22 +26,22 @@
  */
 #include "codec_internal.h"
 
-#define GRID_LEAST	16			/* rows, and bytes of the integer chunk, to try the grid for */
-#define JUMPS_MAX	(MDB_BLOCK_ROWS_MAX / 8)
-#define SAMPLES		31
+#define GRID_LEAST 16 /* rows, and bytes of the integer chunk, to try the grid for */
+#define JUMPS_MAX  (MDB_BLOCK_ROWS_MAX / 8)
+#define SAMPLES    31
 
 /* The step most rows keep: the median of some, 0 if that is no forward step. */
 static uint64_t
 usual_step(const uint64_t *v, uint32_t n)
 {
-	int64_t		s[SAMPLES];
-	uint32_t	count = n - 1 < SAMPLES ? n - 1 : SAMPLES;
+	int64_t s[SAMPLES];
+	uint32_t count = n - 1 < SAMPLES ? n - 1 : SAMPLES;
 
 	for (uint32_t i = 0; i < count; i++)
 	{
-		uint64_t	at = (uint64_t) i * (n - 1) / count;
-		int64_t		y = (int64_t) (v[at + 1] - v[at]);
-		uint32_t	j = i;
+		uint64_t at = (uint64_t) i * (n - 1) / count;
+		int64_t y = (int64_t) (v[at + 1] - v[at]);
+		uint32_t j = i;
 
 		for (; j > 0 && s[j - 1] > y; j--)
 			s[j] = s[j - 1];
@@ -53,29 +53,27 @@ usual_step(const uint64_t *v, uint32_t n)
 static size_t
 grid_encode(const uint64_t *v, uint32_t n, uint8_t *out, size_t cap)
 {
-	uint64_t	r[MDB_BLOCK_ROWS_MAX];
-	uint64_t	gaps[JUMPS_MAX];
-	uint64_t	jumps[JUMPS_MAX];
-	uint64_t	step = usual_step(v, n);
-	uint64_t	due = v[0];
-	uint32_t	count = 0,
-				last = 0;
-	uint8_t    *p = out,
-			   *end = out + cap;
-	size_t		size;
+	uint64_t r[MDB_BLOCK_ROWS_MAX];
+	uint64_t gaps[JUMPS_MAX];
+	uint64_t jumps[JUMPS_MAX];
+	uint64_t step = usual_step(v, n);
+	uint64_t due = v[0];
+	uint32_t count = 0, last = 0;
+	uint8_t *p = out, *end = out + cap;
+	size_t size;
 
 	if (step == 0 || cap < 3 * MDB_VARINT_MAX)
 		return 0;
 	r[0] = 0;
 	for (uint32_t i = 1; i < n; i++)
 	{
-		int64_t		late;
+		int64_t late;
 
 		due += step;
 		late = (int64_t) (v[i] - due + step / 2);
 		if (late < 0 || (uint64_t) late >= step)
 		{
-			uint64_t	jump = (uint64_t) (late / (int64_t) step) - (late < 0);
+			uint64_t jump = (uint64_t) (late / (int64_t) step) - (late < 0);
 
 			if (count == JUMPS_MAX || count > n / 8)
 				return 0;
@@ -107,13 +105,10 @@ grid_encode(const uint64_t *v, uint32_t n, uint8_t *out, size_t cap)
 bool
 mdb_grid_decode(const uint8_t *in, size_t len, uint32_t n, uint64_t *out)
 {
-	uint64_t	part[2][JUMPS_MAX + MDB_DECODE_SLACK];
-	const uint8_t *p = in + 1,
-			   *end = in + len;
-	uint64_t	first,
-				step;
-	uint32_t	count,
-				row = 0;
+	uint64_t part[2][JUMPS_MAX + MDB_DECODE_SLACK];
+	const uint8_t *p = in + 1, *end = in + len;
+	uint64_t first, step;
+	uint32_t count, row = 0;
 
 	p = mdb_get_varint(p, end, &first);
 	if (p != NULL)
@@ -127,7 +122,7 @@ mdb_grid_decode(const uint8_t *in, size_t len, uint32_t n, uint64_t *out)
 	for (int i = 0; i < 2 && count > 0; i++)
 	{
 		const uint8_t *chunk;
-		size_t		size;
+		size_t size;
 
 		p = mdb_get_sized(p, end, &chunk, &size);
 		if (p == NULL ||
@@ -140,7 +135,7 @@ mdb_grid_decode(const uint8_t *in, size_t len, uint32_t n, uint64_t *out)
 	/* from jump to jump the due times are a line */
 	for (uint32_t j = 0; j < count; j++)
 	{
-		uint32_t	stop;
+		uint32_t stop;
 
 		/* gaps count from the row behind: row 0 never jumps */
 		if (part[0][j] >= n)
@@ -160,18 +155,17 @@ mdb_grid_decode(const uint8_t *in, size_t len, uint32_t n, uint64_t *out)
 size_t
 mdb_time_encode(const int64_t *v, uint32_t n, uint8_t *out, MdbCodecHint *hint)
 {
-	uint8_t		trial[MDB_CHUNK_MAX];
-	uint64_t	back[MDB_WORDS_MAX];
-	size_t		size = mdb_i64_encode(v, n, out, hint);
-	size_t		grid;
+	uint8_t trial[MDB_CHUNK_MAX];
+	uint64_t back[MDB_WORDS_MAX];
+	size_t size = mdb_i64_encode(v, n, out, hint);
+	size_t grid;
 
 	if (n < GRID_LEAST || n > MDB_BLOCK_ROWS_MAX || size <= GRID_LEAST)
 		return size;
 	grid = grid_encode((const uint64_t *) v, n, trial, size - 1);
 	if (grid == 0)
 		return size;
-	if (!mdb_chunk_decode(MDB_KIND_INT, trial, grid, n, 0, back) ||
-		memcmp(back, v, (size_t) n * 8) != 0)
+	if (!mdb_chunk_decode(MDB_KIND_INT, trial, grid, n, 0, back) || memcmp(back, v, (size_t) n * 8) != 0)
 	{
 		MDB_BUG();
 		return size;
@@ -191,8 +185,8 @@ mdb_time_decode(const uint8_t *in, size_t len, uint32_t n, int64_t *out)
 int
 mdb_time_const_step(const uint8_t *in, size_t len, uint32_t n, int64_t *first, int64_t *step)
 {
-	uint64_t	v[2 + MDB_DECODE_SLACK];
-	uint32_t	divided;
+	uint64_t v[2 + MDB_DECODE_SLACK];
+	uint32_t divided;
 
 	if (n == 0 || n > MDB_BLOCK_ROWS_MAX || len == 0)
 		return 0;
@@ -205,8 +199,8 @@ mdb_time_const_step(const uint8_t *in, size_t len, uint32_t n, int64_t *first, i
 		return 1;
 	}
 	/* with no bits per value and no patches the first two rows tell all others */
-	if (n >= 2 && len >= 3 && in[0] == (MDB_ID_INT | MDB_INT_DELTA << MDB_VARIANT_SHIFT) &&
-		in[1] == 0 && mdb_int_decode(in, len, 2, 0, &divided, v))
+	if (n >= 2 && len >= 3 && in[0] == (MDB_ID_INT | MDB_INT_DELTA << MDB_VARIANT_SHIFT) && in[1] == 0 &&
+		mdb_int_decode(in, len, 2, 0, &divided, v))
 	{
 		*first = (int64_t) v[0];
 		*step = (int64_t) (v[1] - v[0]);

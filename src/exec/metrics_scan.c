@@ -54,10 +54,10 @@ static set_rel_pathlist_hook_type prev_set_rel_pathlist = NULL;
 /* Conditions that the scan can use. */
 typedef struct Pushed
 {
-	List	   *strategies;		/* of the conditions on time: btree strategy numbers */
-	List	   *values;			/* what the time is compared with */
-	List	   *series;			/* clauses on series columns */
-	List	   *rinfos;			/* where both come from, for their selectivity */
+	List *strategies; /* of the conditions on time: btree strategy numbers */
+	List *values;     /* what the time is compared with */
+	List *series;     /* clauses on series columns */
+	List *rinfos;     /* where both come from, for their selectivity */
 } Pushed;
 
 /* What parallel processes share beside the scan itself. */
@@ -71,17 +71,17 @@ typedef struct SharedCounters
 typedef struct MetricsScanState
 {
 	CustomScanState css;
-	MdbTable   *table;
-	List	   *strategies;
-	List	   *values;			/* ExprStates */
-	List	   *series_clauses;
-	ExprState  *series_qual;
+	MdbTable *table;
+	List *strategies;
+	List *values; /* ExprStates */
+	List *series_clauses;
+	ExprState *series_qual;
 	TupleTableSlot *series_slot;
 	TableScanDesc scan;
 	ParallelTableScanDesc pscan;
 	SharedCounters *shared;
 	MdbScanCounters counters;
-	bool		ready;			/* the filter is set */
+	bool ready; /* the filter is set */
 } MetricsScanState;
 
 /* ---------- planning ---------- */
@@ -98,13 +98,11 @@ strip_relabel(Node *node)
 static bool
 time_clause(RelOptInfo *rel, const MdbTable *table, Node *clause, int *strategy, Expr **value)
 {
-	OpExpr	   *op = (OpExpr *) clause;
-	Node	   *left,
-			   *right;
-	Oid			opno;
-	Oid			ltype,
-				rtype;
-	Oid			opclass;
+	OpExpr *op = (OpExpr *) clause;
+	Node *left, *right;
+	Oid opno;
+	Oid ltype, rtype;
+	Oid opclass;
 
 	if (!IsA(clause, OpExpr) || list_length(op->args) != 2)
 		return false;
@@ -113,16 +111,15 @@ time_clause(RelOptInfo *rel, const MdbTable *table, Node *clause, int *strategy,
 	opno = op->opno;
 	if (!IsA(strip_relabel(left), Var))
 	{
-		Node	   *swap = left;
+		Node *swap = left;
 
 		left = right;
 		right = swap;
 		opno = get_commutator(opno);
 	}
 	left = strip_relabel(left);
-	if (!OidIsValid(opno) || !left || !IsA(left, Var) ||
-		((Var *) left)->varno != rel->relid || ((Var *) left)->varattno != table->time_attno ||
-		((Var *) left)->varlevelsup != 0)
+	if (!OidIsValid(opno) || !left || !IsA(left, Var) || ((Var *) left)->varno != rel->relid ||
+		((Var *) left)->varattno != table->time_attno || ((Var *) left)->varlevelsup != 0)
 		return false;
 	op_input_types(opno, &ltype, &rtype);
 	if (ltype != table->time_type || rtype != table->time_type)
@@ -141,16 +138,16 @@ time_clause(RelOptInfo *rel, const MdbTable *table, Node *clause, int *strategy,
 static bool
 series_clause(RelOptInfo *rel, const MdbTable *table, Node *clause)
 {
-	Bitmapset  *attnos = NULL;
-	int			x = -1;
-	bool		any = false;
+	Bitmapset *attnos = NULL;
+	int x = -1;
+	bool any = false;
 
 	if (table->nseries_columns == 0 || contain_volatile_functions(clause) || contain_subplans(clause))
 		return false;
 	pull_varattnos(clause, rel->relid, &attnos);
 	while ((x = bms_next_member(attnos, x)) >= 0)
 	{
-		AttrNumber	attno = x + FirstLowInvalidHeapAttributeNumber;
+		AttrNumber attno = x + FirstLowInvalidHeapAttributeNumber;
 
 		if (attno <= 0 || attno > table->natts || table->columns[attno - 1].role != MDB_ROLE_SERIES)
 			return false;
@@ -163,20 +160,19 @@ series_clause(RelOptInfo *rel, const MdbTable *table, Node *clause)
 static Pushed *
 find_pushed(RelOptInfo *rel, const MdbTable *table)
 {
-	Pushed	   *pushed = palloc0(sizeof(Pushed));
-	ListCell   *lc;
+	Pushed *pushed = palloc0(sizeof(Pushed));
+	ListCell *lc;
 
-	foreach(lc, rel->baserestrictinfo)
+	foreach (lc, rel->baserestrictinfo)
 	{
 		RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
-		int			strategy;
-		Expr	   *value;
+		int strategy;
+		Expr *value;
 
 		if (rinfo->pseudoconstant ||
 			(rinfo->security_level > rel->baserestrict_min_security && !rinfo->leakproof))
 			continue;
-		if (table->time_attno > 0 &&
-			time_clause(rel, table, (Node *) rinfo->clause, &strategy, &value))
+		if (table->time_attno > 0 && time_clause(rel, table, (Node *) rinfo->clause, &strategy, &value))
 		{
 			pushed->strategies = lappend_int(pushed->strategies, strategy);
 			pushed->values = lappend(pushed->values, value);
@@ -204,22 +200,18 @@ static Plan *plan_metrics_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *p
 							   List *clauses, List *custom_plans);
 static Node *create_state(CustomScan *cscan);
 
-static const CustomPathMethods path_methods = {
-	.CustomName = "MetricsScan",
-	.PlanCustomPath = plan_metrics_scan
-};
+static const CustomPathMethods path_methods = {.CustomName = "MetricsScan",
+											   .PlanCustomPath = plan_metrics_scan};
 
-static const CustomScanMethods scan_methods = {
-	.CustomName = "MetricsScan",
-	.CreateCustomScanState = create_state
-};
+static const CustomScanMethods scan_methods = {.CustomName = "MetricsScan",
+											   .CreateCustomScanState = create_state};
 
 /* A path of ours beside one of core's. */
 static CustomPath *
 make_path(PlannerInfo *root, RelOptInfo *rel, const Path *seq, const Pushed *pushed)
 {
 	CustomPath *path = makeNode(CustomPath);
-	double		sel = clauselist_selectivity(root, pushed->rinfos, 0, JOIN_INNER, NULL);
+	double sel = clauselist_selectivity(root, pushed->rinfos, 0, JOIN_INNER, NULL);
 
 	path->path.pathtype = T_CustomScan;
 	path->path.parent = rel;
@@ -231,8 +223,8 @@ make_path(PlannerInfo *root, RelOptInfo *rel, const Path *seq, const Pushed *pus
 	path->path.rows = seq->rows;
 	path->path.startup_cost = seq->startup_cost;
 	/* Blocks hold rows of other times, and of other series at level 0: some are read in vain. */
-	path->path.total_cost = seq->startup_cost +
-		(seq->total_cost - seq->startup_cost) * Min(0.99, Max(sel * 1.2, 0.001));
+	path->path.total_cost =
+		seq->startup_cost + (seq->total_cost - seq->startup_cost) * Min(0.99, Max(sel * 1.2, 0.001));
 	path->flags = CUSTOMPATH_SUPPORT_BACKWARD_SCAN | CUSTOMPATH_SUPPORT_PROJECTION;
 	path->custom_private = list_make3(pushed->strategies, pushed->values, pushed->series);
 	path->methods = &path_methods;
@@ -242,21 +234,20 @@ make_path(PlannerInfo *root, RelOptInfo *rel, const Path *seq, const Pushed *pus
 static void
 set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte)
 {
-	Relation	relation;
-	MdbTable   *table;
-	Pushed	   *pushed = NULL;
-	ListCell   *lc;
-	List	   *paths = NIL;
-	List	   *partial = NIL;
+	Relation relation;
+	MdbTable *table;
+	Pushed *pushed = NULL;
+	ListCell *lc;
+	List *paths = NIL;
+	List *partial = NIL;
 
 	if (prev_set_rel_pathlist)
 		prev_set_rel_pathlist(root, rel, rti, rte);
 
 	if (!enable_custom_scan || rte->rtekind != RTE_RELATION || rte->inh || rte->tablesample != NULL ||
 		(rel->reloptkind != RELOPT_BASEREL && rel->reloptkind != RELOPT_OTHER_MEMBER_REL) ||
-		rel->baserestrictinfo == NIL || IS_DUMMY_REL(rel) ||
-		bms_is_member(rti, root->all_result_relids) || get_plan_rowmark(root->rowMarks, rti) != NULL ||
-		wants_special_columns(rel))
+		rel->baserestrictinfo == NIL || IS_DUMMY_REL(rel) || bms_is_member(rti, root->all_result_relids) ||
+		get_plan_rowmark(root->rowMarks, rti) != NULL || wants_special_columns(rel))
 		return;
 	relation = table_open(rte->relid, NoLock);
 	if (mdb_is_metricsdb(relation))
@@ -268,34 +259,34 @@ set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *r
 	if (pushed == NULL)
 		return;
 
-	foreach(lc, rel->pathlist)
+	foreach (lc, rel->pathlist)
 	{
-		Path	   *path = lfirst(lc);
+		Path *path = lfirst(lc);
 
 		if (path->pathtype == T_SeqScan)
 			paths = lappend(paths, make_path(root, rel, path, pushed));
 	}
-	foreach(lc, rel->partial_pathlist)
+	foreach (lc, rel->partial_pathlist)
 	{
-		Path	   *path = lfirst(lc);
+		Path *path = lfirst(lc);
 
 		if (path->pathtype == T_SeqScan)
 			partial = lappend(partial, make_path(root, rel, path, pushed));
 	}
-	foreach(lc, paths)
+	foreach (lc, paths)
 		add_path(rel, lfirst(lc));
-	foreach(lc, partial)
+	foreach (lc, partial)
 		add_partial_path(rel, lfirst(lc));
 }
 
 static Plan *
-plan_metrics_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist,
-				  List *clauses, List *custom_plans)
+plan_metrics_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist, List *clauses,
+				  List *custom_plans)
 {
 	CustomScan *cscan = makeNode(CustomScan);
-	List	   *strategies = linitial(path->custom_private);
-	List	   *values = lsecond(path->custom_private);
-	List	   *series = lthird(path->custom_private);
+	List *strategies = linitial(path->custom_private);
+	List *values = lsecond(path->custom_private);
+	List *series = lthird(path->custom_private);
 
 	cscan->scan.plan.targetlist = tlist;
 	cscan->scan.plan.qual = extract_actual_clauses(clauses, false);
@@ -317,7 +308,7 @@ series_matches(void *arg, const Datum *values, const bool *isnull)
 	TupleTableSlot *slot = state->series_slot;
 	TupleTableSlot *scan_tuple = econtext->ecxt_scantuple;
 	MemoryContext old;
-	bool		result;
+	bool result;
 
 	ExecClearTuple(slot);
 	memcpy(slot->tts_values, values, sizeof(Datum) * state->table->natts);
@@ -343,19 +334,17 @@ set_filter(MetricsScanState *state)
 {
 	MdbScanFilter filter = {0};
 	ExprContext *econtext = state->css.ss.ps.ps_ExprContext;
-	ListCell   *lv,
-			   *ls;
+	ListCell *lv, *ls;
 
 	filter.has_time = state->strategies != NIL;
 	filter.time_min = PG_INT64_MIN;
 	filter.time_max = PG_INT64_MAX;
-	forboth(lv, state->values, ls, state->strategies)
+	forboth (lv, state->values, ls, state->strategies)
 	{
-		bool		isnull;
-		Datum		value = ExecEvalExprSwitchContext(lfirst(lv), econtext, &isnull);
-		int64		t = isnull ? 0 : time_of(state->table, value);
-		int64		lo = PG_INT64_MIN,
-					hi = PG_INT64_MAX;
+		bool isnull;
+		Datum value = ExecEvalExprSwitchContext(lfirst(lv), econtext, &isnull);
+		int64 t = isnull ? 0 : time_of(state->table, value);
+		int64 lo = PG_INT64_MIN, hi = PG_INT64_MAX;
 
 		if (isnull)
 		{
@@ -396,11 +385,11 @@ static TupleTableSlot *
 scan_next(ScanState *ss)
 {
 	MetricsScanState *state = (MetricsScanState *) ss;
-	EState	   *estate = ss->ps.state;
+	EState *estate = ss->ps.state;
 
 	if (state->scan == NULL)
-		state->scan = state->pscan ? table_beginscan_parallel(ss->ss_currentRelation, state->pscan) :
-			table_beginscan(ss->ss_currentRelation, estate->es_snapshot, 0, NULL);
+		state->scan = state->pscan ? table_beginscan_parallel(ss->ss_currentRelation, state->pscan)
+								   : table_beginscan(ss->ss_currentRelation, estate->es_snapshot, 0, NULL);
 	if (!state->ready)
 		set_filter(state);
 	if (table_scan_getnextslot(state->scan, estate->es_direction, ss->ss_ScanTupleSlot))
@@ -420,10 +409,10 @@ begin_scan(CustomScanState *css, EState *estate, int eflags)
 {
 	MetricsScanState *state = (MetricsScanState *) css;
 	CustomScan *cscan = (CustomScan *) css->ss.ps.plan;
-	Relation	rel = css->ss.ss_currentRelation;
-	int			ntimes;
-	int			i = 0;
-	ListCell   *lc;
+	Relation rel = css->ss.ss_currentRelation;
+	int ntimes;
+	int i = 0;
+	ListCell *lc;
 
 	/* Core made a virtual slot and compiled for it; ours fetches columns when they are wanted. */
 	ExecInitScanTupleSlot(estate, &css->ss, RelationGetDescr(rel), table_slot_callbacks(rel));
@@ -433,7 +422,7 @@ begin_scan(CustomScanState *css, EState *estate, int eflags)
 	state->table = mdb_table(rel);
 	state->strategies = linitial(cscan->custom_private);
 	ntimes = list_length(state->strategies);
-	foreach(lc, cscan->custom_exprs)
+	foreach (lc, cscan->custom_exprs)
 	{
 		if (i++ < ntimes)
 			state->values = lappend(state->values, ExecInitExpr(lfirst(lc), (PlanState *) css));
@@ -488,8 +477,9 @@ rescan(CustomScanState *css)
 static Size
 estimate_dsm(CustomScanState *css, ParallelContext *pcxt)
 {
-	return add_size(MAXALIGN(table_parallelscan_estimate(css->ss.ss_currentRelation, css->ss.ps.state->es_snapshot)),
-					sizeof(SharedCounters));
+	return add_size(
+		MAXALIGN(table_parallelscan_estimate(css->ss.ss_currentRelation, css->ss.ps.state->es_snapshot)),
+		sizeof(SharedCounters));
 }
 
 static SharedCounters *
@@ -561,11 +551,11 @@ explain_scan(CustomScanState *css, List *ancestors, ExplainState *es)
 
 	if (state->series_clauses)
 	{
-		List	   *context = set_deparse_context_plan(es->deparse_cxt, (Plan *) cscan, ancestors);
+		List *context = set_deparse_context_plan(es->deparse_cxt, (Plan *) cscan, ancestors);
 
 		ExplainPropertyText("Series Filter",
-							deparse_expression((Node *) make_ands_explicit(state->series_clauses),
-											   context, es->verbose || list_length(es->rtable) > 1, false),
+							deparse_expression((Node *) make_ands_explicit(state->series_clauses), context,
+											   es->verbose || list_length(es->rtable) > 1, false),
 							es);
 	}
 	if (!es->analyze)
@@ -585,19 +575,17 @@ explain_scan(CustomScanState *css, List *ancestors, ExplainState *es)
 	ExplainPropertyInteger("Encoded Bytes Read", NULL, c->bytes_read, es);
 }
 
-static const CustomExecMethods exec_methods = {
-	.CustomName = "MetricsScan",
-	.BeginCustomScan = begin_scan,
-	.ExecCustomScan = exec_scan,
-	.EndCustomScan = end_scan,
-	.ReScanCustomScan = rescan,
-	.EstimateDSMCustomScan = estimate_dsm,
-	.InitializeDSMCustomScan = initialize_dsm,
-	.ReInitializeDSMCustomScan = reinitialize_dsm,
-	.InitializeWorkerCustomScan = initialize_worker,
-	.ShutdownCustomScan = shutdown_scan,
-	.ExplainCustomScan = explain_scan
-};
+static const CustomExecMethods exec_methods = {.CustomName = "MetricsScan",
+											   .BeginCustomScan = begin_scan,
+											   .ExecCustomScan = exec_scan,
+											   .EndCustomScan = end_scan,
+											   .ReScanCustomScan = rescan,
+											   .EstimateDSMCustomScan = estimate_dsm,
+											   .InitializeDSMCustomScan = initialize_dsm,
+											   .ReInitializeDSMCustomScan = reinitialize_dsm,
+											   .InitializeWorkerCustomScan = initialize_worker,
+											   .ShutdownCustomScan = shutdown_scan,
+											   .ExplainCustomScan = explain_scan};
 
 static Node *
 create_state(CustomScan *cscan)
@@ -616,12 +604,8 @@ void
 mdb_exec_init(void)
 {
 	DefineCustomBoolVariable("metricsdb.enable_custom_scan",
-							 "Lets the planner use MetricsScan for metricsdb tables.",
-							 NULL,
-							 &enable_custom_scan,
-							 true,
-							 PGC_USERSET, 0,
-							 NULL, NULL, NULL);
+							 "Lets the planner use MetricsScan for metricsdb tables.", NULL,
+							 &enable_custom_scan, true, PGC_USERSET, 0, NULL, NULL, NULL);
 	RegisterCustomScanMethods(&scan_methods);
 	prev_set_rel_pathlist = set_rel_pathlist_hook;
 	set_rel_pathlist_hook = set_rel_pathlist;

@@ -9,8 +9,8 @@
 #include "metricsdb.h"
 #include "store/store.h"
 
-int			mdb_direct_rows = 1000;
-int			mdb_write_buffer = 64 * 1024;
+int mdb_direct_rows = 1000;
+int mdb_write_buffer = 64 * 1024;
 
 /*
  * mdb_store_init - define the settings.
@@ -18,19 +18,13 @@ int			mdb_write_buffer = 64 * 1024;
 void
 mdb_store_init(void)
 {
-	DefineCustomIntVariable("metricsdb.direct_rows",
-							"Rows of one statement from which on they are written as a compressed part.",
-							"Fewer rows go to the table's delta heap, from where they are moved in the background.",
-							&mdb_direct_rows,
-							1000, 1, 1000000,
-							PGC_USERSET, 0,
-							NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"metricsdb.direct_rows", "Rows of one statement from which on they are written as a compressed part.",
+		"Fewer rows go to the table's delta heap, from where they are moved in the background.",
+		&mdb_direct_rows, 1000, 1, 1000000, PGC_USERSET, 0, NULL, NULL, NULL);
 
-	DefineCustomIntVariable("metricsdb.write_buffer",
-							"Memory in which the rows of one statement are collected before a part is written.",
-							NULL,
-							&mdb_write_buffer,
-							64 * 1024, 1024, 1024 * 1024,
-							PGC_USERSET, GUC_UNIT_KB,
-							NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"metricsdb.write_buffer",
+		"Memory in which the rows of one statement are collected before a part is written.", NULL,
+		&mdb_write_buffer, 64 * 1024, 1024, 1024 * 1024, PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
 }

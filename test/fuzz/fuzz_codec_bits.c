@@ -7,11 +7,11 @@
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	uint32_t	n = take_count(&data, &size);
-	uint8_t    *in = malloc(size ? size : 1);
-	uint8_t    *flags = malloc(n ? n : 1);
-	uint8_t    *back = malloc(n ? n : 1);
-	uint8_t    *out = malloc(mdb_bits_bound(n));
+	uint32_t n = take_count(&data, &size);
+	uint8_t *in = malloc(size ? size : 1);
+	uint8_t *flags = malloc(n ? n : 1);
+	uint8_t *back = malloc(n ? n : 1);
+	uint8_t *out = malloc(mdb_bits_bound(n));
 
 	REQUIRE(in != NULL && flags != NULL && back != NULL && out != NULL);
 	memcpy(in, data, size);

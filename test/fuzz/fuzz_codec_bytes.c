@@ -4,30 +4,30 @@
  */
 #include "codec_fuzz.h"
 
-#define CAP	(1 << 20)
+#define CAP (1 << 20)
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	uint32_t	n = take_count(&data, &size);
-	uint8_t    *in = malloc(size ? size : 1);
-	uint32_t   *ends = malloc((n + size + 1) * sizeof(uint32_t));
-	uint32_t   *back = malloc((n + size + 1) * sizeof(uint32_t));
-	size_t		total;
-	uint32_t	count = 0;
+	uint32_t n = take_count(&data, &size);
+	uint8_t *in = malloc(size ? size : 1);
+	uint32_t *ends = malloc((n + size + 1) * sizeof(uint32_t));
+	uint32_t *back = malloc((n + size + 1) * sizeof(uint32_t));
+	size_t total;
+	uint32_t count = 0;
 
 	REQUIRE(in != NULL && ends != NULL && back != NULL);
 	memcpy(in, data, size);
 	if (mdb_bytes_size(in, size, n, &total) == MDB_CODEC_OK && total <= CAP)
 	{
-		uint8_t    *text = malloc(total ? total : 1);
+		uint8_t *text = malloc(total ? total : 1);
 
 		REQUIRE(text != NULL);
 		if (mdb_bytes_decode(in, size, n, text, total, ends) == MDB_CODEC_OK && n > 0)
 		{
-			uint8_t    *out = malloc(mdb_bytes_bound(n, total));
-			uint8_t    *again = malloc(total ? total : 1);
-			size_t		len;
+			uint8_t *out = malloc(mdb_bytes_bound(n, total));
+			uint8_t *again = malloc(total ? total : 1);
+			size_t len;
 
 			REQUIRE(out != NULL && again != NULL);
 			REQUIRE(ends[n - 1] == total);
@@ -52,9 +52,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	if (count > 0)
 	{
-		uint8_t    *out;
-		uint8_t    *again;
-		size_t		len;
+		uint8_t *out;
+		uint8_t *again;
+		size_t len;
 
 		total = ends[count - 1];
 		out = malloc(mdb_bytes_bound(count, total));

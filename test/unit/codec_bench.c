@@ -18,18 +18,16 @@
 
 #include "codec/codec.h"
 
-#define SERIES		32
-#define PER_SERIES	8192
-#define VALUES		(SERIES * PER_SERIES)
+#define SERIES     32
+#define PER_SERIES 8192
+#define VALUES     (SERIES * PER_SERIES)
 
 static uint64_t state[2] = {UINT64_C(0x9e3779b97f4a7c15), UINT64_C(0xbf58476d1ce4e5b9)};
 
 static uint64_t
 next(void)
 {
-	uint64_t	a = state[0],
-				b = state[1],
-				r = a + b;
+	uint64_t a = state[0], b = state[1], r = a + b;
 
 	b ^= a;
 	state[0] = (a << 24 | a >> 40) ^ b ^ (b << 16);
@@ -63,19 +61,47 @@ static int64_t integers[VALUES];
 
 typedef enum Data
 {
-	WALK_INT, WALK_2, WALK_FULL, COUNTER_INT, COUNTER_SEC, COUNTER_FULL, CONSTANT, FLAT, SPIKES,
-	STALE, AVERAGES, FEW, LEVEL0_INT, LEVEL0_2,
-	TIME_REGULAR, TIME_JITTER, TIME_GAPS, TIME_JITTER_GAPS, IDS,
+	WALK_INT,
+	WALK_2,
+	WALK_FULL,
+	COUNTER_INT,
+	COUNTER_SEC,
+	COUNTER_FULL,
+	CONSTANT,
+	FLAT,
+	SPIKES,
+	STALE,
+	AVERAGES,
+	FEW,
+	LEVEL0_INT,
+	LEVEL0_2,
+	TIME_REGULAR,
+	TIME_JITTER,
+	TIME_GAPS,
+	TIME_JITTER_GAPS,
+	IDS,
 	KINDS
 } Data;
 
-static const char *const names[KINDS] = {
-	"walk, integers (TSBS)", "walk, 2 decimals", "walk, full doubles", "counter, integers",
-	"counter, seconds", "counter, full doubles", "constant", "0.5 % changes", "1 % spikes",
-	"2 decimals, 1 % stale", "averages (ulps)", "12 distinct", "level 0, integers",
-	"level 0, 2 decimals", "time, regular", "time, jitter 2 ms", "time, 1 % gaps",
-	"time, jitter and gaps", "ids, ascending"
-};
+static const char *const names[KINDS] = {"walk, integers (TSBS)",
+										 "walk, 2 decimals",
+										 "walk, full doubles",
+										 "counter, integers",
+										 "counter, seconds",
+										 "counter, full doubles",
+										 "constant",
+										 "0.5 % changes",
+										 "1 % spikes",
+										 "2 decimals, 1 % stale",
+										 "averages (ulps)",
+										 "12 distinct",
+										 "level 0, integers",
+										 "level 0, 2 decimals",
+										 "time, regular",
+										 "time, jitter 2 ms",
+										 "time, 1 % gaps",
+										 "time, jitter and gaps",
+										 "ids, ascending"};
 
 static int
 is_time(Data kind)
@@ -94,16 +120,14 @@ generate(Data kind)
 {
 	for (int s = 0; s < SERIES; s++)
 	{
-		double		x = uniform() * 100,
-					flat = floor(uniform() * 1000),
-					rate = exp(uniform() * 8);
-		int64_t		t = INT64_C(1700000000000) + (int64_t) (uniform() * 10000);
-		int64_t		id = 0;
+		double x = uniform() * 100, flat = floor(uniform() * 1000), rate = exp(uniform() * 8);
+		int64_t t = INT64_C(1700000000000) + (int64_t) (uniform() * 10000);
+		int64_t id = 0;
 
 		for (int i = 0; i < PER_SERIES; i++)
 		{
-			double	   *v = &values[s * PER_SERIES + i];
-			int64_t    *w = &integers[s * PER_SERIES + i];
+			double *v = &values[s * PER_SERIES + i];
+			int64_t *w = &integers[s * PER_SERIES + i];
 
 			x = clamp(x + normal());
 			t += 10000;
@@ -143,7 +167,7 @@ generate(Data kind)
 				case STALE:
 					if (next() % 100 == 0)
 					{
-						uint64_t	stale = UINT64_C(0x7ff0000000000002);
+						uint64_t stale = UINT64_C(0x7ff0000000000002);
 
 						memcpy(v, &stale, 8);
 					}
@@ -151,15 +175,15 @@ generate(Data kind)
 						*v = round(x * 100) / 100;
 					break;
 				case AVERAGES:
-					{
-						uint64_t	bits;
+				{
+					uint64_t bits;
 
-						*v = round(x * 1000) / 1000;
-						memcpy(&bits, v, 8);
-						bits += next() % 3;
-						memcpy(v, &bits, 8);
-					}
-					break;
+					*v = round(x * 1000) / 1000;
+					memcpy(&bits, v, 8);
+					bits += next() % 3;
+					memcpy(v, &bits, 8);
+				}
+				break;
 				case FEW:
 					*v = sqrt((double) (next() % 12));
 					break;
@@ -187,16 +211,14 @@ generate(Data kind)
 static void
 run(Data kind, uint32_t block, int passes)
 {
-	size_t		room = mdb_f64_bound(block);
-	uint32_t	blocks = VALUES / block;
-	uint8_t    *chunks = malloc(room * blocks);
-	size_t	   *lengths = malloc(sizeof(*lengths) * blocks);
-	double	   *out = malloc((block + MDB_DECODE_SLACK) * sizeof(double));
+	size_t room = mdb_f64_bound(block);
+	uint32_t blocks = VALUES / block;
+	uint8_t *chunks = malloc(room * blocks);
+	size_t *lengths = malloc(sizeof(*lengths) * blocks);
+	double *out = malloc((block + MDB_DECODE_SLACK) * sizeof(double));
 	const char *name = "";
-	size_t		bytes = 0;
-	double		encode = 1e300,
-				decode = 1e300,
-				fused = 1e300;
+	size_t bytes = 0;
+	double encode = 1e300, decode = 1e300, fused = 1e300;
 	volatile double sink;
 
 	if (chunks == NULL || lengths == NULL || out == NULL)
@@ -205,17 +227,16 @@ run(Data kind, uint32_t block, int passes)
 	for (int pass = 0; pass < passes; pass++)
 	{
 		MdbCodecHint hint = {0};
-		double		start = now();
-		double		sum = 0;
+		double start = now();
+		double sum = 0;
 
 		bytes = 0;
 		for (uint32_t b = 0; b < blocks; b++)
 		{
-			uint8_t    *chunk = chunks + room * b;
+			uint8_t *chunk = chunks + room * b;
 
-			lengths[b] = is_time(kind) ?
-				mdb_time_encode(integers + (size_t) b * block, block, chunk, &hint) :
-				mdb_f64_encode(values + (size_t) b * block, block, chunk, &hint);
+			lengths[b] = is_time(kind) ? mdb_time_encode(integers + (size_t) b * block, block, chunk, &hint)
+									   : mdb_f64_encode(values + (size_t) b * block, block, chunk, &hint);
 			bytes += lengths[b];
 		}
 		start = (now() - start) / VALUES;
@@ -228,10 +249,10 @@ run(Data kind, uint32_t block, int passes)
 			start = now();
 			for (uint32_t b = 0; b < blocks; b++)
 			{
-				int			rc = is_time(kind) ?
-					mdb_time_decode(chunks + room * b, lengths[b], block, (int64_t *) out) :
-					mdb_f64_decode(chunks + room * b, lengths[b], block, out);
-				double		part[4] = {0};
+				int rc = is_time(kind)
+							 ? mdb_time_decode(chunks + room * b, lengths[b], block, (int64_t *) out)
+							 : mdb_f64_decode(chunks + room * b, lengths[b], block, out);
+				double part[4] = {0};
 
 				if (rc != MDB_CODEC_OK)
 					abort();
@@ -254,8 +275,8 @@ run(Data kind, uint32_t block, int passes)
 		sink = sum;
 	}
 	(void) sink;
-	printf("%-24s %-12s %8.4f %9.2f %9.3f %9.3f %9.2f\n", names[kind], name,
-		   (double) bytes / VALUES, encode, decode, fused, 1 / decode);
+	printf("%-24s %-12s %8.4f %9.2f %9.3f %9.3f %9.2f\n", names[kind], name, (double) bytes / VALUES, encode,
+		   decode, fused, 1 / decode);
 	free(out);
 	free(lengths);
 	free(chunks);
@@ -264,9 +285,9 @@ run(Data kind, uint32_t block, int passes)
 static void
 limit(void)
 {
-	size_t		n = (size_t) 32 << 20;	/* 256 MB: well beyond the caches */
-	double	   *v = malloc(n * sizeof(double));
-	double		best = 1e300;
+	size_t n = (size_t) 32 << 20; /* 256 MB: well beyond the caches */
+	double *v = malloc(n * sizeof(double));
+	double best = 1e300;
 	volatile double sink;
 
 	if (v == NULL)
@@ -275,8 +296,8 @@ limit(void)
 		v[i] = (double) i;
 	for (int pass = 0; pass < 5; pass++)
 	{
-		double		start = now();
-		double		part[8] = {0};
+		double start = now();
+		double part[8] = {0};
 
 		for (size_t i = 0; i < n; i += 8)
 		{
@@ -288,21 +309,21 @@ limit(void)
 		best = start < best ? start : best;
 	}
 	(void) sink;
-	printf("%-24s %-12s %8.4f %9s %9.3f %9.3f %9.2f\n", "limit: sum from memory", "none", 8.0, "-",
-		   best, best, 1 / best);
+	printf("%-24s %-12s %8.4f %9s %9.3f %9.3f %9.2f\n", "limit: sum from memory", "none", 8.0, "-", best,
+		   best, 1 / best);
 	free(v);
 }
 
 int
 main(int argc, char **argv)
 {
-	uint32_t	block = argc > 1 ? (uint32_t) strtoul(argv[1], NULL, 0) : 1024;
-	int			passes = argc > 2 ? atoi(argv[2]) : 7;
+	uint32_t block = argc > 1 ? (uint32_t) strtoul(argv[1], NULL, 0) : 1024;
+	int passes = argc > 2 ? atoi(argv[2]) : 7;
 
 	if (block == 0 || block > MDB_BLOCK_ROWS_MAX)
 		return 2;
-	printf("blocks of %" PRIu32 "; ns a value\n%-24s %-12s %8s %9s %9s %9s %9s\n", block,
-		   "data", "codec", "B/value", "encode", "decode", "dec+sum", "G/s dec");
+	printf("blocks of %" PRIu32 "; ns a value\n%-24s %-12s %8s %9s %9s %9s %9s\n", block, "data", "codec",
+		   "B/value", "encode", "decode", "dec+sum", "G/s dec");
 	limit();
 	for (int kind = 0; kind < KINDS; kind++)
 		run((Data) kind, block, passes);

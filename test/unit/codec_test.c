@@ -16,8 +16,8 @@
 
 #include "codec/codec.h"
 
-#define CANARY		0xa5
-#define CANARY_LEN	64
+#define CANARY     0xa5
+#define CANARY_LEN 64
 
 static uint64_t seed;
 static uint64_t state[2];
@@ -40,9 +40,7 @@ digest_bytes(const void *p, size_t len)
 static uint64_t
 next(void)
 {
-	uint64_t	a = state[0],
-				b = state[1],
-				r = a + b;
+	uint64_t a = state[0], b = state[1], r = a + b;
 
 	b ^= a;
 	state[0] = (a << 24 | a >> 40) ^ b ^ (b << 16);
@@ -85,7 +83,7 @@ check(int ok, const char *what, const char *kind, uint32_t n)
 static uint8_t *
 guarded(size_t size)
 {
-	uint8_t    *p = malloc(size + CANARY_LEN);
+	uint8_t *p = malloc(size + CANARY_LEN);
 
 	if (p == NULL)
 		abort();
@@ -108,7 +106,7 @@ intact(const uint8_t *p, size_t size)
 static uint8_t *
 exact_copy(const uint8_t *p, size_t len)
 {
-	uint8_t    *copy = malloc(len ? len : 1);
+	uint8_t *copy = malloc(len ? len : 1);
 
 	if (copy == NULL)
 		abort();
@@ -118,7 +116,10 @@ exact_copy(const uint8_t *p, size_t len)
 
 typedef enum Type
 {
-	I64, TIME, F64, F32
+	I64,
+	TIME,
+	F64,
+	F32
 } Type;
 
 static const size_t width_of[] = {8, 8, 8, 4};
@@ -168,15 +169,15 @@ static size_t spare_len;
 static void
 damage(Type type, const uint8_t *chunk, size_t len, uint32_t n, const char *name)
 {
-	size_t		w = width_of[type];
-	size_t		room = ((size_t) n + MDB_DECODE_SLACK) * w;
-	uint8_t    *out = guarded(room);
-	int			ok = 1;
+	size_t w = width_of[type];
+	size_t room = ((size_t) n + MDB_DECODE_SLACK) * w;
+	uint8_t *out = guarded(room);
+	int ok = 1;
 
 	for (int round = 0; round < 6; round++)
 	{
-		size_t		part = len;
-		uint8_t    *bad;
+		size_t part = len;
+		uint8_t *bad;
 
 		if (round == 0)
 			part = below(len + 1);
@@ -190,8 +191,8 @@ damage(Type type, const uint8_t *chunk, size_t len, uint32_t n, const char *name
 			bad[below(part > 8 ? 8 : part)] = (uint8_t) next();
 		if (round == 5 && spare_len > 0 && part > 1)
 		{
-			size_t		from = below(part);
-			size_t		count = part - from < spare_len ? part - from : spare_len;
+			size_t from = below(part);
+			size_t count = part - from < spare_len ? part - from : spare_len;
 
 			memcpy(bad + from, spare, count);
 		}
@@ -200,8 +201,7 @@ damage(Type type, const uint8_t *chunk, size_t len, uint32_t n, const char *name
 		(void) mdb_codec_name(bad, part);
 		if (type == TIME)
 		{
-			int64_t		first,
-						step;
+			int64_t first, step;
 
 			(void) mdb_time_const_step(bad, part, n, &first, &step);
 		}
@@ -210,8 +210,8 @@ damage(Type type, const uint8_t *chunk, size_t len, uint32_t n, const char *name
 	}
 	/* other kinds' decoders on the same bytes, and another count */
 	{
-		uint8_t    *copy = exact_copy(chunk, len);
-		uint8_t    *wide = guarded(((size_t) n + MDB_DECODE_SLACK) * 8);
+		uint8_t *copy = exact_copy(chunk, len);
+		uint8_t *wide = guarded(((size_t) n + MDB_DECODE_SLACK) * 8);
 
 		(void) decode((Type) below(4), copy, len, n, wide);
 		(void) decode(type, copy, len, (uint32_t) below((uint64_t) n + 1), wide);
@@ -233,9 +233,9 @@ save_seed(Type type, const uint8_t *chunk, size_t len, uint32_t n)
 	static const char *const targets[] = {"i64", "time", "f64", "f32"};
 	static unsigned count;
 	const char *dir = getenv("CODEC_CORPUS");
-	char		path[1024];
-	uint8_t		head[2] = {(uint8_t) n, (uint8_t) (n >> 8)};
-	FILE	   *f;
+	char path[1024];
+	uint8_t head[2] = {(uint8_t) n, (uint8_t) (n >> 8)};
+	FILE *f;
 
 	if (dir == NULL || len > 1500)
 		return;
@@ -251,13 +251,13 @@ save_seed(Type type, const uint8_t *chunk, size_t len, uint32_t n)
 static size_t
 round_trip(Type type, const void *v, uint32_t n, MdbCodecHint *hint, const char *name)
 {
-	size_t		w = width_of[type];
-	size_t		room = bound(type, n);
-	uint8_t    *chunk = guarded(room);
-	size_t		len = encode(type, v, n, chunk, hint);
-	uint8_t    *copy;
-	uint8_t    *out;
-	size_t		out_room = ((size_t) n + MDB_DECODE_SLACK) * w;
+	size_t w = width_of[type];
+	size_t room = bound(type, n);
+	uint8_t *chunk = guarded(room);
+	size_t len = encode(type, v, n, chunk, hint);
+	uint8_t *copy;
+	uint8_t *out;
+	size_t out_room = ((size_t) n + MDB_DECODE_SLACK) * w;
 
 	digest_bytes(chunk, len);
 	save_seed(type, chunk, len, n);
@@ -270,16 +270,14 @@ round_trip(Type type, const void *v, uint32_t n, MdbCodecHint *hint, const char 
 	check(intact(out, out_room), "decoder stays within its slack", name, n);
 	if (type == TIME)
 	{
-		int64_t		first,
-					step;
+		int64_t first, step;
 
 		if (mdb_time_const_step(copy, len, n, &first, &step))
 		{
-			int			same = 1;
+			int same = 1;
 
 			for (uint32_t i = 0; i < n; i++)
-				same = same && (uint64_t) ((const int64_t *) v)[i] ==
-					(uint64_t) first + i * (uint64_t) step;
+				same = same && (uint64_t) ((const int64_t *) v)[i] == (uint64_t) first + i * (uint64_t) step;
 			check(same, "first and step tell every row", name, n);
 		}
 	}
@@ -297,44 +295,62 @@ round_trip(Type type, const void *v, uint32_t n, MdbCodecHint *hint, const char 
 
 /* ---- what goes in ---- */
 
-static const uint64_t odd_doubles[] = {
-	0, UINT64_C(1) << 63,		/* 0.0, -0.0 */
-	UINT64_C(0x7ff0000000000000), UINT64_C(0xfff0000000000000), /* infinities */
-	UINT64_C(0x7ff0000000000002),	/* stale NaN (signalling) */
-	UINT64_C(0x7ff8000000000000), UINT64_C(0xfff8000000000001), UINT64_C(0x7fffffffffffffff),
-	1, UINT64_C(0x800fffffffffffff), UINT64_C(0x0010000000000000),	/* subnormal edges */
-	UINT64_C(0x7fefffffffffffff),	/* DBL_MAX */
-	UINT64_C(0x433fffffffffffff), UINT64_C(0x4340000000000000), UINT64_C(0x4340000000000001),	/* 2^53 */
-	UINT64_C(0x4330000000000000), UINT64_C(0x432fffffffffffff), /* 2^52 */
-	UINT64_C(0xc340000000000000), UINT64_C(0x43e0000000000000), UINT64_C(0xc3e0000000000000),	/* 2^63 */
-	UINT64_C(0x3fb999999999999a), UINT64_C(0x3ff0000000000000)
-};
+static const uint64_t odd_doubles[] = {0,
+									   UINT64_C(1) << 63, /* 0.0, -0.0 */
+									   UINT64_C(0x7ff0000000000000),
+									   UINT64_C(0xfff0000000000000), /* infinities */
+									   UINT64_C(0x7ff0000000000002), /* stale NaN (signalling) */
+									   UINT64_C(0x7ff8000000000000),
+									   UINT64_C(0xfff8000000000001),
+									   UINT64_C(0x7fffffffffffffff),
+									   1,
+									   UINT64_C(0x800fffffffffffff),
+									   UINT64_C(0x0010000000000000), /* subnormal edges */
+									   UINT64_C(0x7fefffffffffffff), /* DBL_MAX */
+									   UINT64_C(0x433fffffffffffff),
+									   UINT64_C(0x4340000000000000),
+									   UINT64_C(0x4340000000000001), /* 2^53 */
+									   UINT64_C(0x4330000000000000),
+									   UINT64_C(0x432fffffffffffff), /* 2^52 */
+									   UINT64_C(0xc340000000000000),
+									   UINT64_C(0x43e0000000000000),
+									   UINT64_C(0xc3e0000000000000), /* 2^63 */
+									   UINT64_C(0x3fb999999999999a),
+									   UINT64_C(0x3ff0000000000000)};
 
-static const int64_t odd_integers[] = {
-	0, 1, -1, INT64_MAX, INT64_MIN, INT64_MAX - 1, INT64_MIN + 1,
-	(INT64_C(1) << 53) + 1, (INT64_C(1) << 53) - 1, INT64_C(1) << 31, INT64_C(1) << 32, -(INT64_C(1) << 31)
-};
+static const int64_t odd_integers[] = {0,
+									   1,
+									   -1,
+									   INT64_MAX,
+									   INT64_MIN,
+									   INT64_MAX - 1,
+									   INT64_MIN + 1,
+									   (INT64_C(1) << 53) + 1,
+									   (INT64_C(1) << 53) - 1,
+									   INT64_C(1) << 31,
+									   INT64_C(1) << 32,
+									   -(INT64_C(1) << 31)};
 
-#define COUNT(a)	(sizeof(a) / sizeof((a)[0]))
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 static double
 as_double(uint64_t bits)
 {
-	double		d;
+	double d;
 
 	memcpy(&d, &bits, 8);
 	return d;
 }
 
-#define INTEGER_KINDS	14
+#define INTEGER_KINDS 14
 
 static const char *
 make_integers(int kind, int64_t *v, uint32_t n)
 {
-	int64_t		x = (int64_t) below(1000000);
-	int64_t		step = (int64_t) below(100000) - 50000;
-	unsigned	bits = (unsigned) below(65);
-	uint64_t	mask = bits == 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1;
+	int64_t x = (int64_t) below(1000000);
+	int64_t step = (int64_t) below(100000) - 50000;
+	unsigned bits = (unsigned) below(65);
+	uint64_t mask = bits == 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1;
 
 	for (uint32_t i = 0; i < n; i++)
 	{
@@ -377,29 +393,43 @@ make_integers(int kind, int64_t *v, uint32_t n)
 				v[i] = INT64_C(1700000000000000) + (int64_t) i * 10000000 + (int64_t) (normal() * 2000);
 				break;
 			case 12:
-				v[i] = INT64_C(1700000000000000) + (x += 10000000 * (int64_t) (1 + (below(100) == 0) * below(50)));
+				v[i] = INT64_C(1700000000000000) +
+					   (x += 10000000 * (int64_t) (1 + (below(100) == 0) * below(50)));
 				break;
 			default:
-				v[i] = below(100) == 0 ? odd_integers[below(COUNT(odd_integers))] : (int64_t) ((uint64_t) x + below(17));
+				v[i] = below(100) == 0 ? odd_integers[below(COUNT(odd_integers))]
+									   : (int64_t) ((uint64_t) x + below(17));
 		}
 	}
 	return "integers";
 }
 
-#define DOUBLE_KINDS	17
+#define DOUBLE_KINDS 17
 
 static const char *
 make_doubles(int kind, double *v, uint32_t n)
 {
-	static const char *const names[DOUBLE_KINDS] = {
-		"random bits", "odd values", "constant", "decimals", "decimals with odd ones", "walk, ints",
-		"walk, 2 decimals", "walk, full", "counter", "averages", "runs", "few distinct", "stale",
-		"near 2^53", "subnormals", "random bits, one exponent", "all stale"
-	};
-	int			digits = (int) below(16);
-	double		p = pow(10, digits);
-	double		x = uniform() * 100;
-	double		rate = uniform() * 1000;
+	static const char *const names[DOUBLE_KINDS] = {"random bits",
+													"odd values",
+													"constant",
+													"decimals",
+													"decimals with odd ones",
+													"walk, ints",
+													"walk, 2 decimals",
+													"walk, full",
+													"counter",
+													"averages",
+													"runs",
+													"few distinct",
+													"stale",
+													"near 2^53",
+													"subnormals",
+													"random bits, one exponent",
+													"all stale"};
+	int digits = (int) below(16);
+	double p = pow(10, digits);
+	double x = uniform() * 100;
+	double rate = uniform() * 1000;
 
 	for (uint32_t i = 0; i < n; i++)
 	{
@@ -459,13 +489,15 @@ make_doubles(int kind, double *v, uint32_t n)
 	return names[kind];
 }
 
-static const uint32_t sizes[] = {0, 1, 2, 3, 4, 7, 8, 9, 31, 50, 64, 65, 255, 256, 257, 511, 512, 1000, 1023, 1024, 1025, 4097, 8191, 8192};
+static const uint32_t sizes[] = {0,   1,   2,   3,   4,   7,    8,    9,    31,   50,   64,   65,
+								 255, 256, 257, 511, 512, 1000, 1023, 1024, 1025, 4097, 8191, 8192};
 
 static uint32_t
 any_size(void)
 {
-	return below(4) == 0 ? (uint32_t) below(MDB_BLOCK_ROWS_MAX + 1) :
-		below(2) ? sizes[below(COUNT(sizes))] : (uint32_t) below(300);
+	return below(4) == 0 ? (uint32_t) below(MDB_BLOCK_ROWS_MAX + 1)
+		   : below(2)    ? sizes[below(COUNT(sizes))]
+						 : (uint32_t) below(300);
 }
 
 static void
@@ -489,7 +521,7 @@ test_numbers(uint32_t n, MdbCodecHint *hint)
 		round_trip(F64, dv, n, below(2) ? &hint[2] : NULL, name);
 		for (uint32_t i = 0; i < n; i++)
 		{
-			uint32_t	bits = (uint32_t) next();
+			uint32_t bits = (uint32_t) next();
 
 			if (kind == 0)
 				memcpy(&fv[i], &bits, 4);
@@ -517,16 +549,16 @@ test_hints(void)
 static void
 test_bits(uint32_t n)
 {
-	uint8_t		flags[MDB_BLOCK_ROWS_MAX];
+	uint8_t flags[MDB_BLOCK_ROWS_MAX];
 
 	for (int kind = 0; kind < 6; kind++)
 	{
-		size_t		room = mdb_bits_bound(n);
-		uint8_t    *chunk = guarded(room);
-		uint8_t    *out = guarded(n);
-		uint8_t    *copy;
-		size_t		len;
-		uint8_t		x = 0;
+		size_t room = mdb_bits_bound(n);
+		uint8_t *chunk = guarded(room);
+		uint8_t *out = guarded(n);
+		uint8_t *copy;
+		size_t len;
+		uint8_t x = 0;
 
 		for (uint32_t i = 0; i < n; i++)
 		{
@@ -537,8 +569,8 @@ test_bits(uint32_t n)
 		len = mdb_bits_encode(flags, n, chunk);
 		check(intact(chunk, room), "encoder stays within the bound", "bits", n);
 		copy = exact_copy(chunk, len);
-		check(mdb_bits_decode(copy, len, n, out) == MDB_CODEC_OK && memcmp(out, flags, n) == 0,
-			  "comes back", "bits", n);
+		check(mdb_bits_decode(copy, len, n, out) == MDB_CODEC_OK && memcmp(out, flags, n) == 0, "comes back",
+			  "bits", n);
 		check(kind >= 2 || len <= 1, "constant flags take a byte", "bits", n);
 		for (int round = 0; round < 6 && len > 0; round++)
 		{
@@ -562,44 +594,41 @@ test_bytes(uint32_t n)
 
 	for (int kind = 0; kind < 7; kind++)
 	{
-		uint32_t	total = 0;
-		size_t		size = 0,
-					room,
-					len;
-		uint8_t    *chunk,
-				   *copy,
-				   *out;
+		uint32_t total = 0;
+		size_t size = 0, room, len;
+		uint8_t *chunk, *copy, *out;
 
 		for (uint32_t i = 0; i < n; i++)
 		{
-			uint8_t    *p = data + total;
-			uint32_t	bytes = 0;
+			uint8_t *p = data + total;
+			uint32_t bytes = 0;
 
 			switch (kind)
 			{
-				case 0:			/* random */
+				case 0: /* random */
 					bytes = (uint32_t) below(30);
 					for (uint32_t j = 0; j < bytes; j++)
 						p[j] = (uint8_t) next();
 					break;
-				case 1:			/* constant */
+				case 1: /* constant */
 					bytes = 9;
 					memcpy(p, "us-east-1", 9);
 					break;
-				case 2:			/* few */
+				case 2: /* few */
 					bytes = (uint32_t) sprintf((char *) p, "host_%d", (int) below(20));
 					break;
-				case 3:			/* many, alike */
+				case 3: /* many, alike */
 					bytes = (uint32_t) sprintf((char *) p, "/api/v1/items/%d", (int) (i * 37));
 					break;
-				case 4:			/* empty */
+				case 4: /* empty */
 					break;
-				case 5:			/* empty or not, runs */
+				case 5: /* empty or not, runs */
 					bytes = (i / 10) % 3;
 					memset(p, 'x', bytes);
 					break;
-				default:		/* dictionary of long entries */
-					bytes = (uint32_t) sprintf((char *) p, "{\"number\": %d, \"x\": \"abc\"}", (int) below(1 + n / 4));
+				default: /* dictionary of long entries */
+					bytes = (uint32_t) sprintf((char *) p, "{\"number\": %d, \"x\": \"abc\"}",
+											   (int) below(1 + n / 4));
 			}
 			ends[i] = total += bytes;
 		}
@@ -611,11 +640,11 @@ test_bytes(uint32_t n)
 		check(mdb_bytes_size(copy, len, n, &size) == MDB_CODEC_OK && size == total, "size", "bytes", n);
 		out = guarded(total);
 		check(mdb_bytes_decode(copy, len, n, out, total, got) == MDB_CODEC_OK &&
-			  memcmp(out, data, total) == 0 && memcmp(got, ends, n * sizeof(*ends)) == 0,
+				  memcmp(out, data, total) == 0 && memcmp(got, ends, n * sizeof(*ends)) == 0,
 			  "comes back", "bytes", n);
 		for (int round = 0; round < 8 && len > 0; round++)
 		{
-			size_t		part = round == 0 ? below(len) : len;
+			size_t part = round == 0 ? below(len) : len;
 
 			if (round > 0)
 				copy[below(round < 4 && len > 16 ? 16 : len)] ^= (uint8_t) (1u << below(8));
@@ -635,26 +664,34 @@ test_bytes(uint32_t n)
 typedef struct Budget
 {
 	const char *name;
-	double		most;
+	double most;
 } Budget;
 
 enum
 {
-	S_WALK_INT, S_WALK_2, S_WALK_FULL, S_COUNTER, S_CONST, S_STALE, S_TIME, S_TIME_JITTER, S_TIME_GAPS, S_KINDS
+	S_WALK_INT,
+	S_WALK_2,
+	S_WALK_FULL,
+	S_COUNTER,
+	S_CONST,
+	S_STALE,
+	S_TIME,
+	S_TIME_JITTER,
+	S_TIME_GAPS,
+	S_KINDS
 };
 
 static const Budget budgets[S_KINDS] = {
-	{"TSBS integers", 0.36}, {"two decimals", 1.20}, {"full doubles", 6.47}, {"counter", 1.05},
-	{"constant", 0.01}, {"two decimals, 1 % stale", 1.24}, {"regular time", 0.02},
-	{"time with jitter", 0.54}, {"time with gaps", 0.045}
-};
+	{"TSBS integers", 0.36}, {"two decimals", 1.20},     {"full doubles", 6.47},
+	{"counter", 1.05},       {"constant", 0.01},         {"two decimals, 1 % stale", 1.24},
+	{"regular time", 0.02},  {"time with jitter", 0.54}, {"time with gaps", 0.045}};
 
 static void
 test_sizes(void)
 {
 	static double dv[1024];
 	static int64_t tv[1024];
-	uint8_t    *chunk = malloc(mdb_f64_bound(1024));
+	uint8_t *chunk = malloc(mdb_f64_bound(1024));
 	const uint32_t blocks = 256;
 
 	if (chunk == NULL)
@@ -665,11 +702,9 @@ test_sizes(void)
 	for (int kind = 0; kind < S_KINDS; kind++)
 	{
 		MdbCodecHint hint = {0};
-		size_t		bytes = 0;
-		double		x = 50,
-					counter = 0,
-					per;
-		int64_t		t = INT64_C(1700000000000);
+		size_t bytes = 0;
+		double x = 50, counter = 0, per;
+		int64_t t = INT64_C(1700000000000);
 
 		for (uint32_t b = 0; b < blocks; b++)
 		{
@@ -682,13 +717,16 @@ test_sizes(void)
 				if (kind == S_TIME_GAPS && below(100) == 0)
 					t += 10000 * (int64_t) (1 + below(20));
 				tv[i] = kind == S_TIME_JITTER ? t + (int64_t) round(2 * normal()) : t;
-				dv[i] = kind == S_WALK_FULL ? x : kind == S_WALK_INT ? floor(x) :
-					kind == S_COUNTER ? counter : kind == S_CONST ? 0.1 : round(x * 100) / 100;
+				dv[i] = kind == S_WALK_FULL  ? x
+						: kind == S_WALK_INT ? floor(x)
+						: kind == S_COUNTER  ? counter
+						: kind == S_CONST    ? 0.1
+											 : round(x * 100) / 100;
 				if (kind == S_STALE && below(100) == 0)
 					dv[i] = as_double(odd_doubles[4]);
 			}
-			bytes += kind >= S_TIME ? mdb_time_encode(tv, 1024, chunk, &hint) :
-				mdb_f64_encode(dv, 1024, chunk, &hint);
+			bytes += kind >= S_TIME ? mdb_time_encode(tv, 1024, chunk, &hint)
+									: mdb_f64_encode(dv, 1024, chunk, &hint);
 		}
 		per = (double) bytes / (1024.0 * blocks);
 		printf("%-24s %.4f bytes a value (at most %.3f)\n", budgets[kind].name, per, budgets[kind].most);
@@ -732,7 +770,7 @@ main(int argc, char **argv)
 	}
 	for (unsigned long round = 0; round < rounds; round++)
 	{
-		uint32_t	n = any_size();
+		uint32_t n = any_size();
 
 		test_numbers(n, hint);
 		test_bits(n);
