@@ -316,6 +316,19 @@ list_tables(void)
 /* Seconds from one look for orphans to the next. */
 #define ORPHANS_INTERVAL	600
 
+/* Is there no such heap?  Not so if it was made just now: its maker holds a lock until all can see it. */
+static bool
+heap_is_gone(Oid relid)
+{
+	bool		gone;
+
+	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)) || !ConditionalLockRelationOid(relid, AccessShareLock))
+		return false;
+	gone = !SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid));
+	UnlockRelationOid(relid, AccessShareLock);
+	return gone;
+}
+
 /*
  * Forget storages whose delta heaps are gone: those of temporary tables of a backend that
  * crashed, whose files core removes without telling us.
@@ -344,7 +357,7 @@ collect_orphans(void)
 		mdb_delta_list(ids[i], snapshot, &deltas, &ndeltas);
 		UnregisterSnapshot(snapshot);
 		for (int k = 0; k < ndeltas; k++)
-			gone |= !SearchSysCacheExists1(RELOID, ObjectIdGetDatum(deltas[k].relid));
+			gone |= heap_is_gone(deltas[k].relid);
 		if (!gone)
 			continue;
 		ereport(LOG,

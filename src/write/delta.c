@@ -52,15 +52,17 @@
 /*
  * mdb_delta_create - make the heap of a slot and register it as live.
  *
- * Temporary ones live in the temporary TOAST schema, where DISCARD and the end of the session do
- * not drop them before the table that they belong to.
+ * Temporary ones live in the session's temporary schema: elsewhere autovacuum would take them for
+ * what a crashed session left and drop them.  DISCARD and the end of the session drop what is in it
+ * by falling OID, so the heap, which is always younger, goes before the table that it belongs to,
+ * and is not looked for any more when that goes.
  */
 Oid
 mdb_delta_create(Relation rel, char persistence, int64 storage_id, int16 slot)
 {
 	char		name[NAMEDATALEN];
 	TupleDesc	desc = CreateTemplateTupleDesc(1);
-	Oid			nsp = persistence == RELPERSISTENCE_TEMP ? GetTempToastNamespace() :
+	Oid			nsp = persistence == RELPERSISTENCE_TEMP ? LookupCreationNamespace("pg_temp") :
 		get_namespace_oid(MDB_SCHEMA, false);
 	Oid			relid;
 	ObjectAddress delta;
