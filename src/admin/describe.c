@@ -237,8 +237,11 @@ shown_tables(void)
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
+		bool is_missing = false;
 
-		if (form->relam == am && pg_class_aclcheck(form->oid, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
+		/* Others may drop tables while we look. */
+		if (form->relam == am &&
+			pg_class_aclcheck_ext(form->oid, GetUserId(), ACL_SELECT, &is_missing) == ACLCHECK_OK)
 			relids = lappend_oid(relids, form->oid);
 	}
 	systable_endscan(scan);
