@@ -128,11 +128,12 @@ find_gap(Relation rel, Relation partrel, const MdbPartInfo *info, int64 end)
 /*
  * mdb_space_place_part - give a part its id, row numbers and pages, and insert its row.
  *
- * info comes with all but these filled in.  Raises ERRCODE_PROGRAM_LIMIT_EXCEEDED when the file
- * is full.
+ * info comes with all but these filled in.  With below, only pages before that one will do, and
+ * the result is false if there are none.  Raises ERRCODE_PROGRAM_LIMIT_EXCEEDED when the file is
+ * full.
  */
-void
-mdb_space_place_part(Relation rel, MdbPartInfo *info, CommandId cid, int options)
+bool
+mdb_space_place_part(Relation rel, MdbPartInfo *info, int64 below, CommandId cid, int options)
 {
 	Relation	partrel = mdb_catalog_open("part", RowExclusiveLock);
 	MdbMeta		meta;
@@ -142,12 +143,19 @@ mdb_space_place_part(Relation rel, MdbPartInfo *info, CommandId cid, int options
 	mdb_meta_read(rel, &meta);
 	info->incarnation = meta.incarnation;
 	info->page_first = 0;
-	if (meta.next_page >= MDB_REUSE_MIN_PAGES)
-		info->page_first = find_gap(rel, partrel, info, meta.next_page);
+	if (below > 0 || meta.next_page >= MDB_REUSE_MIN_PAGES)
+		info->page_first = find_gap(rel, partrel, info, below > 0 ? below : meta.next_page);
+	if (below > 0 && info->page_first == 0)
+	{
+		mdb_space_unlock(rel);
+		table_close(partrel, NoLock);
+		return false;
+	}
 	mdb_meta_place_part(rel, info);
 	mdb_part_insert(partrel, info, cid, options);
 	mdb_space_unlock(rel);
 	table_close(partrel, NoLock);
+	return true;
 }
 
 /*

@@ -233,7 +233,7 @@ typedef struct MdbExtent
 	int64		npages;
 } MdbExtent;
 
-extern void mdb_space_place_part(Relation rel, MdbPartInfo *info, CommandId cid, int options);
+extern bool mdb_space_place_part(Relation rel, MdbPartInfo *info, int64 below, CommandId cid, int options);
 extern BlockNumber mdb_space_end(Relation rel, const MdbTable *table);
 extern bool mdb_space_fits_below(Relation rel, const MdbPartInfo *info);
 extern void mdb_space_prune(void);

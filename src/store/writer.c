@@ -550,7 +550,7 @@ mdb_writer_finish(MdbPartWriter *w, Relation rel, MdbPartInfo *info, CommandId c
 		info->time_max = w->has_time ? w->time_max : 0;
 		info->checksum = crc;
 		info->created_at = GetCurrentTimestamp();
-		mdb_space_place_part(rel, info, cid, options);
+		mdb_space_place_part(rel, info, 0, cid, options);
 		mdb_pages_write(rel, info, pieces, npieces);
 	}
 	MemoryContextSwitchTo(old);

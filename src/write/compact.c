@@ -244,6 +244,8 @@ mdb_compact_relation(Oid relid, bool full, MdbCommitFunction commit)
 {
 	MdbCompactGoal everything = {0};
 	MdbCompactGoal *goal = full ? &everything : NULL;
+	MemoryContext outer = CurrentMemoryContext;
+	MemoryContext step = full ? AllocSetContextCreate(outer, "metricsdb compaction step", ALLOCSET_DEFAULT_SIZES) : NULL;
 	bool		any = false;
 	bool		done;
 
@@ -253,6 +255,12 @@ mdb_compact_relation(Oid relid, bool full, MdbCommitFunction commit)
 		int			next_slot = -1;
 
 		CHECK_FOR_INTERRUPTS();
+		/* A transaction's end does not free what is allocated here: of many steps, one's is enough. */
+		if (step)
+		{
+			MemoryContextReset(step);
+			MemoryContextSwitchTo(step);
+		}
 		begin_step();
 		rel = open_table(relid, full);
 		if (rel == NULL)
@@ -260,6 +268,8 @@ mdb_compact_relation(Oid relid, bool full, MdbCommitFunction commit)
 		done = delta_step(rel, goal, &next_slot) || mdb_merge_step(rel, goal) ||
 			mdb_space_step(rel, goal);
 		relation_close(rel, NoLock);
+		if (step)
+			MemoryContextSwitchTo(outer);
 		if (done)
 			commit();
 		any |= done;
@@ -274,6 +284,11 @@ mdb_compact_relation(Oid relid, bool full, MdbCommitFunction commit)
 			commit();
 		}
 	} while (done && full);
+	if (step)
+	{
+		MemoryContextSwitchTo(outer);
+		MemoryContextDelete(step);
+	}
 	return any;
 }
 

@@ -313,22 +313,25 @@ merge_parts(Relation rel, const MdbTable *table, const MdbPartInfo *infos, int c
 }
 
 /* Copy a part, as it is, to pages further to the front. */
-static void
+static bool
 move_part(Relation rel, const MdbPartInfo *from)
 {
 	MdbPartInfo to = *from;
 	StringInfoData payload;
 	StringInfo	piece = &payload;
 
+	/* Anywhere else it would only be moved again, and its old pages are not free before long. */
+	if (!mdb_space_place_part(rel, &to, from->page_first, GetCurrentCommandId(true), 0))
+		return false;
 	payload.data = palloc_extended(from->nbytes, MCXT_ALLOC_HUGE);
 	payload.len = payload.maxlen = (int) from->nbytes;
 	payload.cursor = 0;
 	mdb_pages_read(rel, from, 0, from->nbytes, payload.data);
-	mdb_space_place_part(rel, &to, GetCurrentCommandId(true), 0);
 	mdb_pages_write(rel, &to, &piece, 1);
 	mdb_part_delete(from);
 	CommandCounterIncrement();
 	pfree(payload.data);
+	return true;
 }
 
 /*
@@ -369,8 +372,7 @@ mdb_space_step(Relation rel, MdbCompactGoal *goal)
 		return false;
 	if (goal)
 		goal->moves_left--;
-	move_part(rel, last);
-	return true;
+	return move_part(rel, last);
 }
 
 /* Order of parts in which groups to merge lie together: by partition, level, age. */

@@ -61,7 +61,7 @@ sub both
 		my $mine = $sql =~ s/@/$table/gr;
 		my $answer = $s->query($mine);
 		die "connection lost at: $mine\n$s->{last}" if !defined $answer;
-		push @answers, $answer =~ s/\bp?[th]\b/@/gr;
+		push @answers, $answer =~ s/\b(?:f_|p)?[th]\b/@/gr;
 	}
 	return @answers;
 }
@@ -142,10 +142,10 @@ my @kinds = (
 		'a function that writes in the middle of a statement that writes',
 		sub {
 			my ($a, $c) = (make_rows(size()), make_rows(2));
-			my $fail = pick('IF i % 3 = 0 THEN PERFORM 1/0; END IF;', '');
-			both("CREATE OR REPLACE FUNCTION f(i int) RETURNS int LANGUAGE plpgsql AS \$\$ DECLARE n int8; BEGIN INSERT INTO @ $c; $fail SELECT count(*) INTO n FROM @; RETURN n; "
+			my $fail = pick('IF k % 3 = 0 THEN PERFORM 1/0; END IF;', '');
+			both("CREATE OR REPLACE FUNCTION f_@(k int) RETURNS int LANGUAGE plpgsql AS \$\$ DECLARE n int8; BEGIN INSERT INTO @ $c; $fail SELECT count(*) INTO n FROM @; RETURN n; "
 				  . "EXCEPTION WHEN division_by_zero THEN RETURN -1; END \$\$;");
-			both("BEGIN; INSERT INTO @ SELECT x.* FROM ($a) x, f(3) y WHERE y IS NOT NULL; SELECT f(i) FROM generate_series(1, 4) i; " . end_sql());
+			both("BEGIN; INSERT INTO @ SELECT x.* FROM ($a) x, f_@(3) y WHERE y IS NOT NULL; SELECT f_@(i) FROM generate_series(1, 4) i; " . end_sql());
 		}
 	],
 	[ 4, 'WITH', sub { both('WITH w AS (INSERT INTO @ ' . make_rows(size()) . ' RETURNING *) INSERT INTO @ SELECT * FROM w LIMIT 60; ') } ],

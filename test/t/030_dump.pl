@@ -1,0 +1,137 @@
+# pg_dump and pg_restore: rows and options come back, the engine's own tables are not in the dump.
+# DROP EXTENSION and back.
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use StorageTest;
+
+my $node = new_node('dump', 'metricsdb.direct_rows' => 100);
+my $dir = PostgreSQL::Test::Utils::tempdir;
+
+sub sql { my ($sql, $db) = @_; return $node->safe_psql($db // 'postgres', $sql) }
+
+sub rows
+{
+	my ($from, $to) = @_;
+	return "SELECT timestamptz '2026-01-01' + i % 100 * interval '1 h', 'h' || i % 20, CASE WHEN i % 3 = 0 THEN 'r' END, sqrt(i), md5(i::text) FROM generate_series($from, $to) i";
+}
+
+sql(q{
+CREATE TABLE a (time timestamptz NOT NULL, host text, region text, value float8, note text) USING metricsdb;
+CREATE TABLE b (time timestamptz, host text, region text, value float8, note text, at timestamptz)
+	USING metricsdb WITH (metricsdb.time = 'at', metricsdb.series = 'region', autovacuum_enabled = off);
+CREATE TABLE c (time timestamptz, host text, region text, value float8, note text) USING metricsdb;
+CREATE TABLE p (time timestamptz NOT NULL, host text, value float8) PARTITION BY RANGE (time);
+CREATE TABLE p1 PARTITION OF p FOR VALUES FROM ('2026-01-01') TO ('2026-01-03') USING metricsdb;
+CREATE TABLE p2 PARTITION OF p FOR VALUES FROM ('2026-01-03') TO ('2026-02-01') USING heap;
+CREATE UNLOGGED TABLE u (time timestamptz, value float8) USING metricsdb;
+CREATE TABLE "odd name ""x""" (time timestamptz, "a b" text, "C" jsonb DEFAULT '{}', g float8 GENERATED ALWAYS AS (1.5) STORED) USING metricsdb;
+});
+sql("INSERT INTO a " . rows(1, 3000) . "; INSERT INTO a " . rows(3001, 3005) . ';');
+sql("INSERT INTO b SELECT x.*, now() + i * interval '1 s' FROM (" . rows(1, 2000) . ") x(time, host, region, value, note), generate_series(1, 2) i");
+sql("SELECT metricsdb.set_options('c', series => '{region}')");
+sql("INSERT INTO c " . rows(1, 1000));
+sql("INSERT INTO p SELECT time, host, value FROM (" . rows(1, 3000) . ") x(time, host, region, value, note)");
+sql("INSERT INTO u SELECT now(), i FROM generate_series(1, 200) i");
+sql(q{INSERT INTO "odd name ""x""" SELECT now(), 'x' || i, jsonb_build_object('i', i) FROM generate_series(1, 150) i});
+sql("CALL metricsdb.compact('a')");
+sql('ALTER TABLE a ADD x int DEFAULT 5; ALTER TABLE a DROP region');
+sql('INSERT INTO a ' . 'SELECT time, host, value, note, 6 FROM (' . rows(4000, 4010) . ') x(time, host, region, value, note)');
+sql(q{CREATE MATERIALIZED VIEW mv USING metricsdb AS SELECT date_trunc('day', time) AS time, host, max(value) FROM a GROUP BY 1, 2});
+
+my @tables = ('a', 'b', 'c', 'p', 'p1', 'u', '"odd name ""x"""', 'mv');
+
+sub sums { my ($db) = @_; return join "\n", map { "$_ " . sql("SELECT count(*), md5(string_agg(x::text, ',' ORDER BY x::text)) FROM $_ x", $db) } @tables }
+
+sub layout
+{
+	my ($db) = @_;
+	return sql(q{SELECT relname, relpersistence, relkind, coalesce((SELECT amname FROM pg_am WHERE oid = relam), '-'), reloptions,
+		(SELECT string_agg(label, ',') FROM pg_seclabel l WHERE l.objoid = c.oid AND objsubid = 0) FROM pg_class c
+		WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'm') ORDER BY relname}, $db)
+	  . "\n" . join "\n", map { "$_ " . sql("SELECT string_agg(d::text, ',') FROM metricsdb.describe('$_') d", $db) =~ s/\d{4,}/N/gr } ('b', 'c');
+}
+
+my ($sums, $layout) = (sums('postgres'), layout('postgres'));
+
+sub restored
+{
+	my ($db, $what) = @_;
+	is(sums($db), $sums, "$what: rows");
+	is(layout($db), $layout, "$what: layout and options");
+	is(sql("INSERT INTO a (time, host) VALUES (now(), 'new'); SELECT count(*) FROM a WHERE host = 'new'", $db), '1', "$what: is written to");
+	sql("CALL metricsdb.compact('a')", $db);
+	is(sql("DELETE FROM pg_class WHERE false; SELECT count(*) FROM a WHERE host <> 'new'", $db), sql('SELECT count(*) FROM a'), "$what: and compacted");
+	catalogs_in_order($node, $db, $what);
+	return;
+}
+
+command_ok([ 'pg_dump', '-d', $node->connstr('postgres'), '-f', "$dir/plain.sql" ], 'pg_dump, plain');
+my $plain = slurp_file("$dir/plain.sql");
+unlike($plain, qr/delta_\d+_\d+/, 'no delta heap in the dump');
+unlike($plain, qr/COPY metricsdb\.(part|series|storage|delta) /, 'no catalog of the engine in the dump');
+unlike($plain, qr/CREATE TABLE metricsdb\./, 'nor their definitions');
+sql('CREATE DATABASE plain');
+command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('plain'), '-f', "$dir/plain.sql" ], 'plain dump runs');
+restored('plain', 'plain');
+
+command_ok([ 'pg_dump', '-Fc', '-d', $node->connstr('postgres'), '-f', "$dir/custom" ], 'pg_dump, custom format');
+sql('CREATE DATABASE custom');
+command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('custom'), "$dir/custom" ], 'pg_restore');
+restored('custom', 'custom');
+
+command_ok([ 'pg_dump', '-Fd', '-j', '2', '-d', $node->connstr('postgres'), '-f', "$dir/parallel" ], 'pg_dump, directory, two jobs');
+sql('CREATE DATABASE parallel');
+command_ok([ 'pg_restore', '--exit-on-error', '-j', '2', '-d', $node->connstr('parallel'), "$dir/parallel" ], 'pg_restore, two jobs');
+restored('parallel', 'parallel');
+
+# In one transaction TRUNCATE-less COPY FREEZE paths and wal-skipping come in.
+sql('CREATE DATABASE single');
+command_ok([ 'pg_restore', '--exit-on-error', '-1', '-d', $node->connstr('single'), "$dir/custom" ], 'pg_restore in one transaction');
+restored('single', 'single');
+
+command_ok([ 'pg_dump', '--schema-only', '-d', $node->connstr('postgres'), '-f', "$dir/schema.sql" ], 'pg_dump --schema-only');
+sql('CREATE DATABASE schema');
+command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('schema'), '-f', "$dir/schema.sql" ], 'schema runs');
+is(sql('SELECT count(*) FROM a', 'schema'), '0', 'schema only: no rows');
+is(layout('schema'), $layout, 'schema only: layout and options');
+command_ok([ 'pg_restore', '--exit-on-error', '--data-only', '-t', 'a', '-d', $node->connstr('schema'), "$dir/custom" ], 'data of one table');
+is(sql('SELECT count(*) FROM a', 'schema'), sql('SELECT count(*) FROM a'), 'schema only, then data');
+
+command_ok([ 'pg_dump', '--inserts', '-t', 'c', '-d', $node->connstr('postgres'), '-f', "$dir/inserts.sql" ], 'pg_dump --inserts');
+
+# CREATE DATABASE ... TEMPLATE copies files.
+sql('CREATE DATABASE copy TEMPLATE plain');
+is(sql('SELECT count(*) FROM a', 'copy'), sql('SELECT count(*) FROM a', 'plain'), 'a copied database');
+sql('INSERT INTO a (time, host, value) ' . "SELECT now(), 'z' || i, i FROM generate_series(1, 500) i", 'copy');
+is(sql("SELECT count(*) FROM a WHERE host ~ '^z'", 'copy'), '500', 'and written to');
+
+# ---- the extension goes and comes back ----
+
+{
+	my ($rc, $out, $err) = $node->psql('plain', 'DROP EXTENSION metricsdb');
+	like($err, qr/cannot drop extension metricsdb because other objects depend on it/, 'DROP EXTENSION is refused while there are tables');
+	sql('BEGIN; DROP EXTENSION metricsdb CASCADE; ROLLBACK', 'plain');
+	is(sql('SELECT count(*) FROM a', 'plain'), sql('SELECT count(*) FROM a', 'copy') - 500, 'DROP EXTENSION CASCADE, rolled back');
+	sql('DROP EXTENSION metricsdb CASCADE', 'plain');
+	is(sql(q{SELECT count(*) FROM pg_class WHERE relname ~ '^delta_' OR relname IN ('a', 'b', 'c', 'p1', 'u', 'mv')}, 'plain'), '0', 'all is gone');
+	is(sql('SELECT count(*) FROM p', 'plain'), sql('SELECT count(*) FROM p2'), 'but partitions of other kinds');
+	sql('CREATE EXTENSION metricsdb', 'plain');
+	sql('CREATE TABLE a (time timestamptz, host text, region text, value float8, note text) USING metricsdb', 'plain');
+	sql('INSERT INTO a ' . rows(1, 500) . '; INSERT INTO a ' . rows(501, 505), 'plain');
+	is(sql("SELECT count(*), count(DISTINCT host) FROM a", 'plain'), '505|20', 'CREATE EXTENSION again');
+	# In a session that knew the old one, whose storage ids come again.
+	my $s = session($node, 'plain');
+	$s->query('INSERT INTO a ' . rows(1, 300));
+	$s->query('DROP EXTENSION metricsdb CASCADE; CREATE EXTENSION metricsdb; CREATE TABLE a (time timestamptz, host text, region text, value float8, note text) USING metricsdb');
+	$s->query("INSERT INTO a SELECT time, 'q' || host, region, value, note FROM (" . rows(1, 300) . ") x(time, host, region, value, note); INSERT INTO a " . rows(1, 3));
+	is($s->query("SELECT count(*), count(DISTINCT host), min(host) FROM a"), '303|23|h1', 'in one session: rows and series');
+	is(sql("SELECT count(*), count(DISTINCT host), min(host) FROM a", 'plain'), '303|23|h1', 'and for others');
+	$s->close;
+	catalogs_in_order($node, 'plain', 'the extension again');
+}
+$node->stop;
+grep_log($node, 'dumps');
+done_testing();
