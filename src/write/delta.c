@@ -218,7 +218,14 @@ open_for_write(Relation rel, const MdbTable *table)
 		mdb_meta_read(rel, &meta);
 		slot = meta.delta_slot;
 		relid = slot_relid(table->storage_id, slot);
-		LockRelationOid(relid, RowExclusiveLock);
+		if (!ConditionalLockRelationOid(relid, RowExclusiveLock))
+		{
+			/* Compaction has it for long if the slot was switched since we looked: do not wait then. */
+			mdb_meta_read(rel, &meta);
+			if (meta.delta_slot != slot)
+				continue;
+			LockRelationOid(relid, RowExclusiveLock);
+		}
 		mdb_meta_read(rel, &meta);
 		if (meta.delta_slot == slot)
 			return table_open(relid, NoLock);
