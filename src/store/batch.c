@@ -184,7 +184,8 @@ void
 mdb_vector_append_bytes(MdbBatch *batch, MdbVector *vec, uint32 row, const void *data, Size len)
 {
 	need_data(batch, vec, len);
-	memcpy(vec->data + vec->datalen, data, len);
+	if (len > 0)
+		memcpy(vec->data + vec->datalen, data, len);
 	vec->datalen += len;
 	vec->ends[row] = (uint32) vec->datalen;
 }
