@@ -146,7 +146,8 @@ need_data(MdbBatch *batch, MdbVector *vec, Size len)
 {
 	Size		cap = Max(vec->datacap, 1024);
 
-	if (vec->datalen + len <= vec->datacap)
+	/* Even where nothing is to be stored there is a place to point to. */
+	if (vec->data != NULL && vec->datalen + len <= vec->datacap)
 		return;
 	if (vec->datalen + len > PG_UINT32_MAX)
 		ereport(ERROR,
@@ -183,7 +184,8 @@ void
 mdb_vector_append_bytes(MdbBatch *batch, MdbVector *vec, uint32 row, const void *data, Size len)
 {
 	need_data(batch, vec, len);
-	memcpy(vec->data + vec->datalen, data, len);
+	if (len > 0)
+		memcpy(vec->data + vec->datalen, data, len);
 	vec->datalen += len;
 	vec->ends[row] = (uint32) vec->datalen;
 }
@@ -282,7 +284,8 @@ mdb_vector_copy_run(MdbBatch *dst, MdbVector *to, uint32 row, const MdbVector *f
 
 		need_data(dst, to, len);
 		base = (uint32) to->datalen;
-		memcpy(to->data + base, from->data + begin, len);
+		if (len > 0)
+			memcpy(to->data + base, from->data + begin, len);
 		for (uint32 i = 0; i < n; i++)
 			to->ends[row + i] = base + (from->ends[first + i] - begin);
 		to->datalen += len;
