@@ -26,6 +26,25 @@ grow(MemoryContext mcxt, void *old, Size bytes)
 	return repalloc_huge(old, bytes);
 }
 
+static void
+need_data(MdbBatch *batch, MdbVector *vec, Size len)
+{
+	Size		cap = Max(vec->datacap, 1024);
+
+	/* Even where nothing is to be stored there is a place to point to. */
+	if (vec->data != NULL && vec->datalen + len <= vec->datacap)
+		return;
+	if (vec->datalen + len > PG_UINT32_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too many bytes in one batch of rows"),
+				 errhint("Insert the rows in smaller batches.")));
+	while (cap < vec->datalen + len)
+		cap *= 2;
+	vec->data = grow(batch->mcxt, vec->data, cap);
+	vec->datacap = cap;
+}
+
 /*
  * mdb_batch_create - an empty batch with a vector for each value column of the table.
  */
@@ -103,7 +122,10 @@ mdb_batch_reserve(MdbBatch *batch, uint32 nrows)
 		MdbVector  *vec = &batch->columns[c];
 
 		if (vec->phys == MDB_BYTES)
+		{
 			vec->ends = grow(batch->mcxt, vec->ends, n * sizeof(uint32));
+			need_data(batch, vec, 0);
+		}
 		else
 			vec->values = grow(batch->mcxt, vec->values, n * phys_width(vec->phys));
 		if (vec->nulls)
@@ -139,25 +161,6 @@ need_nulls(MdbBatch *batch, MdbVector *vec)
 	if (vec->nulls == NULL)
 		vec->nulls = MemoryContextAllocExtended(batch->mcxt, (Size) batch->capacity + MDB_DECODE_SLACK,
 												MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-}
-
-static void
-need_data(MdbBatch *batch, MdbVector *vec, Size len)
-{
-	Size		cap = Max(vec->datacap, 1024);
-
-	/* Even where nothing is to be stored there is a place to point to. */
-	if (vec->data != NULL && vec->datalen + len <= vec->datacap)
-		return;
-	if (vec->datalen + len > PG_UINT32_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("too many bytes in one batch of rows"),
-				 errhint("Insert the rows in smaller batches.")));
-	while (cap < vec->datalen + len)
-		cap *= 2;
-	vec->data = grow(batch->mcxt, vec->data, cap);
-	vec->datacap = cap;
 }
 
 /*

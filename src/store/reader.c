@@ -429,7 +429,10 @@ mdb_part_read_column(MdbPart *part, int column, int block, MdbVector *vec, Memor
 	{
 		memset(vec->nulls, 1, n);
 		if (vec->phys == MDB_BYTES)
+		{
 			memset(vec->ends, 0, n * sizeof(uint32));
+			vec->data = palloc(MDB_DECODE_SLACK);
+		}
 		else
 			memset(vec->values, 0, n * sizeof(int64));
 	}
