@@ -17,9 +17,9 @@
  * The top bit of the block number tells rows of the delta; then come two bits of its slot.  Other
  * rows are known by their row number in the storage.
  */
-#define MDB_TID_DELTA			0x80000000u
-#define MDB_TID_SLOT_SHIFT		29
-#define MDB_TID_ROWS_PER_BLOCK	2047
+#define MDB_TID_DELTA          0x80000000u
+#define MDB_TID_SLOT_SHIFT     29
+#define MDB_TID_ROWS_PER_BLOCK 2047
 
 static inline void
 mdb_tid_of_row(int64 row, ItemPointer tid)
@@ -32,7 +32,7 @@ static inline int64
 mdb_row_of_tid(ItemPointer tid)
 {
 	return (int64) ItemPointerGetBlockNumberNoCheck(tid) * MDB_TID_ROWS_PER_BLOCK +
-		ItemPointerGetOffsetNumberNoCheck(tid) - 1;
+		   ItemPointerGetOffsetNumberNoCheck(tid) - 1;
 }
 
 static inline bool
@@ -44,8 +44,9 @@ mdb_tid_is_delta(ItemPointer tid)
 static inline void
 mdb_tid_of_delta(int16 slot, ItemPointer heap, ItemPointer tid)
 {
-	ItemPointerSet(tid, MDB_TID_DELTA | ((BlockNumber) slot << MDB_TID_SLOT_SHIFT) |
-				   ItemPointerGetBlockNumber(heap), ItemPointerGetOffsetNumber(heap));
+	ItemPointerSet(
+		tid, MDB_TID_DELTA | ((BlockNumber) slot << MDB_TID_SLOT_SHIFT) | ItemPointerGetBlockNumber(heap),
+		ItemPointerGetOffsetNumber(heap));
 }
 
 /* ---- block.c: a block's columns, decoded when first asked for ---- */
@@ -59,19 +60,19 @@ extern const Datum *mdb_series_values(MdbSeriesCache *cache, uint32 id, const bo
 typedef struct MdbBlock
 {
 	const MdbTable *table;
-	TupleDesc	desc;
+	TupleDesc desc;
 	MdbSeriesCache *series_cache;
-	MemoryContext mcxt;			/* reset for each block */
-	MdbPart    *part;			/* where it is from; NULL for rows still in the write buffer */
-	const MdbBatch *batch;		/* the rows of the write buffer */
-	int			block;
-	int64		row_first;		/* row number of its first row, -1 = not known yet */
-	uint32		nrows;
-	uint32	   *series;
-	int64	   *times;
-	MdbVector  *vectors;		/* [natts] */
-	Datum	  **datums;			/* [natts], of by-reference columns */
-	uint8	   *state;			/* [natts] */
+	MemoryContext mcxt;    /* reset for each block */
+	MdbPart *part;         /* where it is from; NULL for rows still in the write buffer */
+	const MdbBatch *batch; /* the rows of the write buffer */
+	int block;
+	int64 row_first; /* row number of its first row, -1 = not known yet */
+	uint32 nrows;
+	uint32 *series;
+	int64 *times;
+	MdbVector *vectors; /* [natts] */
+	Datum **datums;     /* [natts], of by-reference columns */
+	uint8 *state;       /* [natts] */
 } MdbBlock;
 
 extern MdbBlock *mdb_block_create(const MdbTable *table, TupleDesc desc, MdbSeriesCache *cache);
@@ -92,16 +93,16 @@ extern void mdb_slot_store_tuple(TupleTableSlot *slot, MinimalTuple tuple);
 typedef struct MdbParallelScan
 {
 	ParallelTableScanDescData base;
-	pg_atomic_uint64 next;		/* next chunk of units to hand out */
-	int			ndeltas;
+	pg_atomic_uint64 next; /* next chunk of units to hand out */
+	int ndeltas;
 	MdbDeltaInfo deltas[2 * MDB_DELTA_SLOTS];
 } MdbParallelScan;
 
 extern TableScanDesc mdb_scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData *key,
 									ParallelTableScanDesc pscan, uint32 flags);
 extern void mdb_scan_end(TableScanDesc scan);
-extern void mdb_scan_rescan(TableScanDesc scan, struct ScanKeyData *key, bool set_params,
-							bool allow_strat, bool allow_sync, bool allow_pagemode);
+extern void mdb_scan_rescan(TableScanDesc scan, struct ScanKeyData *key, bool set_params, bool allow_strat,
+							bool allow_sync, bool allow_pagemode);
 extern bool mdb_scan_getnextslot(TableScanDesc scan, ScanDirection direction, TupleTableSlot *slot);
 extern Size mdb_parallelscan_estimate(Relation rel);
 extern Size mdb_parallelscan_initialize(Relation rel, ParallelTableScanDesc pscan);
@@ -113,24 +114,24 @@ extern void mdb_parallelscan_reinitialize(Relation rel, ParallelTableScanDesc ps
  */
 typedef struct MdbScanFilter
 {
-	bool		has_time;
-	int64		time_min;
-	int64		time_max;
-	bool		(*series_matches) (void *arg, const Datum *values, const bool *isnull);
-	void	   *arg;
+	bool has_time;
+	int64 time_min;
+	int64 time_max;
+	bool (*series_matches)(void *arg, const Datum *values, const bool *isnull);
+	void *arg;
 } MdbScanFilter;
 
 /* What came of it, for EXPLAIN. */
 typedef struct MdbScanCounters
 {
-	int64		parts;
-	int64		parts_pruned;
-	int64		blocks;
-	int64		blocks_read;
-	int64		rows_skipped;	/* in the blocks read */
-	int64		series_asked;
-	int64		series_matched;
-	int64		bytes_read;
+	int64 parts;
+	int64 parts_pruned;
+	int64 blocks;
+	int64 blocks_read;
+	int64 rows_skipped; /* in the blocks read */
+	int64 series_asked;
+	int64 series_matched;
+	int64 bytes_read;
 } MdbScanCounters;
 
 extern void mdb_scan_set_filter(TableScanDesc scan, const MdbScanFilter *filter);
@@ -160,10 +161,10 @@ extern bool mdb_buffer_pending(void);
 typedef struct MdbBufferedRows
 {
 	MinimalTuple *tuples;
-	uint32		nrows;
+	uint32 nrows;
 } MdbBufferedRows;
 
-extern int	mdb_buffer_visible(Relation rel, Snapshot snapshot, MdbBufferedRows **rows);
+extern int mdb_buffer_visible(Relation rel, Snapshot snapshot, MdbBufferedRows **rows);
 
 /* ---- ddl.c ---- */
 
@@ -173,15 +174,15 @@ extern void mdb_nontransactional_truncate(Relation rel);
 extern void mdb_copy_data(Relation rel, const MdbRelFile *file);
 extern void mdb_copy_for_cluster(Relation old, Relation new, Relation index, bool use_sort,
 								 TransactionId oldest_xmin, TransactionId *xid_cutoff,
-								 MultiXactId *multi_cutoff, double *num_tuples,
-								 double *tups_vacuumed, double *tups_recently_dead);
+								 MultiXactId *multi_cutoff, double *num_tuples, double *tups_vacuumed,
+								 double *tups_recently_dead);
 extern void mdb_drop_storage(Relation rel);
 extern void mdb_storage_adopt(Oid from, Oid to);
 extern void mdb_infer_roles(TupleDesc desc, MdbRoles *roles);
 extern void mdb_infer_series(TupleDesc desc, MdbRoles *roles);
 
 /* How the roles of a table that is being created are found, if not inferred; set by src/admin. */
-typedef bool (*MdbRolesHook) (Relation rel, MdbRoles *roles);
+typedef bool (*MdbRolesHook)(Relation rel, MdbRoles *roles);
 extern PGDLLIMPORT MdbRolesHook mdb_roles_hook;
 
 /* ---- maintain.c ---- */
@@ -198,18 +199,18 @@ extern void mdb_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pag
 /* Where sampling stands; part of a scan. */
 typedef struct MdbSampleState
 {
-	int64		nblocks;		/* of the file, as ANALYZE sees them */
-	int64		total;			/* rows of the scan */
-	int64		next;			/* next row number to return */
-	int64		end;
-	int64		step;
-	int64		covered;		/* rows that the present block stands for */
-	bool		reported;
-	int64		unit;			/* TABLESAMPLE: present unit, and its rows */
-	uint32		nrows;
+	int64 nblocks; /* of the file, as ANALYZE sees them */
+	int64 total;   /* rows of the scan */
+	int64 next;    /* next row number to return */
+	int64 end;
+	int64 step;
+	int64 covered; /* rows that the present block stands for */
+	bool reported;
+	int64 unit; /* TABLESAMPLE: present unit, and its rows */
+	uint32 nrows;
 } MdbSampleState;
 
 extern MdbSampleState *mdb_scan_sample_state(TableScanDesc scan);
 
 
-#endif							/* MDB_AM_H */
+#endif /* MDB_AM_H */

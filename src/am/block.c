@@ -16,24 +16,24 @@ enum
 {
 	COLUMN_UNREAD = 0,
 	COLUMN_READ,
-	COLUMN_MISSING				/* the part is older than the column */
+	COLUMN_MISSING /* the part is older than the column */
 };
 
-#define CACHE_PAGE		1024
+#define CACHE_PAGE 1024
 
 typedef struct SeriesValues
 {
-	Datum	   *values;
-	bool	   *isnull;
+	Datum *values;
+	bool *isnull;
 } SeriesValues;
 
 struct MdbSeriesCache
 {
 	const MdbTable *table;
-	Snapshot	snapshot;
+	Snapshot snapshot;
 	MemoryContext mcxt;
 	SeriesValues **pages;
-	uint32		npages;
+	uint32 npages;
 };
 
 /*
@@ -46,7 +46,8 @@ mdb_series_cache_create(const MdbTable *table, Snapshot snapshot)
 
 	cache->table = table;
 	cache->snapshot = snapshot;
-	cache->mcxt = AllocSetContextCreate(CurrentMemoryContext, "metricsdb series values", ALLOCSET_DEFAULT_SIZES);
+	cache->mcxt =
+		AllocSetContextCreate(CurrentMemoryContext, "metricsdb series values", ALLOCSET_DEFAULT_SIZES);
 	return cache;
 }
 
@@ -56,17 +57,17 @@ mdb_series_cache_create(const MdbTable *table, Snapshot snapshot)
 const Datum *
 mdb_series_values(MdbSeriesCache *cache, uint32 id, const bool **isnull)
 {
-	uint32		page = id / CACHE_PAGE;
+	uint32 page = id / CACHE_PAGE;
 	SeriesValues *v;
 
 	if (page >= cache->npages)
 	{
-		uint32		n = Max(16, cache->npages);
+		uint32 n = Max(16, cache->npages);
 
 		while (n <= page)
 			n *= 2;
-		cache->pages = cache->pages ? repalloc_huge(cache->pages, n * sizeof(SeriesValues *)) :
-			MemoryContextAlloc(cache->mcxt, n * sizeof(SeriesValues *));
+		cache->pages = cache->pages ? repalloc_huge(cache->pages, n * sizeof(SeriesValues *))
+									: MemoryContextAlloc(cache->mcxt, n * sizeof(SeriesValues *));
 		memset(cache->pages + cache->npages, 0, (n - cache->npages) * sizeof(SeriesValues *));
 		cache->npages = n;
 	}
@@ -76,14 +77,14 @@ mdb_series_values(MdbSeriesCache *cache, uint32 id, const bool **isnull)
 	if (v->values == NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(cache->mcxt);
-		int			natts = cache->table->natts;
-		Datum	   *values = palloc0(sizeof(Datum) * natts);
+		int natts = cache->table->natts;
+		Datum *values = palloc0(sizeof(Datum) * natts);
 
 		v->isnull = palloc(sizeof(bool) * natts);
 		memset(v->isnull, true, natts);
 		if (cache->table->nseries_columns > 0)
 		{
-			uint32		len;
+			uint32 len;
 			const char *key = mdb_dict_key(mdb_dict_open(cache->table), id, cache->snapshot, &len);
 
 			mdb_key_decode(cache->table, key, len, values, v->isnull);
@@ -101,7 +102,7 @@ mdb_series_values(MdbSeriesCache *cache, uint32 id, const bool **isnull)
 MdbBlock *
 mdb_block_create(const MdbTable *table, TupleDesc desc, MdbSeriesCache *cache)
 {
-	MdbBlock   *b = palloc0(sizeof(MdbBlock));
+	MdbBlock *b = palloc0(sizeof(MdbBlock));
 
 	b->table = table;
 	b->desc = desc;
@@ -154,10 +155,10 @@ make_datums(MdbBlock *b, int att)
 {
 	const MdbVector *vec = &b->vectors[att];
 	const MdbColumn *column = &b->table->columns[att];
-	Datum	   *d = MemoryContextAllocHuge(b->mcxt, sizeof(Datum) * b->nrows);
-	Size		total = 0;
-	char	   *p;
-	uint32		begin = 0;
+	Datum *d = MemoryContextAllocHuge(b->mcxt, sizeof(Datum) * b->nrows);
+	Size total = 0;
+	char *p;
+	uint32 begin = 0;
 
 	for (uint32 i = 0; i < b->nrows; i++)
 	{
@@ -168,7 +169,7 @@ make_datums(MdbBlock *b, int att)
 	begin = 0;
 	for (uint32 i = 0; i < b->nrows; i++)
 	{
-		uint32		len = vec->ends[i] - begin;
+		uint32 len = vec->ends[i] - begin;
 
 		d[i] = PointerGetDatum(p);
 		if (column->attlen == -1)
@@ -179,9 +180,9 @@ make_datums(MdbBlock *b, int att)
 		else
 		{
 			if (column->attlen > 0 && len != (uint32) column->attlen && !(vec->nulls && vec->nulls[i]))
-				ereport(ERROR,
-						(errcode(ERRCODE_DATA_CORRUPTED),
-						 errmsg("a value of column %d has %u bytes instead of %d", att + 1, len, column->attlen)));
+				ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+								errmsg("a value of column %d has %u bytes instead of %d", att + 1, len,
+									   column->attlen)));
 			memcpy(p, vec->data + begin, len);
 			p[len] = '\0';
 		}
@@ -194,7 +195,7 @@ make_datums(MdbBlock *b, int att)
 static void
 read_column(MdbBlock *b, int att)
 {
-	int			column;
+	int column;
 
 	if (b->batch)
 	{
@@ -210,10 +211,10 @@ read_column(MdbBlock *b, int att)
 			return;
 		}
 		if (b->part->columns[column].phys != b->table->columns[att].phys)
-			ereport(ERROR,
-					(errcode(ERRCODE_DATA_CORRUPTED),
-					 errmsg("part %lld of table \"%s\" keeps column %d in another form",
-							(long long) b->part->info.part_id, RelationGetRelationName(b->part->rel), att + 1)));
+			ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+							errmsg("part %lld of table \"%s\" keeps column %d in another form",
+								   (long long) b->part->info.part_id, RelationGetRelationName(b->part->rel),
+								   att + 1)));
 		mdb_part_read_column(b->part, column, b->block, &b->vectors[att], b->mcxt);
 		b->state[att] = COLUMN_READ;
 	}
@@ -269,13 +270,13 @@ mdb_block_value(MdbBlock *b, uint32 row, int att, bool *isnull)
 			return (Datum) 0;
 
 		case MDB_ROLE_SERIES:
-			{
-				const bool *nulls;
-				const Datum *values = mdb_series_values(b->series_cache, mdb_block_series(b, row), &nulls);
+		{
+			const bool *nulls;
+			const Datum *values = mdb_series_values(b->series_cache, mdb_block_series(b, row), &nulls);
 
-				*isnull = nulls[att];
-				return values[att];
-			}
+			*isnull = nulls[att];
+			return values[att];
+		}
 
 		case MDB_ROLE_TIME:
 			if (b->batch)

@@ -36,18 +36,18 @@
 typedef struct WriteBuffer
 {
 	struct WriteBuffer *next;
-	Oid			relid;
+	Oid relid;
 	SubTransactionId subid;
-	CommandId	cid;
-	int			options;
+	CommandId cid;
+	int options;
 	MemoryContext mcxt;
 	MinimalTuple *tuples;
-	int			ntuples;
-	int			capacity;
-	Size		bytes;
-	MdbAppend  *append;			/* NULL as long as rows are kept as tuples */
+	int ntuples;
+	int capacity;
+	Size bytes;
+	MdbAppend *append; /* NULL as long as rows are kept as tuples */
 	MemoryContext row_mcxt;
-	Size		accounted;		/* of total_bytes */
+	Size accounted; /* of total_bytes */
 } WriteBuffer;
 
 static WriteBuffer *buffers = NULL;
@@ -64,7 +64,7 @@ buffer_bytes(const WriteBuffer *b)
 static void
 buffer_account(WriteBuffer *b)
 {
-	Size		now = buffer_bytes(b);
+	Size now = buffer_bytes(b);
 
 	total_bytes += now - b->accounted;
 	b->accounted = now;
@@ -95,7 +95,7 @@ buffer_reset(WriteBuffer *b)
 static void
 buffer_write(WriteBuffer *b, Relation rel)
 {
-	int			options = b->options & HEAP_INSERT_FROZEN;
+	int options = b->options & HEAP_INSERT_FROZEN;
 
 	if (b->append)
 	{
@@ -104,7 +104,7 @@ buffer_write(WriteBuffer *b, Relation rel)
 	}
 	else if (b->ntuples > 0)
 	{
-		MdbTable   *table = mdb_table(rel);
+		MdbTable *table = mdb_table(rel);
 
 		mdb_delta_insert(rel, table, b->tuples, b->ntuples, b->cid, options);
 		pfree(table);
@@ -117,7 +117,7 @@ static void
 buffer_flush(WriteBuffer *b)
 {
 	/* The table is open and locked by whoever filled the buffer, or was until just now. */
-	Relation	rel = table_open(b->relid, RowExclusiveLock);
+	Relation rel = table_open(b->relid, RowExclusiveLock);
 
 	buffer_write(b, rel);
 	table_close(rel, NoLock);
@@ -191,7 +191,8 @@ copy_columns(WriteBuffer *b, Relation rel, Snapshot snapshot, MdbBufferedRows *r
 {
 	const MdbTable *table = mdb_append_table(b->append);
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsMetricsDB);
-	MdbBlock   *block = mdb_block_create(table, RelationGetDescr(rel), mdb_series_cache_create(table, snapshot));
+	MdbBlock *block =
+		mdb_block_create(table, RelationGetDescr(rel), mdb_series_cache_create(table, snapshot));
 
 	mdb_block_set_batch(block, mdb_append_batch(b->append), r->nrows);
 	for (uint32 i = 0; i < r->nrows; i++)
@@ -210,7 +211,7 @@ copy_columns(WriteBuffer *b, Relation rel, Snapshot snapshot, MdbBufferedRows *r
 int
 mdb_buffer_visible(Relation rel, Snapshot snapshot, MdbBufferedRows **rows)
 {
-	int			n = 0;
+	int n = 0;
 
 	*rows = NULL;
 	for (WriteBuffer *b = buffers; b; b = b->next)
@@ -239,24 +240,25 @@ static void
 check_insert(Relation rel)
 {
 	if (rel->trigdesc && rel->trigdesc->trig_insert_after_row)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("table \"%s\" has AFTER ROW triggers, which metricsdb tables do not support",
-						RelationGetRelationName(rel)),
-				 errdetail("Foreign keys are such triggers, too."),
-				 errhint("Use a BEFORE ROW or a statement trigger, or a heap table.")));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("table \"%s\" has AFTER ROW triggers, which metricsdb tables do not support",
+							   RelationGetRelationName(rel)),
+						errdetail("Foreign keys are such triggers, too."),
+						errhint("Use a BEFORE ROW or a statement trigger, or a heap table.")));
 	if (XLogLogicalInfoActive() && RelationNeedsWAL(rel))
 	{
 		PublicationDesc pubdesc;
 
 		RelationBuildPublicationDesc(rel, &pubdesc);
 		if (pubdesc.pubactions.pubinsert)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("cannot insert into metricsdb table \"%s\" because it is in a publication",
-							RelationGetRelationName(rel)),
-					 errdetail("Logical decoding does not see compressed parts, so subscribers would lose rows."),
-					 errhint("Take the table out of the publication; use physical replication, or consume the same Kafka topic.")));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot insert into metricsdb table \"%s\" because it is in a publication",
+						RelationGetRelationName(rel)),
+				 errdetail("Logical decoding does not see compressed parts, so subscribers would lose rows."),
+				 errhint(
+					 "Take the table out of the publication; use physical replication, or consume the same Kafka topic.")));
 	}
 }
 
@@ -363,10 +365,11 @@ mdb_buffer_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId ci
 		if (b->ntuples == b->capacity)
 		{
 			b->capacity = Max(16, b->capacity * 2);
-			b->tuples = b->tuples ? repalloc(b->tuples, b->capacity * sizeof(MinimalTuple)) :
-				MemoryContextAlloc(b->mcxt, b->capacity * sizeof(MinimalTuple));
+			b->tuples = b->tuples ? repalloc(b->tuples, b->capacity * sizeof(MinimalTuple))
+								  : MemoryContextAlloc(b->mcxt, b->capacity * sizeof(MinimalTuple));
 		}
-		b->tuples[b->ntuples] = mdb_delta_form(RelationGetDescr(rel), slots[i]->tts_values, slots[i]->tts_isnull);
+		b->tuples[b->ntuples] =
+			mdb_delta_form(RelationGetDescr(rel), slots[i]->tts_values, slots[i]->tts_isnull);
 		b->bytes += b->tuples[b->ntuples]->t_len;
 		b->ntuples++;
 		MemoryContextSwitchTo(old);

@@ -36,9 +36,9 @@ MdbRolesHook mdb_roles_hook = NULL;
 static bool
 is_series_type(Form_pg_attribute att)
 {
-	Oid			base = getBaseType(att->atttypid);
-	char		category;
-	bool		preferred;
+	Oid base = getBaseType(att->atttypid);
+	char category;
+	bool preferred;
 
 	switch (base)
 	{
@@ -106,7 +106,7 @@ mdb_infer_series(TupleDesc desc, MdbRoles *roles)
 static int64
 storage_of(Relation rel)
 {
-	MdbMeta		meta;
+	MdbMeta meta;
 
 	/* Who cleans up after a temporary table of another session, or of before a crash, has no file. */
 	if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP &&
@@ -126,8 +126,8 @@ storage_of(Relation rel)
 void
 mdb_drop_storage(Relation rel)
 {
-	int64		storage_id;
-	Oid			owner;
+	int64 storage_id;
+	Oid owner;
 
 	mdb_buffer_discard(RelationGetRelid(rel));
 	if (!OidIsValid(mdb_catalog_relid("storage", true)))
@@ -148,7 +148,7 @@ mdb_drop_storage(Relation rel)
 void
 mdb_storage_adopt(Oid from, Oid to)
 {
-	int64		storage_id = mdb_storage_find(from);
+	int64 storage_id = mdb_storage_find(from);
 
 	if (storage_id == 0)
 		return;
@@ -160,11 +160,11 @@ mdb_storage_adopt(Oid from, Oid to)
  * mdb_set_new_filelocator - a table gets a new, empty file.
  */
 void
-mdb_set_new_filelocator(Relation rel, const MdbRelFile *file, char persistence,
-						TransactionId *freezeXid, MultiXactId *minmulti)
+mdb_set_new_filelocator(Relation rel, const MdbRelFile *file, char persistence, TransactionId *freezeXid,
+						MultiXactId *minmulti)
 {
-	MdbRoles   *roles = palloc(sizeof(MdbRoles));
-	int64		storage_id;
+	MdbRoles *roles = palloc(sizeof(MdbRoles));
+	int64 storage_id;
 
 	/* The file holds no transaction ids; catalogs and deltas are heaps that are frozen as such. */
 	*freezeXid = InvalidTransactionId;
@@ -193,10 +193,10 @@ mdb_set_new_filelocator(Relation rel, const MdbRelFile *file, char persistence,
 void
 mdb_nontransactional_truncate(Relation rel)
 {
-	MdbTable   *table = mdb_table(rel);
+	MdbTable *table = mdb_table(rel);
 	MdbDeltaInfo *deltas;
-	int			ndeltas;
-	Snapshot	snapshot;
+	int ndeltas;
+	Snapshot snapshot;
 	MdbPartList *list;
 
 	mdb_buffer_discard(RelationGetRelid(rel));
@@ -209,7 +209,7 @@ mdb_nontransactional_truncate(Relation rel)
 	UnregisterSnapshot(snapshot);
 	for (int i = 0; i < ndeltas; i++)
 	{
-		Relation	delta = table_open(deltas[i].relid, AccessExclusiveLock);
+		Relation delta = table_open(deltas[i].relid, AccessExclusiveLock);
 
 		heap_truncate_one_rel(delta);
 		table_close(delta, NoLock);
@@ -249,15 +249,14 @@ mdb_copy_data(Relation rel, const MdbRelFile *file)
  * a snapshot older than this command must see the rows there.
  */
 void
-mdb_copy_for_cluster(Relation old, Relation new, Relation index, bool use_sort,
-					 TransactionId oldest_xmin, TransactionId *xid_cutoff,
-					 MultiXactId *multi_cutoff, double *num_tuples,
+mdb_copy_for_cluster(Relation old, Relation new, Relation index, bool use_sort, TransactionId oldest_xmin,
+					 TransactionId *xid_cutoff, MultiXactId *multi_cutoff, double *num_tuples,
 					 double *tups_vacuumed, double *tups_recently_dead)
 {
-	Snapshot	snapshot = mdb_latest_snapshot();
+	Snapshot snapshot = mdb_latest_snapshot();
 	TableScanDesc scan = table_beginscan(old, snapshot, 0, NULL);
 	TupleTableSlot *slot = table_slot_create(old, NULL);
-	CommandId	cid = GetCurrentCommandId(true);
+	CommandId cid = GetCurrentCommandId(true);
 
 	*xid_cutoff = InvalidTransactionId;
 	*multi_cutoff = InvalidMultiXactId;

@@ -16,22 +16,22 @@
 static bool
 fetch_delta(Relation rel, const MdbTable *table, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
 {
-	int16		delta_slot = (int16) ((ItemPointerGetBlockNumberNoCheck(tid) & ~MDB_TID_DELTA) >> MDB_TID_SLOT_SHIFT);
+	int16 delta_slot =
+		(int16) ((ItemPointerGetBlockNumberNoCheck(tid) & ~MDB_TID_DELTA) >> MDB_TID_SLOT_SHIFT);
 	MdbDeltaInfo *deltas;
-	int			count;
-	bool		found = false;
+	int count;
+	bool found = false;
 
 	mdb_delta_live(table, snapshot, &deltas, &count);
 	for (int i = 0; i < count && !found; i++)
 	{
-		Relation	delta;
+		Relation delta;
 		TupleTableSlot *heapslot;
 		ItemPointerData heap_tid;
 
 		if (deltas[i].slot != delta_slot)
 			continue;
-		ItemPointerSet(&heap_tid,
-					   ItemPointerGetBlockNumberNoCheck(tid) & ((1u << MDB_TID_SLOT_SHIFT) - 1),
+		ItemPointerSet(&heap_tid, ItemPointerGetBlockNumberNoCheck(tid) & ((1u << MDB_TID_SLOT_SHIFT) - 1),
 					   ItemPointerGetOffsetNumberNoCheck(tid));
 		delta = table_open(deltas[i].relid, AccessShareLock);
 		if (ItemPointerGetBlockNumber(&heap_tid) < RelationGetNumberOfBlocks(delta))
@@ -58,8 +58,8 @@ fetch_delta(Relation rel, const MdbTable *table, ItemPointer tid, Snapshot snaps
 bool
 mdb_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
 {
-	MdbTable   *table = mdb_table(rel);
-	bool		found = false;
+	MdbTable *table = mdb_table(rel);
+	bool found = false;
 
 	ExecClearTuple(slot);
 	if (!IsInParallelMode())
@@ -68,16 +68,16 @@ mdb_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTab
 		found = fetch_delta(rel, table, tid, snapshot, slot);
 	else
 	{
-		int64		row = mdb_row_of_tid(tid);
+		int64 row = mdb_row_of_tid(tid);
 		MdbPartList *list = mdb_parts_visible(table, snapshot);
 
 		for (int i = 0; i < list->count && !found; i++)
 		{
 			MdbPartInfo *info = &list->parts[i];
-			MdbPart    *part;
-			MdbBlock   *block;
-			int64		at = row - info->row_first;
-			int			b = 0;
+			MdbPart *part;
+			MdbBlock *block;
+			int64 at = row - info->row_first;
+			int b = 0;
 
 			if (at < 0 || at >= info->nrows)
 				continue;

@@ -14,18 +14,18 @@
 
 PG_FUNCTION_INFO_V1(mdb_handler);
 
-pg_attribute_noreturn()
-static void
-refuse(Relation rel, const char *what, const char *hint)
+pg_attribute_noreturn() static void refuse(Relation rel, const char *what, const char *hint)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("%s is not supported for metricsdb table \"%s\"", what, RelationGetRelationName(rel)),
-			 errdetail("This release stores rows that are inserted and read; it does not change or index them."),
-			 errhint("%s", hint)));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+		 errmsg("%s is not supported for metricsdb table \"%s\"", what, RelationGetRelationName(rel)),
+		 errdetail("This release stores rows that are inserted and read; it does not change or index them."),
+		 errhint("%s", hint)));
 }
 
-#define HINT_HEAP	"Keep data that changes in a heap table; ALTER TABLE ... SET ACCESS METHOD heap converts this one."
+#define HINT_HEAP \
+	"Keep data that changes in a heap table; ALTER TABLE ... SET ACCESS METHOD heap converts this one."
 
 static const TupleTableSlotOps *
 slot_callbacks(Relation rel)
@@ -88,7 +88,8 @@ tuple_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options, Bul
 }
 
 static void
-multi_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId cid, int options, BulkInsertState bistate)
+multi_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId cid, int options,
+			 BulkInsertState bistate)
 {
 	for (int i = 0; i < nslots; i++)
 		slots[i]->tts_tableOid = RelationGetRelid(rel);
@@ -123,7 +124,8 @@ tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Sn
 
 static TM_Result
 tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid, Snapshot snapshot,
-			 Snapshot crosscheck, bool wait, TM_FailureData *tmfd, LockTupleMode *lockmode, MdbUpdateIndexes *update_indexes)
+			 Snapshot crosscheck, bool wait, TM_FailureData *tmfd, LockTupleMode *lockmode,
+			 MdbUpdateIndexes *update_indexes)
 {
 	refuse(rel, "UPDATE", HINT_HEAP);
 }
@@ -159,62 +161,60 @@ relation_needs_toast_table(Relation rel)
 	return false;
 }
 
-static const TableAmRoutine routine = {
-	.type = T_TableAmRoutine,
+static const TableAmRoutine routine = {.type = T_TableAmRoutine,
 
-	.slot_callbacks = slot_callbacks,
+									   .slot_callbacks = slot_callbacks,
 
-	.scan_begin = mdb_scan_begin,
-	.scan_end = mdb_scan_end,
-	.scan_rescan = mdb_scan_rescan,
-	.scan_getnextslot = mdb_scan_getnextslot,
+									   .scan_begin = mdb_scan_begin,
+									   .scan_end = mdb_scan_end,
+									   .scan_rescan = mdb_scan_rescan,
+									   .scan_getnextslot = mdb_scan_getnextslot,
 
-	.parallelscan_estimate = mdb_parallelscan_estimate,
-	.parallelscan_initialize = mdb_parallelscan_initialize,
-	.parallelscan_reinitialize = mdb_parallelscan_reinitialize,
+									   .parallelscan_estimate = mdb_parallelscan_estimate,
+									   .parallelscan_initialize = mdb_parallelscan_initialize,
+									   .parallelscan_reinitialize = mdb_parallelscan_reinitialize,
 
-	.index_fetch_begin = index_fetch_begin,
-	.index_fetch_reset = index_fetch_reset,
-	.index_fetch_end = index_fetch_end,
-	.index_fetch_tuple = index_fetch_tuple,
+									   .index_fetch_begin = index_fetch_begin,
+									   .index_fetch_reset = index_fetch_reset,
+									   .index_fetch_end = index_fetch_end,
+									   .index_fetch_tuple = index_fetch_tuple,
 
-	.tuple_fetch_row_version = mdb_fetch_row_version,
-	.tuple_tid_valid = tuple_tid_valid,
-	.tuple_get_latest_tid = tuple_get_latest_tid,
-	.tuple_satisfies_snapshot = tuple_satisfies_snapshot,
-	.index_delete_tuples = index_delete_tuples,
+									   .tuple_fetch_row_version = mdb_fetch_row_version,
+									   .tuple_tid_valid = tuple_tid_valid,
+									   .tuple_get_latest_tid = tuple_get_latest_tid,
+									   .tuple_satisfies_snapshot = tuple_satisfies_snapshot,
+									   .index_delete_tuples = index_delete_tuples,
 
-	.tuple_insert = tuple_insert,
-	.tuple_insert_speculative = tuple_insert_speculative,
-	.tuple_complete_speculative = tuple_complete_speculative,
-	.multi_insert = multi_insert,
-	.tuple_delete = tuple_delete,
-	.tuple_update = tuple_update,
-	.tuple_lock = tuple_lock,
-	.finish_bulk_insert = finish_bulk_insert,
+									   .tuple_insert = tuple_insert,
+									   .tuple_insert_speculative = tuple_insert_speculative,
+									   .tuple_complete_speculative = tuple_complete_speculative,
+									   .multi_insert = multi_insert,
+									   .tuple_delete = tuple_delete,
+									   .tuple_update = tuple_update,
+									   .tuple_lock = tuple_lock,
+									   .finish_bulk_insert = finish_bulk_insert,
 
 #if PG_VERSION_NUM >= 160000
-	.relation_set_new_filelocator = mdb_set_new_filelocator,
+									   .relation_set_new_filelocator = mdb_set_new_filelocator,
 #else
-	.relation_set_new_filenode = mdb_set_new_filelocator,
+									   .relation_set_new_filenode = mdb_set_new_filelocator,
 #endif
-	.relation_nontransactional_truncate = mdb_nontransactional_truncate,
-	.relation_copy_data = mdb_copy_data,
-	.relation_copy_for_cluster = mdb_copy_for_cluster,
-	.relation_vacuum = mdb_vacuum,
-	.scan_analyze_next_block = mdb_analyze_next_block,
-	.scan_analyze_next_tuple = mdb_analyze_next_tuple,
-	.index_build_range_scan = index_build_range_scan,
-	.index_validate_scan = index_validate_scan,
+									   .relation_nontransactional_truncate = mdb_nontransactional_truncate,
+									   .relation_copy_data = mdb_copy_data,
+									   .relation_copy_for_cluster = mdb_copy_for_cluster,
+									   .relation_vacuum = mdb_vacuum,
+									   .scan_analyze_next_block = mdb_analyze_next_block,
+									   .scan_analyze_next_tuple = mdb_analyze_next_tuple,
+									   .index_build_range_scan = index_build_range_scan,
+									   .index_validate_scan = index_validate_scan,
 
-	.relation_size = table_block_relation_size,
-	.relation_needs_toast_table = relation_needs_toast_table,
+									   .relation_size = table_block_relation_size,
+									   .relation_needs_toast_table = relation_needs_toast_table,
 
-	.relation_estimate_size = mdb_estimate_size,
+									   .relation_estimate_size = mdb_estimate_size,
 
-	.scan_sample_next_block = mdb_sample_next_block,
-	.scan_sample_next_tuple = mdb_sample_next_tuple
-};
+									   .scan_sample_next_block = mdb_sample_next_block,
+									   .scan_sample_next_tuple = mdb_sample_next_tuple};
 
 /*
  * mdb_handler - metricsdb.handler(internal): the access method's routine.

@@ -34,9 +34,9 @@ static ExecutorFinish_hook_type prev_executor_finish = NULL;
 static void
 relation_dropped(Oid relid)
 {
-	Relation	rel;
-	char	   *name;
-	Oid			table;
+	Relation rel;
+	char *name;
+	Oid table;
 
 	if (!mdb_is_metricsdb_oid(relid))
 	{
@@ -56,10 +56,10 @@ relation_dropped(Oid relid)
 static void
 trigger_created(Oid trigger)
 {
-	Relation	pg_trigger = table_open(TriggerRelationId, AccessShareLock);
+	Relation pg_trigger = table_open(TriggerRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(trigger));
 	scan = systable_beginscan(pg_trigger, TriggerOidIndexId, true, SnapshotSelf, 1, &key);
@@ -70,11 +70,12 @@ trigger_created(Oid trigger)
 
 		if (TRIGGER_FOR_ROW(form->tgtype) && TRIGGER_FOR_AFTER(form->tgtype) &&
 			TRIGGER_FOR_INSERT(form->tgtype) && mdb_is_metricsdb_oid(form->tgrelid))
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("foreign keys and AFTER ROW triggers are not supported for metricsdb table \"%s\"",
-							get_rel_name(form->tgrelid)),
-					 errhint("Use a BEFORE ROW or a statement trigger, or a heap table.")));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("foreign keys and AFTER ROW triggers are not supported for metricsdb table \"%s\"",
+						get_rel_name(form->tgrelid)),
+				 errhint("Use a BEFORE ROW or a statement trigger, or a heap table.")));
 	}
 	systable_endscan(scan);
 	table_close(pg_trigger, AccessShareLock);
@@ -126,9 +127,8 @@ Datum
 mdb_load_library(PG_FUNCTION_ARGS)
 {
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function can only be called by an event trigger")));
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("function can only be called by an event trigger")));
 	PG_RETURN_NULL();
 }
 

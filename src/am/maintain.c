@@ -27,7 +27,7 @@
 #include "am/am.h"
 
 /* Rows that ANALYZE looks at: several times what it keeps, read in order. */
-#define ANALYZE_ROWS		150000
+#define ANALYZE_ROWS 150000
 
 /*
  * mdb_vacuum - work on what no snapshot needs any more.  Merging is not VACUUM's: see
@@ -36,20 +36,20 @@
 void
 mdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstrategy)
 {
-	MdbTable   *table = mdb_table(rel);
-	Snapshot	snapshot = mdb_latest_snapshot();
+	MdbTable *table = mdb_table(rel);
+	Snapshot snapshot = mdb_latest_snapshot();
 	MdbPartList *list = mdb_parts_visible(table, snapshot);
 	MdbDeltaInfo *deltas;
-	int			ndeltas;
-	double		live = list->nrows;
-	double		dead = 0;
+	int ndeltas;
+	double live = list->nrows;
+	double dead = 0;
 
 	mdb_delta_list(table->storage_id, snapshot, &deltas, &ndeltas);
 	UnregisterSnapshot(snapshot);
 
 	for (int i = 0; i < ndeltas; i++)
 	{
-		Relation	delta;
+		Relation delta;
 
 		if (!ConditionalLockRelationOid(deltas[i].relid, ShareUpdateExclusiveLock))
 			continue;
@@ -63,11 +63,12 @@ mdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstra
 		mdb_space_truncate(rel, table);
 
 	/* A rewrite by core gives the table a frozen xid; as the file has none, ours is now. */
-	vac_update_relstats(rel, RelationGetNumberOfBlocks(rel), live, 0, false,
-						TransactionIdIsValid(rel->rd_rel->relfrozenxid) ?
-						GetOldestNonRemovableTransactionId(rel) : InvalidTransactionId,
-						MultiXactIdIsValid(rel->rd_rel->relminmxid) ? GetOldestMultiXactId() : InvalidMultiXactId,
-						NULL, NULL, false);
+	vac_update_relstats(
+		rel, RelationGetNumberOfBlocks(rel), live, 0, false,
+		TransactionIdIsValid(rel->rd_rel->relfrozenxid) ? GetOldestNonRemovableTransactionId(rel)
+														: InvalidTransactionId,
+		MultiXactIdIsValid(rel->rd_rel->relminmxid) ? GetOldestMultiXactId() : InvalidMultiXactId, NULL, NULL,
+		false);
 	pgstat_report_vacuum(RelationGetRelid(rel), rel->rd_rel->relisshared, live, dead);
 }
 
@@ -82,9 +83,8 @@ bool
 mdb_analyze_next_block(TableScanDesc scan, BlockNumber blockno, BufferAccessStrategy bstrategy)
 {
 	MdbSampleState *st = mdb_scan_sample_state(scan);
-	int64		total;
-	int64		lo,
-				hi;
+	int64 total;
+	int64 lo, hi;
 
 	if (st->nblocks == 0)
 	{
@@ -106,12 +106,12 @@ mdb_analyze_next_block(TableScanDesc scan, BlockNumber blockno, BufferAccessStra
  * mdb_analyze_next_tuple - the next row of the share.
  */
 bool
-mdb_analyze_next_tuple(TableScanDesc scan, TransactionId oldest_xmin, double *liverows,
-					   double *deadrows, TupleTableSlot *slot)
+mdb_analyze_next_tuple(TableScanDesc scan, TransactionId oldest_xmin, double *liverows, double *deadrows,
+					   TupleTableSlot *slot)
 {
 	MdbSampleState *st = mdb_scan_sample_state(scan);
-	int64		unit;
-	uint32		row;
+	int64 unit;
+	uint32 row;
 
 	if (!st->reported)
 	{
@@ -135,7 +135,7 @@ mdb_sample_next_block(TableScanDesc scan, struct SampleScanState *state)
 {
 	MdbSampleState *st = mdb_scan_sample_state(scan);
 	TsmRoutine *tsm = state->tsmroutine;
-	int64		units = mdb_scan_unit_count(scan);
+	int64 units = mdb_scan_unit_count(scan);
 
 	if (tsm->NextSampleBlock)
 	{
@@ -194,18 +194,18 @@ mdb_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *
 		*tuples = rint(rel->rd_rel->reltuples / rel->rd_rel->relpages * curpages);
 	else
 	{
-		MdbTable   *table = mdb_table(rel);
-		Snapshot	snapshot = mdb_latest_snapshot();
+		MdbTable *table = mdb_table(rel);
+		Snapshot snapshot = mdb_latest_snapshot();
 		MdbPartList *list = mdb_parts_visible(table, snapshot);
 		MdbDeltaInfo *deltas;
-		int			n;
+		int n;
 
 		*tuples = list->nrows;
 		mdb_delta_list(table->storage_id, snapshot, &deltas, &n);
 		UnregisterSnapshot(snapshot);
 		for (int i = 0; i < n; i++)
 		{
-			Relation	delta;
+			Relation delta;
 
 			if (!deltas[i].live)
 				continue;

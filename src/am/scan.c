@@ -21,67 +21,67 @@
 
 #include "am/am.h"
 
-#define PARALLEL_CHUNK		8	/* blocks handed out at a time */
+#define PARALLEL_CHUNK 8 /* blocks handed out at a time */
 
 typedef enum UnitKind
 {
 	UNIT_NONE,
 	UNIT_BLOCK,
-	UNIT_DELTA,					/* read as a heap scan */
-	UNIT_TUPLES					/* rows in memory */
+	UNIT_DELTA, /* read as a heap scan */
+	UNIT_TUPLES /* rows in memory */
 } UnitKind;
 
 typedef struct MdbScan
 {
 	TableScanDescData base;
 	MemoryContext mcxt;
-	MdbTable   *table;
+	MdbTable *table;
 	MdbPartList *parts;
-	int64	   *block_base;		/* [count + 1] blocks before each part */
-	int64	   *row_base;		/* [count + 1] rows before each part */
-	int			ndeltas;
+	int64 *block_base; /* [count + 1] blocks before each part */
+	int64 *row_base;   /* [count + 1] rows before each part */
+	int ndeltas;
 	MdbDeltaInfo *deltas;
-	int			nbuffers;
+	int nbuffers;
 	MdbBufferedRows *buffers;
 	MdbSeriesCache *series_cache;
-	MdbBlock   *block;
-	TupleDesc	slot_desc;		/* of the last slot that rows were stored in */
+	MdbBlock *block;
+	TupleDesc slot_desc; /* of the last slot that rows were stored in */
 
 	/* where the scan is */
-	int64		unit;			/* -1 = before the first */
-	UnitKind	kind;
-	uint32		row;
-	uint32		nrows;
-	bool		on_row;			/* row was returned; else it is the next one forward */
-	int			part;			/* the open part */
-	MdbPart    *open_part;
-	int			delta;			/* the open delta */
-	Relation	delta_rel;
+	int64 unit; /* -1 = before the first */
+	UnitKind kind;
+	uint32 row;
+	uint32 nrows;
+	bool on_row; /* row was returned; else it is the next one forward */
+	int part;    /* the open part */
+	MdbPart *open_part;
+	int delta; /* the open delta */
+	Relation delta_rel;
 	TableScanDesc delta_scan;
 	TupleTableSlot *delta_slot;
-	MemoryContext row_mcxt;		/* the present row of the delta */
+	MemoryContext row_mcxt; /* the present row of the delta */
 	MinimalTuple *tuples;
-	ItemPointerData *tids;		/* of tuples, if they have some */
+	ItemPointerData *tids; /* of tuples, if they have some */
 
 	/* parallel: the chunk being worked on */
-	int64		chunk_next;
-	int64		chunk_end;
+	int64 chunk_next;
+	int64 chunk_end;
 
 	MdbSampleState sample;
 
 	/* rows to leave out, see MdbScanFilter */
 	MdbScanFilter filter;
-	bool		filtered;
-	bool		check_time;		/* of each row of the present block */
-	bool		check_series;
-	uint8	  **verdicts;		/* by series id: 0 = not asked yet, VERDICT_* */
-	uint32		nverdicts;
+	bool filtered;
+	bool check_time; /* of each row of the present block */
+	bool check_series;
+	uint8 **verdicts; /* by series id: 0 = not asked yet, VERDICT_* */
+	uint32 nverdicts;
 	MdbScanCounters counters;
 } MdbScan;
 
-#define VERDICT_PAGE	4096
-#define VERDICT_YES		1
-#define VERDICT_NO		2
+#define VERDICT_PAGE 4096
+#define VERDICT_YES  1
+#define VERDICT_NO   2
 
 static int64
 unit_count(MdbScan *s)
@@ -116,15 +116,15 @@ leave_unit(MdbScan *s)
 static bool
 series_matches(MdbScan *s, uint32 id)
 {
-	uint32		page = id / VERDICT_PAGE;
-	uint8	   *verdict;
+	uint32 page = id / VERDICT_PAGE;
+	uint8 *verdict;
 
 	if (page >= s->nverdicts)
 	{
-		uint32		n = Max(page + 1, s->nverdicts * 2);
+		uint32 n = Max(page + 1, s->nverdicts * 2);
 
-		s->verdicts = s->verdicts ? repalloc(s->verdicts, n * sizeof(uint8 *)) :
-			MemoryContextAlloc(s->mcxt, n * sizeof(uint8 *));
+		s->verdicts = s->verdicts ? repalloc(s->verdicts, n * sizeof(uint8 *))
+								  : MemoryContextAlloc(s->mcxt, n * sizeof(uint8 *));
 		memset(s->verdicts + s->nverdicts, 0, (n - s->nverdicts) * sizeof(uint8 *));
 		s->nverdicts = n;
 	}
@@ -165,12 +165,12 @@ block_pruned(MdbScan *s, int block)
 		if (!part->has_time || part->time_last[block] < s->filter.time_min ||
 			part->time_first[block] > s->filter.time_max)
 			return true;
-		s->check_time = part->time_first[block] < s->filter.time_min ||
-			part->time_last[block] > s->filter.time_max;
+		s->check_time =
+			part->time_first[block] < s->filter.time_min || part->time_last[block] > s->filter.time_max;
 	}
 	s->check_series = s->filter.series_matches != NULL && !part->one_series;
 	return s->filter.series_matches != NULL && part->one_series &&
-		!series_matches(s, (uint32) part->series_first[block]);
+		   !series_matches(s, (uint32) part->series_first[block]);
 }
 
 /* Does a row of the present block pass what block_pruned() left to check? */
@@ -181,7 +181,7 @@ row_passes(MdbScan *s, uint32 row)
 		return true;
 	if (s->check_time)
 	{
-		int64		t = mdb_block_times(s->block)[row];
+		int64 t = mdb_block_times(s->block)[row];
 
 		if (t < s->filter.time_min || t > s->filter.time_max)
 			return false;
@@ -193,12 +193,11 @@ row_passes(MdbScan *s, uint32 row)
 static int
 part_of(const int64 *base, int count, int64 number)
 {
-	int			lo = 0,
-				hi = count - 1;
+	int lo = 0, hi = count - 1;
 
 	while (lo < hi)
 	{
-		int			mid = (lo + hi + 1) / 2;
+		int mid = (lo + hi + 1) / 2;
 
 		if (base[mid] <= number)
 			lo = mid;
@@ -243,8 +242,8 @@ enter_unit(MdbScan *s, int64 unit, bool at_end)
 	s->check_time = s->check_series = false;
 	if (unit < s->parts->nblocks)
 	{
-		int			p = part_of(s->block_base, s->parts->count, unit);
-		int			block = (int) (unit - s->block_base[p]);
+		int p = part_of(s->block_base, s->parts->count, unit);
+		int block = (int) (unit - s->block_base[p]);
 
 		if (part_pruned(s, &s->parts->parts[p]))
 		{
@@ -286,8 +285,8 @@ enter_unit(MdbScan *s, int64 unit, bool at_end)
 static int64
 block_row_first(MdbScan *s)
 {
-	MdbPart    *part = s->open_part;
-	int64		row = part->info.row_first;
+	MdbPart *part = s->open_part;
+	int64 row = part->info.row_first;
 
 	for (int i = 0; i < s->block->block; i++)
 		row += part->block_rows[i];
@@ -334,17 +333,17 @@ static int64
 next_unit(MdbScan *s, bool forward)
 {
 	MdbParallelScan *shared = (MdbParallelScan *) s->base.rs_parallel;
-	int64		nblocks = s->parts->nblocks;
-	int64		nchunks = (nblocks + PARALLEL_CHUNK - 1) / PARALLEL_CHUNK;
+	int64 nblocks = s->parts->nblocks;
+	int64 nchunks = (nblocks + PARALLEL_CHUNK - 1) / PARALLEL_CHUNK;
 
 	if (shared == NULL)
 	{
-		int64		unit = forward ? s->unit + 1 : s->unit - 1;
+		int64 unit = forward ? s->unit + 1 : s->unit - 1;
 
 		/* Over parts of which nothing is wanted at once. */
 		while (s->filtered && unit >= 0 && unit < nblocks)
 		{
-			int			p = part_of(s->block_base, s->parts->count, unit);
+			int p = part_of(s->block_base, s->parts->count, unit);
 
 			if (!part_pruned(s, &s->parts->parts[p]))
 				break;
@@ -354,7 +353,7 @@ next_unit(MdbScan *s, bool forward)
 	}
 	if (s->chunk_next == s->chunk_end)
 	{
-		int64		chunk = (int64) pg_atomic_fetch_add_u64(&shared->next, 1);
+		int64 chunk = (int64) pg_atomic_fetch_add_u64(&shared->next, 1);
 
 		if (chunk < nchunks)
 		{
@@ -379,8 +378,8 @@ static void
 use_desc(MdbScan *s, TupleDesc desc)
 {
 	MemoryContext old;
-	TupleDesc	present = s->block->desc;
-	bool		same = desc->natts == present->natts;
+	TupleDesc present = s->block->desc;
+	bool same = desc->natts == present->natts;
 
 	s->slot_desc = desc;
 	for (int i = 0; i < desc->natts && same; i++)
@@ -388,7 +387,8 @@ use_desc(MdbScan *s, TupleDesc desc)
 		Form_pg_attribute x = TupleDescAttr(desc, i);
 		Form_pg_attribute y = TupleDescAttr(present, i);
 
-		same = x->atttypid == y->atttypid && x->attisdropped == y->attisdropped && x->atthasmissing == y->atthasmissing;
+		same = x->atttypid == y->atttypid && x->attisdropped == y->attisdropped &&
+			   x->atthasmissing == y->atthasmissing;
 	}
 	if (same || s->unit >= 0)
 		return;
@@ -405,15 +405,15 @@ use_desc(MdbScan *s, TupleDesc desc)
 bool
 mdb_scan_getnextslot(TableScanDesc scan, ScanDirection direction, TupleTableSlot *slot)
 {
-	MdbScan    *s = (MdbScan *) scan;
-	bool		forward = !ScanDirectionIsBackward(direction);
+	MdbScan *s = (MdbScan *) scan;
+	bool forward = !ScanDirectionIsBackward(direction);
 
 	ExecClearTuple(slot);
 	if (unlikely(slot->tts_tupleDescriptor != s->slot_desc))
 		use_desc(s, slot->tts_tupleDescriptor);
 	for (;;)
 	{
-		int64		unit;
+		int64 unit;
 
 		if (s->kind == UNIT_DELTA)
 		{
@@ -425,7 +425,7 @@ mdb_scan_getnextslot(TableScanDesc scan, ScanDirection direction, TupleTableSlot
 			/* s->row is the row between whose ends the scan stands, see on_row. */
 			if (forward)
 			{
-				uint32		row = s->on_row ? s->row + 1 : s->row;
+				uint32 row = s->on_row ? s->row + 1 : s->row;
 
 				while (row < s->nrows && !row_passes(s, row))
 				{
@@ -506,7 +506,7 @@ mdb_scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData *k
 {
 	MemoryContext mcxt;
 	MemoryContext old;
-	MdbScan    *s;
+	MdbScan *s;
 
 	if (!IsInParallelMode())
 		mdb_buffer_flush_relation(RelationGetRelid(rel));
@@ -549,8 +549,8 @@ mdb_scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData *k
 void
 mdb_scan_end(TableScanDesc scan)
 {
-	MdbScan    *s = (MdbScan *) scan;
-	Relation	rel = s->base.rs_rd;
+	MdbScan *s = (MdbScan *) scan;
+	Relation rel = s->base.rs_rd;
 
 	leave_unit(s);
 	if (s->base.rs_flags & SO_TEMP_SNAPSHOT)
@@ -563,10 +563,10 @@ mdb_scan_end(TableScanDesc scan)
  * mdb_scan_rescan - start over, with the same snapshot and so the same parts.
  */
 void
-mdb_scan_rescan(TableScanDesc scan, struct ScanKeyData *key, bool set_params,
-				bool allow_strat, bool allow_sync, bool allow_pagemode)
+mdb_scan_rescan(TableScanDesc scan, struct ScanKeyData *key, bool set_params, bool allow_strat,
+				bool allow_sync, bool allow_pagemode)
 {
-	MdbScan    *s = (MdbScan *) scan;
+	MdbScan *s = (MdbScan *) scan;
 
 	leave_unit(s);
 	s->unit = -1;
@@ -583,7 +583,7 @@ mdb_scan_rescan(TableScanDesc scan, struct ScanKeyData *key, bool set_params,
 void
 mdb_scan_set_filter(TableScanDesc scan, const MdbScanFilter *filter)
 {
-	MdbScan    *s = (MdbScan *) scan;
+	MdbScan *s = (MdbScan *) scan;
 
 	s->filter = *filter;
 	s->filtered = filter->has_time || filter->series_matches != NULL;
@@ -603,7 +603,7 @@ mdb_scan_set_filter(TableScanDesc scan, const MdbScanFilter *filter)
 void
 mdb_scan_counters(TableScanDesc scan, MdbScanCounters *counters)
 {
-	MdbScan    *s = (MdbScan *) scan;
+	MdbScan *s = (MdbScan *) scan;
 
 	*counters = s->counters;
 	if (s->open_part)
@@ -648,8 +648,8 @@ static void
 materialize_delta(MdbScan *s, int delta)
 {
 	MemoryContext old = MemoryContextSwitchTo(s->mcxt);
-	uint32		n = 0;
-	uint32		cap = 1024;
+	uint32 n = 0;
+	uint32 cap = 1024;
 
 	s->tuples = palloc(cap * sizeof(MinimalTuple));
 	s->tids = palloc(cap * sizeof(ItemPointerData));
@@ -687,7 +687,7 @@ mdb_scan_unit_count(TableScanDesc scan)
 uint32
 mdb_scan_open_unit(TableScanDesc scan, int64 unit)
 {
-	MdbScan    *s = (MdbScan *) scan;
+	MdbScan *s = (MdbScan *) scan;
 
 	if (unit == s->unit && s->kind != UNIT_NONE)
 		return s->nrows;
@@ -718,8 +718,8 @@ mdb_scan_unit_row(TableScanDesc scan, uint32 row, TupleTableSlot *slot)
 int64
 mdb_scan_row_count(TableScanDesc scan)
 {
-	MdbScan    *s = (MdbScan *) scan;
-	int64		n = s->parts->nrows;
+	MdbScan *s = (MdbScan *) scan;
+	int64 n = s->parts->nrows;
 
 	for (int64 u = s->parts->nblocks; u < unit_count(s); u++)
 		n += mdb_scan_open_unit(scan, u);
@@ -732,13 +732,13 @@ mdb_scan_row_count(TableScanDesc scan)
 int64
 mdb_scan_unit_of_row(TableScanDesc scan, int64 row, uint32 *in_unit)
 {
-	MdbScan    *s = (MdbScan *) scan;
-	int64		unit;
+	MdbScan *s = (MdbScan *) scan;
+	int64 unit;
 
 	if (row < s->parts->nrows)
 	{
-		int			p = part_of(s->row_base, s->parts->count, row);
-		int			block = 0;
+		int p = part_of(s->row_base, s->parts->count, row);
+		int block = 0;
 
 		if (s->open_part == NULL || s->part != p)
 			enter_unit(s, s->block_base[p], false);
@@ -751,7 +751,7 @@ mdb_scan_unit_of_row(TableScanDesc scan, int64 row, uint32 *in_unit)
 	row -= s->parts->nrows;
 	for (unit = s->parts->nblocks; unit < unit_count(s); unit++)
 	{
-		uint32		n = mdb_scan_open_unit(scan, unit);
+		uint32 n = mdb_scan_open_unit(scan, unit);
 
 		if (row < n)
 			break;

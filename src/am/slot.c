@@ -19,9 +19,9 @@
 typedef struct MdbSlot
 {
 	TupleTableSlot base;
-	MdbBlock   *block;			/* NULL: the values are all there are */
-	uint32		row;
-	char	   *data;			/* memory of materialised values */
+	MdbBlock *block; /* NULL: the values are all there are */
+	uint32 row;
+	char *data; /* memory of materialised values */
 } MdbSlot;
 
 static void
@@ -37,7 +37,7 @@ slot_release(TupleTableSlot *slot)
 static void
 slot_clear(TupleTableSlot *slot)
 {
-	MdbSlot    *s = (MdbSlot *) slot;
+	MdbSlot *s = (MdbSlot *) slot;
 
 	if (unlikely(TTS_SHOULDFREE(slot)))
 	{
@@ -54,7 +54,7 @@ slot_clear(TupleTableSlot *slot)
 static void
 slot_getsome(TupleTableSlot *slot, int natts)
 {
-	MdbSlot    *s = (MdbSlot *) slot;
+	MdbSlot *s = (MdbSlot *) slot;
 
 	if (s->block == NULL)
 		elog(ERROR, "slot has no values to fetch");
@@ -81,9 +81,8 @@ slot_getsys(TupleTableSlot *slot, int attnum, bool *isnull)
 		case MaxCommandIdAttributeNumber:
 			return CommandIdGetDatum(FirstCommandId);
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("cannot retrieve a system column in this context")));
+	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					errmsg("cannot retrieve a system column in this context")));
 	return (Datum) 0;
 }
 
@@ -103,10 +102,10 @@ value_size(Form_pg_attribute att, Datum v)
 static void
 slot_materialize(TupleTableSlot *slot)
 {
-	MdbSlot    *s = (MdbSlot *) slot;
-	TupleDesc	desc = slot->tts_tupleDescriptor;
-	Size		size = 0;
-	char	   *p;
+	MdbSlot *s = (MdbSlot *) slot;
+	TupleDesc desc = slot->tts_tupleDescriptor;
+	Size size = 0;
+	char *p;
 
 	if (TTS_SHOULDFREE(slot))
 		return;
@@ -128,8 +127,8 @@ slot_materialize(TupleTableSlot *slot)
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
-		Datum		v = slot->tts_values[i];
-		Size		len;
+		Datum v = slot->tts_values[i];
+		Size len;
 
 		if (att->attbyval || slot->tts_isnull[i])
 			continue;
@@ -146,7 +145,7 @@ slot_materialize(TupleTableSlot *slot)
 static void
 slot_copy(TupleTableSlot *dst, TupleTableSlot *src)
 {
-	int			natts = src->tts_tupleDescriptor->natts;
+	int natts = src->tts_tupleDescriptor->natts;
 
 	slot_clear(dst);
 	slot_getallattrs(src);
@@ -164,7 +163,7 @@ slot_copy(TupleTableSlot *dst, TupleTableSlot *src)
 static HeapTuple
 slot_copy_heap_tuple(TupleTableSlot *slot)
 {
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	slot_getallattrs(slot);
 	tuple = heap_form_tuple(slot->tts_tupleDescriptor, slot->tts_values, slot->tts_isnull);
@@ -180,20 +179,18 @@ slot_copy_minimal_tuple(TupleTableSlot *slot)
 	return heap_form_minimal_tuple(slot->tts_tupleDescriptor, slot->tts_values, slot->tts_isnull);
 }
 
-const TupleTableSlotOps TTSOpsMetricsDB = {
-	.base_slot_size = sizeof(MdbSlot),
-	.init = slot_init,
-	.release = slot_release,
-	.clear = slot_clear,
-	.getsomeattrs = slot_getsome,
-	.getsysattr = slot_getsys,
-	.materialize = slot_materialize,
-	.copyslot = slot_copy,
-	.get_heap_tuple = NULL,
-	.get_minimal_tuple = NULL,
-	.copy_heap_tuple = slot_copy_heap_tuple,
-	.copy_minimal_tuple = slot_copy_minimal_tuple
-};
+const TupleTableSlotOps TTSOpsMetricsDB = {.base_slot_size = sizeof(MdbSlot),
+										   .init = slot_init,
+										   .release = slot_release,
+										   .clear = slot_clear,
+										   .getsomeattrs = slot_getsome,
+										   .getsysattr = slot_getsys,
+										   .materialize = slot_materialize,
+										   .copyslot = slot_copy,
+										   .get_heap_tuple = NULL,
+										   .get_minimal_tuple = NULL,
+										   .copy_heap_tuple = slot_copy_heap_tuple,
+										   .copy_minimal_tuple = slot_copy_minimal_tuple};
 
 /*
  * mdb_slot_store_row - let the slot stand for a row of a block.  The slot is one of ours, empty.
@@ -201,7 +198,7 @@ const TupleTableSlotOps TTSOpsMetricsDB = {
 void
 mdb_slot_store_row(TupleTableSlot *slot, MdbBlock *block, uint32 row)
 {
-	MdbSlot    *s = (MdbSlot *) slot;
+	MdbSlot *s = (MdbSlot *) slot;
 
 	s->block = block;
 	s->row = row;

@@ -39,10 +39,10 @@
 #include "metricsdb.h"
 #include "series/series.h"
 
-#define DICT_PAGE			1024	/* ids a page of the id -> entry array */
-#define DICT_SEGMENT		256		/* pairs in one row of metricsdb.series */
-#define DICT_SEGMENT_BYTES	((Size) 1024 * 1024)	/* of keys, from which on a row is closed */
-#define DICT_CACHE_MAX		((Size) 512 * 1024 * 1024)
+#define DICT_PAGE          1024                 /* ids a page of the id -> entry array */
+#define DICT_SEGMENT       256                  /* pairs in one row of metricsdb.series */
+#define DICT_SEGMENT_BYTES ((Size) 1024 * 1024) /* of keys, from which on a row is closed */
+#define DICT_CACHE_MAX     ((Size) 512 * 1024 * 1024)
 
 typedef enum EntryState
 {
@@ -53,45 +53,45 @@ typedef enum EntryState
 
 typedef struct Entry
 {
-	uint32		hash;
-	uint32		id;
-	uint32		len:30;
-	uint32		state:2;
-	char		key[FLEXIBLE_ARRAY_MEMBER];
+	uint32 hash;
+	uint32 id;
+	uint32 len : 30;
+	uint32 state : 2;
+	char key[FLEXIBLE_ARRAY_MEMBER];
 } Entry;
 
 typedef struct EntryList
 {
-	Entry	  **v;
-	uint32		n;
-	uint32		cap;
+	Entry **v;
+	uint32 n;
+	uint32 cap;
 } EntryList;
 
 /* Entries written by one subtransaction. */
 typedef struct Written
 {
 	SubTransactionId subid;
-	EntryList	entries;
+	EntryList entries;
 	struct Written *next;
 } Written;
 
 struct MdbDict
 {
-	int64		storage_id;		/* hash key */
+	int64 storage_id; /* hash key */
 	MemoryContext mcxt;
-	Entry	 ***pages;			/* id / DICT_PAGE -> page of entries */
-	uint32		npages;
-	Entry	  **slots;			/* open addressing by hash of the key */
-	uint32		nslots;
-	uint32		nentries;
-	bool		loaded;			/* all rows of the catalog were read once */
-	int64		reserved_next;
-	int64		reserved_end;
-	int64		reserve_step;
-	EntryList	queue;
-	Written    *written;
-	char	   *arena;			/* where entries are cut from */
-	Size		arena_left;
+	Entry ***pages; /* id / DICT_PAGE -> page of entries */
+	uint32 npages;
+	Entry **slots; /* open addressing by hash of the key */
+	uint32 nslots;
+	uint32 nentries;
+	bool loaded; /* all rows of the catalog were read once */
+	int64 reserved_next;
+	int64 reserved_end;
+	int64 reserve_step;
+	EntryList queue;
+	Written *written;
+	char *arena; /* where entries are cut from */
+	Size arena_left;
 };
 
 static HTAB *dicts = NULL;
@@ -103,8 +103,8 @@ list_add(MemoryContext mcxt, EntryList *list, Entry *e)
 	if (list->n == list->cap)
 	{
 		list->cap = Max(16, list->cap * 2);
-		list->v = list->v ? repalloc_huge(list->v, list->cap * sizeof(Entry *)) :
-			MemoryContextAlloc(mcxt, list->cap * sizeof(Entry *));
+		list->v = list->v ? repalloc_huge(list->v, list->cap * sizeof(Entry *))
+						  : MemoryContextAlloc(mcxt, list->cap * sizeof(Entry *));
 	}
 	list->v[list->n++] = e;
 }
@@ -115,14 +115,15 @@ list_add(MemoryContext mcxt, EntryList *list, Entry *e)
 MdbDict *
 mdb_dict_open(const MdbTable *table)
 {
-	MdbDict    *dict;
-	bool		found;
+	MdbDict *dict;
+	bool found;
 
 	if (dicts == NULL)
 	{
-		HASHCTL		ctl = {0};
+		HASHCTL ctl = {0};
 
-		dict_mcxt = AllocSetContextCreate(CacheMemoryContext, "metricsdb dictionaries", ALLOCSET_DEFAULT_SIZES);
+		dict_mcxt =
+			AllocSetContextCreate(CacheMemoryContext, "metricsdb dictionaries", ALLOCSET_DEFAULT_SIZES);
 		ctl.keysize = sizeof(int64);
 		ctl.entrysize = sizeof(MdbDict);
 		ctl.hcxt = dict_mcxt;
@@ -144,8 +145,8 @@ mdb_dict_open(const MdbTable *table)
 static void
 slots_put(MdbDict *dict, Entry *e)
 {
-	uint32		mask = dict->nslots - 1;
-	uint32		i = e->hash & mask;
+	uint32 mask = dict->nslots - 1;
+	uint32 i = e->hash & mask;
 
 	while (dict->slots[i] != NULL)
 		i = (i + 1) & mask;
@@ -155,11 +156,11 @@ slots_put(MdbDict *dict, Entry *e)
 static Entry *
 find_key(MdbDict *dict, uint32 hash, const char *key, uint32 len)
 {
-	uint32		mask = dict->nslots - 1;
+	uint32 mask = dict->nslots - 1;
 
 	for (uint32 i = hash & mask; dict->slots[i] != NULL; i = (i + 1) & mask)
 	{
-		Entry	   *e = dict->slots[i];
+		Entry *e = dict->slots[i];
 
 		if (e->hash == hash && e->len == len && memcmp(e->key, key, len) == 0)
 			return e;
@@ -170,7 +171,7 @@ find_key(MdbDict *dict, uint32 hash, const char *key, uint32 len)
 static Entry *
 find_id(MdbDict *dict, uint32 id)
 {
-	uint32		page = id / DICT_PAGE;
+	uint32 page = id / DICT_PAGE;
 
 	if (page >= dict->npages || dict->pages[page] == NULL)
 		return NULL;
@@ -181,13 +182,13 @@ find_id(MdbDict *dict, uint32 id)
 static Entry *
 add_entry(MdbDict *dict, uint32 id, uint32 hash, const char *key, uint32 len, EntryState state)
 {
-	Size		size = MAXALIGN(offsetof(Entry, key) + len);
-	uint32		page = id / DICT_PAGE;
-	Entry	   *e;
+	Size size = MAXALIGN(offsetof(Entry, key) + len);
+	uint32 page = id / DICT_PAGE;
+	Entry *e;
 
 	if (size > dict->arena_left)
 	{
-		Size		chunk = Max(size, (Size) 65536 - 64);
+		Size chunk = Max(size, (Size) 65536 - 64);
 
 		dict->arena = MemoryContextAllocHuge(dict->mcxt, chunk);
 		dict->arena_left = chunk;
@@ -203,12 +204,12 @@ add_entry(MdbDict *dict, uint32 id, uint32 hash, const char *key, uint32 len, En
 
 	if (page >= dict->npages)
 	{
-		uint32		n = Max(16, dict->npages);
+		uint32 n = Max(16, dict->npages);
 
 		while (n <= page)
 			n *= 2;
-		dict->pages = dict->pages ? repalloc_huge(dict->pages, n * sizeof(Entry **)) :
-			MemoryContextAlloc(dict->mcxt, n * sizeof(Entry **));
+		dict->pages = dict->pages ? repalloc_huge(dict->pages, n * sizeof(Entry **))
+								  : MemoryContextAlloc(dict->mcxt, n * sizeof(Entry **));
 		memset(dict->pages + dict->npages, 0, (n - dict->npages) * sizeof(Entry **));
 		dict->npages = n;
 	}
@@ -220,8 +221,8 @@ add_entry(MdbDict *dict, uint32 id, uint32 hash, const char *key, uint32 len, En
 	{
 		if (++dict->nentries * 2 > dict->nslots)
 		{
-			Entry	  **old = dict->slots;
-			uint32		n = dict->nslots;
+			Entry **old = dict->slots;
+			uint32 n = dict->nslots;
 
 			dict->nslots *= 2;
 			dict->slots = MemoryContextAllocExtended(dict->mcxt, dict->nslots * sizeof(Entry *),
@@ -244,14 +245,14 @@ key_hash(const char *key, uint32 len)
 
 typedef struct LoadState
 {
-	MdbDict    *dict;
-	EntryState	state;
+	MdbDict *dict;
+	EntryState state;
 } LoadState;
 
 static void
 load_entry(void *arg, uint32 id, const char *key, uint32 len)
 {
-	LoadState  *load = arg;
+	LoadState *load = arg;
 
 	if (find_id(load->dict, id) == NULL)
 		add_entry(load->dict, id, key_hash(key, len), key, len, load->state);
@@ -261,21 +262,22 @@ load_entry(void *arg, uint32 id, const char *key, uint32 len)
 static void
 load_rows(MdbDict *dict, int64 id_from, int64 id_upto, Snapshot snapshot, EntryState state)
 {
-	Relation	rel = mdb_catalog_open("series", AccessShareLock);
-	MemoryContext tmp = AllocSetContextCreate(CurrentMemoryContext, "metricsdb dictionary load",
-											  ALLOCSET_DEFAULT_SIZES);
-	LoadState	load = {dict, state};
+	Relation rel = mdb_catalog_open("series", AccessShareLock);
+	MemoryContext tmp =
+		AllocSetContextCreate(CurrentMemoryContext, "metricsdb dictionary load", ALLOCSET_DEFAULT_SIZES);
+	LoadState load = {dict, state};
 	ScanKeyData keys[2];
 	SysScanDesc scan;
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
-	ScanKeyInit(&keys[0], Anum_series_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(dict->storage_id));
+	ScanKeyInit(&keys[0], Anum_series_storage_id, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(dict->storage_id));
 	ScanKeyInit(&keys[1], Anum_series_id_max, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(id_from));
 	scan = systable_beginscan(rel, mdb_catalog_index(rel), true, snapshot, 2, keys);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		Datum		v[Natts_series];
-		bool		n[Natts_series];
+		Datum v[Natts_series];
+		bool n[Natts_series];
 		MemoryContext old;
 
 		heap_deform_tuple(tuple, RelationGetDescr(rel), v, n);
@@ -297,7 +299,7 @@ load_rows(MdbDict *dict, int64 id_from, int64 id_upto, Snapshot snapshot, EntryS
 static void
 load_all(MdbDict *dict)
 {
-	Snapshot	snapshot;
+	Snapshot snapshot;
 
 	if (dict->loaded)
 		return;
@@ -313,8 +315,8 @@ load_all(MdbDict *dict)
 uint32
 mdb_dict_intern(MdbDict *dict, Relation rel, const char *key, uint32 len)
 {
-	uint32		hash = key_hash(key, len);
-	Entry	   *e = find_key(dict, hash, key, len);
+	uint32 hash = key_hash(key, len);
+	Entry *e = find_key(dict, hash, key, len);
 
 	if (len > MDB_KEY_MAX)
 		mdb_key_too_long(rel, len);
@@ -345,8 +347,7 @@ mdb_dict_intern(MdbDict *dict, Relation rel, const char *key, uint32 len)
 static int
 entry_cmp(const void *a, const void *b)
 {
-	uint32		x = (*(Entry *const *) a)->id,
-				y = (*(Entry *const *) b)->id;
+	uint32 x = (*(Entry *const *) a)->id, y = (*(Entry *const *) b)->id;
 
 	return x < y ? -1 : x > y;
 }
@@ -358,7 +359,7 @@ written_list(MdbDict *dict)
 
 	if (dict->written == NULL || dict->written->subid != subid)
 	{
-		Written    *w = MemoryContextAllocZero(dict->mcxt, sizeof(Written));
+		Written *w = MemoryContextAllocZero(dict->mcxt, sizeof(Written));
 
 		w->subid = subid;
 		w->next = dict->written;
@@ -373,8 +374,8 @@ written_list(MdbDict *dict)
 void
 mdb_dict_flush(MdbDict *dict, CommandId cid, int options)
 {
-	Relation	rel;
-	Written    *written;
+	Relation rel;
+	Written *written;
 	MdbSegmentEntry *entries;
 
 	if (dict->queue.n == 0)
@@ -384,14 +385,15 @@ mdb_dict_flush(MdbDict *dict, CommandId cid, int options)
 	qsort(dict->queue.v, dict->queue.n, sizeof(Entry *), entry_cmp);
 	for (uint32 at = 0, count; at < dict->queue.n; at += count)
 	{
-		Datum		v[Natts_series];
-		bool		n[Natts_series] = {0};
-		Size		bytes = 0;
-		bytea	   *payload;
+		Datum v[Natts_series];
+		bool n[Natts_series] = {0};
+		Size bytes = 0;
+		bytea *payload;
 
-		for (count = 0; count < DICT_SEGMENT && at + count < dict->queue.n && bytes < DICT_SEGMENT_BYTES; count++)
+		for (count = 0; count < DICT_SEGMENT && at + count < dict->queue.n && bytes < DICT_SEGMENT_BYTES;
+			 count++)
 		{
-			Entry	   *e = dict->queue.v[at + count];
+			Entry *e = dict->queue.v[at + count];
 
 			entries[count].id = e->id;
 			entries[count].len = e->len;
@@ -428,7 +430,7 @@ mdb_dict_flush(MdbDict *dict, CommandId cid, int options)
 const char *
 mdb_dict_key(MdbDict *dict, uint32 id, Snapshot snapshot, uint32 *len)
 {
-	Entry	   *e = find_id(dict, id);
+	Entry *e = find_id(dict, id);
 
 	if (e == NULL && !dict->loaded)
 	{
@@ -438,7 +440,7 @@ mdb_dict_key(MdbDict *dict, uint32 id, Snapshot snapshot, uint32 *len)
 	if (e == NULL)
 	{
 		/* Registered since we loaded. */
-		Snapshot	latest = mdb_latest_snapshot();
+		Snapshot latest = mdb_latest_snapshot();
 
 		load_rows(dict, id, id == PG_UINT32_MAX ? id : PG_INT64_MAX, latest, ENTRY_WRITTEN);
 		UnregisterSnapshot(latest);
@@ -452,8 +454,8 @@ mdb_dict_key(MdbDict *dict, uint32 id, Snapshot snapshot, uint32 *len)
 	}
 	if (e == NULL)
 		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("series %u of storage %lld is not in the dictionary", id, (long long) dict->storage_id)));
+				(errcode(ERRCODE_DATA_CORRUPTED), errmsg("series %u of storage %lld is not in the dictionary",
+														 id, (long long) dict->storage_id)));
 	*len = e->len;
 	return e->key;
 }
@@ -461,7 +463,7 @@ mdb_dict_key(MdbDict *dict, uint32 id, Snapshot snapshot, uint32 *len)
 static void
 count_key(void *arg, uint32 id, const char *key, uint32 len)
 {
-	uint64		hash = XXH3_64bits(key, len);
+	uint64 hash = XXH3_64bits(key, len);
 
 	hash_search(arg, &hash, HASH_ENTER, NULL);
 }
@@ -473,30 +475,32 @@ count_key(void *arg, uint32 id, const char *key, uint32 len)
 int64
 mdb_dict_bytes(const MdbTable *table, Snapshot snapshot, int64 *nseries)
 {
-	Relation	rel = mdb_catalog_open("series", AccessShareLock);
-	MemoryContext tmp = AllocSetContextCreate(CurrentMemoryContext, "metricsdb dictionary size",
-											  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext segment = AllocSetContextCreate(tmp, "metricsdb dictionary segment", ALLOCSET_DEFAULT_SIZES);
-	HTAB	   *keys = NULL;
+	Relation rel = mdb_catalog_open("series", AccessShareLock);
+	MemoryContext tmp =
+		AllocSetContextCreate(CurrentMemoryContext, "metricsdb dictionary size", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext segment =
+		AllocSetContextCreate(tmp, "metricsdb dictionary segment", ALLOCSET_DEFAULT_SIZES);
+	HTAB *keys = NULL;
 	ScanKeyData key;
 	SysScanDesc scan;
-	HeapTuple	tuple;
-	int64		bytes = 0;
+	HeapTuple tuple;
+	int64 bytes = 0;
 
 	if (nseries != NULL)
 	{
-		HASHCTL		ctl = {0};
+		HASHCTL ctl = {0};
 
 		ctl.keysize = ctl.entrysize = sizeof(uint64);
 		ctl.hcxt = tmp;
 		keys = hash_create("metricsdb different keys", 1024, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
-	ScanKeyInit(&key, Anum_series_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(table->storage_id));
+	ScanKeyInit(&key, Anum_series_storage_id, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(table->storage_id));
 	scan = systable_beginscan(rel, mdb_catalog_index(rel), true, snapshot, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		Datum		v[Natts_series];
-		bool		n[Natts_series];
+		Datum v[Natts_series];
+		bool n[Natts_series];
 
 		CHECK_FOR_INTERRUPTS();
 		heap_deform_tuple(tuple, RelationGetDescr(rel), v, n);
@@ -536,7 +540,7 @@ subxact_aborted(MdbDict *dict, SubTransactionId subid)
 {
 	while (dict->written && dict->written->subid == subid)
 	{
-		EntryList  *list = &dict->written->entries;
+		EntryList *list = &dict->written->entries;
 
 		for (uint32 i = 0; i < list->n; i++)
 		{
@@ -568,12 +572,12 @@ static void
 xact_callback(XactEvent event, void *arg)
 {
 	HASH_SEQ_STATUS seq;
-	MdbDict    *dict;
-	bool		committed = event == XACT_EVENT_COMMIT || event == XACT_EVENT_PARALLEL_COMMIT;
-	bool		evict;
+	MdbDict *dict;
+	bool committed = event == XACT_EVENT_COMMIT || event == XACT_EVENT_PARALLEL_COMMIT;
+	bool evict;
 
-	if (dicts == NULL ||
-		!(committed || event == XACT_EVENT_ABORT || event == XACT_EVENT_PARALLEL_ABORT || event == XACT_EVENT_PREPARE))
+	if (dicts == NULL || !(committed || event == XACT_EVENT_ABORT || event == XACT_EVENT_PARALLEL_ABORT ||
+						   event == XACT_EVENT_PREPARE))
 		return;
 	evict = MemoryContextMemAllocated(dict_mcxt, true) > DICT_CACHE_MAX;
 	hash_seq_init(&seq, dicts);
@@ -592,7 +596,7 @@ static void
 subxact_callback(SubXactEvent event, SubTransactionId subid, SubTransactionId parent, void *arg)
 {
 	HASH_SEQ_STATUS seq;
-	MdbDict    *dict;
+	MdbDict *dict;
 
 	if (dicts == NULL || (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB))
 		return;

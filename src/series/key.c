@@ -30,16 +30,16 @@ put_varint(char *p, uint32 v)
 	return p;
 }
 
-#define VARINT_MAX		5
+#define VARINT_MAX 5
 
 static bool
 get_varint(const char **p, const char *end, uint32 *v)
 {
-	uint32		result = 0;
+	uint32 result = 0;
 
 	for (int shift = 0; shift < 35 && *p < end; shift += 7)
 	{
-		uint8		c = (uint8) *(*p)++;
+		uint8 c = (uint8) * (*p)++;
 
 		result |= (uint32) (c & 0x7f) << shift;
 		if (c < 0x80)
@@ -59,13 +59,13 @@ mdb_key_build(const MdbTable *table, const Datum *values, const bool *isnull, St
 {
 	for (int i = 0; i < table->nseries_columns; i++)
 	{
-		AttrNumber	attno = table->series_attnos[i];
+		AttrNumber attno = table->series_attnos[i];
 		const MdbColumn *column = &table->columns[attno - 1];
-		Datum		value = values[attno - 1];
+		Datum value = values[attno - 1];
 		struct varlena *detoasted = NULL;
 		const char *data;
-		uint32		len;
-		char	   *p;
+		uint32 len;
+		char *p;
 
 		if (column->role == MDB_ROLE_DROPPED || isnull[attno - 1])
 		{
@@ -113,12 +113,11 @@ mdb_key_decode(const MdbTable *table, const char *key, uint32 len, Datum *values
 
 	while (p < end)
 	{
-		uint32		attno,
-					n;
+		uint32 attno, n;
 		const MdbColumn *column;
 
-		if (!get_varint(&p, end, &attno) || !get_varint(&p, end, &n) ||
-			attno == 0 || attno > (uint32) table->natts || (n > 0 && n - 1 > (uint32) (end - p)))
+		if (!get_varint(&p, end, &attno) || !get_varint(&p, end, &n) || attno == 0 ||
+			attno > (uint32) table->natts || (n > 0 && n - 1 > (uint32) (end - p)))
 			ereport(ERROR,
 					(errcode(ERRCODE_DATA_CORRUPTED),
 					 errmsg("key of a series in storage %lld is damaged", (long long) table->storage_id)));
@@ -134,7 +133,7 @@ mdb_key_decode(const MdbTable *table, const char *key, uint32 len, Datum *values
 		}
 		else if (column->attbyval)
 		{
-			Datum		v = 0;
+			Datum v = 0;
 
 			memcpy(&v, p, Min(n, sizeof(v)));
 			switch (column->attlen)
@@ -161,7 +160,7 @@ mdb_key_decode(const MdbTable *table, const char *key, uint32 len, Datum *values
 		}
 		else
 		{
-			char	   *v = palloc(n + 1);
+			char *v = palloc(n + 1);
 
 			memcpy(v, p, n);
 			v[n] = '\0';

@@ -17,9 +17,9 @@
 
 #include "series/series.h"
 
-#define SEGMENT_VERSION		1
-#define SEGMENT_ZSTD		0x01
-#define SEGMENT_RAW_MAX		(256 * 1024 * 1024)
+#define SEGMENT_VERSION 1
+#define SEGMENT_ZSTD    0x01
+#define SEGMENT_RAW_MAX (256 * 1024 * 1024)
 
 static void
 put_varint(StringInfo buf, uint32 v)
@@ -32,23 +32,20 @@ put_varint(StringInfo buf, uint32 v)
 	appendStringInfoCharMacro(buf, (char) v);
 }
 
-pg_attribute_noreturn()
-static void
-damaged(void)
+pg_attribute_noreturn() static void damaged(void)
 {
 	ereport(ERROR,
-			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg("a segment of the series dictionary is damaged")));
+			(errcode(ERRCODE_DATA_CORRUPTED), errmsg("a segment of the series dictionary is damaged")));
 }
 
 static uint32
 get_varint(const uint8 **p, const uint8 *end)
 {
-	uint32		result = 0;
+	uint32 result = 0;
 
 	for (int shift = 0; shift < 35 && *p < end; shift += 7)
 	{
-		uint8		c = *(*p)++;
+		uint8 c = *(*p)++;
 
 		result |= (uint32) (c & 0x7f) << shift;
 		if (c < 0x80)
@@ -64,20 +61,20 @@ bytea *
 mdb_segment_encode(const MdbSegmentEntry *entries, int count)
 {
 	StringInfoData body;
-	uint32		prev_id = entries[0].id;
+	uint32 prev_id = entries[0].id;
 	const char *prev = NULL;
-	uint32		prev_len = 0;
-	bytea	   *result;
-	Size		bound;
-	uint8	   *p;
-	size_t		n;
+	uint32 prev_len = 0;
+	bytea *result;
+	Size bound;
+	uint8 *p;
+	size_t n;
 
 	initStringInfo(&body);
 	put_varint(&body, count);
 	for (int i = 0; i < count; i++)
 	{
 		const MdbSegmentEntry *e = &entries[i];
-		uint32		shared = 0;
+		uint32 shared = 0;
 
 		while (shared < prev_len && shared < e->len && prev[shared] == e->key[shared])
 			shared++;
@@ -97,7 +94,7 @@ mdb_segment_encode(const MdbSegmentEntry *entries, int count)
 	n = body.len >= 64 ? ZSTD_compress(p + 6, bound, body.data, body.len, 3) : (size_t) body.len;
 	if (!ZSTD_isError(n) && n + 4 < (size_t) body.len)
 	{
-		uint32		raw = body.len;
+		uint32 raw = body.len;
 
 		p[1] = SEGMENT_ZSTD;
 		memcpy(p + 2, &raw, sizeof(raw));
@@ -122,9 +119,9 @@ mdb_segment_decode(const bytea *payload, uint32 id_min, MdbSegmentCallback callb
 {
 	const uint8 *p = (const uint8 *) VARDATA_ANY(payload);
 	const uint8 *end = p + VARSIZE_ANY_EXHDR(payload);
-	uint8	   *raw = NULL;
-	uint32		count;
-	uint32		id = id_min;
+	uint8 *raw = NULL;
+	uint32 count;
+	uint32 id = id_min;
 	StringInfoData key;
 
 	if (end - p < 2)
@@ -137,7 +134,7 @@ mdb_segment_decode(const bytea *payload, uint32 id_min, MdbSegmentCallback callb
 				 errhint("Install a newer release of metricsdb.")));
 	if (p[1] & SEGMENT_ZSTD)
 	{
-		uint32		raw_len;
+		uint32 raw_len;
 
 		if (end - p < 6)
 			damaged();
@@ -157,8 +154,7 @@ mdb_segment_decode(const bytea *payload, uint32 id_min, MdbSegmentCallback callb
 	count = get_varint(&p, end);
 	while (count-- > 0)
 	{
-		uint32		shared,
-					rest;
+		uint32 shared, rest;
 
 		id += get_varint(&p, end);
 		shared = get_varint(&p, end);

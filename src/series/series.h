@@ -14,10 +14,9 @@ typedef struct MdbDict MdbDict;
 /* ---- key.c ---- */
 
 /* Longest key, in bytes: together with what fills a segment up, less than a segment may hold. */
-#define MDB_KEY_MAX		(128 * 1024 * 1024)
+#define MDB_KEY_MAX (128 * 1024 * 1024)
 
-pg_attribute_noreturn()
-extern void mdb_key_too_long(Relation rel, uint64 len);
+pg_attribute_noreturn() extern void mdb_key_too_long(Relation rel, uint64 len);
 extern void mdb_key_build(const MdbTable *table, const Datum *values, const bool *isnull, StringInfo key);
 extern void mdb_key_decode(const MdbTable *table, const char *key, uint32 len, Datum *values, bool *isnull);
 
@@ -25,12 +24,12 @@ extern void mdb_key_decode(const MdbTable *table, const char *key, uint32 len, D
 
 typedef struct MdbSegmentEntry
 {
-	uint32		id;
-	uint32		len;
+	uint32 id;
+	uint32 len;
 	const char *key;
 } MdbSegmentEntry;
 
-typedef void (*MdbSegmentCallback) (void *arg, uint32 id, const char *key, uint32 len);
+typedef void (*MdbSegmentCallback)(void *arg, uint32 id, const char *key, uint32 len);
 
 extern bytea *mdb_segment_encode(const MdbSegmentEntry *entries, int count);
 extern void mdb_segment_decode(const bytea *payload, uint32 id_min, MdbSegmentCallback callback, void *arg);
@@ -43,4 +42,4 @@ extern void mdb_dict_flush(MdbDict *dict, CommandId cid, int options);
 extern const char *mdb_dict_key(MdbDict *dict, uint32 id, Snapshot snapshot, uint32 *len);
 extern int64 mdb_dict_bytes(const MdbTable *table, Snapshot snapshot, int64 *nseries);
 
-#endif							/* MDB_SERIES_H */
+#endif /* MDB_SERIES_H */

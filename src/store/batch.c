@@ -29,15 +29,14 @@ grow(MemoryContext mcxt, void *old, Size bytes)
 static void
 need_data(MdbBatch *batch, MdbVector *vec, Size len)
 {
-	Size		cap = Max(vec->datacap, 1024);
+	Size cap = Max(vec->datacap, 1024);
 
 	/* Even where nothing is to be stored there is a place to point to. */
 	if (vec->data != NULL && vec->datalen + len <= vec->datacap)
 		return;
 	if (vec->datalen + len > PG_UINT32_MAX)
 		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("too many bytes in one batch of rows"),
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("too many bytes in one batch of rows"),
 				 errhint("Insert the rows in smaller batches.")));
 	while (cap < vec->datalen + len)
 		cap *= 2;
@@ -51,16 +50,17 @@ need_data(MdbBatch *batch, MdbVector *vec, Size len)
 MdbBatch *
 mdb_batch_create(const MdbTable *table, uint32 capacity)
 {
-	MemoryContext mcxt = AllocSetContextCreate(CurrentMemoryContext, "metricsdb batch", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext mcxt =
+		AllocSetContextCreate(CurrentMemoryContext, "metricsdb batch", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(mcxt);
-	MdbBatch   *batch = palloc0(sizeof(MdbBatch));
+	MdbBatch *batch = palloc0(sizeof(MdbBatch));
 
 	batch->mcxt = mcxt;
 	batch->columns = palloc0(sizeof(MdbVector) * Max(table->natts, 1));
 	batch->column_of = palloc(sizeof(int16) * Max(table->natts, 1));
 	for (int i = 0; i < table->natts; i++)
 	{
-		MdbVector  *vec;
+		MdbVector *vec;
 
 		batch->column_of[i] = -1;
 		if (table->columns[i].role != MDB_ROLE_VALUE)
@@ -84,7 +84,7 @@ mdb_batch_reset(MdbBatch *batch)
 {
 	for (int c = 0; c < batch->ncolumns; c++)
 	{
-		MdbVector  *vec = &batch->columns[c];
+		MdbVector *vec = &batch->columns[c];
 
 		vec->nnulls = 0;
 		vec->datalen = 0;
@@ -102,8 +102,8 @@ mdb_batch_reset(MdbBatch *batch)
 void
 mdb_batch_reserve(MdbBatch *batch, uint32 nrows)
 {
-	uint32		cap = Max(batch->capacity, 64);
-	Size		n;
+	uint32 cap = Max(batch->capacity, 64);
+	Size n;
 
 	if (nrows <= batch->capacity)
 		return;
@@ -119,7 +119,7 @@ mdb_batch_reserve(MdbBatch *batch, uint32 nrows)
 	}
 	for (int c = 0; c < batch->ncolumns; c++)
 	{
-		MdbVector  *vec = &batch->columns[c];
+		MdbVector *vec = &batch->columns[c];
 
 		if (vec->phys == MDB_BYTES)
 		{
@@ -143,14 +143,14 @@ mdb_batch_reserve(MdbBatch *batch, uint32 nrows)
 Size
 mdb_batch_bytes(const MdbBatch *batch)
 {
-	Size		bytes = (Size) batch->nrows * (sizeof(uint32) + sizeof(int64));
+	Size bytes = (Size) batch->nrows * (sizeof(uint32) + sizeof(int64));
 
 	for (int c = 0; c < batch->ncolumns; c++)
 	{
 		const MdbVector *vec = &batch->columns[c];
 
-		bytes += vec->phys == MDB_BYTES ? vec->datalen + (Size) batch->nrows * sizeof(uint32) :
-			(Size) batch->nrows * phys_width(vec->phys);
+		bytes += vec->phys == MDB_BYTES ? vec->datalen + (Size) batch->nrows * sizeof(uint32)
+										: (Size) batch->nrows * phys_width(vec->phys);
 	}
 	return bytes;
 }
@@ -207,38 +207,38 @@ mdb_vector_append_datum(MdbBatch *batch, MdbVector *vec, uint32 row, Datum value
 	switch (vec->phys)
 	{
 		case MDB_I64:
-			{
-				int64		v;
+		{
+			int64 v;
 
-				switch (vec->attlen)
-				{
-					case 1:
-						v = (int8) DatumGetChar(value);
-						break;
-					case 2:
-						v = DatumGetInt16(value);
-						break;
-					case 4:
-						v = DatumGetInt32(value);
-						break;
-					default:
-						v = DatumGetInt64(value);
-						break;
-				}
-				((int64 *) vec->values)[row] = v;
-				break;
+			switch (vec->attlen)
+			{
+				case 1:
+					v = (int8) DatumGetChar(value);
+					break;
+				case 2:
+					v = DatumGetInt16(value);
+					break;
+				case 4:
+					v = DatumGetInt32(value);
+					break;
+				default:
+					v = DatumGetInt64(value);
+					break;
 			}
+			((int64 *) vec->values)[row] = v;
+			break;
+		}
 		case MDB_F64:
 			/* Copied as bits: a signalling NaN must stay one. */
 			((int64 *) vec->values)[row] = (int64) value;
 			break;
 		case MDB_F32:
-			{
-				uint32		bits = (uint32) DatumGetInt32(value);
+		{
+			uint32 bits = (uint32) DatumGetInt32(value);
 
-				memcpy((float *) vec->values + row, &bits, sizeof(bits));
-				break;
-			}
+			memcpy((float *) vec->values + row, &bits, sizeof(bits));
+			break;
+		}
 		case MDB_BYTES:
 			if (vec->attlen == -1)
 			{
@@ -249,7 +249,8 @@ mdb_vector_append_datum(MdbBatch *batch, MdbVector *vec, uint32 row, Datum value
 					pfree(v);
 			}
 			else if (vec->attlen == -2)
-				mdb_vector_append_bytes(batch, vec, row, DatumGetCString(value), strlen(DatumGetCString(value)));
+				mdb_vector_append_bytes(batch, vec, row, DatumGetCString(value),
+										strlen(DatumGetCString(value)));
 			else
 				mdb_vector_append_bytes(batch, vec, row, DatumGetPointer(value), vec->attlen);
 			break;
@@ -281,9 +282,9 @@ mdb_vector_copy_run(MdbBatch *dst, MdbVector *to, uint32 row, const MdbVector *f
 	}
 	if (to->phys == MDB_BYTES)
 	{
-		uint32		begin = first > 0 ? from->ends[first - 1] : 0;
-		uint32		len = from->ends[first + n - 1] - begin;
-		uint32		base;
+		uint32 begin = first > 0 ? from->ends[first - 1] : 0;
+		uint32 len = from->ends[first + n - 1] - begin;
+		uint32 base;
 
 		need_data(dst, to, len);
 		base = (uint32) to->datalen;
@@ -295,7 +296,7 @@ mdb_vector_copy_run(MdbBatch *dst, MdbVector *to, uint32 row, const MdbVector *f
 	}
 	else
 	{
-		Size		w = phys_width(to->phys);
+		Size w = phys_width(to->phys);
 
 		memcpy((char *) to->values + row * w, (char *) from->values + first * w, n * w);
 	}
@@ -310,7 +311,7 @@ vector_gather(MdbBatch *dst, MdbVector *to, uint32 at, const MdbVector *from, co
 		need_nulls(dst, to);
 		for (uint32 i = 0; i < n; i++)
 		{
-			uint8		isnull = from->nulls[rows[i]];
+			uint8 isnull = from->nulls[rows[i]];
 
 			to->nulls[at + i] = isnull;
 			to->nnulls += isnull;
@@ -320,7 +321,7 @@ vector_gather(MdbBatch *dst, MdbVector *to, uint32 at, const MdbVector *from, co
 	{
 		for (uint32 i = 0; i < n; i++)
 		{
-			uint32		begin = rows[i] > 0 ? from->ends[rows[i] - 1] : 0;
+			uint32 begin = rows[i] > 0 ? from->ends[rows[i] - 1] : 0;
 
 			mdb_vector_append_bytes(dst, to, at + i, from->data + begin, from->ends[rows[i]] - begin);
 		}
@@ -328,7 +329,7 @@ vector_gather(MdbBatch *dst, MdbVector *to, uint32 at, const MdbVector *from, co
 	else if (to->phys == MDB_F32)
 	{
 		const uint32 *src = from->values;
-		uint32	   *out = (uint32 *) to->values + at;
+		uint32 *out = (uint32 *) to->values + at;
 
 		for (uint32 i = 0; i < n; i++)
 			out[i] = src[rows[i]];
@@ -336,7 +337,7 @@ vector_gather(MdbBatch *dst, MdbVector *to, uint32 at, const MdbVector *from, co
 	else
 	{
 		const int64 *src = from->values;
-		int64	   *out = (int64 *) to->values + at;
+		int64 *out = (int64 *) to->values + at;
 
 		for (uint32 i = 0; i < n; i++)
 			out[i] = src[rows[i]];
@@ -350,7 +351,7 @@ vector_gather(MdbBatch *dst, MdbVector *to, uint32 at, const MdbVector *from, co
 void
 mdb_batch_gather(MdbBatch *dst, const MdbBatch *src, const uint32 *rows, uint32 n)
 {
-	uint32		at = dst->nrows;
+	uint32 at = dst->nrows;
 
 	mdb_batch_reserve(dst, at + n);
 	for (uint32 i = 0; i < n; i++)
@@ -389,25 +390,25 @@ mdb_vector_datum(const MdbVector *vec, const MdbColumn *column, uint32 row)
 		case MDB_F32:
 			return Int32GetDatum((int32) ((const uint32 *) vec->values)[row]);
 		default:
-			{
-				uint32		begin = row > 0 ? vec->ends[row - 1] : 0;
-				uint32		len = vec->ends[row] - begin;
-				char	   *p;
+		{
+			uint32 begin = row > 0 ? vec->ends[row - 1] : 0;
+			uint32 len = vec->ends[row] - begin;
+			char *p;
 
-				if (column->attlen == -1)
-				{
-					p = palloc(len + VARHDRSZ);
-					SET_VARSIZE(p, len + VARHDRSZ);
-					memcpy(VARDATA(p), vec->data + begin, len);
-				}
-				else
-				{
-					p = palloc(len + 1);
-					memcpy(p, vec->data + begin, len);
-					p[len] = '\0';
-				}
-				return PointerGetDatum(p);
+			if (column->attlen == -1)
+			{
+				p = palloc(len + VARHDRSZ);
+				SET_VARSIZE(p, len + VARHDRSZ);
+				memcpy(VARDATA(p), vec->data + begin, len);
 			}
+			else
+			{
+				p = palloc(len + 1);
+				memcpy(p, vec->data + begin, len);
+				p[len] = '\0';
+			}
+			return PointerGetDatum(p);
+		}
 	}
 }
 

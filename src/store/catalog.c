@@ -72,14 +72,13 @@ mdb_latest_snapshot(void)
 Oid
 mdb_catalog_relid(const char *name, bool missing_ok)
 {
-	Oid			nsp = get_namespace_oid(MDB_SCHEMA, true);
-	Oid			relid = OidIsValid(nsp) ? get_relname_relid(name, nsp) : InvalidOid;
+	Oid nsp = get_namespace_oid(MDB_SCHEMA, true);
+	Oid relid = OidIsValid(nsp) ? get_relname_relid(name, nsp) : InvalidOid;
 
 	if (!OidIsValid(relid) && !missing_ok)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("catalog \"%s.%s\" does not exist", MDB_SCHEMA, name),
-				 errhint("Run CREATE EXTENSION metricsdb in this database.")));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("catalog \"%s.%s\" does not exist", MDB_SCHEMA, name),
+						errhint("Run CREATE EXTENSION metricsdb in this database.")));
 	return relid;
 }
 
@@ -98,9 +97,10 @@ mdb_catalog_open(const char *name, LOCKMODE lockmode)
 Oid
 mdb_catalog_index(Relation rel)
 {
-	List	   *indexes = RelationGetIndexList(rel);
-	Oid			index = OidIsValid(rel->rd_pkindex) ? rel->rd_pkindex :
-		indexes != NIL ? linitial_oid(indexes) : InvalidOid;
+	List *indexes = RelationGetIndexList(rel);
+	Oid index = OidIsValid(rel->rd_pkindex) ? rel->rd_pkindex
+				: indexes != NIL            ? linitial_oid(indexes)
+											: InvalidOid;
 
 	list_free(indexes);
 	return index;
@@ -115,21 +115,21 @@ mdb_catalog_index(Relation rel)
 void
 mdb_catalog_insert(Relation rel, Datum *values, bool *nulls, CommandId cid, int options)
 {
-	HeapTuple	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
-	List	   *indexes = RelationGetIndexList(rel);
-	ListCell   *lc;
+	HeapTuple tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+	List *indexes = RelationGetIndexList(rel);
+	ListCell *lc;
 
 	heap_insert(rel, tuple, cid, options, NULL);
-	foreach(lc, indexes)
+	foreach (lc, indexes)
 	{
-		Relation	index = index_open(lfirst_oid(lc), RowExclusiveLock);
-		IndexInfo  *info = BuildIndexInfo(index);
-		Datum		ivalues[INDEX_MAX_KEYS];
-		bool		inulls[INDEX_MAX_KEYS];
+		Relation index = index_open(lfirst_oid(lc), RowExclusiveLock);
+		IndexInfo *info = BuildIndexInfo(index);
+		Datum ivalues[INDEX_MAX_KEYS];
+		bool inulls[INDEX_MAX_KEYS];
 
 		for (int i = 0; i < info->ii_NumIndexAttrs; i++)
 		{
-			AttrNumber	attno = info->ii_IndexAttrNumbers[i];
+			AttrNumber attno = info->ii_IndexAttrNumbers[i];
 
 			ivalues[i] = values[attno - 1];
 			inulls[i] = nulls[attno - 1];
@@ -146,8 +146,7 @@ mdb_catalog_insert(Relation rel, Datum *values, bool *nulls, CommandId cid, int 
 static int
 part_cmp(const void *a, const void *b)
 {
-	const MdbPartInfo *x = a,
-			   *y = b;
+	const MdbPartInfo *x = a, *y = b;
 
 	return x->part_id < y->part_id ? -1 : x->part_id > y->part_id;
 }
@@ -155,8 +154,8 @@ part_cmp(const void *a, const void *b)
 static void
 part_from_tuple(MdbPartInfo *p, HeapTuple tuple, TupleDesc desc)
 {
-	Datum		v[Natts_part];
-	bool		n[Natts_part];
+	Datum v[Natts_part];
+	bool n[Natts_part];
 
 	heap_deform_tuple(tuple, desc, v, n);
 	p->tid = tuple->t_self;
@@ -192,15 +191,16 @@ part_from_tuple(MdbPartInfo *p, HeapTuple tuple, TupleDesc desc)
 MdbPartList *
 mdb_parts_visible(const MdbTable *table, Snapshot snapshot)
 {
-	Relation	rel = mdb_catalog_open("part", AccessShareLock);
+	Relation rel = mdb_catalog_open("part", AccessShareLock);
 	MdbPartList *list = palloc0(sizeof(MdbPartList));
-	int			capacity = 64;
+	int capacity = 64;
 	ScanKeyData key;
 	SysScanDesc scan;
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	list->parts = palloc(capacity * sizeof(MdbPartInfo));
-	ScanKeyInit(&key, Anum_part_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(table->storage_id));
+	ScanKeyInit(&key, Anum_part_storage_id, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(table->storage_id));
 	scan = systable_beginscan(rel, mdb_catalog_index(rel), true, snapshot, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
@@ -232,8 +232,8 @@ mdb_parts_visible(const MdbTable *table, Snapshot snapshot)
 void
 mdb_part_insert(Relation partrel, const MdbPartInfo *p, CommandId cid, int options)
 {
-	Datum		v[Natts_part];
-	bool		n[Natts_part] = {0};
+	Datum v[Natts_part];
+	bool n[Natts_part] = {0};
 
 	v[Anum_part_storage_id - 1] = Int64GetDatum(p->storage_id);
 	v[Anum_part_part_id - 1] = Int64GetDatum(p->part_id);
@@ -272,7 +272,7 @@ mdb_part_insert(Relation partrel, const MdbPartInfo *p, CommandId cid, int optio
 void
 mdb_part_delete(const MdbPartInfo *info)
 {
-	Relation	rel = mdb_catalog_open("part", RowExclusiveLock);
+	Relation rel = mdb_catalog_open("part", RowExclusiveLock);
 	ItemPointerData tid = info->tid;
 
 	simple_heap_delete(rel, &tid);
@@ -285,11 +285,11 @@ mdb_part_delete(const MdbPartInfo *info)
 void
 mdb_delta_list(int64 storage_id, Snapshot snapshot, MdbDeltaInfo **deltas, int *count)
 {
-	Relation	rel = mdb_catalog_open("delta", AccessShareLock);
+	Relation rel = mdb_catalog_open("delta", AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
-	HeapTuple	tuple;
-	int			capacity = 4;
+	HeapTuple tuple;
+	int capacity = 4;
 
 	*count = 0;
 	*deltas = palloc(capacity * sizeof(MdbDeltaInfo));
@@ -297,8 +297,8 @@ mdb_delta_list(int64 storage_id, Snapshot snapshot, MdbDeltaInfo **deltas, int *
 	scan = systable_beginscan(rel, mdb_catalog_index(rel), true, snapshot, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		Datum		v[Natts_delta];
-		bool		n[Natts_delta];
+		Datum v[Natts_delta];
+		bool n[Natts_delta];
 		MdbDeltaInfo *d;
 
 		if (*count == capacity)
@@ -324,9 +324,9 @@ mdb_delta_list(int64 storage_id, Snapshot snapshot, MdbDeltaInfo **deltas, int *
 void
 mdb_delta_register(int64 storage_id, int16 slot, Oid relid)
 {
-	Relation	rel = mdb_catalog_open("delta", RowExclusiveLock);
-	Datum		v[Natts_delta];
-	bool		n[Natts_delta] = {0};
+	Relation rel = mdb_catalog_open("delta", RowExclusiveLock);
+	Datum v[Natts_delta];
+	bool n[Natts_delta] = {0};
 
 	v[Anum_delta_storage_id - 1] = Int64GetDatum(storage_id);
 	v[Anum_delta_slot - 1] = Int16GetDatum(slot);
@@ -342,18 +342,18 @@ mdb_delta_register(int64 storage_id, int16 slot, Oid relid)
 void
 mdb_delta_set_live(const MdbDeltaInfo *delta, bool live)
 {
-	Relation	rel = mdb_catalog_open("delta", RowExclusiveLock);
-	Snapshot	snapshot = mdb_latest_snapshot();
+	Relation rel = mdb_catalog_open("delta", RowExclusiveLock);
+	Snapshot snapshot = mdb_latest_snapshot();
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	ItemPointerData tid = delta->tid;
 
 	if (table_tuple_fetch_row_version(rel, &tid, snapshot, slot))
 	{
-		HeapTuple	old = ExecFetchSlotHeapTuple(slot, false, NULL);
-		Datum		v[Natts_delta] = {0};
-		bool		n[Natts_delta] = {0};
-		bool		replace[Natts_delta] = {0};
-		HeapTuple	new;
+		HeapTuple old = ExecFetchSlotHeapTuple(slot, false, NULL);
+		Datum v[Natts_delta] = {0};
+		bool n[Natts_delta] = {0};
+		bool replace[Natts_delta] = {0};
+		HeapTuple new;
 
 		v[Anum_delta_live - 1] = BoolGetDatum(live);
 		replace[Anum_delta_live - 1] = true;
@@ -377,19 +377,20 @@ mdb_delta_set_live(const MdbDeltaInfo *delta, bool live)
 bool
 mdb_delta_history_gone(int64 storage_id, const MdbDeltaInfo *delta)
 {
-	Relation	rel = mdb_catalog_open("delta", AccessShareLock);
+	Relation rel = mdb_catalog_open("delta", AccessShareLock);
 	ItemPointerData tid = delta->tid;
-	bool		gone = false;
+	bool gone = false;
 
 	for (int attempt = 0; attempt < 2 && !gone; attempt++)
 	{
 		ScanKeyData keys[2];
 		SysScanDesc scan;
-		HeapTuple	tuple;
+		HeapTuple tuple;
 		BlockNumber block = InvalidBlockNumber;
 
 		gone = true;
-		ScanKeyInit(&keys[0], Anum_delta_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
+		ScanKeyInit(&keys[0], Anum_delta_storage_id, BTEqualStrategyNumber, F_INT8EQ,
+					Int64GetDatum(storage_id));
 		ScanKeyInit(&keys[1], Anum_delta_slot, BTEqualStrategyNumber, F_INT2EQ, Int16GetDatum(delta->slot));
 		scan = systable_beginscan(rel, mdb_catalog_index(rel), true, SnapshotAny, 2, keys);
 		/* An entry that is known to be dead may still name a tuple that was not pruned. */
@@ -407,7 +408,7 @@ mdb_delta_history_gone(int64 storage_id, const MdbDeltaInfo *delta)
 		systable_endscan(scan);
 		if (attempt == 0 && BlockNumberIsValid(block))
 		{
-			Buffer		buf = ReadBuffer(rel, block);
+			Buffer buf = ReadBuffer(rel, block);
 
 			mdb_heap_prune_page(rel, buf);
 			ReleaseBuffer(buf);
@@ -432,9 +433,9 @@ mdb_storage_new_id(void)
 void
 mdb_storage_register(int64 storage_id, Oid relid, CommandId cid)
 {
-	Relation	rel = mdb_catalog_open("storage", RowExclusiveLock);
-	Datum		v[Natts_storage];
-	bool		n[Natts_storage] = {0};
+	Relation rel = mdb_catalog_open("storage", RowExclusiveLock);
+	Datum v[Natts_storage];
+	bool n[Natts_storage] = {0};
 
 	v[Anum_storage_storage_id - 1] = Int64GetDatum(storage_id);
 	v[Anum_storage_relid - 1] = ObjectIdGetDatum(relid);
@@ -449,24 +450,25 @@ mdb_storage_register(int64 storage_id, Oid relid, CommandId cid)
 void
 mdb_storage_list(int64 **ids, int *count)
 {
-	Relation	rel = mdb_catalog_open("storage", AccessShareLock);
-	Snapshot	snapshot = mdb_latest_snapshot();
+	Relation rel = mdb_catalog_open("storage", AccessShareLock);
+	Snapshot snapshot = mdb_latest_snapshot();
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
-	HeapTuple	tuple;
-	int			capacity = 64;
+	HeapTuple tuple;
+	int capacity = 64;
 
 	*ids = palloc(capacity * sizeof(int64));
 	*count = 0;
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		bool		isnull;
+		bool isnull;
 
 		if (*count == capacity)
 		{
 			capacity *= 2;
 			*ids = repalloc(*ids, capacity * sizeof(int64));
 		}
-		(*ids)[(*count)++] = DatumGetInt64(heap_getattr(tuple, Anum_storage_storage_id, RelationGetDescr(rel), &isnull));
+		(*ids)[(*count)++] =
+			DatumGetInt64(heap_getattr(tuple, Anum_storage_storage_id, RelationGetDescr(rel), &isnull));
 	}
 	systable_endscan(scan);
 	UnregisterSnapshot(snapshot);
@@ -477,11 +479,11 @@ mdb_storage_list(int64 **ids, int *count)
 static HeapTuple
 find_storage(Relation rel, AttrNumber attno, Datum value)
 {
-	bool		by_id = attno == Anum_storage_storage_id;
-	Snapshot	snapshot = mdb_latest_snapshot();
+	bool by_id = attno == Anum_storage_storage_id;
+	Snapshot snapshot = mdb_latest_snapshot();
 	ScanKeyData key;
 	SysScanDesc scan;
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	ScanKeyInit(&key, attno, BTEqualStrategyNumber, by_id ? F_INT8EQ : F_OIDEQ, value);
 	scan = systable_beginscan(rel, by_id ? mdb_catalog_index(rel) : InvalidOid, by_id, snapshot, 1, &key);
@@ -499,10 +501,10 @@ find_storage(Relation rel, AttrNumber attno, Datum value)
 int64
 mdb_storage_find(Oid relid)
 {
-	Relation	rel = mdb_catalog_open("storage", AccessShareLock);
-	HeapTuple	tuple = find_storage(rel, Anum_storage_relid, ObjectIdGetDatum(relid));
-	bool		isnull;
-	int64		result = 0;
+	Relation rel = mdb_catalog_open("storage", AccessShareLock);
+	HeapTuple tuple = find_storage(rel, Anum_storage_relid, ObjectIdGetDatum(relid));
+	bool isnull;
+	int64 result = 0;
 
 	if (HeapTupleIsValid(tuple))
 		result = DatumGetInt64(heap_getattr(tuple, Anum_storage_storage_id, RelationGetDescr(rel), &isnull));
@@ -516,10 +518,10 @@ mdb_storage_find(Oid relid)
 Oid
 mdb_storage_relid(int64 storage_id)
 {
-	Relation	rel = mdb_catalog_open("storage", AccessShareLock);
-	HeapTuple	tuple = find_storage(rel, Anum_storage_storage_id, Int64GetDatum(storage_id));
-	bool		isnull;
-	Oid			result = InvalidOid;
+	Relation rel = mdb_catalog_open("storage", AccessShareLock);
+	HeapTuple tuple = find_storage(rel, Anum_storage_storage_id, Int64GetDatum(storage_id));
+	bool isnull;
+	Oid result = InvalidOid;
 
 	if (HeapTupleIsValid(tuple))
 		result = DatumGetObjectId(heap_getattr(tuple, Anum_storage_relid, RelationGetDescr(rel), &isnull));
@@ -533,11 +535,11 @@ mdb_storage_relid(int64 storage_id)
 void
 mdb_storage_set_relid(int64 storage_id, Oid relid)
 {
-	Relation	rel = mdb_catalog_open("storage", RowExclusiveLock);
-	HeapTuple	tuple = find_storage(rel, Anum_storage_storage_id, Int64GetDatum(storage_id));
-	Datum		v[Natts_storage] = {0};
-	bool		n[Natts_storage] = {0};
-	bool		replace[Natts_storage] = {0};
+	Relation rel = mdb_catalog_open("storage", RowExclusiveLock);
+	HeapTuple tuple = find_storage(rel, Anum_storage_storage_id, Int64GetDatum(storage_id));
+	Datum v[Natts_storage] = {0};
+	bool n[Natts_storage] = {0};
+	bool replace[Natts_storage] = {0};
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "storage %lld is not in the catalog", (long long) storage_id);
@@ -550,12 +552,12 @@ mdb_storage_set_relid(int64 storage_id, Oid relid)
 static void
 delete_rows(const char *catalog, AttrNumber attno, int64 storage_id)
 {
-	Oid			relid = mdb_catalog_relid(catalog, true);
-	Relation	rel;
-	Snapshot	snapshot;
+	Oid relid = mdb_catalog_relid(catalog, true);
+	Relation rel;
+	Snapshot snapshot;
 	ScanKeyData key;
 	SysScanDesc scan;
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	if (!OidIsValid(relid))
 		return;

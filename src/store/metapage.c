@@ -36,8 +36,8 @@
 #include "metricsdb.h"
 #include "store/store.h"
 
-#define MDB_META_MAGIC		0x4d444253	/* "MDBS" */
-#define MDB_META_VERSION	1
+#define MDB_META_MAGIC   0x4d444253 /* "MDBS" */
+#define MDB_META_VERSION 1
 
 /*
  * mdb_am_oid - OID of the access method, or InvalidOid if missing_ok and the extension is not there.
@@ -55,8 +55,8 @@ bool
 mdb_is_metricsdb(Relation rel)
 {
 	return rel->rd_rel->relam != InvalidOid &&
-		(rel->rd_rel->relkind == RELKIND_RELATION || rel->rd_rel->relkind == RELKIND_MATVIEW) &&
-		rel->rd_rel->relam == mdb_am_oid(true);
+		   (rel->rd_rel->relkind == RELKIND_RELATION || rel->rd_rel->relkind == RELKIND_MATVIEW) &&
+		   rel->rd_rel->relam == mdb_am_oid(true);
 }
 
 /*
@@ -65,15 +65,15 @@ mdb_is_metricsdb(Relation rel)
 bool
 mdb_is_metricsdb_oid(Oid relid)
 {
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	bool		result = false;
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	bool result = false;
 
 	if (HeapTupleIsValid(tuple))
 	{
 		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
 
 		result = OidIsValid(form->relam) && form->relam == mdb_am_oid(true) &&
-			(form->relkind == RELKIND_RELATION || form->relkind == RELKIND_MATVIEW);
+				 (form->relkind == RELKIND_RELATION || form->relkind == RELKIND_MATVIEW);
 		ReleaseSysCache(tuple);
 	}
 	return result;
@@ -85,7 +85,7 @@ mdb_is_metricsdb_oid(Oid relid)
 MdbPhys
 mdb_phys(Form_pg_attribute att)
 {
-	Oid			base;
+	Oid base;
 
 	if (!att->attbyval)
 		return MDB_BYTES;
@@ -103,15 +103,13 @@ static void
 meta_check(Relation rel, const MdbMeta *meta)
 {
 	if (meta->magic != MDB_META_MAGIC)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("file of table \"%s\" has no valid metapage", RelationGetRelationName(rel))));
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("file of table \"%s\" has no valid metapage", RelationGetRelationName(rel))));
 	if (meta->version != MDB_META_VERSION)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("file of table \"%s\" has format version %d, this library reads version %d",
-						RelationGetRelationName(rel), meta->version, MDB_META_VERSION),
-				 errhint("Install a newer release of metricsdb.")));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("file of table \"%s\" has format version %d, this library reads version %d",
+							   RelationGetRelationName(rel), meta->version, MDB_META_VERSION),
+						errhint("Install a newer release of metricsdb.")));
 }
 
 static MdbMeta *
@@ -123,7 +121,7 @@ meta_of_page(Page page)
 static void
 meta_fill(Page page, int64 storage_id, int32 incarnation, const MdbRoles *roles, int natts)
 {
-	MdbMeta    *meta;
+	MdbMeta *meta;
 
 	PageInit(page, BLCKSZ, 0);
 	meta = meta_of_page(page);
@@ -150,12 +148,12 @@ meta_fill(Page page, int64 storage_id, int32 incarnation, const MdbRoles *roles,
  * init fork whose incarnation is 0: what a crash leaves of it is empty.
  */
 void
-mdb_meta_create(Relation rel, const MdbRelFile *file, char persistence,
-				int64 storage_id, const MdbRoles *roles)
+mdb_meta_create(Relation rel, const MdbRelFile *file, char persistence, int64 storage_id,
+				const MdbRoles *roles)
 {
 	SMgrRelation srel = RelationCreateStorage(*file, persistence, true);
-	int			natts = RelationGetNumberOfAttributes(rel);
-	int32		incarnation = 1;
+	int natts = RelationGetNumberOfAttributes(rel);
+	int32 incarnation = 1;
 
 	if (persistence == RELPERSISTENCE_TEMP)
 	{
@@ -166,7 +164,7 @@ mdb_meta_create(Relation rel, const MdbRelFile *file, char persistence,
 	}
 	else
 	{
-		Buffer		buf;
+		Buffer buf;
 
 		buf = ReadBufferWithoutRelcache(*file, MAIN_FORKNUM, P_NEW, RBM_ZERO_AND_LOCK, NULL,
 										persistence == RELPERSISTENCE_PERMANENT);
@@ -200,7 +198,7 @@ mdb_meta_create(Relation rel, const MdbRelFile *file, char persistence,
 void
 mdb_meta_read(Relation rel, MdbMeta *meta)
 {
-	Buffer		buf = ReadBuffer(rel, MDB_META_BLOCK);
+	Buffer buf = ReadBuffer(rel, MDB_META_BLOCK);
 
 	LockBuffer(buf, BUFFER_LOCK_SHARE);
 	memcpy(meta, meta_of_page(BufferGetPage(buf)), offsetof(MdbMeta, series_attnos));
@@ -212,8 +210,8 @@ mdb_meta_read(Relation rel, MdbMeta *meta)
 static MdbMeta *
 meta_begin(Relation rel, GenericXLogState **state, Buffer *buf)
 {
-	Page		page;
-	MdbMeta    *meta;
+	Page page;
+	MdbMeta *meta;
 
 	*buf = ReadBuffer(rel, MDB_META_BLOCK);
 	LockBuffer(*buf, BUFFER_LOCK_EXCLUSIVE);
@@ -239,8 +237,8 @@ void
 mdb_meta_place_part(Relation rel, MdbPartInfo *info)
 {
 	GenericXLogState *state;
-	Buffer		buf;
-	MdbMeta    *meta = meta_begin(rel, &state, &buf);
+	Buffer buf;
+	MdbMeta *meta = meta_begin(rel, &state, &buf);
 
 	info->incarnation = meta->incarnation;
 	info->part_id = meta->next_part++;
@@ -252,10 +250,9 @@ mdb_meta_place_part(Relation rel, MdbPartInfo *info)
 		{
 			GenericXLogAbort(state);
 			UnlockReleaseBuffer(buf);
-			ereport(ERROR,
-					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					 errmsg("table \"%s\" has reached its largest size", RelationGetRelationName(rel)),
-					 errhint("Partition the table, or drop old data.")));
+			ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+							errmsg("table \"%s\" has reached its largest size", RelationGetRelationName(rel)),
+							errhint("Partition the table, or drop old data.")));
 		}
 		info->page_first = meta->next_page;
 		meta->next_page += info->npages;
@@ -270,18 +267,17 @@ int64
 mdb_meta_reserve_series(Relation rel, int64 count)
 {
 	GenericXLogState *state;
-	Buffer		buf;
-	MdbMeta    *meta = meta_begin(rel, &state, &buf);
-	int64		first = meta->next_series;
+	Buffer buf;
+	MdbMeta *meta = meta_begin(rel, &state, &buf);
+	int64 first = meta->next_series;
 
 	if (first + count > (int64) PG_UINT32_MAX)
 	{
 		GenericXLogAbort(state);
 		UnlockReleaseBuffer(buf);
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("table \"%s\" has run out of series ids", RelationGetRelationName(rel)),
-				 errhint("Rewrite the table with VACUUM FULL.")));
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("table \"%s\" has run out of series ids", RelationGetRelationName(rel)),
+						errhint("Rewrite the table with VACUUM FULL.")));
 	}
 	meta->next_series = first + count;
 	meta_end(state, buf);
@@ -295,8 +291,8 @@ void
 mdb_meta_set_delta_slot(Relation rel, int16 slot)
 {
 	GenericXLogState *state;
-	Buffer		buf;
-	MdbMeta    *meta = meta_begin(rel, &state, &buf);
+	Buffer buf;
+	MdbMeta *meta = meta_begin(rel, &state, &buf);
 
 	meta->delta_slot = slot;
 	meta_end(state, buf);
@@ -309,9 +305,9 @@ void
 mdb_meta_set_roles(Relation rel, const MdbRoles *roles)
 {
 	GenericXLogState *state;
-	Buffer		buf;
-	MdbMeta    *meta = meta_begin(rel, &state, &buf);
-	Page		page = (Page) ((char *) meta - MAXALIGN(SizeOfPageHeaderData));
+	Buffer buf;
+	MdbMeta *meta = meta_begin(rel, &state, &buf);
+	Page page = (Page) ((char *) meta - MAXALIGN(SizeOfPageHeaderData));
 
 	meta->time_attno = roles->time_attno;
 	meta->nseries_columns = roles->nseries_columns;
@@ -330,8 +326,8 @@ void
 mdb_meta_restart(Relation rel, const MdbMeta *values)
 {
 	GenericXLogState *state;
-	Buffer		buf;
-	MdbMeta    *meta = meta_begin(rel, &state, &buf);
+	Buffer buf;
+	MdbMeta *meta = meta_begin(rel, &state, &buf);
 
 	meta->incarnation = values->incarnation;
 	meta->delta_slot = values->delta_slot;
@@ -348,8 +344,8 @@ void
 mdb_meta_lower_end(Relation rel, BlockNumber next_page)
 {
 	GenericXLogState *state;
-	Buffer		buf;
-	MdbMeta    *meta = meta_begin(rel, &state, &buf);
+	Buffer buf;
+	MdbMeta *meta = meta_begin(rel, &state, &buf);
 
 	if (next_page < meta->next_page)
 		meta->next_page = next_page;
@@ -359,12 +355,12 @@ mdb_meta_lower_end(Relation rel, BlockNumber next_page)
 static MdbTable *
 build_table(Relation rel, TupleDesc desc, MemoryContext mcxt)
 {
-	int			natts = desc->natts;
-	MdbTable   *table;
-	Buffer		buf;
-	MdbMeta    *meta;
-	Size		size;
-	int			nseries;
+	int natts = desc->natts;
+	MdbTable *table;
+	Buffer buf;
+	MdbMeta *meta;
+	Size size;
+	int nseries;
 
 	buf = ReadBuffer(rel, MDB_META_BLOCK);
 	LockBuffer(buf, BUFFER_LOCK_SHARE);
@@ -387,7 +383,7 @@ build_table(Relation rel, TupleDesc desc, MemoryContext mcxt)
 	for (int i = 0; i < natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
-		MdbColumn  *column = &table->columns[i];
+		MdbColumn *column = &table->columns[i];
 
 		column->attlen = att->attlen;
 		column->attbyval = att->attbyval;
@@ -398,7 +394,8 @@ build_table(Relation rel, TupleDesc desc, MemoryContext mcxt)
 	for (int i = 0; i < nseries; i++)
 	{
 		table->series_attnos[i] = meta->series_attnos[i];
-		if (meta->series_attnos[i] <= natts && table->columns[meta->series_attnos[i] - 1].role == MDB_ROLE_VALUE)
+		if (meta->series_attnos[i] <= natts &&
+			table->columns[meta->series_attnos[i] - 1].role == MDB_ROLE_VALUE)
 			table->columns[meta->series_attnos[i] - 1].role = MDB_ROLE_SERIES;
 	}
 	if (meta->time_attno > 0 && meta->time_attno <= natts)
@@ -424,8 +421,8 @@ build_table(Relation rel, TupleDesc desc, MemoryContext mcxt)
 MdbTable *
 mdb_table(Relation rel)
 {
-	MdbTable   *table;
-	MdbTable   *copy;
+	MdbTable *table;
+	MdbTable *copy;
 
 	if (rel->rd_amcache == NULL)
 	{
@@ -440,8 +437,8 @@ mdb_table(Relation rel)
 	copy = palloc(table->size);
 	memcpy(copy, table, table->size);
 	copy->series_attnos = (AttrNumber *) ((char *) copy + MAXALIGN(sizeof(MdbTable)));
-	copy->columns = (MdbColumn *) ((char *) copy->series_attnos +
-								   MAXALIGN(sizeof(AttrNumber) * copy->nseries_columns));
+	copy->columns =
+		(MdbColumn *) ((char *) copy->series_attnos + MAXALIGN(sizeof(AttrNumber) * copy->nseries_columns));
 	return copy;
 }
 

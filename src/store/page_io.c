@@ -23,14 +23,14 @@
 
 typedef struct MdbPageTail
 {
-	int64		part_id;
-	uint32		page_no;		/* within the part */
-	uint32		magic;
+	int64 part_id;
+	uint32 page_no; /* within the part */
+	uint32 magic;
 } MdbPageTail;
 
-#define MDB_PAGE_MAGIC		0x4d444250	/* "MDBP" */
-#define MDB_PAGE_START		MAXALIGN(SizeOfPageHeaderData)
-#define MDB_PAGE_PAYLOAD	((int64) (BLCKSZ - MDB_PAGE_START - MAXALIGN(sizeof(MdbPageTail))))
+#define MDB_PAGE_MAGIC   0x4d444250 /* "MDBP" */
+#define MDB_PAGE_START   MAXALIGN(SizeOfPageHeaderData)
+#define MDB_PAGE_PAYLOAD ((int64) (BLCKSZ - MDB_PAGE_START - MAXALIGN(sizeof(MdbPageTail))))
 
 /*
  * mdb_pages_for - pages that nbytes of payload take.
@@ -50,7 +50,7 @@ extend_to(Relation rel, BlockNumber nblocks)
 	LockRelationForExtension(rel, ExclusiveLock);
 	while (RelationGetNumberOfBlocks(rel) < nblocks)
 	{
-		Buffer		buf = ReadBufferExtended(rel, MAIN_FORKNUM, P_NEW, RBM_NORMAL, NULL);
+		Buffer buf = ReadBufferExtended(rel, MAIN_FORKNUM, P_NEW, RBM_NORMAL, NULL);
 
 		ReleaseBuffer(buf);
 	}
@@ -64,22 +64,22 @@ void
 mdb_pages_write(Relation rel, const MdbPartInfo *info, StringInfo *pieces, int npieces)
 {
 	BufferAccessStrategy strategy = info->npages > 256 ? GetAccessStrategy(BAS_BULKWRITE) : NULL;
-	int			piece = 0;
-	int			at = 0;
+	int piece = 0;
+	int at = 0;
 
 	extend_to(rel, (BlockNumber) (info->page_first + info->npages));
 	for (int32 i = 0; i < info->npages; i++)
 	{
-		Buffer		buf;
-		Page		page;
-		PageHeader	header;
+		Buffer buf;
+		Page page;
+		PageHeader header;
 		MdbPageTail *tail;
-		char	   *dst;
-		int64		room = MDB_PAGE_PAYLOAD;
+		char *dst;
+		int64 room = MDB_PAGE_PAYLOAD;
 
 		CHECK_FOR_INTERRUPTS();
-		buf = ReadBufferExtended(rel, MAIN_FORKNUM, (BlockNumber) (info->page_first + i),
-								 RBM_ZERO_AND_LOCK, strategy);
+		buf = ReadBufferExtended(rel, MAIN_FORKNUM, (BlockNumber) (info->page_first + i), RBM_ZERO_AND_LOCK,
+								 strategy);
 		START_CRIT_SECTION();
 		page = BufferGetPage(buf);
 		PageInit(page, BLCKSZ, sizeof(MdbPageTail));
@@ -87,7 +87,7 @@ mdb_pages_write(Relation rel, const MdbPartInfo *info, StringInfo *pieces, int n
 		dst = (char *) page + MDB_PAGE_START;
 		while (room > 0 && piece < npieces)
 		{
-			int64		n = Min(room, (int64) pieces[piece]->len - at);
+			int64 n = Min(room, (int64) pieces[piece]->len - at);
 
 			memcpy(dst, pieces[piece]->data + at, n);
 			dst += n;
@@ -125,44 +125,41 @@ void
 mdb_pages_read(Relation rel, const MdbPartInfo *info, int64 offset, int64 len, char *dst)
 {
 	if (offset < 0 || len < 0 || offset + len > info->nbytes)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("part %lld of table \"%s\" is damaged",
-						(long long) info->part_id, RelationGetRelationName(rel)),
-				 errdetail("It refers to %lld bytes at offset %lld of %lld.",
-						   (long long) len, (long long) offset, (long long) info->nbytes)));
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("part %lld of table \"%s\" is damaged", (long long) info->part_id,
+							   RelationGetRelationName(rel)),
+						errdetail("It refers to %lld bytes at offset %lld of %lld.", (long long) len,
+								  (long long) offset, (long long) info->nbytes)));
 	while (len > 0)
 	{
-		int32		page_no = (int32) (offset / MDB_PAGE_PAYLOAD);
-		int64		in_page = offset % MDB_PAGE_PAYLOAD;
-		int64		n = Min(len, MDB_PAGE_PAYLOAD - in_page);
-		Buffer		buf;
-		Page		page;
+		int32 page_no = (int32) (offset / MDB_PAGE_PAYLOAD);
+		int64 in_page = offset % MDB_PAGE_PAYLOAD;
+		int64 n = Min(len, MDB_PAGE_PAYLOAD - in_page);
+		Buffer buf;
+		Page page;
 		MdbPageTail *tail;
-		bool		ours;
+		bool ours;
 
 		CHECK_FOR_INTERRUPTS();
-		buf = ReadBufferExtended(rel, MAIN_FORKNUM, (BlockNumber) (info->page_first + page_no),
-								 RBM_NORMAL, NULL);
+		buf = ReadBufferExtended(rel, MAIN_FORKNUM, (BlockNumber) (info->page_first + page_no), RBM_NORMAL,
+								 NULL);
 		LockBuffer(buf, BUFFER_LOCK_SHARE);
 		page = BufferGetPage(buf);
 		tail = (MdbPageTail *) ((char *) page + BLCKSZ - MAXALIGN(sizeof(MdbPageTail)));
 		ours = tail->magic == MDB_PAGE_MAGIC && tail->part_id == info->part_id && tail->page_no == page_no;
 		if (!ours)
 		{
-			bool		other = tail->magic == MDB_PAGE_MAGIC && tail->part_id > info->part_id;
+			bool other = tail->magic == MDB_PAGE_MAGIC && tail->part_id > info->part_id;
 
 			UnlockReleaseBuffer(buf);
 			if (other)
-				ereport(ERROR,
-						(errcode(ERRCODE_SNAPSHOT_TOO_OLD),
-						 errmsg("snapshot too old"),
-						 errdetail("Part %lld of table \"%s\" was merged and its pages were reused.",
-								   (long long) info->part_id, RelationGetRelationName(rel))));
+				ereport(ERROR, (errcode(ERRCODE_SNAPSHOT_TOO_OLD), errmsg("snapshot too old"),
+								errdetail("Part %lld of table \"%s\" was merged and its pages were reused.",
+										  (long long) info->part_id, RelationGetRelationName(rel))));
 			ereport(ERROR,
 					(errcode(ERRCODE_DATA_CORRUPTED),
-					 errmsg("part %lld of table \"%s\" is damaged",
-							(long long) info->part_id, RelationGetRelationName(rel)),
+					 errmsg("part %lld of table \"%s\" is damaged", (long long) info->part_id,
+							RelationGetRelationName(rel)),
 					 errdetail("Page %lld does not belong to it.", (long long) info->page_first + page_no)));
 		}
 		memcpy(dst, (char *) page + MDB_PAGE_START + in_page, n);

@@ -16,16 +16,13 @@
 #include "store/layout.h"
 #include "store/store.h"
 
-pg_attribute_noreturn()
-static void
-damaged(const MdbPart *part, const char *what)
+pg_attribute_noreturn() static void damaged(const MdbPart *part, const char *what)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg("part %lld of table \"%s\" is damaged",
-					(long long) part->info.part_id, RelationGetRelationName(part->rel)),
-			 errdetail("%s", what),
-			 errhint("Restore the table from a backup, or from its Kafka topic.")));
+			 errmsg("part %lld of table \"%s\" is damaged", (long long) part->info.part_id,
+					RelationGetRelationName(part->rel)),
+			 errdetail("%s", what), errhint("Restore the table from a backup, or from its Kafka topic.")));
 }
 
 static void
@@ -39,23 +36,22 @@ need(const MdbPart *part, bool ok, const char *what)
 static int64 *
 get_vec(MdbPart *part, uint32 *at, uint32 end, bool is_float)
 {
-	uint32		n = part->nblocks;
-	int64	   *v = MemoryContextAllocExtended(part->mcxt, sizeof(int64) * ((Size) n + MDB_DECODE_SLACK),
-											   MCXT_ALLOC_HUGE);
+	uint32 n = part->nblocks;
+	int64 *v = MemoryContextAllocExtended(part->mcxt, sizeof(int64) * ((Size) n + MDB_DECODE_SLACK),
+										  MCXT_ALLOC_HUGE);
 
 	for (uint32 done = 0; done < n; done += MDB_DIR_GROUP)
 	{
-		uint32		count = Min(MDB_DIR_GROUP, n - done);
-		uint32		len;
-		int			rc;
+		uint32 count = Min(MDB_DIR_GROUP, n - done);
+		uint32 len;
+		int rc;
 
 		need(part, end - *at >= sizeof(uint32), "A vector of its directory is cut short.");
 		memcpy(&len, part->directory + *at, sizeof(len));
 		*at += sizeof(uint32);
 		need(part, len <= end - *at, "A vector of its directory is cut short.");
-		rc = is_float ?
-			mdb_f64_decode((uint8 *) part->directory + *at, len, count, (double *) (v + done)) :
-			mdb_i64_decode((uint8 *) part->directory + *at, len, count, v + done);
+		rc = is_float ? mdb_f64_decode((uint8 *) part->directory + *at, len, count, (double *) (v + done))
+					  : mdb_i64_decode((uint8 *) part->directory + *at, len, count, v + done);
 		need(part, rc == MDB_CODEC_OK, "A vector of its directory cannot be decoded.");
 		*at += len;
 	}
@@ -66,7 +62,7 @@ get_vec(MdbPart *part, uint32 *at, uint32 end, bool is_float)
 static void
 lengths_to_ends(MdbPart *part, int64 *v, int64 limit)
 {
-	int64		sum = 0;
+	int64 sum = 0;
 
 	for (int i = 0; i < part->nblocks; i++)
 	{
@@ -84,31 +80,35 @@ lengths_to_ends(MdbPart *part, int64 *v, int64 limit)
 MdbPart *
 mdb_part_open(Relation rel, const MdbPartInfo *info)
 {
-	MemoryContext mcxt = AllocSetContextCreate(CurrentMemoryContext, "metricsdb part", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext mcxt =
+		AllocSetContextCreate(CurrentMemoryContext, "metricsdb part", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(mcxt);
-	MdbPart    *part = palloc0(sizeof(MdbPart));
+	MdbPart *part = palloc0(sizeof(MdbPart));
 	MdbPartTrailer trailer;
 	MdbDirHeader head;
-	pg_crc32c	crc;
-	int64		payload;
-	uint32		at;
-	uint32		end;
+	pg_crc32c crc;
+	int64 payload;
+	uint32 at;
+	uint32 end;
 
 	part->mcxt = mcxt;
 	part->rel = rel;
 	part->info = *info;
 	if (info->format != MDB_PART_FORMAT)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("part %lld of table \"%s\" has format %d, this library reads format %d",
-						(long long) info->part_id, RelationGetRelationName(rel), info->format, MDB_PART_FORMAT),
-				 errhint("Install a newer release of metricsdb.")));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("part %lld of table \"%s\" has format %d, this library reads format %d",
+							   (long long) info->part_id, RelationGetRelationName(rel), info->format,
+							   MDB_PART_FORMAT),
+						errhint("Install a newer release of metricsdb.")));
 
-	need(part, info->nbytes >= (int64) (sizeof(trailer) + sizeof(head)) &&
-		 mdb_pages_for(info->nbytes) == info->npages, "Its size is not plausible.");
+	need(part,
+		 info->nbytes >= (int64) (sizeof(trailer) + sizeof(head)) &&
+			 mdb_pages_for(info->nbytes) == info->npages,
+		 "Its size is not plausible.");
 	mdb_pages_read(rel, info, info->nbytes - sizeof(trailer), sizeof(trailer), (char *) &trailer);
 	payload = info->nbytes - sizeof(trailer) - trailer.directory_len;
-	need(part, payload >= 0 && trailer.directory_len >= sizeof(head) && AllocSizeIsValid(trailer.directory_len),
+	need(part,
+		 payload >= 0 && trailer.directory_len >= sizeof(head) && AllocSizeIsValid(trailer.directory_len),
 		 "Its directory has an impossible length.");
 	part->directory_len = trailer.directory_len;
 	part->directory = palloc(trailer.directory_len);
@@ -121,11 +121,11 @@ mdb_part_open(Relation rel, const MdbPartInfo *info)
 		 "The checksum of its directory does not match.");
 
 	memcpy(&head, part->directory, sizeof(head));
-	need(part, head.magic == MDB_DIR_MAGIC && head.format == MDB_PART_FORMAT &&
-		 head.nblocks == (uint32) info->nblocks && head.nblocks > 0 &&
-		 head.ncolumns <= MaxHeapAttributeNumber &&
-		 head.columns_offset <= part->directory_len &&
-		 part->directory_len - head.columns_offset == head.ncolumns * sizeof(MdbDirColumn),
+	need(part,
+		 head.magic == MDB_DIR_MAGIC && head.format == MDB_PART_FORMAT &&
+			 head.nblocks == (uint32) info->nblocks && head.nblocks > 0 &&
+			 head.ncolumns <= MaxHeapAttributeNumber && head.columns_offset <= part->directory_len &&
+			 part->directory_len - head.columns_offset == head.ncolumns * sizeof(MdbDirColumn),
 		 "The head of its directory is not plausible.");
 	part->nblocks = head.nblocks;
 	part->ncolumns = head.ncolumns;
@@ -170,9 +170,10 @@ mdb_part_open(Relation rel, const MdbPartInfo *info)
 		MdbPartColumn *c = &part->columns[i];
 
 		memcpy(&d, part->directory + head.columns_offset + i * sizeof(d), sizeof(d));
-		need(part, d.attno > 0 && d.phys <= MDB_BYTES && d.offset >= 0 && d.nbytes >= 0 &&
-			 d.nbytes <= payload && d.offset <= payload - d.nbytes &&
-			 d.dir_offset <= head.columns_offset && d.dir_len <= head.columns_offset - d.dir_offset,
+		need(part,
+			 d.attno > 0 && d.phys <= MDB_BYTES && d.offset >= 0 && d.nbytes >= 0 && d.nbytes <= payload &&
+				 d.offset <= payload - d.nbytes && d.dir_offset <= head.columns_offset &&
+				 d.dir_len <= head.columns_offset - d.dir_offset,
 			 "The description of a column is not plausible.");
 		c->attno = d.attno;
 		c->attlen = d.attlen;
@@ -211,13 +212,12 @@ mdb_part_column_index(const MdbPart *part, AttrNumber attno)
 static const uint8 *
 read_chunk(MdbPart *part, int64 offset, int64 len, Size *out_len)
 {
-	pg_crc32c	crc,
-				stored;
+	pg_crc32c crc, stored;
 
 	need(part, len > MDB_CHUNK_CRC, "A chunk is too short.");
 	if ((Size) len > part->scratch_size)
 	{
-		Size		size = Max((Size) len, 16384);
+		Size size = Max((Size) len, 16384);
 
 		if (part->scratch)
 			pfree(part->scratch);
@@ -242,7 +242,7 @@ read_chunk(MdbPart *part, int64 offset, int64 len, Size *out_len)
 void
 mdb_part_read_series(MdbPart *part, int block, uint32 *series)
 {
-	uint32		n = (uint32) part->block_rows[block];
+	uint32 n = (uint32) part->block_rows[block];
 
 	if (part->one_series)
 	{
@@ -251,10 +251,11 @@ mdb_part_read_series(MdbPart *part, int block, uint32 *series)
 	}
 	else
 	{
-		int64		begin = block > 0 ? part->series_end[block - 1] : 0;
-		int64		ids[MDB_BLOCK_ROWS_MAX + MDB_DECODE_SLACK];
-		Size		len;
-		const uint8 *in = read_chunk(part, part->series_offset + begin, part->series_end[block] - begin, &len);
+		int64 begin = block > 0 ? part->series_end[block - 1] : 0;
+		int64 ids[MDB_BLOCK_ROWS_MAX + MDB_DECODE_SLACK];
+		Size len;
+		const uint8 *in =
+			read_chunk(part, part->series_offset + begin, part->series_end[block] - begin, &len);
 
 		need(part, mdb_i64_decode(in, len, n, ids) == MDB_CODEC_OK, "Series ids cannot be decoded.");
 		for (uint32 i = 0; i < n; i++)
@@ -268,9 +269,9 @@ mdb_part_read_series(MdbPart *part, int block, uint32 *series)
 void
 mdb_part_read_times(MdbPart *part, int block, int64 *times)
 {
-	int			source = block - (int) part->time_source[block];
-	int64		begin = source > 0 ? part->time_end[source - 1] : 0;
-	Size		len;
+	int source = block - (int) part->time_source[block];
+	int64 begin = source > 0 ? part->time_end[source - 1] : 0;
+	Size len;
 	const uint8 *in;
 
 	need(part, part->block_rows[source] == part->block_rows[block], "A block shares times that do not fit.");
@@ -286,8 +287,8 @@ void
 mdb_part_load_column(MdbPart *part, int column)
 {
 	MdbPartColumn *c = &part->columns[column];
-	uint32		at = c->dir_offset;
-	uint32		end = c->dir_offset + c->dir_len;
+	uint32 at = c->dir_offset;
+	uint32 end = c->dir_offset + c->dir_len;
 
 	if (c->loaded)
 		return;
@@ -307,14 +308,14 @@ void
 mdb_part_read_stats(MdbPart *part, int column, MdbBlockStats *stats)
 {
 	MdbPartColumn *c = &part->columns[column];
-	uint32		at = c->dir_offset;
-	uint32		end = c->dir_offset + c->dir_len;
+	uint32 at = c->dir_offset;
+	uint32 end = c->dir_offset + c->dir_len;
 
 	memset(stats, 0, sizeof(*stats));
 	if (c->phys == MDB_BYTES)
 		return;
-	(void) get_vec(part, &at, end, false);	/* chunk lengths */
-	(void) get_vec(part, &at, end, false);	/* NULLs */
+	(void) get_vec(part, &at, end, false); /* chunk lengths */
+	(void) get_vec(part, &at, end, false); /* NULLs */
 	if (c->phys == MDB_I64)
 	{
 		stats->imin = get_vec(part, &at, end, false);
@@ -339,7 +340,7 @@ mdb_part_read_stats(MdbPart *part, int column, MdbBlockStats *stats)
 static void
 expand_nulls(MdbVector *vec, uint32 n)
 {
-	uint32		from = n - vec->nnulls;
+	uint32 from = n - vec->nnulls;
 
 	if (vec->phys == MDB_BYTES)
 	{
@@ -352,14 +353,14 @@ expand_nulls(MdbVector *vec, uint32 n)
 	}
 	else if (vec->phys == MDB_F32)
 	{
-		uint32	   *v = vec->values;
+		uint32 *v = vec->values;
 
 		for (uint32 i = n; i-- > 0;)
 			v[i] = vec->nulls[i] ? 0 : v[--from];
 	}
 	else
 	{
-		int64	   *v = vec->values;
+		int64 *v = vec->values;
 
 		for (uint32 i = n; i-- > 0;)
 			v[i] = vec->nulls[i] ? 0 : v[--from];
@@ -371,14 +372,14 @@ static const uint8 *
 column_chunk(MdbPart *part, int column, int block, uint8 *nulls, Size *len)
 {
 	MdbPartColumn *c = &part->columns[column];
-	int64		begin = block > 0 ? c->chunk_end[block - 1] : 0;
-	uint32		n = (uint32) part->block_rows[block];
+	int64 begin = block > 0 ? c->chunk_end[block - 1] : 0;
+	uint32 n = (uint32) part->block_rows[block];
 	const uint8 *in = read_chunk(part, c->offset + begin, c->chunk_end[block] - begin, len);
 
 	if (c->nnulls[block] > 0)
 	{
-		uint32		bits_len;
-		uint32		count = 0;
+		uint32 bits_len;
+		uint32 count = 0;
 
 		need(part, *len >= sizeof(bits_len), "A chunk is too short.");
 		memcpy(&bits_len, in, sizeof(bits_len));
@@ -404,9 +405,9 @@ void
 mdb_part_read_column(MdbPart *part, int column, int block, MdbVector *vec, MemoryContext mcxt)
 {
 	MdbPartColumn *c = &part->columns[column];
-	uint32		n = (uint32) part->block_rows[block];
-	uint32		nvalues;
-	Size		room = (Size) n + MDB_DECODE_SLACK;
+	uint32 n = (uint32) part->block_rows[block];
+	uint32 nvalues;
+	Size room = (Size) n + MDB_DECODE_SLACK;
 	MemoryContext old;
 
 	mdb_part_load_column(part, column);
@@ -438,9 +439,9 @@ mdb_part_read_column(MdbPart *part, int column, int block, MdbVector *vec, Memor
 	}
 	else
 	{
-		Size		len;
+		Size len;
 		const uint8 *in = column_chunk(part, column, block, vec->nulls, &len);
-		int			rc;
+		int rc;
 
 		switch (vec->phys)
 		{
@@ -454,17 +455,17 @@ mdb_part_read_column(MdbPart *part, int column, int block, MdbVector *vec, Memor
 				rc = mdb_i64_decode(in, len, nvalues, vec->values);
 				break;
 			default:
-				{
-					size_t		total = 0;
+			{
+				size_t total = 0;
 
-					rc = mdb_bytes_size(in, len, nvalues, &total);
-					need(part, rc == MDB_CODEC_OK && total <= PG_UINT32_MAX / 2,
-						 "A chunk of strings has an impossible size.");
-					vec->data = MemoryContextAllocExtended(mcxt, total + MDB_DECODE_SLACK, MCXT_ALLOC_HUGE);
-					vec->datalen = total;
-					rc = mdb_bytes_decode(in, len, nvalues, vec->data, total, vec->ends);
-					break;
-				}
+				rc = mdb_bytes_size(in, len, nvalues, &total);
+				need(part, rc == MDB_CODEC_OK && total <= PG_UINT32_MAX / 2,
+					 "A chunk of strings has an impossible size.");
+				vec->data = MemoryContextAllocExtended(mcxt, total + MDB_DECODE_SLACK, MCXT_ALLOC_HUGE);
+				vec->datalen = total;
+				rc = mdb_bytes_decode(in, len, nvalues, vec->data, total, vec->ends);
+				break;
+			}
 		}
 		need(part, rc == MDB_CODEC_OK, "A chunk cannot be decoded.");
 		if (vec->nnulls > 0)
@@ -480,7 +481,7 @@ const char *
 mdb_part_chunk_codec(MdbPart *part, int column, int block)
 {
 	MdbPartColumn *c = &part->columns[column];
-	Size		len;
+	Size len;
 	const uint8 *in;
 
 	mdb_part_load_column(part, column);

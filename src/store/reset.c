@@ -29,19 +29,19 @@
 static int64
 highest(const char *catalog, int64 storage_id, AttrNumber first, AttrNumber more)
 {
-	Relation	rel = mdb_catalog_open(catalog, AccessShareLock);
-	TupleDesc	desc = RelationGetDescr(rel);
-	int64		result = 0;
+	Relation rel = mdb_catalog_open(catalog, AccessShareLock);
+	TupleDesc desc = RelationGetDescr(rel);
+	int64 result = 0;
 	ScanKeyData key;
 	SysScanDesc scan;
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
 	scan = systable_beginscan(rel, mdb_catalog_index(rel), true, SnapshotAny, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		bool		isnull;
-		int64		n = DatumGetInt64(heap_getattr(tuple, first, desc, &isnull));
+		bool isnull;
+		int64 n = DatumGetInt64(heap_getattr(tuple, first, desc, &isnull));
 
 		if (more > 0)
 			n += DatumGetInt64(heap_getattr(tuple, more, desc, &isnull));
@@ -61,7 +61,7 @@ highest(const char *catalog, int64 storage_id, AttrNumber first, AttrNumber more
 void
 mdb_storage_revive(Relation rel)
 {
-	MdbMeta		meta;
+	MdbMeta meta;
 
 	if (rel->rd_rel->relpersistence != RELPERSISTENCE_UNLOGGED)
 		return;
@@ -73,9 +73,9 @@ mdb_storage_revive(Relation rel)
 	mdb_meta_read(rel, &meta);
 	if (meta.incarnation == 0)
 	{
-		Snapshot	snapshot = mdb_latest_snapshot();
+		Snapshot snapshot = mdb_latest_snapshot();
 		MdbDeltaInfo *deltas;
-		int			count;
+		int count;
 
 		mdb_delta_list(meta.storage_id, snapshot, &deltas, &count);
 		UnregisterSnapshot(snapshot);
@@ -99,13 +99,13 @@ mdb_storage_revive(Relation rel)
 bool
 mdb_storage_forget_void(Relation rel)
 {
-	MdbMeta		meta;
-	Relation	partrel;
-	Snapshot	snapshot;
+	MdbMeta meta;
+	Relation partrel;
+	Snapshot snapshot;
 	ScanKeyData key;
 	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		any = false;
+	HeapTuple tuple;
+	bool any = false;
 
 	if (rel->rd_rel->relpersistence != RELPERSISTENCE_UNLOGGED)
 		return false;
@@ -116,7 +116,7 @@ mdb_storage_forget_void(Relation rel)
 	scan = systable_beginscan(partrel, mdb_catalog_index(partrel), true, snapshot, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		bool		isnull;
+		bool isnull;
 
 		if (DatumGetInt32(heap_getattr(tuple, Anum_part_incarnation, RelationGetDescr(partrel), &isnull)) ==
 			meta.incarnation)

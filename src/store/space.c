@@ -30,10 +30,10 @@
 
 #include "store/store.h"
 
-#define MDB_SPACE_LOCK	0x4d44	/* objsubid of the lock tag */
+#define MDB_SPACE_LOCK 0x4d44 /* objsubid of the lock tag */
 
 /* Below this many pages a file is not searched for gaps: it grows. */
-#define MDB_REUSE_MIN_PAGES	16
+#define MDB_REUSE_MIN_PAGES 16
 
 /*
  * mdb_space_lock, mdb_space_unlock - the allocation lock of a table.  Held for the moment of an
@@ -54,8 +54,7 @@ mdb_space_unlock(Relation rel)
 static int
 extent_cmp(const void *a, const void *b)
 {
-	const MdbExtent *x = a,
-			   *y = b;
+	const MdbExtent *x = a, *y = b;
 
 	return x->first < y->first ? -1 : x->first > y->first;
 }
@@ -64,12 +63,12 @@ extent_cmp(const void *a, const void *b)
 static MdbExtent *
 covered_extents(Relation partrel, int64 storage_id, int32 incarnation, int *count)
 {
-	TupleDesc	desc = RelationGetDescr(partrel);
-	int			capacity = 64;
-	MdbExtent  *extents = palloc(capacity * sizeof(MdbExtent));
+	TupleDesc desc = RelationGetDescr(partrel);
+	int capacity = 64;
+	MdbExtent *extents = palloc(capacity * sizeof(MdbExtent));
 	ScanKeyData key;
 	SysScanDesc scan;
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	*count = 0;
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
@@ -79,7 +78,7 @@ covered_extents(Relation partrel, int64 storage_id, int32 incarnation, int *coun
 		scan->iscan->ignore_killed_tuples = false;
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		bool		isnull;
+		bool isnull;
 
 		if (DatumGetInt32(heap_getattr(tuple, Anum_part_incarnation, desc, &isnull)) != incarnation)
 			continue;
@@ -101,17 +100,17 @@ covered_extents(Relation partrel, int64 storage_id, int32 incarnation, int *coun
 static int64
 find_gap(Relation rel, Relation partrel, const MdbPartInfo *info, int64 end)
 {
-	MdbExtent  *extents;
-	int			count;
-	int64		at = MDB_META_BLOCK + 1;
-	int64		best = 0;
-	int64		best_size = PG_INT64_MAX;
+	MdbExtent *extents;
+	int count;
+	int64 at = MDB_META_BLOCK + 1;
+	int64 best = 0;
+	int64 best_size = PG_INT64_MAX;
 
 	extents = covered_extents(partrel, info->storage_id, info->incarnation, &count);
 	for (int i = 0; i <= count; i++)
 	{
-		int64		next = i < count ? extents[i].first : end;
-		int64		gap = next - at;
+		int64 next = i < count ? extents[i].first : end;
+		int64 gap = next - at;
 
 		if (gap >= info->npages && gap < best_size)
 		{
@@ -135,8 +134,8 @@ find_gap(Relation rel, Relation partrel, const MdbPartInfo *info, int64 end)
 bool
 mdb_space_place_part(Relation rel, MdbPartInfo *info, int64 below, CommandId cid, int options)
 {
-	Relation	partrel = mdb_catalog_open("part", RowExclusiveLock);
-	MdbMeta		meta;
+	Relation partrel = mdb_catalog_open("part", RowExclusiveLock);
+	MdbMeta meta;
 
 	mdb_storage_revive(rel);
 	mdb_space_lock(rel);
@@ -164,8 +163,8 @@ mdb_space_place_part(Relation rel, MdbPartInfo *info, int64 below, CommandId cid
 bool
 mdb_space_fits_below(Relation rel, const MdbPartInfo *info)
 {
-	Relation	partrel = mdb_catalog_open("part", AccessShareLock);
-	int64		gap = find_gap(rel, partrel, info, info->page_first);
+	Relation partrel = mdb_catalog_open("part", AccessShareLock);
+	int64 gap = find_gap(rel, partrel, info, info->page_first);
 
 	table_close(partrel, AccessShareLock);
 	return gap > 0;
@@ -178,12 +177,12 @@ mdb_space_fits_below(Relation rel, const MdbPartInfo *info)
 void
 mdb_space_prune(void)
 {
-	Relation	partrel = mdb_catalog_open("part", RowExclusiveLock);
+	Relation partrel = mdb_catalog_open("part", RowExclusiveLock);
 	BlockNumber nblocks = RelationGetNumberOfBlocks(partrel);
 
 	for (BlockNumber b = 0; b < nblocks; b++)
 	{
-		Buffer		buf = ReadBuffer(partrel, b);
+		Buffer buf = ReadBuffer(partrel, b);
 
 		mdb_heap_prune_page(partrel, buf);
 		ReleaseBuffer(buf);
@@ -198,7 +197,7 @@ bool
 mdb_space_truncate(Relation rel, const MdbTable *table)
 {
 	BlockNumber end;
-	bool		done = false;
+	bool done = false;
 
 	if (RelationGetNumberOfBlocks(rel) <= mdb_space_end(rel, table))
 		return false;
@@ -222,10 +221,10 @@ mdb_space_truncate(Relation rel, const MdbTable *table)
 BlockNumber
 mdb_space_end(Relation rel, const MdbTable *table)
 {
-	Relation	partrel = mdb_catalog_open("part", AccessShareLock);
-	int			count;
-	MdbExtent  *extents = covered_extents(partrel, table->storage_id, table->incarnation, &count);
-	int64		end = MDB_META_BLOCK + 1;
+	Relation partrel = mdb_catalog_open("part", AccessShareLock);
+	int count;
+	MdbExtent *extents = covered_extents(partrel, table->storage_id, table->incarnation, &count);
+	int64 end = MDB_META_BLOCK + 1;
 
 	for (int i = 0; i < count; i++)
 		end = Max(end, extents[i].first + extents[i].npages);

@@ -20,17 +20,17 @@
 
 #include "codec/codec.h"
 
-#define MDB_PART_FORMAT			1
-#define MDB_SERIES_BLOCK_ROWS	1024	/* rows in a block that holds one series */
-#define MDB_BLOCK_BYTES_MAX		(4 * 1024 * 1024)	/* a block is cut past this many raw bytes */
+#define MDB_PART_FORMAT       1
+#define MDB_SERIES_BLOCK_ROWS 1024              /* rows in a block that holds one series */
+#define MDB_BLOCK_BYTES_MAX   (4 * 1024 * 1024) /* a block is cut past this many raw bytes */
 
 /* How a column's values are kept in memory and encoded. */
 typedef enum MdbPhys
 {
-	MDB_I64 = 0,				/* any by-value datum that is not a float */
+	MDB_I64 = 0, /* any by-value datum that is not a float */
 	MDB_F64 = 1,
 	MDB_F32 = 2,
-	MDB_BYTES = 3				/* by reference: varlena payloads, fixed bytes, C strings */
+	MDB_BYTES = 3 /* by reference: varlena payloads, fixed bytes, C strings */
 } MdbPhys;
 
 typedef enum MdbRole
@@ -43,11 +43,11 @@ typedef enum MdbRole
 
 typedef struct MdbColumn
 {
-	int16		attlen;
-	bool		attbyval;
-	char		attalign;
-	uint8		phys;			/* MdbPhys */
-	uint8		role;			/* MdbRole */
+	int16 attlen;
+	bool attbyval;
+	char attalign;
+	uint8 phys; /* MdbPhys */
+	uint8 role; /* MdbRole */
 } MdbColumn;
 
 /*
@@ -56,54 +56,54 @@ typedef struct MdbColumn
  */
 typedef struct MdbTable
 {
-	Size		size;			/* of this chunk */
-	int64		storage_id;
-	int32		incarnation;
-	Oid			time_type;		/* base type of the time column; InvalidOid if there is none */
-	AttrNumber	time_attno;		/* 0 = no time column */
-	int			nseries_columns;
-	int			natts;
-	AttrNumber *series_attnos;	/* points into this chunk */
-	MdbColumn  *columns;		/* [natts], points into this chunk */
+	Size size; /* of this chunk */
+	int64 storage_id;
+	int32 incarnation;
+	Oid time_type;         /* base type of the time column; InvalidOid if there is none */
+	AttrNumber time_attno; /* 0 = no time column */
+	int nseries_columns;
+	int natts;
+	AttrNumber *series_attnos; /* points into this chunk */
+	MdbColumn *columns;        /* [natts], points into this chunk */
 } MdbTable;
 
 /* ---- metapage.c ---- */
 
 struct MdbPartInfo;
 
-#define MDB_META_BLOCK			0
-#define MDB_MAX_SERIES_COLUMNS	1600
+#define MDB_META_BLOCK         0
+#define MDB_MAX_SERIES_COLUMNS 1600
 
 typedef struct MdbMeta
 {
-	uint32		magic;
-	uint16		version;
-	int16		delta_slot;		/* the slot that writers use now */
-	int64		storage_id;
-	int32		incarnation;	/* 0 = an unlogged file was just reset */
-	uint32		next_page;		/* pages from here on were never allocated */
-	int64		next_part;
-	int64		next_row;
-	int64		next_series;
-	int16		time_attno;
-	int16		nseries_columns;
-	int16		natts;			/* columns that existed when the roles were fixed */
-	int16		reserved;
-	int16		series_attnos[FLEXIBLE_ARRAY_MEMBER];
+	uint32 magic;
+	uint16 version;
+	int16 delta_slot; /* the slot that writers use now */
+	int64 storage_id;
+	int32 incarnation; /* 0 = an unlogged file was just reset */
+	uint32 next_page;  /* pages from here on were never allocated */
+	int64 next_part;
+	int64 next_row;
+	int64 next_series;
+	int16 time_attno;
+	int16 nseries_columns;
+	int16 natts; /* columns that existed when the roles were fixed */
+	int16 reserved;
+	int16 series_attnos[FLEXIBLE_ARRAY_MEMBER];
 } MdbMeta;
 
 typedef struct MdbRoles
 {
-	AttrNumber	time_attno;
-	int			nseries_columns;
-	AttrNumber	series_attnos[MDB_MAX_SERIES_COLUMNS];
+	AttrNumber time_attno;
+	int nseries_columns;
+	AttrNumber series_attnos[MDB_MAX_SERIES_COLUMNS];
 } MdbRoles;
 
 extern MdbTable *mdb_table(Relation rel);
 extern MdbTable *mdb_table_described(Relation rel, TupleDesc desc);
 extern MdbPhys mdb_phys(Form_pg_attribute att);
-extern void mdb_meta_create(Relation rel, const MdbRelFile *file, char persistence,
-							int64 storage_id, const MdbRoles *roles);
+extern void mdb_meta_create(Relation rel, const MdbRelFile *file, char persistence, int64 storage_id,
+							const MdbRoles *roles);
 extern void mdb_meta_read(Relation rel, MdbMeta *meta);
 extern void mdb_meta_set_roles(Relation rel, const MdbRoles *roles);
 extern void mdb_meta_set_delta_slot(Relation rel, int16 slot);
@@ -113,7 +113,7 @@ extern void mdb_meta_restart(Relation rel, const MdbMeta *values);
 extern void mdb_meta_lower_end(Relation rel, BlockNumber next_page);
 extern bool mdb_is_metricsdb(Relation rel);
 extern bool mdb_is_metricsdb_oid(Oid relid);
-extern Oid	mdb_am_oid(bool missing_ok);
+extern Oid mdb_am_oid(bool missing_ok);
 
 /* ---- catalog.c ---- */
 
@@ -160,54 +160,54 @@ enum
 
 typedef struct MdbPartInfo
 {
-	ItemPointerData tid;		/* of the catalog row */
-	int64		storage_id;
-	int64		part_id;
-	int32		incarnation;
-	int16		format;
-	int16		level;
-	int16		class;
-	int32		day;
-	int32		days;
-	int64		row_first;
-	int64		nrows;
-	int32		nblocks;
-	int64		page_first;
-	int32		npages;
-	int64		nbytes;
-	int64		series_min;
-	int64		series_max;
-	int64		nseries;
-	int64		time_min;
-	int64		time_max;
-	int64		checksum;
-	bool		overlaps;
+	ItemPointerData tid; /* of the catalog row */
+	int64 storage_id;
+	int64 part_id;
+	int32 incarnation;
+	int16 format;
+	int16 level;
+	int16 class;
+	int32 day;
+	int32 days;
+	int64 row_first;
+	int64 nrows;
+	int32 nblocks;
+	int64 page_first;
+	int32 npages;
+	int64 nbytes;
+	int64 series_min;
+	int64 series_max;
+	int64 nseries;
+	int64 time_min;
+	int64 time_max;
+	int64 checksum;
+	bool overlaps;
 	TimestampTz created_at;
-	int32		source_id;		/* 0 = none */
-	int64		epoch;
+	int32 source_id; /* 0 = none */
+	int64 epoch;
 } MdbPartInfo;
 
 typedef struct MdbDeltaInfo
 {
 	ItemPointerData tid;
-	TransactionId xmin;			/* of the catalog row */
-	int16		slot;
-	Oid			relid;
-	bool		live;
+	TransactionId xmin; /* of the catalog row */
+	int16 slot;
+	Oid relid;
+	bool live;
 } MdbDeltaInfo;
 
 typedef struct MdbPartList
 {
-	int			count;
-	MdbPartInfo *parts;			/* in order of part_id */
-	int64		nrows;
-	int64		nblocks;
+	int count;
+	MdbPartInfo *parts; /* in order of part_id */
+	int64 nrows;
+	int64 nblocks;
 } MdbPartList;
 
 extern Snapshot mdb_latest_snapshot(void);
-extern Oid	mdb_catalog_relid(const char *name, bool missing_ok);
+extern Oid mdb_catalog_relid(const char *name, bool missing_ok);
 extern Relation mdb_catalog_open(const char *name, LOCKMODE lockmode);
-extern Oid	mdb_catalog_index(Relation rel);
+extern Oid mdb_catalog_index(Relation rel);
 extern void mdb_catalog_insert(Relation rel, Datum *values, bool *nulls, CommandId cid, int options);
 
 extern MdbPartList *mdb_parts_visible(const MdbTable *table, Snapshot snapshot);
@@ -221,7 +221,7 @@ extern int64 mdb_storage_new_id(void);
 extern void mdb_storage_register(int64 storage_id, Oid relid, CommandId cid);
 extern void mdb_storage_list(int64 **ids, int *count);
 extern int64 mdb_storage_find(Oid relid);
-extern Oid	mdb_storage_relid(int64 storage_id);
+extern Oid mdb_storage_relid(int64 storage_id);
 extern void mdb_storage_set_relid(int64 storage_id, Oid relid);
 extern void mdb_storage_forget(int64 storage_id);
 
@@ -229,8 +229,8 @@ extern void mdb_storage_forget(int64 storage_id);
 
 typedef struct MdbExtent
 {
-	int64		first;
-	int64		npages;
+	int64 first;
+	int64 npages;
 } MdbExtent;
 
 extern bool mdb_space_place_part(Relation rel, MdbPartInfo *info, int64 below, CommandId cid, int options);
@@ -260,30 +260,30 @@ extern void mdb_pages_read(Relation rel, const MdbPartInfo *info, int64 offset, 
  */
 typedef struct MdbVector
 {
-	uint8		phys;
-	int16		attlen;
-	AttrNumber	attno;
-	uint32		nnulls;
-	void	   *values;			/* int64[], double[] or float[] */
-	uint8	   *nulls;
-	uint8	   *data;
-	uint32	   *ends;
-	Size		datalen;
-	Size		datacap;
+	uint8 phys;
+	int16 attlen;
+	AttrNumber attno;
+	uint32 nnulls;
+	void *values; /* int64[], double[] or float[] */
+	uint8 *nulls;
+	uint8 *data;
+	uint32 *ends;
+	Size datalen;
+	Size datacap;
 } MdbVector;
 
 /* Rows in columns.  Series ids are always there, times unless the table has none. */
 typedef struct MdbBatch
 {
 	MemoryContext mcxt;
-	uint32		nrows;
-	uint32		capacity;
-	uint32	   *series;
-	int64	   *times;
-	uint8	   *time_nulls;		/* NULL = none */
-	int			ncolumns;
-	MdbVector  *columns;		/* value columns, by rising attno */
-	int16	   *column_of;		/* attno - 1 -> index into columns, or -1 */
+	uint32 nrows;
+	uint32 capacity;
+	uint32 *series;
+	int64 *times;
+	uint8 *time_nulls; /* NULL = none */
+	int ncolumns;
+	MdbVector *columns; /* value columns, by rising attno */
+	int16 *column_of;   /* attno - 1 -> index into columns, or -1 */
 } MdbBatch;
 
 extern MdbBatch *mdb_batch_create(const MdbTable *table, uint32 capacity);
@@ -293,8 +293,8 @@ extern Size mdb_batch_bytes(const MdbBatch *batch);
 extern void mdb_vector_append_datum(MdbBatch *batch, MdbVector *vec, uint32 row, Datum value, bool isnull);
 extern void mdb_vector_append_bytes(MdbBatch *batch, MdbVector *vec, uint32 row, const void *data, Size len);
 extern void mdb_vector_set_null(MdbBatch *batch, MdbVector *vec, uint32 row);
-extern void mdb_vector_copy_run(MdbBatch *dst, MdbVector *to, uint32 row,
-								const MdbVector *from, uint32 first, uint32 n);
+extern void mdb_vector_copy_run(MdbBatch *dst, MdbVector *to, uint32 row, const MdbVector *from, uint32 first,
+								uint32 n);
 extern void mdb_batch_gather(MdbBatch *dst, const MdbBatch *src, const uint32 *rows, uint32 n);
 extern Datum mdb_time_datum(const MdbTable *table, int64 time);
 extern Datum mdb_vector_datum(const MdbVector *vec, const MdbColumn *column, uint32 row);
@@ -317,65 +317,56 @@ typedef struct MdbPart MdbPart;
 /* What a part keeps of one column. */
 typedef struct MdbPartColumn
 {
-	AttrNumber	attno;
-	uint8		phys;
-	int16		attlen;
-	int64		offset;			/* of the column's region in the payload */
-	int64		nbytes;			/* its length */
-	uint32		dir_offset;		/* of its vectors in the directory */
-	uint32		dir_len;
-	bool		loaded;			/* the vectors below are read when first wanted */
-	int64	   *chunk_end;		/* [nblocks] relative to offset */
-	int64	   *nnulls;			/* [nblocks] */
+	AttrNumber attno;
+	uint8 phys;
+	int16 attlen;
+	int64 offset;      /* of the column's region in the payload */
+	int64 nbytes;      /* its length */
+	uint32 dir_offset; /* of its vectors in the directory */
+	uint32 dir_len;
+	bool loaded;      /* the vectors below are read when first wanted */
+	int64 *chunk_end; /* [nblocks] relative to offset */
+	int64 *nnulls;    /* [nblocks] */
 } MdbPartColumn;
 
 /* Statistics of one column, block by block; NULL where the type has none. */
 typedef struct MdbBlockStats
 {
-	double	   *fmin,
-			   *fmax,
-			   *fsum,
-			   *ffirst,
-			   *flast;
-	int64	   *nnans;
-	int64	   *imin,
-			   *imax,
-			   *isum_lo,
-			   *isum_hi,
-			   *ifirst,
-			   *ilast;
+	double *fmin, *fmax, *fsum, *ffirst, *flast;
+	int64 *nnans;
+	int64 *imin, *imax, *isum_lo, *isum_hi, *ifirst, *ilast;
 } MdbBlockStats;
 
 struct MdbPart
 {
 	MemoryContext mcxt;
-	Relation	rel;			/* valid for as long as the part is open */
+	Relation rel; /* valid for as long as the part is open */
 	MdbPartInfo info;
-	bool		one_series;
-	bool		has_time;
-	int			nblocks;
-	int64	   *block_rows;
-	int64	   *series_first;	/* one_series: the series; else the lowest in the block */
-	int64	   *series_last;
-	int64	   *time_first;		/* lowest time of the block */
-	int64	   *time_last;
-	int64	   *time_source;	/* block whose time chunk this one shares */
-	int64	   *time_end;		/* chunk ends, relative to time_offset */
-	int64	   *series_end;		/* chunk ends, relative to series_offset */
-	int64		time_offset;
-	int64		series_offset;
-	int			ncolumns;
+	bool one_series;
+	bool has_time;
+	int nblocks;
+	int64 *block_rows;
+	int64 *series_first; /* one_series: the series; else the lowest in the block */
+	int64 *series_last;
+	int64 *time_first; /* lowest time of the block */
+	int64 *time_last;
+	int64 *time_source; /* block whose time chunk this one shares */
+	int64 *time_end;    /* chunk ends, relative to time_offset */
+	int64 *series_end;  /* chunk ends, relative to series_offset */
+	int64 time_offset;
+	int64 series_offset;
+	int ncolumns;
 	MdbPartColumn *columns;
-	char	   *directory;
-	uint32		directory_len;
-	char	   *scratch;		/* encoded bytes of the chunk being read */
-	Size		scratch_size;
-	uint64		bytes_read;
+	char *directory;
+	uint32 directory_len;
+	char *scratch; /* encoded bytes of the chunk being read */
+	Size scratch_size;
+	uint64 bytes_read;
 };
 
 extern MdbPart *mdb_part_open(Relation rel, const MdbPartInfo *info);
 extern void mdb_part_close(MdbPart *part);
-extern int	mdb_part_column_index(const MdbPart *part, AttrNumber attno);
+extern int mdb_part_column_index(const MdbPart *part, AttrNumber attno);
 extern void mdb_part_read_series(MdbPart *part, int block, uint32 *series);
 extern void mdb_part_read_times(MdbPart *part, int block, int64 *times);
 extern void mdb_part_read_column(MdbPart *part, int column, int block, MdbVector *vec, MemoryContext mcxt);
@@ -385,7 +376,7 @@ extern const char *mdb_part_chunk_codec(MdbPart *part, int column, int block);
 
 /* ---- settings (store.c) ---- */
 
-extern int	mdb_direct_rows;	/* metricsdb.direct_rows */
-extern int	mdb_write_buffer;	/* metricsdb.write_buffer, in kB */
+extern int mdb_direct_rows;  /* metricsdb.direct_rows */
+extern int mdb_write_buffer; /* metricsdb.write_buffer, in kB */
 
-#endif							/* MDB_STORE_H */
+#endif /* MDB_STORE_H */

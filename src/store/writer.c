@@ -26,72 +26,72 @@
 /* A growing array of 64-bit values, integers or doubles by their bits. */
 typedef struct Vec
 {
-	int64	   *v;
-	uint32		n;
-	uint32		cap;
+	int64 *v;
+	uint32 n;
+	uint32 cap;
 } Vec;
 
 enum
 {
 	STAT_MIN,
 	STAT_MAX,
-	STAT_SUM,					/* of integers: the low half of 128 bits */
+	STAT_SUM, /* of integers: the low half of 128 bits */
 	STAT_FIRST,
 	STAT_LAST,
-	STAT_EXTRA,					/* NaNs, or the high half */
+	STAT_EXTRA, /* NaNs, or the high half */
 	NSTATS
 };
 
 typedef struct WriterColumn
 {
-	AttrNumber	attno;
-	int16		attlen;
-	uint8		phys;
+	AttrNumber attno;
+	int16 attlen;
+	uint8 phys;
 	StringInfoData region;
 	MdbCodecHint hint;
-	Vec			chunk_len;
-	Vec			nnulls;
-	Vec			stats[NSTATS];
+	Vec chunk_len;
+	Vec nnulls;
+	Vec stats[NSTATS];
 } WriterColumn;
 
 typedef struct TimeKey
 {
-	uint64		hash;
-	uint32		block;
+	uint64 hash;
+	uint32 block;
 } TimeKey;
 
 struct MdbPartWriter
 {
 	MemoryContext mcxt;
 	const MdbTable *table;
-	bool		one_series;
-	bool		has_time;
-	uint32		nblocks;
-	int64		nrows;
-	int64		nseries;
-	uint32		last_series;
-	int64		series_min;
-	int64		series_max;
-	int64		time_min;
-	int64		time_max;
+	bool one_series;
+	bool has_time;
+	uint32 nblocks;
+	int64 nrows;
+	int64 nseries;
+	uint32 last_series;
+	int64 series_min;
+	int64 series_max;
+	int64 time_min;
+	int64 time_max;
 	StringInfoData times;
 	StringInfoData series;
 	MdbCodecHint time_hint;
 	MdbCodecHint series_hint;
-	Vec			block_rows;
-	Vec			series_first;
-	Vec			series_last;
-	Vec			series_len;
-	Vec			time_first;
-	Vec			time_last;
-	Vec			time_source;
-	Vec			time_len;
-	Vec			time_begin;		/* not stored: where a block's own chunk is */
-	HTAB	   *time_chunks;
-	int			ncolumns;
+	Vec block_rows;
+	Vec series_first;
+	Vec series_last;
+	Vec series_len;
+	Vec time_first;
+	Vec time_last;
+	Vec time_source;
+	Vec time_len;
+	Vec time_begin; /* not stored: where a block's own chunk is */
+	HTAB *time_chunks;
+	int ncolumns;
 	WriterColumn *columns;
-	int64	   *scratch;		/* compacted non-NULL values */
-	uint32	   *scratch_ends;
+	int64 *scratch; /* compacted non-NULL values */
+	uint32 *scratch_ends;
 };
 
 static void
@@ -100,8 +100,8 @@ vec_add(Vec *vec, int64 value)
 	if (vec->n == vec->cap)
 	{
 		vec->cap = Max(64, vec->cap * 2);
-		vec->v = vec->v ? repalloc_huge(vec->v, (Size) vec->cap * sizeof(int64)) :
-			palloc((Size) vec->cap * sizeof(int64));
+		vec->v = vec->v ? repalloc_huge(vec->v, (Size) vec->cap * sizeof(int64))
+						: palloc((Size) vec->cap * sizeof(int64));
 	}
 	vec->v[vec->n++] = value;
 }
@@ -109,7 +109,7 @@ vec_add(Vec *vec, int64 value)
 static int64
 f64_bits(double d)
 {
-	int64		bits;
+	int64 bits;
 
 	memcpy(&bits, &d, sizeof(bits));
 	return bits;
@@ -123,11 +123,11 @@ f64_bits(double d)
 MdbPartWriter *
 mdb_writer_begin(const MdbTable *table, bool one_series)
 {
-	MemoryContext mcxt = AllocSetContextCreate(CurrentMemoryContext, "metricsdb part writer",
-											   ALLOCSET_DEFAULT_SIZES);
+	MemoryContext mcxt =
+		AllocSetContextCreate(CurrentMemoryContext, "metricsdb part writer", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(mcxt);
 	MdbPartWriter *w = palloc0(sizeof(MdbPartWriter));
-	HASHCTL		ctl = {0};
+	HASHCTL ctl = {0};
 
 	w->mcxt = mcxt;
 	w->table = table;
@@ -164,7 +164,7 @@ mdb_writer_begin(const MdbTable *table, bool one_series)
 static void
 append_crc(StringInfo region, int start)
 {
-	pg_crc32c	crc;
+	pg_crc32c crc;
 
 	INIT_CRC32C(crc);
 	COMP_CRC32C(crc, region->data + start, region->len - start);
@@ -175,11 +175,11 @@ append_crc(StringInfo region, int start)
 static void
 add_times(MdbPartWriter *w, const MdbBatch *b)
 {
-	int			start = w->times.len;
-	uint64		hash;
-	TimeKey    *entry;
-	bool		found;
-	int			len;
+	int start = w->times.len;
+	uint64 hash;
+	TimeKey *entry;
+	bool found;
+	int len;
 
 	enlargeStringInfo(&w->times, (int) mdb_i64_bound(b->nrows) + MDB_CHUNK_CRC);
 	len = (int) mdb_time_encode(b->times, b->nrows, (uint8 *) w->times.data + start, &w->time_hint);
@@ -207,10 +207,8 @@ add_times(MdbPartWriter *w, const MdbBatch *b)
 static void
 stats_f64(WriterColumn *c, const double *v, uint32 n)
 {
-	double		min = INFINITY,
-				max = -INFINITY,
-				sum = 0;
-	int64		nans = 0;
+	double min = INFINITY, max = -INFINITY, sum = 0;
+	int64 nans = 0;
 
 	for (uint32 i = 0; i < n; i++)
 	{
@@ -230,7 +228,7 @@ stats_f64(WriterColumn *c, const double *v, uint32 n)
 static void
 stats_f32(WriterColumn *c, const float *v, uint32 n)
 {
-	double		wide[MDB_BLOCK_ROWS_MAX];
+	double wide[MDB_BLOCK_ROWS_MAX];
 
 	for (uint32 i = 0; i < n; i++)
 		wide[i] = v[i];
@@ -240,9 +238,8 @@ stats_f32(WriterColumn *c, const float *v, uint32 n)
 static void
 stats_i64(WriterColumn *c, const int64 *v, uint32 n)
 {
-	int64		min = PG_INT64_MAX,
-				max = PG_INT64_MIN;
-	int128		sum = 0;
+	int64 min = PG_INT64_MAX, max = PG_INT64_MIN;
+	int128 sum = 0;
 
 	for (uint32 i = 0; i < n; i++)
 	{
@@ -262,15 +259,15 @@ stats_i64(WriterColumn *c, const int64 *v, uint32 n)
 static void
 add_column(MdbPartWriter *w, WriterColumn *c, const MdbVector *vec, uint32 nrows)
 {
-	int			start = c->region.len;
-	uint32		n = nrows - vec->nnulls;
+	int start = c->region.len;
+	uint32 n = nrows - vec->nnulls;
 	const void *values = vec->values;
-	uint8	   *out;
+	uint8 *out;
 
 	vec_add(&c->nnulls, vec->nnulls);
 	if (vec->nnulls > 0 && n > 0)
 	{
-		uint32		len;
+		uint32 len;
 
 		enlargeStringInfo(&c->region, (int) (sizeof(uint32) + mdb_bits_bound(nrows)));
 		len = (uint32) mdb_bits_encode(vec->nulls, nrows, (uint8 *) c->region.data + start + sizeof(uint32));
@@ -299,15 +296,15 @@ add_column(MdbPartWriter *w, WriterColumn *c, const MdbVector *vec, uint32 nrows
 	}
 	if (n > 0)
 	{
-		Size		bound = vec->phys == MDB_BYTES ? mdb_bytes_bound(n, vec->datalen) :
-			vec->phys == MDB_F64 ? mdb_f64_bound(n) :
-			vec->phys == MDB_F32 ? mdb_f32_bound(n) : mdb_i64_bound(n);
+		Size bound = vec->phys == MDB_BYTES ? mdb_bytes_bound(n, vec->datalen)
+					 : vec->phys == MDB_F64 ? mdb_f64_bound(n)
+					 : vec->phys == MDB_F32 ? mdb_f32_bound(n)
+											: mdb_i64_bound(n);
 
 		if (bound > (Size) (MaxAllocSize - 1) - c->region.len)
-			ereport(ERROR,
-					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					 errmsg("part of table would need more than 1 GB for one column"),
-					 errhint("Insert the rows in smaller batches.")));
+			ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+							errmsg("part of table would need more than 1 GB for one column"),
+							errhint("Insert the rows in smaller batches.")));
 		enlargeStringInfo(&c->region, (int) bound + MDB_CHUNK_CRC);
 		out = (uint8 *) c->region.data + c->region.len;
 		switch (vec->phys)
@@ -322,8 +319,8 @@ add_column(MdbPartWriter *w, WriterColumn *c, const MdbVector *vec, uint32 nrows
 				c->region.len += (int) mdb_i64_encode(values, n, out, &c->hint);
 				break;
 			default:
-				c->region.len += (int) mdb_bytes_encode(vec->data, vec->nnulls > 0 ? w->scratch_ends : vec->ends,
-														n, out, &c->hint);
+				c->region.len += (int) mdb_bytes_encode(
+					vec->data, vec->nnulls > 0 ? w->scratch_ends : vec->ends, n, out, &c->hint);
 				break;
 		}
 		append_crc(&c->region, start);
@@ -345,14 +342,14 @@ void
 mdb_writer_add(MdbPartWriter *w, const MdbBatch *b)
 {
 	MemoryContext old = MemoryContextSwitchTo(w->mcxt);
-	uint32		n = b->nrows;
+	uint32 n = b->nrows;
 
 	Assert(n > 0 && n <= MDB_BLOCK_ROWS_MAX);
 	if (w->nblocks == 0)
 		w->has_time = b->times != NULL && w->table->time_attno > 0 && !(b->time_nulls && b->time_nulls[0]);
 	for (uint32 i = 0; i < n;)
 	{
-		uint32		s = b->series[i];
+		uint32 s = b->series[i];
 
 		if (w->nseries == 0 || s != w->last_series)
 		{
@@ -370,8 +367,8 @@ mdb_writer_add(MdbPartWriter *w, const MdbBatch *b)
 	vec_add(&w->series_first, b->series[0]);
 	if (!w->one_series)
 	{
-		int64		ids[MDB_BLOCK_ROWS_MAX];
-		int			start = w->series.len;
+		int64 ids[MDB_BLOCK_ROWS_MAX];
+		int start = w->series.len;
 
 		vec_add(&w->series_last, b->series[n - 1]);
 		for (uint32 i = 0; i < n; i++)
@@ -383,8 +380,7 @@ mdb_writer_add(MdbPartWriter *w, const MdbBatch *b)
 	}
 	if (w->has_time)
 	{
-		int64		min = b->times[0],
-					max = b->times[0];
+		int64 min = b->times[0], max = b->times[0];
 
 		for (uint32 i = 1; i < n; i++)
 		{
@@ -416,7 +412,7 @@ mdb_writer_rows(const MdbPartWriter *w)
 Size
 mdb_writer_bytes(const MdbPartWriter *w)
 {
-	Size		bytes = w->times.len + w->series.len;
+	Size bytes = w->times.len + w->series.len;
 
 	for (int c = 0; c < w->ncolumns; c++)
 		bytes += w->columns[c].region.len;
@@ -431,14 +427,14 @@ put_vec(StringInfo dir, const Vec *vec, bool is_float)
 
 	for (uint32 at = 0; at < vec->n; at += MDB_DIR_GROUP)
 	{
-		uint32		n = Min(MDB_DIR_GROUP, vec->n - at);
-		uint32		len;
-		uint8	   *out;
+		uint32 n = Min(MDB_DIR_GROUP, vec->n - at);
+		uint32 len;
+		uint8 *out;
 
 		enlargeStringInfo(dir, (int) (sizeof(uint32) + (is_float ? mdb_f64_bound(n) : mdb_i64_bound(n))));
 		out = (uint8 *) dir->data + dir->len + sizeof(uint32);
-		len = is_float ? (uint32) mdb_f64_encode((const double *) (vec->v + at), n, out, &hint) :
-			(uint32) mdb_i64_encode(vec->v + at, n, out, &hint);
+		len = is_float ? (uint32) mdb_f64_encode((const double *) (vec->v + at), n, out, &hint)
+					   : (uint32) mdb_i64_encode(vec->v + at, n, out, &hint);
 		memcpy(dir->data + dir->len, &len, sizeof(len));
 		dir->len += sizeof(uint32) + len;
 	}
@@ -449,7 +445,7 @@ build_directory(MdbPartWriter *w, StringInfo dir)
 {
 	MdbDirHeader head = {0};
 	MdbDirColumn *descs = palloc0(sizeof(MdbDirColumn) * Max(1, w->ncolumns));
-	int64		offset;
+	int64 offset;
 
 	head.magic = MDB_DIR_MAGIC;
 	head.format = MDB_PART_FORMAT;
@@ -490,7 +486,7 @@ build_directory(MdbPartWriter *w, StringInfo dir)
 		put_vec(dir, &c->nnulls, false);
 		if (c->phys != MDB_BYTES)
 		{
-			bool		is_float = c->phys != MDB_I64;
+			bool is_float = c->phys != MDB_I64;
 
 			for (int s = 0; s < NSTATS; s++)
 				put_vec(dir, &c->stats[s], is_float && s != STAT_EXTRA);
@@ -514,9 +510,9 @@ mdb_writer_finish(MdbPartWriter *w, Relation rel, MdbPartInfo *info, CommandId c
 	MemoryContext old = MemoryContextSwitchTo(w->mcxt);
 	StringInfoData dir;
 	MdbPartTrailer trailer;
-	pg_crc32c	crc;
+	pg_crc32c crc;
 	StringInfo *pieces;
-	int			npieces = 0;
+	int npieces = 0;
 
 	info->nrows = mdb_writer_rows(w);
 	if (info->nrows > 0)

@@ -14,20 +14,20 @@
 #include "write/write.h"
 
 /* Encoded bytes after which a part is closed and another begun. */
-#define PART_BYTES_MAX		((Size) 256 * 1024 * 1024)
+#define PART_BYTES_MAX ((Size) 256 * 1024 * 1024)
 
 /* A partition with fewer rows than this, beside a larger one, goes to the delta. */
-#define PARTITION_DELTA_ROWS	64
+#define PARTITION_DELTA_ROWS 64
 
 struct MdbAppend
 {
 	MemoryContext mcxt;
-	Relation	rel;
-	MdbTable   *table;			/* in mcxt; that of the last open */
-	MdbDict    *dict;
-	MdbBatch   *batch;
+	Relation rel;
+	MdbTable *table; /* in mcxt; that of the last open */
+	MdbDict *dict;
+	MdbBatch *batch;
 	StringInfoData key;
-	uint32		last_series;	/* of the key that was looked up last */
+	uint32 last_series; /* of the key that was looked up last */
 	StringInfoData last_key;
 };
 
@@ -37,9 +37,10 @@ struct MdbAppend
 MdbAppend *
 mdb_append_create(void)
 {
-	MemoryContext mcxt = AllocSetContextCreate(CurrentMemoryContext, "metricsdb append", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext mcxt =
+		AllocSetContextCreate(CurrentMemoryContext, "metricsdb append", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(mcxt);
-	MdbAppend  *a = palloc0(sizeof(MdbAppend));
+	MdbAppend *a = palloc0(sizeof(MdbAppend));
 
 	a->mcxt = mcxt;
 	initStringInfo(&a->key);
@@ -64,7 +65,7 @@ uint64
 mdb_append_open(MdbAppend *a, Relation rel)
 {
 	MemoryContext old = MemoryContextSwitchTo(a->mcxt);
-	MdbTable   *table = mdb_table(rel);
+	MdbTable *table = mdb_table(rel);
 
 	/* The columns' vectors are kept while the table looks the same. */
 	if (a->table != NULL &&
@@ -108,7 +109,8 @@ mdb_append_series(MdbAppend *a, const Datum *values, const bool *isnull)
 		return 0;
 	resetStringInfo(&a->key);
 	mdb_key_build(a->table, values, isnull, &a->key);
-	if (a->last_key.len > 0 && a->key.len == a->last_key.len && memcmp(a->key.data, a->last_key.data, a->key.len) == 0)
+	if (a->last_key.len > 0 && a->key.len == a->last_key.len &&
+		memcmp(a->key.data, a->last_key.data, a->key.len) == 0)
 		return a->last_series;
 	a->last_series = mdb_dict_intern(a->dict, a->rel, a->key.data, a->key.len);
 	swap = a->key;
@@ -131,8 +133,8 @@ set_time_null(MdbBatch *batch, uint32 row)
 static void
 append_times(MdbAppend *a, TupleTableSlot **slots, int nslots)
 {
-	MdbBatch   *batch = a->batch;
-	int			i = a->table->time_attno - 1;
+	MdbBatch *batch = a->batch;
+	int i = a->table->time_attno - 1;
 	const MdbColumn *column;
 
 	if (i < 0)
@@ -143,14 +145,15 @@ append_times(MdbAppend *a, TupleTableSlot **slots, int nslots)
 	column = &a->table->columns[i];
 	for (int k = 0; k < nslots; k++)
 	{
-		uint32		row = batch->nrows + k;
-		Datum		v = slots[k]->tts_values[i];
+		uint32 row = batch->nrows + k;
+		Datum v = slots[k]->tts_values[i];
 
 		if (slots[k]->tts_isnull[i] || column->role != MDB_ROLE_TIME)
 			set_time_null(batch, row);
 		else
-			batch->times[row] = column->attlen == 8 ? DatumGetInt64(v) :
-				column->attlen == 4 ? DatumGetInt32(v) : DatumGetInt16(v);
+			batch->times[row] = column->attlen == 8   ? DatumGetInt64(v)
+								: column->attlen == 4 ? DatumGetInt32(v)
+													  : DatumGetInt16(v);
 	}
 }
 
@@ -160,8 +163,8 @@ append_times(MdbAppend *a, TupleTableSlot **slots, int nslots)
 void
 mdb_append_slots(MdbAppend *a, TupleTableSlot **slots, int nslots)
 {
-	MdbBatch   *batch = a->batch;
-	uint32		first = batch->nrows;
+	MdbBatch *batch = a->batch;
+	uint32 first = batch->nrows;
 
 	mdb_batch_reserve(batch, first + nslots);
 	for (int k = 0; k < nslots; k++)
@@ -172,12 +175,12 @@ mdb_append_slots(MdbAppend *a, TupleTableSlot **slots, int nslots)
 	append_times(a, slots, nslots);
 	for (int c = 0; c < batch->ncolumns; c++)
 	{
-		MdbVector  *vec = &batch->columns[c];
-		int			i = vec->attno - 1;
+		MdbVector *vec = &batch->columns[c];
+		int i = vec->attno - 1;
 
 		if (vec->phys == MDB_F64 || (vec->phys == MDB_I64 && vec->attlen == 8))
 		{
-			int64	   *v = (int64 *) vec->values + first;
+			int64 *v = (int64 *) vec->values + first;
 
 			for (int k = 0; k < nslots; k++)
 			{
@@ -189,7 +192,8 @@ mdb_append_slots(MdbAppend *a, TupleTableSlot **slots, int nslots)
 		}
 		else
 			for (int k = 0; k < nslots; k++)
-				mdb_vector_append_datum(batch, vec, first + k, slots[k]->tts_values[i], slots[k]->tts_isnull[i]);
+				mdb_vector_append_datum(batch, vec, first + k, slots[k]->tts_values[i],
+										slots[k]->tts_isnull[i]);
 	}
 	batch->nrows = first + nslots;
 }
@@ -198,11 +202,11 @@ mdb_append_slots(MdbAppend *a, TupleTableSlot **slots, int nslots)
  * mdb_append_rows - see append.h.
  */
 void
-mdb_append_rows(MdbAppend *a, uint32 n, const uint32 *series, const int64 *times,
-				int ncolumns, const MdbAppendColumn *columns)
+mdb_append_rows(MdbAppend *a, uint32 n, const uint32 *series, const int64 *times, int ncolumns,
+				const MdbAppendColumn *columns)
 {
-	MdbBatch   *batch = a->batch;
-	uint32		row = batch->nrows;
+	MdbBatch *batch = a->batch;
+	uint32 row = batch->nrows;
 
 	mdb_batch_reserve(batch, row + n);
 	memcpy(batch->series + row, series, n * sizeof(uint32));
@@ -217,7 +221,7 @@ mdb_append_rows(MdbAppend *a, uint32 n, const uint32 *series, const int64 *times
 		}
 	for (int c = 0; c < batch->ncolumns; c++)
 	{
-		MdbVector  *vec = &batch->columns[c];
+		MdbVector *vec = &batch->columns[c];
 		const MdbAppendColumn *in = NULL;
 
 		for (int i = 0; i < ncolumns; i++)
@@ -274,11 +278,11 @@ write_partition(MdbAppend *a, const MdbPartition *p, const uint32 *rows, Command
 				int32 source_id, int64 epoch)
 {
 	const MdbBatch *batch = a->batch;
-	uint32		nseries = mdb_count_series(batch, rows, p->nrows);
-	bool		one_series = p->nrows / nseries >= MDB_ONE_SERIES_MIN_ROWS;
-	Size		row_bytes = mdb_batch_bytes(batch) / batch->nrows + 1;
-	uint32		block_rows = one_series ? MDB_SERIES_BLOCK_ROWS : MDB_BLOCK_ROWS_MAX;
-	MdbBatch   *block = mdb_batch_create(a->table, block_rows);
+	uint32 nseries = mdb_count_series(batch, rows, p->nrows);
+	bool one_series = p->nrows / nseries >= MDB_ONE_SERIES_MIN_ROWS;
+	Size row_bytes = mdb_batch_bytes(batch) / batch->nrows + 1;
+	uint32 block_rows = one_series ? MDB_SERIES_BLOCK_ROWS : MDB_BLOCK_ROWS_MAX;
+	MdbBatch *block = mdb_batch_create(a->table, block_rows);
 	MdbPartWriter *writer = NULL;
 	MdbPartInfo info = {0};
 
@@ -288,15 +292,15 @@ write_partition(MdbAppend *a, const MdbPartition *p, const uint32 *rows, Command
 	info.days = p->days;
 	info.source_id = source_id;
 	info.epoch = epoch;
-	info.overlaps = true;		/* not known to be otherwise */
+	info.overlaps = true; /* not known to be otherwise */
 	for (uint32 at = 0; at < p->nrows;)
 	{
-		uint32		n = Min(block_rows, p->nrows - at);
+		uint32 n = Min(block_rows, p->nrows - at);
 
 		CHECK_FOR_INTERRUPTS();
 		if (one_series)
 		{
-			uint32		same = 1;
+			uint32 same = 1;
 
 			while (same < n && batch->series[rows[at + same]] == batch->series[rows[at]])
 				same++;
@@ -330,12 +334,12 @@ write_partition(MdbAppend *a, const MdbPartition *p, const uint32 *rows, Command
 void
 mdb_append_write(MdbAppend *a, CommandId cid, int options, bool allow_delta, int32 source_id, int64 epoch)
 {
-	MdbBatch   *batch = a->batch;
+	MdbBatch *batch = a->batch;
 	MemoryContext tmp;
 	MemoryContext old;
-	uint32	   *rows;
+	uint32 *rows;
 	MdbPartition *partitions;
-	int			count;
+	int count;
 
 	if (batch->nrows == 0)
 		return;

@@ -26,9 +26,9 @@ typedef struct MdbAppend MdbAppend;
 /* Values of one column, one for each row: by-value datums widened to 64 bits, or doubles' bits. */
 typedef struct MdbAppendColumn
 {
-	AttrNumber	attno;			/* column of the table: not the time, not a series column */
-	const void *values;			/* int64[], double[], or Datum[] for by-reference types */
-	const bool *isnull;			/* NULL = none is */
+	AttrNumber attno;   /* column of the table: not the time, not a series column */
+	const void *values; /* int64[], double[], or Datum[] for by-reference types */
+	const bool *isnull; /* NULL = none is */
 } MdbAppendColumn;
 
 /*
@@ -52,8 +52,8 @@ extern uint64 mdb_append_open(MdbAppend *a, Relation rel);
 extern uint32 mdb_append_series(MdbAppend *a, const Datum *values, const bool *isnull);
 
 /* mdb_append_rows - add n rows.  times may be NULL if the table has no time column. */
-extern void mdb_append_rows(MdbAppend *a, uint32 n, const uint32 *series, const int64 *times,
-							int ncolumns, const MdbAppendColumn *columns);
+extern void mdb_append_rows(MdbAppend *a, uint32 n, const uint32 *series, const int64 *times, int ncolumns,
+							const MdbAppendColumn *columns);
 
 /* mdb_append_finish - write what was added as parts; source_id 0 = not from a source. */
 extern void mdb_append_finish(MdbAppend *a, int32 source_id, int64 epoch);
@@ -62,4 +62,4 @@ extern void mdb_append_finish(MdbAppend *a, int32 source_id, int64 epoch);
 extern void mdb_append_close(MdbAppend *a);
 extern void mdb_append_reset(MdbAppend *a);
 
-#endif							/* MDB_APPEND_H */
+#endif /* MDB_APPEND_H */

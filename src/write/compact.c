@@ -38,10 +38,10 @@
 #include "write/write.h"
 
 /* Pages of a delta heap from which on the background moves it into parts. */
-#define DELTA_PAGES_MIN		64
+#define DELTA_PAGES_MIN 64
 
 /* Rows moved from a delta into parts at a time. */
-#define DELTA_ROWS_MAX		(1024 * 1024)
+#define DELTA_ROWS_MAX (1024 * 1024)
 
 PG_FUNCTION_INFO_V1(mdb_compact_sql);
 
@@ -51,7 +51,7 @@ PG_FUNCTION_INFO_V1(mdb_compact_sql);
 static Relation
 open_table(Oid relid, bool wait)
 {
-	Relation	rel;
+	Relation rel;
 
 	if (wait)
 		LockRelationOid(relid, ShareUpdateExclusiveLock);
@@ -69,7 +69,7 @@ open_table(Oid relid, bool wait)
 static BlockNumber
 delta_pages(Oid relid)
 {
-	Relation	delta = table_open(relid, AccessShareLock);
+	Relation delta = table_open(relid, AccessShareLock);
 	BlockNumber n = RelationGetNumberOfBlocks(delta);
 
 	table_close(delta, AccessShareLock);
@@ -80,12 +80,12 @@ delta_pages(Oid relid)
 static bool
 retire_slot(Relation rel, const MdbDeltaInfo *info)
 {
-	Relation	delta;
-	Snapshot	snapshot;
+	Relation delta;
+	Snapshot snapshot;
 	TableScanDesc scan;
 	TupleTableSlot *heapslot;
 	TupleTableSlot *rowslot;
-	MdbAppend  *append;
+	MdbAppend *append;
 	MemoryContext tmp;
 
 	/* A writer that has not ended, or a prepared transaction: come back later. */
@@ -133,8 +133,8 @@ retire_slot(Relation rel, const MdbDeltaInfo *info)
 static bool
 truncate_slot(int64 storage_id, const MdbDeltaInfo *info)
 {
-	Relation	delta;
-	bool		removable;
+	Relation delta;
+	bool removable;
 
 	if (delta_pages(info->relid) == 0)
 		return false;
@@ -142,7 +142,7 @@ truncate_slot(int64 storage_id, const MdbDeltaInfo *info)
 		return false;
 	delta = table_open(info->relid, NoLock);
 	removable = TransactionIdPrecedes(info->xmin, GetOldestNonRemovableTransactionId(delta)) ||
-		!TransactionIdIsNormal(info->xmin);
+				!TransactionIdIsNormal(info->xmin);
 	removable = removable && mdb_delta_history_gone(storage_id, info);
 	if (removable)
 		heap_truncate_one_rel(delta);
@@ -164,10 +164,10 @@ begin_step(void)
 static void
 switch_slot(Relation rel, int16 slot)
 {
-	MdbTable   *table = mdb_table(rel);
-	Snapshot	snapshot = mdb_latest_snapshot();
+	MdbTable *table = mdb_table(rel);
+	Snapshot snapshot = mdb_latest_snapshot();
 	MdbDeltaInfo *deltas;
-	int			count;
+	int count;
 
 	mdb_delta_list(table->storage_id, snapshot, &deltas, &count);
 	UnregisterSnapshot(snapshot);
@@ -183,15 +183,15 @@ switch_slot(Relation rel, int16 slot)
 static bool
 delta_step(Relation rel, MdbCompactGoal *goal, int *next_slot)
 {
-	MdbTable   *table = mdb_table(rel);
-	MdbMeta		meta;
+	MdbTable *table = mdb_table(rel);
+	MdbMeta meta;
 	MdbDeltaInfo *deltas;
-	int			count;
-	int			current = -1;
-	int			free_slot = -1;
-	int			nlive = 0;
-	Snapshot	snapshot = mdb_latest_snapshot();
-	Oid			new_relid;
+	int count;
+	int current = -1;
+	int free_slot = -1;
+	int nlive = 0;
+	Snapshot snapshot = mdb_latest_snapshot();
+	Oid new_relid;
 
 	mdb_storage_revive(rel);
 	if (mdb_storage_forget_void(rel))
@@ -245,14 +245,15 @@ mdb_compact_relation(Oid relid, bool full, MdbCommitFunction commit)
 	MdbCompactGoal everything = {0};
 	MdbCompactGoal *goal = full ? &everything : NULL;
 	MemoryContext outer = CurrentMemoryContext;
-	MemoryContext step = full ? AllocSetContextCreate(outer, "metricsdb compaction step", ALLOCSET_DEFAULT_SIZES) : NULL;
-	bool		any = false;
-	bool		done;
+	MemoryContext step =
+		full ? AllocSetContextCreate(outer, "metricsdb compaction step", ALLOCSET_DEFAULT_SIZES) : NULL;
+	bool any = false;
+	bool done;
 
 	do
 	{
-		Relation	rel;
-		int			next_slot = -1;
+		Relation rel;
+		int next_slot = -1;
 
 		CHECK_FOR_INTERRUPTS();
 		/* A transaction's end does not free what is allocated here: of many steps, one's is enough. */
@@ -265,8 +266,7 @@ mdb_compact_relation(Oid relid, bool full, MdbCommitFunction commit)
 		rel = open_table(relid, full);
 		if (rel == NULL)
 			break;
-		done = delta_step(rel, goal, &next_slot) || mdb_merge_step(rel, goal) ||
-			mdb_space_step(rel, goal);
+		done = delta_step(rel, goal, &next_slot) || mdb_merge_step(rel, goal) || mdb_space_step(rel, goal);
 		relation_close(rel, NoLock);
 		if (step)
 			MemoryContextSwitchTo(outer);
@@ -306,11 +306,11 @@ commit_worker(void)
 static List *
 list_tables(void)
 {
-	Oid			am = mdb_am_oid(true);
-	Relation	pg_class;
+	Oid am = mdb_am_oid(true);
+	Relation pg_class;
 	SysScanDesc scan;
-	HeapTuple	tuple;
-	List	   *relids = NIL;
+	HeapTuple tuple;
+	List *relids = NIL;
 
 	if (!OidIsValid(am) || !OidIsValid(mdb_catalog_relid("part", true)))
 		return NIL;
@@ -329,15 +329,16 @@ list_tables(void)
 }
 
 /* Seconds from one look for orphans to the next. */
-#define ORPHANS_INTERVAL	600
+#define ORPHANS_INTERVAL 600
 
 /* Is there no such heap?  Not so if it was made just now: its maker holds a lock until all can see it. */
 static bool
 heap_is_gone(Oid relid)
 {
-	bool		gone;
+	bool gone;
 
-	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)) || !ConditionalLockRelationOid(relid, AccessShareLock))
+	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)) ||
+		!ConditionalLockRelationOid(relid, AccessShareLock))
 		return false;
 	gone = !SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid));
 	UnlockRelationOid(relid, AccessShareLock);
@@ -353,8 +354,8 @@ collect_orphans(void)
 {
 	static TimestampTz last = 0;
 	TimestampTz now = GetCurrentTimestamp();
-	int64	   *ids;
-	int			count;
+	int64 *ids;
+	int count;
 
 	if (last != 0 && now < last + ORPHANS_INTERVAL * USECS_PER_SEC)
 		return;
@@ -365,9 +366,9 @@ collect_orphans(void)
 	for (int i = 0; i < count; i++)
 	{
 		MdbDeltaInfo *deltas;
-		int			ndeltas;
-		bool		gone = false;
-		Snapshot	snapshot = mdb_latest_snapshot();
+		int ndeltas;
+		bool gone = false;
+		Snapshot snapshot = mdb_latest_snapshot();
 
 		mdb_delta_list(ids[i], snapshot, &deltas, &ndeltas);
 		UnregisterSnapshot(snapshot);
@@ -375,11 +376,65 @@ collect_orphans(void)
 			gone |= heap_is_gone(deltas[k].relid);
 		if (!gone)
 			continue;
-		ereport(LOG,
-				(errmsg("metricsdb forgets storage %lld, whose table is gone", (long long) ids[i])));
+		ereport(LOG, (errmsg("metricsdb forgets storage %lld, whose table is gone", (long long) ids[i])));
 		mdb_delta_drop_all(ids[i]);
 		mdb_storage_forget(ids[i]);
 	}
+}
+
+/* Tables whose compaction failed, and when it is tried again. */
+#define FAILED_MAX   32
+#define FAILED_PAUSE (60 * USECS_PER_SEC)
+
+static struct
+{
+	Oid relid;
+	TimestampTz until;
+} failed[FAILED_MAX];
+static int next_failed = 0;
+
+static bool
+failed_lately(Oid relid)
+{
+	for (int i = 0; i < FAILED_MAX; i++)
+		if (failed[i].relid == relid && failed[i].until > GetCurrentTimestamp())
+			return true;
+	return false;
+}
+
+/*
+ * Do one thing for a table.  What fails is reported and left alone for a while: a damaged table
+ * must not keep the others from being compacted.
+ */
+static bool
+compact_guarded(Oid relid, MemoryContext mcxt)
+{
+	volatile bool done = false;
+
+	PG_TRY();
+	{
+		done = mdb_compact_relation(relid, false, commit_worker);
+		/* Locks are not kept from one table to the next. */
+		commit_worker();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(mcxt);
+		HOLD_INTERRUPTS();
+		errcontext("compaction of table with OID %u", relid);
+		EmitErrorReport();
+		FlushErrorState();
+		AbortCurrentTransaction();
+		RESUME_INTERRUPTS();
+		StartTransactionCommand();
+		begin_step();
+		failed[next_failed].relid = relid;
+		failed[next_failed].until = GetCurrentTimestamp() + FAILED_PAUSE;
+		next_failed = (next_failed + 1) % FAILED_MAX;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(mcxt);
+	return done;
 }
 
 /*
@@ -388,10 +443,11 @@ collect_orphans(void)
 bool
 mdb_compact_step(void)
 {
-	MemoryContext mcxt = AllocSetContextCreate(TopMemoryContext, "metricsdb compaction", ALLOCSET_DEFAULT_SIZES);
-	List	   *relids;
-	ListCell   *lc;
-	bool		any = false;
+	MemoryContext mcxt =
+		AllocSetContextCreate(TopMemoryContext, "metricsdb compaction", ALLOCSET_DEFAULT_SIZES);
+	List *relids;
+	ListCell *lc;
+	bool any = false;
 
 	StartTransactionCommand();
 	begin_step();
@@ -400,12 +456,9 @@ mdb_compact_step(void)
 	commit_worker();
 	MemoryContextSwitchTo(mcxt);
 	relids = list_tables();
-	foreach(lc, relids)
-	{
-		any |= mdb_compact_relation(lfirst_oid(lc), false, commit_worker);
-		/* Locks are not kept from one table to the next. */
-		commit_worker();
-	}
+	foreach (lc, relids)
+		if (!failed_lately(lfirst_oid(lc)))
+			any |= compact_guarded(lfirst_oid(lc), mcxt);
 	if (ActiveSnapshotSet())
 		PopActiveSnapshot();
 	CommitTransactionCommand();
@@ -430,28 +483,22 @@ commit_procedure(void)
 Datum
 mdb_compact_sql(PG_FUNCTION_ARGS)
 {
-	Oid			relid = PG_GETARG_OID(0);
-	bool		nonatomic = fcinfo->context && IsA(fcinfo->context, CallContext) &&
-		!castNode(CallContext, fcinfo->context)->atomic;
-	char	   *name = get_rel_name(relid);
+	Oid relid = PG_GETARG_OID(0);
+	bool nonatomic = fcinfo->context && IsA(fcinfo->context, CallContext) &&
+					 !castNode(CallContext, fcinfo->context)->atomic;
+	char *name = get_rel_name(relid);
 
 	if (name == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table with OID %u does not exist", relid)));
-	if (!pg_class_ownercheck(relid, GetUserId()))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table with OID %u does not exist", relid)));
+	if (!mdb_owns_table(relid))
 		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(get_rel_relkind(relid)), name);
 	if (!mdb_is_metricsdb_oid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a metricsdb table", name),
-				 errhint("Convert it with ALTER TABLE ... SET ACCESS METHOD metricsdb.")));
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a metricsdb table", name),
+						errhint("Convert it with ALTER TABLE ... SET ACCESS METHOD metricsdb.")));
 	if (!nonatomic)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
-				 errmsg("metricsdb.compact() cannot run inside a transaction block"),
-				 errdetail("It commits after each merge."),
-				 errhint("Call it on its own.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_STATE),
+						errmsg("metricsdb.compact() cannot run inside a transaction block"),
+						errdetail("It commits after each merge."), errhint("Call it on its own.")));
 
 	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");

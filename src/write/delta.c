@@ -60,21 +60,21 @@
 Oid
 mdb_delta_create(Relation rel, char persistence, int64 storage_id, int16 slot)
 {
-	char		name[NAMEDATALEN];
-	TupleDesc	desc = CreateTemplateTupleDesc(1);
-	Oid			nsp = persistence == RELPERSISTENCE_TEMP ? LookupCreationNamespace("pg_temp") :
-		get_namespace_oid(MDB_SCHEMA, false);
-	Oid			relid;
+	char name[NAMEDATALEN];
+	TupleDesc desc = CreateTemplateTupleDesc(1);
+	Oid nsp = persistence == RELPERSISTENCE_TEMP ? LookupCreationNamespace("pg_temp")
+												 : get_namespace_oid(MDB_SCHEMA, false);
+	Oid relid;
 	ObjectAddress delta;
 	ObjectAddress extension;
 
 	TupleDescInitEntry(desc, 1, "row", BYTEAOID, -1, 0);
 	TupleDescAttr(desc, 0)->attnotnull = true;
 	snprintf(name, sizeof(name), "delta_%lld_%d", (long long) storage_id, slot);
-	relid = heap_create_with_catalog(name, nsp, rel->rd_rel->reltablespace, InvalidOid, InvalidOid, InvalidOid,
-									 BOOTSTRAP_SUPERUSERID, HEAP_TABLE_AM_OID, desc, NIL,
-									 RELKIND_RELATION, persistence, false, false, ONCOMMIT_NOOP,
-									 (Datum) 0, false, true, true, InvalidOid, NULL);
+	relid = heap_create_with_catalog(name, nsp, rel->rd_rel->reltablespace, InvalidOid, InvalidOid,
+									 InvalidOid, BOOTSTRAP_SUPERUSERID, HEAP_TABLE_AM_OID, desc, NIL,
+									 RELKIND_RELATION, persistence, false, false, ONCOMMIT_NOOP, (Datum) 0,
+									 false, true, true, InvalidOid, NULL);
 	CommandCounterIncrement();
 	NewRelationCreateToastTable(relid, (Datum) 0);
 
@@ -96,8 +96,8 @@ void
 mdb_delta_drop_all(int64 storage_id)
 {
 	MdbDeltaInfo *deltas;
-	int			count;
-	Snapshot	snapshot;
+	int count;
+	Snapshot snapshot;
 
 	if (!OidIsValid(mdb_catalog_relid("delta", true)))
 		return;
@@ -112,7 +112,8 @@ mdb_delta_drop_all(int64 storage_id)
 		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(deltas[i].relid)))
 			continue;
 		ObjectAddressSet(address, RelationRelationId, deltas[i].relid);
-		performDeletion(&address, DROP_RESTRICT, PERFORM_DELETION_INTERNAL | PERFORM_DELETION_SKIP_EXTENSIONS);
+		performDeletion(&address, DROP_RESTRICT,
+						PERFORM_DELETION_INTERNAL | PERFORM_DELETION_SKIP_EXTENSIONS);
 	}
 }
 
@@ -122,7 +123,7 @@ mdb_delta_drop_all(int64 storage_id)
 MinimalTuple
 mdb_delta_form(TupleDesc desc, const Datum *values, const bool *isnull)
 {
-	Datum	   *flat = NULL;
+	Datum *flat = NULL;
 	MinimalTuple tuple;
 
 	for (int i = 0; i < desc->natts; i++)
@@ -147,8 +148,8 @@ mdb_delta_form(TupleDesc desc, const Datum *values, const bool *isnull)
 static Datum
 tuple_to_bytea(MinimalTuple tuple)
 {
-	Size		len = tuple->t_len - MINIMAL_TUPLE_DATA_OFFSET;
-	bytea	   *b = palloc(VARHDRSZ + len);
+	Size len = tuple->t_len - MINIMAL_TUPLE_DATA_OFFSET;
+	bytea *b = palloc(VARHDRSZ + len);
 
 	SET_VARSIZE(b, VARHDRSZ + len);
 	memcpy(VARDATA(b), (char *) tuple + MINIMAL_TUPLE_DATA_OFFSET, len);
@@ -161,10 +162,10 @@ tuple_to_bytea(MinimalTuple tuple)
 MinimalTuple
 mdb_delta_tuple(TupleTableSlot *heapslot)
 {
-	bool		isnull;
-	Datum		d = slot_getattr(heapslot, 1, &isnull);
-	bytea	   *b = DatumGetByteaPP(d);
-	Size		len = VARSIZE_ANY_EXHDR(b);
+	bool isnull;
+	Datum d = slot_getattr(heapslot, 1, &isnull);
+	bytea *b = DatumGetByteaPP(d);
+	Size len = VARSIZE_ANY_EXHDR(b);
 	MinimalTuple tuple = palloc(MINIMAL_TUPLE_DATA_OFFSET + len);
 
 	tuple->t_len = MINIMAL_TUPLE_DATA_OFFSET + len;
@@ -180,10 +181,10 @@ slot_relid(int64 storage_id, int16 slot)
 {
 	static int64 last_storage = 0;
 	static int16 last_slot;
-	static Oid	last_relid;
+	static Oid last_relid;
 	MdbDeltaInfo *deltas;
-	int			count;
-	Snapshot	snapshot;
+	int count;
+	Snapshot snapshot;
 
 	if (last_storage == storage_id && last_slot == slot)
 		return last_relid;
@@ -211,9 +212,9 @@ open_for_write(Relation rel, const MdbTable *table)
 	mdb_storage_revive(rel);
 	for (;;)
 	{
-		MdbMeta		meta;
-		int16		slot;
-		Oid			relid;
+		MdbMeta meta;
+		int16 slot;
+		Oid relid;
 
 		mdb_meta_read(rel, &meta);
 		slot = meta.delta_slot;
@@ -237,13 +238,13 @@ open_for_write(Relation rel, const MdbTable *table)
  * What enters the delta must be fit to leave it: keys that the dictionary would refuse are refused
  * here.  Only a large tuple can hold one, even compressed.
  */
-#define LARGE_TUPLE		(MDB_KEY_MAX / 512)
+#define LARGE_TUPLE (MDB_KEY_MAX / 512)
 
 static void
 check_key(Relation rel, const MdbTable *table, MinimalTuple tuple)
 {
 	TupleTableSlot *slot;
-	uint64		len = 0;
+	uint64 len = 0;
 
 	if (tuple->t_len < LARGE_TUPLE)
 		return;
@@ -252,7 +253,7 @@ check_key(Relation rel, const MdbTable *table, MinimalTuple tuple)
 	slot_getallattrs(slot);
 	for (int i = 0; i < table->nseries_columns; i++)
 	{
-		AttrNumber	attno = table->series_attnos[i];
+		AttrNumber attno = table->series_attnos[i];
 
 		if (table->columns[attno - 1].attlen == -1 && !slot->tts_isnull[attno - 1])
 			len += toast_raw_datum_size(slot->tts_values[attno - 1]);
@@ -267,10 +268,10 @@ check_key(Relation rel, const MdbTable *table, MinimalTuple tuple)
  * mdb_delta_insert - put rows into the delta, as of command cid.
  */
 void
-mdb_delta_insert(Relation rel, const MdbTable *table, MinimalTuple *tuples, int ntuples,
-				 CommandId cid, int options)
+mdb_delta_insert(Relation rel, const MdbTable *table, MinimalTuple *tuples, int ntuples, CommandId cid,
+				 int options)
 {
-	Relation	delta;
+	Relation delta;
 	MemoryContext tmp;
 	MemoryContext old;
 
@@ -283,8 +284,8 @@ mdb_delta_insert(Relation rel, const MdbTable *table, MinimalTuple *tuples, int 
 	old = MemoryContextSwitchTo(tmp);
 	if (ntuples == 1)
 	{
-		bool		isnull = false;
-		Datum		row = tuple_to_bytea(tuples[0]);
+		bool isnull = false;
+		Datum row = tuple_to_bytea(tuples[0]);
 
 		heap_insert(delta, heap_form_tuple(RelationGetDescr(delta), &row, &isnull), cid, options, NULL);
 	}
@@ -298,13 +299,13 @@ mdb_delta_insert(Relation rel, const MdbTable *table, MinimalTuple *tuples, int 
 			slots[i] = MakeSingleTupleTableSlot(RelationGetDescr(delta), &TTSOpsHeapTuple);
 		for (int at = 0; at < ntuples; at += DELTA_BATCH)
 		{
-			int			n = Min(DELTA_BATCH, ntuples - at);
+			int n = Min(DELTA_BATCH, ntuples - at);
 
 			CHECK_FOR_INTERRUPTS();
 			for (int i = 0; i < n; i++)
 			{
-				bool		isnull = false;
-				Datum		row = tuple_to_bytea(tuples[at + i]);
+				bool isnull = false;
+				Datum row = tuple_to_bytea(tuples[at + i]);
 
 				ExecStoreHeapTuple(heap_form_tuple(RelationGetDescr(delta), &row, &isnull), slots[i], true);
 				pfree(DatumGetPointer(row));
@@ -327,15 +328,15 @@ void
 mdb_delta_insert_batch(Relation rel, const MdbTable *table, MdbDict *dict, const MdbBatch *batch,
 					   const uint32 *rows, uint32 n, CommandId cid, int options)
 {
-	TupleDesc	desc = RelationGetDescr(rel);
+	TupleDesc desc = RelationGetDescr(rel);
 	MinimalTuple *tuples = palloc(sizeof(MinimalTuple) * n);
-	Datum	   *values = palloc(sizeof(Datum) * desc->natts);
-	bool	   *isnull = palloc(sizeof(bool) * desc->natts);
+	Datum *values = palloc(sizeof(Datum) * desc->natts);
+	bool *isnull = palloc(sizeof(bool) * desc->natts);
 
 	for (uint32 i = 0; i < n; i++)
 	{
-		uint32		row = rows[i];
-		uint32		len;
+		uint32 row = rows[i];
+		uint32 len;
 		const char *key;
 
 		memset(isnull, true, desc->natts);
@@ -352,7 +353,7 @@ mdb_delta_insert_batch(Relation rel, const MdbTable *table, MdbDict *dict, const
 		}
 		for (int c = 0; c < batch->ncolumns; c++)
 		{
-			MdbVector  *vec = &batch->columns[c];
+			MdbVector *vec = &batch->columns[c];
 
 			isnull[vec->attno - 1] = vec->nulls != NULL && vec->nulls[row];
 			if (!isnull[vec->attno - 1])
@@ -374,8 +375,8 @@ void
 mdb_delta_live(const MdbTable *table, Snapshot snapshot, MdbDeltaInfo **live, int *count)
 {
 	MdbDeltaInfo *deltas;
-	int			n;
-	Snapshot	snapshots[2];
+	int n;
+	Snapshot snapshots[2];
 
 	*live = palloc(sizeof(MdbDeltaInfo) * 2 * MDB_DELTA_SLOTS);
 	*count = 0;
@@ -388,7 +389,7 @@ mdb_delta_live(const MdbTable *table, Snapshot snapshot, MdbDeltaInfo **live, in
 		mdb_delta_list(table->storage_id, snapshots[s], &deltas, &n);
 		for (int i = 0; i < n; i++)
 		{
-			bool		seen = false;
+			bool seen = false;
 
 			for (int k = 0; k < *count; k++)
 				seen |= (*live)[k].relid == deltas[i].relid;

@@ -22,26 +22,26 @@
 
 #include "write/write.h"
 
-#define MERGE_FANIN			10		/* parts of one level that make one of the next */
-#define MERGE_INPUTS_MAX	64
-#define MERGE_ROWS_MAX		(INT64CONST(128) * 1024 * 1024)
-#define MERGE_BYTES_MAX		(INT64CONST(512) * 1024 * 1024) /* encoded: a part is built in memory */
-#define MERGE_IDLE_US		(INT64CONST(600) * 1000000) /* a partition that rests is merged to one part */
+#define MERGE_FANIN       10 /* parts of one level that make one of the next */
+#define MERGE_INPUTS_MAX  64
+#define MERGE_ROWS_MAX    (INT64CONST(128) * 1024 * 1024)
+#define MERGE_BYTES_MAX   (INT64CONST(512) * 1024 * 1024) /* encoded: a part is built in memory */
+#define MERGE_IDLE_US     (INT64CONST(600) * 1000000)     /* a partition that rests is merged to one part */
 
-#define SPACE_SLACK_PAGES	256		/* free pages of a file that are not worth moving parts for */
+#define SPACE_SLACK_PAGES 256 /* free pages of a file that are not worth moving parts for */
 
 /* One input: the block it is at, decoded. */
 typedef struct Cursor
 {
-	MdbPart    *part;
+	MdbPart *part;
 	MemoryContext block_mcxt;
-	int			block;
-	uint32		row;
-	uint32		nrows;
-	uint32	   *series;
-	int64	   *times;
-	MdbVector  *columns;		/* by index of the output batch */
-	bool	   *present;
+	int block;
+	uint32 row;
+	uint32 nrows;
+	uint32 *series;
+	int64 *times;
+	MdbVector *columns; /* by index of the output batch */
+	bool *present;
 } Cursor;
 
 static void
@@ -67,7 +67,7 @@ load_block(Cursor *c, const MdbBatch *out)
 		mdb_part_read_times(c->part, c->block, c->times);
 	for (int i = 0; i < out->ncolumns; i++)
 	{
-		int			column = mdb_part_column_index(c->part, out->columns[i].attno);
+		int column = mdb_part_column_index(c->part, out->columns[i].attno);
 
 		if (column < 0)
 			continue;
@@ -84,8 +84,8 @@ load_block(Cursor *c, const MdbBatch *out)
 static void
 copy_missing(MdbBatch *acc, MdbVector *to, TupleDesc desc, uint32 row, uint32 n)
 {
-	bool		isnull;
-	Datum		value = getmissingattr(desc, to->attno, &isnull);
+	bool isnull;
+	Datum value = getmissingattr(desc, to->attno, &isnull);
 
 	for (uint32 i = 0; i < n; i++)
 		mdb_vector_append_datum(acc, to, row + i, value, isnull);
@@ -97,8 +97,8 @@ take_series(Cursor *c, uint32 s, MdbBatch *acc, TupleDesc desc)
 {
 	while (c->nrows > 0 && c->series[c->row] == s)
 	{
-		uint32		n = 1;
-		uint32		at = acc->nrows;
+		uint32 n = 1;
+		uint32 at = acc->nrows;
 
 		if (c->part->one_series)
 			n = c->nrows - c->row;
@@ -130,7 +130,7 @@ take_series(Cursor *c, uint32 s, MdbBatch *acc, TupleDesc desc)
 static void
 append_range(MdbBatch *dst, const MdbBatch *src, uint32 first, uint32 n)
 {
-	uint32		at = dst->nrows;
+	uint32 at = dst->nrows;
 
 	mdb_batch_reserve(dst, at + n);
 	memcpy(dst->series + at, src->series + first, n * sizeof(uint32));
@@ -143,11 +143,11 @@ append_range(MdbBatch *dst, const MdbBatch *src, uint32 first, uint32 n)
 typedef struct Output
 {
 	const MdbTable *table;
-	bool		one_series;
-	bool		has_time;
-	uint32		block_rows;
+	bool one_series;
+	bool has_time;
+	uint32 block_rows;
 	MdbPartWriter *writer;
-	MdbBatch   *block;
+	MdbBatch *block;
 } Output;
 
 /* Of n rows from first on, as many as a block may hold by their raw bytes. */
@@ -156,11 +156,12 @@ rows_that_fit(const MdbBatch *acc, uint32 first, uint32 n)
 {
 	for (; n > 1; n /= 2)
 	{
-		Size		bytes = 0;
+		Size bytes = 0;
 
 		for (int i = 0; i < acc->ncolumns; i++)
 			if (acc->columns[i].phys == MDB_BYTES)
-				bytes += acc->columns[i].ends[first + n - 1] - (first > 0 ? acc->columns[i].ends[first - 1] : 0);
+				bytes +=
+					acc->columns[i].ends[first + n - 1] - (first > 0 ? acc->columns[i].ends[first - 1] : 0);
 		if (bytes <= MDB_BLOCK_BYTES_MAX)
 			break;
 	}
@@ -173,7 +174,7 @@ emit(Output *out, const MdbBatch *acc, uint32 first, uint32 n)
 {
 	while (n > 0)
 	{
-		uint32		fit = rows_that_fit(acc, first, n);
+		uint32 fit = rows_that_fit(acc, first, n);
 
 		CHECK_FOR_INTERRUPTS();
 		mdb_batch_reset(out->block);
@@ -181,8 +182,8 @@ emit(Output *out, const MdbBatch *acc, uint32 first, uint32 n)
 		if (!out->has_time && out->table->time_attno > 0)
 		{
 			if (out->block->time_nulls == NULL)
-				out->block->time_nulls = MemoryContextAllocZero(out->block->mcxt,
-																out->block->capacity + MDB_DECODE_SLACK);
+				out->block->time_nulls =
+					MemoryContextAllocZero(out->block->mcxt, out->block->capacity + MDB_DECODE_SLACK);
 			out->block->time_nulls[0] = 1;
 		}
 		mdb_writer_add(out->writer, out->block);
@@ -204,17 +205,18 @@ times_in_order(const int64 *t, uint32 n)
 static void
 merge_parts(Relation rel, const MdbTable *table, const MdbPartInfo *infos, int count, int16 level)
 {
-	MemoryContext mcxt = AllocSetContextCreate(CurrentMemoryContext, "metricsdb merge", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext mcxt =
+		AllocSetContextCreate(CurrentMemoryContext, "metricsdb merge", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(mcxt);
-	Cursor	   *cursors = palloc0(sizeof(Cursor) * count);
-	MdbBatch   *acc = mdb_batch_create(table, 2 * MDB_BLOCK_ROWS_MAX);
-	MdbBatch   *sorted = mdb_batch_create(table, MDB_SERIES_BLOCK_ROWS);
-	MdbBatch   *spare = mdb_batch_create(table, 2 * MDB_BLOCK_ROWS_MAX);
-	Output		out = {0};
+	Cursor *cursors = palloc0(sizeof(Cursor) * count);
+	MdbBatch *acc = mdb_batch_create(table, 2 * MDB_BLOCK_ROWS_MAX);
+	MdbBatch *sorted = mdb_batch_create(table, MDB_SERIES_BLOCK_ROWS);
+	MdbBatch *spare = mdb_batch_create(table, 2 * MDB_BLOCK_ROWS_MAX);
+	Output out = {0};
 	MdbPartInfo info = {0};
-	int64		nrows = 0;
-	int64		nseries = 0;
-	int64		nbytes = 0;
+	int64 nrows = 0;
+	int64 nseries = 0;
+	int64 nbytes = 0;
 
 	for (int i = 0; i < count; i++)
 	{
@@ -237,10 +239,10 @@ merge_parts(Relation rel, const MdbTable *table, const MdbPartInfo *infos, int c
 
 	for (;;)
 	{
-		uint32		s = PG_UINT32_MAX;
-		uint32		first = acc->nrows;
-		uint32		n;
-		bool		any = false;
+		uint32 s = PG_UINT32_MAX;
+		uint32 first = acc->nrows;
+		uint32 n;
+		bool any = false;
 
 		for (int i = 0; i < count; i++)
 			if (cursors[i].nrows > 0)
@@ -257,8 +259,8 @@ merge_parts(Relation rel, const MdbTable *table, const MdbPartInfo *infos, int c
 
 		if (!times_in_order(acc->times + first, n))
 		{
-			uint32	   *rows = palloc_extended(sizeof(uint32) * (Size) (first + n), MCXT_ALLOC_HUGE);
-			MdbBatch   *swap;
+			uint32 *rows = palloc_extended(sizeof(uint32) * (Size) (first + n), MCXT_ALLOC_HUGE);
+			MdbBatch *swap;
 
 			for (uint32 i = 0; i < first + n; i++)
 				rows[i] = i;
@@ -279,8 +281,8 @@ merge_parts(Relation rel, const MdbTable *table, const MdbPartInfo *infos, int c
 		}
 		else if (acc->nrows >= out.block_rows)
 		{
-			uint32		at = 0;
-			MdbBatch   *swap;
+			uint32 at = 0;
+			MdbBatch *swap;
 
 			for (; acc->nrows - at >= out.block_rows; at += out.block_rows)
 				emit(&out, acc, at, out.block_rows);
@@ -318,7 +320,7 @@ move_part(Relation rel, const MdbPartInfo *from)
 {
 	MdbPartInfo to = *from;
 	StringInfoData payload;
-	StringInfo	piece = &payload;
+	StringInfo piece = &payload;
 
 	/* Anywhere else it would only be moved again, and its old pages are not free before long. */
 	if (!mdb_space_place_part(rel, &to, from->page_first, GetCurrentCommandId(true), 0))
@@ -344,11 +346,11 @@ move_part(Relation rel, const MdbPartInfo *from)
 bool
 mdb_space_step(Relation rel, MdbCompactGoal *goal)
 {
-	MdbTable   *table = mdb_table(rel);
-	Snapshot	snapshot = mdb_latest_snapshot();
+	MdbTable *table = mdb_table(rel);
+	Snapshot snapshot = mdb_latest_snapshot();
 	MdbPartList *list = mdb_parts_visible(table, snapshot);
-	int64		live = 1;
-	int64		pages = RelationGetNumberOfBlocks(rel);
+	int64 live = 1;
+	int64 pages = RelationGetNumberOfBlocks(rel);
 	MdbPartInfo *last = NULL;
 
 	UnregisterSnapshot(snapshot);
@@ -379,8 +381,7 @@ mdb_space_step(Relation rel, MdbCompactGoal *goal)
 static int
 group_cmp(const void *a, const void *b)
 {
-	const MdbPartInfo *x = a,
-			   *y = b;
+	const MdbPartInfo *x = a, *y = b;
 
 	if (x->class != y->class)
 		return x->class < y->class ? -1 : 1;
@@ -402,8 +403,7 @@ same_partition(const MdbPartInfo *x, const MdbPartInfo *y)
 static int
 part_id_cmp(const void *a, const void *b)
 {
-	const MdbPartInfo *x = a,
-			   *y = b;
+	const MdbPartInfo *x = a, *y = b;
 
 	return x->part_id < y->part_id ? -1 : x->part_id > y->part_id;
 }
@@ -417,15 +417,15 @@ part_id_cmp(const void *a, const void *b)
 bool
 mdb_merge_step(Relation rel, MdbCompactGoal *goal)
 {
-	MdbTable   *table = mdb_table(rel);
-	Snapshot	snapshot = mdb_latest_snapshot();	/* newer than our lock */
+	MdbTable *table = mdb_table(rel);
+	Snapshot snapshot = mdb_latest_snapshot(); /* newer than our lock */
 	MdbPartList *list = mdb_parts_visible(table, snapshot);
 	TimestampTz now = GetCurrentTimestamp();
 
 	UnregisterSnapshot(snapshot);
 	if (goal)
 	{
-		int			n = 0;
+		int n = 0;
 
 		if (goal->part_limit == 0)
 			goal->part_limit = list->count > 0 ? list->parts[list->count - 1].part_id + 1 : 1;
@@ -438,12 +438,12 @@ mdb_merge_step(Relation rel, MdbCompactGoal *goal)
 	for (int i = 0; i < list->count;)
 	{
 		MdbPartInfo *group = &list->parts[i];
-		int			n = 0;			/* parts of the partition */
-		int			nlevel = 0;		/* of them, of the lowest level */
-		int			take;
-		int64		nrows = 0;
-		int64		nbytes = 0;
-		int16		level = 0;
+		int n = 0;      /* parts of the partition */
+		int nlevel = 0; /* of them, of the lowest level */
+		int take;
+		int64 nrows = 0;
+		int64 nbytes = 0;
+		int16 level = 0;
 		TimestampTz newest = 0;
 
 		while (i + n < list->count && same_partition(group, &list->parts[i + n]))
@@ -480,8 +480,8 @@ mdb_merge_step(Relation rel, MdbCompactGoal *goal)
 			continue;
 		for (take = 0; take < nlevel && take < MERGE_INPUTS_MAX; take++)
 		{
-			if (take >= 2 && (nrows + group[take].nrows > MERGE_ROWS_MAX ||
-							  nbytes + group[take].nbytes > MERGE_BYTES_MAX))
+			if (take >= 2 &&
+				(nrows + group[take].nrows > MERGE_ROWS_MAX || nbytes + group[take].nbytes > MERGE_BYTES_MAX))
 				break;
 			nrows += group[take].nrows;
 			nbytes += group[take].nbytes;

@@ -18,9 +18,9 @@
 #include "write/write.h"
 
 /* Fewer rows than this on average, and wider partitions are tried. */
-#define PARTITION_MIN_ROWS		512
+#define PARTITION_MIN_ROWS 512
 
-#define ALL_DAYS				PG_INT32_MAX
+#define ALL_DAYS           PG_INT32_MAX
 
 static const int32 widths[] = {1, 32, 1024};
 
@@ -30,7 +30,7 @@ static const int32 widths[] = {1, 32, 1024};
 int32
 mdb_day_of(const MdbTable *table, int64 time)
 {
-	int64		day;
+	int64 day;
 
 	if (table->time_type == DATEOID)
 		return (int32) time;
@@ -43,8 +43,8 @@ mdb_day_of(const MdbTable *table, int64 time)
 static int32
 align_day(int32 day, int32 width)
 {
-	int64		d = day;
-	int64		r = d % width;
+	int64 d = day;
+	int64 r = d % width;
 
 	if (r < 0)
 		r += width;
@@ -53,16 +53,15 @@ align_day(int32 day, int32 width)
 
 typedef struct DayRows
 {
-	int32		day;
-	uint32		nrows;
-	uint32		at;
+	int32 day;
+	uint32 nrows;
+	uint32 at;
 } DayRows;
 
 static int
 day_cmp(const void *a, const void *b)
 {
-	int32		x = ((const DayRows *) a)->day,
-				y = ((const DayRows *) b)->day;
+	int32 x = ((const DayRows *) a)->day, y = ((const DayRows *) b)->day;
 
 	return x < y ? -1 : x > y;
 }
@@ -71,14 +70,14 @@ day_cmp(const void *a, const void *b)
 static DayRows *
 count_days(const MdbTable *table, const MdbBatch *batch, int32 *days, int *ndays)
 {
-	int			cap = 16;
-	DayRows    *list = palloc(cap * sizeof(DayRows));
-	int			n = 0;
-	int			last = -1;
+	int cap = 16;
+	DayRows *list = palloc(cap * sizeof(DayRows));
+	int n = 0;
+	int last = -1;
 
 	for (uint32 i = 0; i < batch->nrows; i++)
 	{
-		int			at = last;
+		int at = last;
 
 		if (batch->time_nulls && batch->time_nulls[i])
 			continue;
@@ -86,12 +85,11 @@ count_days(const MdbTable *table, const MdbBatch *batch, int32 *days, int *ndays
 		if (at < 0 || list[at].day != days[i])
 		{
 			/* kept sorted: days come in order, or are few */
-			int			lo = 0,
-						hi = n;
+			int lo = 0, hi = n;
 
 			while (lo < hi)
 			{
-				int			mid = (lo + hi) / 2;
+				int mid = (lo + hi) / 2;
 
 				if (list[mid].day < days[i])
 					lo = mid + 1;
@@ -127,13 +125,13 @@ MdbPartition *
 mdb_partition_rows(const MdbTable *table, const MdbBatch *batch, uint32 *rows, int *count)
 {
 	MdbPartition *parts;
-	DayRows    *days;
-	int			ndays;
-	int32	   *day_of;
-	uint32		nnulls = 0;
-	uint32		ntimed;
-	int32		width = ALL_DAYS;
-	uint32		at = 0;
+	DayRows *days;
+	int ndays;
+	int32 *day_of;
+	uint32 nnulls = 0;
+	uint32 ntimed;
+	int32 width = ALL_DAYS;
+	uint32 at = 0;
 
 	if (table->time_attno == 0)
 	{
@@ -159,7 +157,7 @@ mdb_partition_rows(const MdbTable *table, const MdbBatch *batch, uint32 *rows, i
 	}
 	for (int w = 0; w < (int) lengthof(widths) && ndays > 0; w++)
 	{
-		int			n = 0;
+		int n = 0;
 
 		for (int i = 0; i < ndays; i++)
 			n += i == 0 || align_day(days[i].day, widths[w]) != align_day(days[i - 1].day, widths[w]);
@@ -197,11 +195,11 @@ mdb_partition_rows(const MdbTable *table, const MdbBatch *batch, uint32 *rows, i
 	}
 	else
 	{
-		int			first = *count;
+		int first = *count;
 
 		for (int i = 0; i < ndays; i++)
 		{
-			int32		day = align_day(days[i].day, width);
+			int32 day = align_day(days[i].day, width);
 
 			if (*count == first || parts[*count - 1].day != day)
 			{
@@ -216,8 +214,8 @@ mdb_partition_rows(const MdbTable *table, const MdbBatch *batch, uint32 *rows, i
 		}
 		for (uint32 i = 0; i < batch->nrows; i++)
 		{
-			DayRows		key;
-			DayRows    *d;
+			DayRows key;
+			DayRows *d;
 
 			if (batch->time_nulls && batch->time_nulls[i])
 				continue;
@@ -230,8 +228,8 @@ mdb_partition_rows(const MdbTable *table, const MdbBatch *batch, uint32 *rows, i
 		{
 			for (int i = first; i < *count; i++)
 			{
-				uint32	   *r = rows + parts[i].first;
-				uint32		n = 0;
+				uint32 *r = rows + parts[i].first;
+				uint32 n = 0;
 
 				for (uint32 k = 0; k < batch->nrows; k++)
 					if (!(batch->time_nulls && batch->time_nulls[k]) &&
@@ -248,16 +246,15 @@ mdb_partition_rows(const MdbTable *table, const MdbBatch *batch, uint32 *rows, i
 
 typedef struct TimedRow
 {
-	int64		time;
-	uint32		order;			/* position before the sort */
-	uint32		row;
+	int64 time;
+	uint32 order; /* position before the sort */
+	uint32 row;
 } TimedRow;
 
 static int
 timed_row_cmp(const void *a, const void *b)
 {
-	const TimedRow *x = a,
-			   *y = b;
+	const TimedRow *x = a, *y = b;
 
 	if (x->time != y->time)
 		return x->time < y->time ? -1 : 1;
@@ -268,7 +265,7 @@ timed_row_cmp(const void *a, const void *b)
 static void
 sort_by_time(const MdbBatch *batch, uint32 *rows, uint32 n)
 {
-	TimedRow   *t = palloc_extended(n * sizeof(TimedRow), MCXT_ALLOC_HUGE);
+	TimedRow *t = palloc_extended(n * sizeof(TimedRow), MCXT_ALLOC_HUGE);
 
 	for (uint32 i = 0; i < n; i++)
 	{
@@ -284,17 +281,17 @@ sort_by_time(const MdbBatch *batch, uint32 *rows, uint32 n)
 
 /* Stable counting sort of rows by (key >> shift) & mask. */
 static void
-counting_pass(const uint32 *series, const uint32 *in, uint32 *out, uint32 n,
-			  uint32 base, int shift, uint32 nbuckets, uint32 *counts)
+counting_pass(const uint32 *series, const uint32 *in, uint32 *out, uint32 n, uint32 base, int shift,
+			  uint32 nbuckets, uint32 *counts)
 {
-	uint32		sum = 0;
+	uint32 sum = 0;
 
 	memset(counts, 0, (Size) nbuckets * sizeof(uint32));
 	for (uint32 i = 0; i < n; i++)
 		counts[((series[in[i]] - base) >> shift) & (nbuckets - 1)]++;
 	for (uint32 b = 0; b < nbuckets; b++)
 	{
-		uint32		c = counts[b];
+		uint32 c = counts[b];
 
 		counts[b] = sum;
 		sum += c;
@@ -312,15 +309,14 @@ counting_pass(const uint32 *series, const uint32 *in, uint32 *out, uint32 n,
 void
 mdb_sort_rows(const MdbBatch *batch, uint32 *rows, uint32 n)
 {
-	uint32		min = PG_UINT32_MAX,
-				max = 0;
-	bool		sorted = true;
+	uint32 min = PG_UINT32_MAX, max = 0;
+	bool sorted = true;
 
 	if (n == 0)
 		return;
 	for (uint32 i = 0; i < n; i++)
 	{
-		uint32		s = batch->series[rows[i]];
+		uint32 s = batch->series[rows[i]];
 
 		min = Min(min, s);
 		max = Max(max, s);
@@ -328,12 +324,11 @@ mdb_sort_rows(const MdbBatch *batch, uint32 *rows, uint32 n)
 	}
 	if (!sorted)
 	{
-		uint32		nbuckets = 1 << 12;
-		uint32		range = max - min;
-		uint32	   *tmp = palloc_extended((Size) n * sizeof(uint32), MCXT_ALLOC_HUGE);
-		uint32	   *counts;
-		uint32	   *from = rows,
-				   *to = tmp;
+		uint32 nbuckets = 1 << 12;
+		uint32 range = max - min;
+		uint32 *tmp = palloc_extended((Size) n * sizeof(uint32), MCXT_ALLOC_HUGE);
+		uint32 *counts;
+		uint32 *from = rows, *to = tmp;
 
 		/* One pass where the ids are dense, else by twelve bits at a time. */
 		while (nbuckets <= range && nbuckets < n && nbuckets < (1 << 21))
@@ -341,7 +336,7 @@ mdb_sort_rows(const MdbBatch *batch, uint32 *rows, uint32 n)
 		counts = palloc_extended((Size) nbuckets * sizeof(uint32), MCXT_ALLOC_HUGE);
 		for (int shift = 0; shift < 32 && (shift == 0 || (range >> shift) > 0);)
 		{
-			uint32	   *swap = from;
+			uint32 *swap = from;
 
 			counting_pass(batch->series, from, to, n, min, shift, nbuckets, counts);
 			from = to;
@@ -355,9 +350,9 @@ mdb_sort_rows(const MdbBatch *batch, uint32 *rows, uint32 n)
 	}
 	for (uint32 i = 0; i < n;)
 	{
-		uint32		first = i;
-		uint32		s = batch->series[rows[i]];
-		bool		in_order = true;
+		uint32 first = i;
+		uint32 s = batch->series[rows[i]];
+		bool in_order = true;
 
 		for (i++; i < n && batch->series[rows[i]] == s; i++)
 			in_order &= batch->times[rows[i - 1]] <= batch->times[rows[i]];
@@ -372,7 +367,7 @@ mdb_sort_rows(const MdbBatch *batch, uint32 *rows, uint32 n)
 uint32
 mdb_count_series(const MdbBatch *batch, const uint32 *rows, uint32 n)
 {
-	uint32		count = n > 0;
+	uint32 count = n > 0;
 
 	for (uint32 i = 1; i < n; i++)
 		count += batch->series[rows[i]] != batch->series[rows[i - 1]];

@@ -19,33 +19,34 @@ extern uint32 mdb_append_nrows(const MdbAppend *a);
 extern Size mdb_append_bytes(const MdbAppend *a);
 extern const MdbBatch *mdb_append_batch(const MdbAppend *a);
 extern const MdbTable *mdb_append_table(const MdbAppend *a);
-extern void mdb_append_write(MdbAppend *a, CommandId cid, int options, bool allow_delta,
-							 int32 source_id, int64 epoch);
+extern void mdb_append_write(MdbAppend *a, CommandId cid, int options, bool allow_delta, int32 source_id,
+							 int64 epoch);
 
 /* ---- partition.c ---- */
 
 /* Rows of a batch that belong into one part. */
 typedef struct MdbPartition
 {
-	int32		day;
-	int32		days;
-	uint32		first;			/* in the array of row numbers */
-	uint32		nrows;
+	int32 day;
+	int32 days;
+	uint32 first; /* in the array of row numbers */
+	uint32 nrows;
 } MdbPartition;
 
 extern int32 mdb_day_of(const MdbTable *table, int64 time);
-extern MdbPartition *mdb_partition_rows(const MdbTable *table, const MdbBatch *batch, uint32 *rows, int *count);
+extern MdbPartition *mdb_partition_rows(const MdbTable *table, const MdbBatch *batch, uint32 *rows,
+										int *count);
 extern void mdb_sort_rows(const MdbBatch *batch, uint32 *rows, uint32 n);
 extern uint32 mdb_count_series(const MdbBatch *batch, const uint32 *rows, uint32 n);
 
 /* Series with fewer rows than this on average share their blocks. */
-#define MDB_ONE_SERIES_MIN_ROWS		96
+#define MDB_ONE_SERIES_MIN_ROWS 96
 
 /* ---- delta.c ---- */
 
-#define MDB_DELTA_SLOTS		4
+#define MDB_DELTA_SLOTS 4
 
-extern Oid	mdb_delta_create(Relation rel, char persistence, int64 storage_id, int16 slot);
+extern Oid mdb_delta_create(Relation rel, char persistence, int64 storage_id, int16 slot);
 extern void mdb_delta_drop_all(int64 storage_id);
 extern void mdb_delta_insert(Relation rel, const MdbTable *table, MinimalTuple *tuples, int ntuples,
 							 CommandId cid, int options);
@@ -63,10 +64,10 @@ extern void mdb_delta_live(const MdbTable *table, Snapshot snapshot, MdbDeltaInf
  */
 typedef struct MdbCompactGoal
 {
-	bool		delta_done;		/* the delta was switched once */
-	int64		part_limit;		/* parts of level 0 from this one on came later; 0 = not known yet */
-	bool		moves_counted;
-	int			moves_left;		/* parts that may still be moved to the front */
+	bool delta_done;  /* the delta was switched once */
+	int64 part_limit; /* parts of level 0 from this one on came later; 0 = not known yet */
+	bool moves_counted;
+	int moves_left; /* parts that may still be moved to the front */
 } MdbCompactGoal;
 
 extern bool mdb_merge_step(Relation rel, MdbCompactGoal *goal);
@@ -74,8 +75,8 @@ extern bool mdb_space_step(Relation rel, MdbCompactGoal *goal);
 
 /* ---- compact.c ---- */
 
-typedef void (*MdbCommitFunction) (void);
+typedef void (*MdbCommitFunction)(void);
 
 extern bool mdb_compact_relation(Oid relid, bool full, MdbCommitFunction commit);
 
-#endif							/* MDB_WRITE_H */
+#endif /* MDB_WRITE_H */
