@@ -250,6 +250,7 @@ mdb_compact_relation(Oid relid, bool full, MdbCommitFunction commit)
 	bool any = false;
 	bool done;
 
+	everything.mcxt = outer;
 	do
 	{
 		Relation rel;

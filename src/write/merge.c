@@ -201,9 +201,32 @@ times_in_order(const int64 *t, uint32 n)
 	return true;
 }
 
+/* A part that a call with this goal has made. */
+static void
+goal_add(MdbCompactGoal *goal, int64 part_id)
+{
+	if (goal == NULL)
+		return;
+	if (goal->own == NULL)
+		goal->own = MemoryContextAlloc(goal->mcxt, sizeof(int64));
+	else
+		goal->own = repalloc(goal->own, sizeof(int64) * (goal->nown + 1));
+	goal->own[goal->nown++] = part_id;
+}
+
+static bool
+goal_owns(const MdbCompactGoal *goal, int64 part_id)
+{
+	for (int i = 0; i < goal->nown; i++)
+		if (goal->own[i] == part_id)
+			return true;
+	return false;
+}
+
 /* Merge the parts, of one partition, into one. */
 static void
-merge_parts(Relation rel, const MdbTable *table, const MdbPartInfo *infos, int count, int16 level)
+merge_parts(Relation rel, const MdbTable *table, const MdbPartInfo *infos, int count, int16 level,
+			MdbCompactGoal *goal)
 {
 	MemoryContext mcxt =
 		AllocSetContextCreate(CurrentMemoryContext, "metricsdb merge", ALLOCSET_DEFAULT_SIZES);
@@ -309,6 +332,7 @@ merge_parts(Relation rel, const MdbTable *table, const MdbPartInfo *infos, int c
 			 RelationGetRelationName(rel), (long long) info.nrows, (long long) nrows);
 	for (int i = 0; i < count; i++)
 		mdb_part_delete(&infos[i]);
+	goal_add(goal, info.part_id);
 	CommandCounterIncrement();
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(mcxt);
@@ -316,7 +340,7 @@ merge_parts(Relation rel, const MdbTable *table, const MdbPartInfo *infos, int c
 
 /* Copy a part, as it is, to pages further to the front. */
 static bool
-move_part(Relation rel, const MdbPartInfo *from)
+move_part(Relation rel, const MdbPartInfo *from, MdbCompactGoal *goal)
 {
 	MdbPartInfo to = *from;
 	StringInfoData payload;
@@ -331,6 +355,8 @@ move_part(Relation rel, const MdbPartInfo *from)
 	mdb_pages_read(rel, from, 0, from->nbytes, payload.data);
 	mdb_pages_write(rel, &to, &piece, 1);
 	mdb_part_delete(from);
+	if (goal && goal->part_limit > 0 && (from->part_id < goal->part_limit || goal_owns(goal, from->part_id)))
+		goal_add(goal, to.part_id);
 	CommandCounterIncrement();
 	pfree(payload.data);
 	return true;
@@ -374,7 +400,7 @@ mdb_space_step(Relation rel, MdbCompactGoal *goal)
 		return false;
 	if (goal)
 		goal->moves_left--;
-	return move_part(rel, last);
+	return move_part(rel, last, goal);
 }
 
 /* Order of parts in which groups to merge lie together: by partition, level, age. */
@@ -430,7 +456,7 @@ mdb_merge_step(Relation rel, MdbCompactGoal *goal)
 		if (goal->part_limit == 0)
 			goal->part_limit = list->count > 0 ? list->parts[list->count - 1].part_id + 1 : 1;
 		for (int i = 0; i < list->count; i++)
-			if (list->parts[i].level > 0 || list->parts[i].part_id < goal->part_limit)
+			if (list->parts[i].part_id < goal->part_limit || goal_owns(goal, list->parts[i].part_id))
 				list->parts[n++] = list->parts[i];
 		list->count = n;
 	}
@@ -490,7 +516,7 @@ mdb_merge_step(Relation rel, MdbCompactGoal *goal)
 		if (nrows > MERGE_ROWS_MAX || nbytes > MERGE_BYTES_MAX)
 			continue;
 		qsort(group, take, sizeof(MdbPartInfo), part_id_cmp);
-		merge_parts(rel, table, group, take, level + 1);
+		merge_parts(rel, table, group, take, level + 1, goal);
 		return true;
 	}
 	return false;

@@ -64,8 +64,11 @@ extern void mdb_delta_live(const MdbTable *table, Snapshot snapshot, MdbDeltaInf
  */
 typedef struct MdbCompactGoal
 {
-	bool delta_done;  /* the delta was switched once */
-	int64 part_limit; /* parts of level 0 from this one on came later; 0 = not known yet */
+	bool delta_done;    /* the delta was switched once */
+	int64 part_limit;   /* parts from this one on came later; 0 = not known yet */
+	MemoryContext mcxt; /* where it lives, across transactions */
+	int64 *own;         /* parts that this call has made: they are merged on */
+	int nown;
 	bool moves_counted;
 	int moves_left; /* parts that may still be moved to the front */
 } MdbCompactGoal;
