@@ -68,6 +68,7 @@ typedef struct MdbScan
 	int64 chunk_end;
 
 	MdbSampleState sample;
+	uint32 *tail_rows; /* rows of the units behind the blocks, once they were counted */
 
 	/* rows to leave out, see MdbScanFilter */
 	MdbScanFilter filter;
@@ -720,14 +721,21 @@ mdb_scan_row_count(TableScanDesc scan)
 {
 	MdbScan *s = (MdbScan *) scan;
 	int64 n = s->parts->nrows;
+	int ntail = (int) (unit_count(s) - s->parts->nblocks);
 
-	for (int64 u = s->parts->nblocks; u < unit_count(s); u++)
-		n += mdb_scan_open_unit(scan, u);
+	/* Counted once: going from one delta heap to another reads it all. */
+	s->tail_rows = MemoryContextAlloc(s->mcxt, sizeof(uint32) * Max(1, ntail));
+	for (int i = 0; i < ntail; i++)
+	{
+		s->tail_rows[i] = mdb_scan_open_unit(scan, s->parts->nblocks + i);
+		n += s->tail_rows[i];
+	}
 	return n;
 }
 
 /*
- * mdb_scan_unit_of_row - the unit that holds a row, numbered among all that the scan sees.
+ * mdb_scan_unit_of_row - the unit that holds a row, numbered among all that the scan sees; they
+ * have been counted by mdb_scan_row_count.
  */
 int64
 mdb_scan_unit_of_row(TableScanDesc scan, int64 row, uint32 *in_unit)
@@ -749,9 +757,9 @@ mdb_scan_unit_of_row(TableScanDesc scan, int64 row, uint32 *in_unit)
 		return s->block_base[p] + block;
 	}
 	row -= s->parts->nrows;
-	for (unit = s->parts->nblocks; unit < unit_count(s); unit++)
+	for (unit = s->parts->nblocks; unit + 1 < unit_count(s); unit++)
 	{
-		uint32 n = mdb_scan_open_unit(scan, unit);
+		uint32 n = s->tail_rows[unit - s->parts->nblocks];
 
 		if (row < n)
 			break;
