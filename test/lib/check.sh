@@ -110,6 +110,8 @@ isolation() {
 }
 
 tap() {
+	# What a run that failed has left for a look.
+	rm -rf "$RUN/tap"
 	as_user mkdir -p "$RUN/tap"
 	KAFKA_JARS=$("$here/kafka.sh" fetch) || {
 		KAFKA_JARS=
