@@ -148,7 +148,8 @@ step "Compacted"
 echo "CALL metricsdb.compact('metrics');"
 # Its own time-out: the demo says what hangs, it does not.
 sql -c "SET statement_timeout = '120 s'" -c "CALL metricsdb.compact('metrics')"
-stats="SELECT samples, series, parts, pg_size_pretty(total_bytes) AS size, round(bytes_per_sample::numeric, 3) AS bytes_per_sample
+stats="SELECT samples, series, parts, pg_size_pretty(total_bytes) AS size, round(bytes_per_sample::numeric, 3) AS bytes_per_sample,
+	(SELECT round(sum(bytes) / sum(rows), 3) FROM metricsdb.parts WHERE \"table\" = 'metrics'::regclass) AS without_free_pages
 FROM metricsdb.relation_stats('metrics');"
 echo "$stats"
 "$lib/cluster.sh" psql "$pg" -q -P footer=off -c "$stats"
