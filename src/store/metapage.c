@@ -7,7 +7,7 @@
  *	1. Counters only rise.  What an aborted transaction took is not given back.
  *	2. A change is WAL-logged before anything that depends on it can be, so after a crash no
  *	   number is handed out twice to data that survived.
- *	3. Roles of columns change only while the file is empty.
+ *	3. Roles of columns are those that the file was made with: other roles need a new file.
  *
  * The in-memory copy in rd_amcache holds only what never changes for a relfilenode, but for
  * the incarnation of an unlogged file, which changes under an exclusive buffer lock once after
@@ -295,26 +295,6 @@ mdb_meta_set_delta_slot(Relation rel, int16 slot)
 	MdbMeta *meta = meta_begin(rel, &state, &buf);
 
 	meta->delta_slot = slot;
-	meta_end(state, buf);
-}
-
-/*
- * mdb_meta_set_roles - fix how columns are used; the caller made sure that the file is empty.
- */
-void
-mdb_meta_set_roles(Relation rel, const MdbRoles *roles)
-{
-	GenericXLogState *state;
-	Buffer buf;
-	MdbMeta *meta = meta_begin(rel, &state, &buf);
-	Page page = (Page) ((char *) meta - MAXALIGN(SizeOfPageHeaderData));
-
-	meta->time_attno = roles->time_attno;
-	meta->nseries_columns = roles->nseries_columns;
-	meta->natts = RelationGetNumberOfAttributes(rel);
-	for (int i = 0; i < roles->nseries_columns; i++)
-		meta->series_attnos[i] = roles->series_attnos[i];
-	((PageHeader) page)->pd_lower = ((char *) &meta->series_attnos[roles->nseries_columns]) - (char *) page;
 	meta_end(state, buf);
 }
 

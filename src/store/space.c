@@ -158,19 +158,6 @@ mdb_space_place_part(Relation rel, MdbPartInfo *info, int64 below, CommandId cid
 }
 
 /*
- * mdb_space_fits_below - is there a gap for the part that lies before the pages it has now?
- */
-bool
-mdb_space_fits_below(Relation rel, const MdbPartInfo *info)
-{
-	Relation partrel = mdb_catalog_open("part", AccessShareLock);
-	int64 gap = find_gap(rel, partrel, info, info->page_first);
-
-	table_close(partrel, AccessShareLock);
-	return gap > 0;
-}
-
-/*
  * mdb_space_prune - prune the pages of metricsdb.part, so that rows which no snapshot can see
  * any more stop covering their pages.  Standbys learn of it by the WAL records of pruning.
  */

@@ -105,7 +105,6 @@ extern MdbPhys mdb_phys(Form_pg_attribute att);
 extern void mdb_meta_create(Relation rel, const MdbRelFile *file, char persistence, int64 storage_id,
 							const MdbRoles *roles);
 extern void mdb_meta_read(Relation rel, MdbMeta *meta);
-extern void mdb_meta_set_roles(Relation rel, const MdbRoles *roles);
 extern void mdb_meta_set_delta_slot(Relation rel, int16 slot);
 extern int64 mdb_meta_reserve_series(Relation rel, int64 count);
 extern void mdb_meta_place_part(Relation rel, struct MdbPartInfo *info);
@@ -235,7 +234,6 @@ typedef struct MdbExtent
 
 extern bool mdb_space_place_part(Relation rel, MdbPartInfo *info, int64 below, CommandId cid, int options);
 extern BlockNumber mdb_space_end(Relation rel, const MdbTable *table);
-extern bool mdb_space_fits_below(Relation rel, const MdbPartInfo *info);
 extern void mdb_space_prune(void);
 extern bool mdb_space_truncate(Relation rel, const MdbTable *table);
 extern void mdb_space_lock(Relation rel);

@@ -191,7 +191,6 @@ delta_step(Relation rel, MdbCompactGoal *goal, int *next_slot)
 	int free_slot = -1;
 	int nlive = 0;
 	Snapshot snapshot = mdb_latest_snapshot();
-	Oid new_relid;
 
 	mdb_storage_revive(rel);
 	if (mdb_storage_forget_void(rel))
@@ -228,8 +227,7 @@ delta_step(Relation rel, MdbCompactGoal *goal, int *next_slot)
 	}
 	if (count >= MDB_DELTA_SLOTS)
 		return false;
-	new_relid = mdb_delta_create(rel, rel->rd_rel->relpersistence, table->storage_id, (int16) count);
-	(void) new_relid;
+	(void) mdb_delta_create(rel, rel->rd_rel->relpersistence, table->storage_id, (int16) count);
 	*next_slot = count;
 	return true;
 }

@@ -396,11 +396,11 @@ mdb_space_step(Relation rel, MdbCompactGoal *goal)
 	mdb_space_prune();
 	if (mdb_space_truncate(rel, table))
 		return true;
-	if (last == NULL || !mdb_space_fits_below(rel, last) || (goal && goal->moves_left == 0))
+	if (last == NULL || (goal && goal->moves_left == 0) || !move_part(rel, last, goal))
 		return false;
 	if (goal)
 		goal->moves_left--;
-	return move_part(rel, last, goal);
+	return true;
 }
 
 /* Order of parts in which groups to merge lie together: by partition, level, age. */
