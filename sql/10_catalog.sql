@@ -56,6 +56,29 @@ CREATE TABLE delta (
 ) USING heap;
 COMMENT ON TABLE delta IS 'the delta heaps that take the small writes of metricsdb tables';
 
+-- Where the shadows of changed rows of parts are: each page of the row heap that has some stands for
+-- a run of consecutive row numbers.  Rows are inserted frozen, so that everybody sees them at once.
+CREATE TABLE shadow (
+	storage_id   int8  NOT NULL,
+	run          int8  NOT NULL,	-- row numbers run * 224 .. run * 224 + 223
+	block        int8  NOT NULL,	-- of the row heap
+	PRIMARY KEY (storage_id, run)
+) USING heap;
+COMMENT ON TABLE shadow IS 'pages of row heaps that stand for rows of parts which were deleted, updated or locked';
+
+-- Where rows went that a merge, or the delta's way into parts, has given new numbers: kept as long as
+-- some snapshot may still know a row by its old one.
+CREATE TABLE moved (
+	storage_id   int8  NOT NULL,
+	source       int8  NOT NULL,	-- number of the part they were in; -1 - slot: the heap of that slot
+	first        int8  NOT NULL,	-- of its rows: row number, or block * 2048 + offset
+	last         int8  NOT NULL,
+	payload      bytea NOT NULL		-- old and new numbers, see src/write/moved.c
+) USING heap WITH (toast_tuple_target = 8160);
+ALTER TABLE moved ALTER payload SET STORAGE EXTERNAL;
+CREATE INDEX moved_idx ON moved (storage_id, source, last);
+COMMENT ON TABLE moved IS 'new numbers of rows that were moved, for transactions that know the old ones';
+
 -- The series dictionary: segments of (id, key) pairs.
 CREATE TABLE series (
 	storage_id   int8   NOT NULL,
@@ -68,5 +91,5 @@ ALTER TABLE series ALTER payload SET STORAGE EXTERNAL;
 CREATE INDEX series_id_idx ON series (storage_id, id_max);
 COMMENT ON TABLE series IS 'the series dictionary: segments of (id, key) pairs';
 
-REVOKE ALL ON storage, part, delta, series FROM PUBLIC;
+REVOKE ALL ON storage, part, delta, shadow, moved, series FROM PUBLIC;
 REVOKE ALL ON SEQUENCE storage_id_seq FROM PUBLIC;

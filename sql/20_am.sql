@@ -7,6 +7,16 @@ COMMENT ON FUNCTION handler(internal) IS 'handler of the table access method met
 CREATE ACCESS METHOD metricsdb TYPE TABLE HANDLER handler;
 COMMENT ON ACCESS METHOD metricsdb IS 'compressed columnar tables for time series';
 
+CREATE FUNCTION proxy_handler(internal) RETURNS index_am_handler
+	AS 'MODULE_PATHNAME', 'mdb_proxy_handler' LANGUAGE C STRICT;
+COMMENT ON FUNCTION proxy_handler(internal) IS 'handler of the index access method metricsdb_proxy';
+
+CREATE ACCESS METHOD metricsdb_proxy TYPE INDEX HANDLER proxy_handler;
+COMMENT ON ACCESS METHOD metricsdb_proxy IS
+	'for the delta heaps of metricsdb tables alone: lets VACUUM of them reach the indexes of the table';
+CREATE OPERATOR CLASS proxy_ops DEFAULT FOR TYPE int8 USING metricsdb_proxy AS STORAGE int8;
+COMMENT ON OPERATOR CLASS proxy_ops USING metricsdb_proxy IS 'for the access method metricsdb_proxy';
+
 CREATE PROCEDURE compact("table" regclass)
 	AS 'MODULE_PATHNAME', 'mdb_compact_sql' LANGUAGE C;
 COMMENT ON PROCEDURE compact(regclass) IS

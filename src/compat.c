@@ -6,6 +6,8 @@
 
 #include "access/heapam.h"
 #include "storage/bufmgr.h"
+#include "catalog/index.h"
+#include "nodes/execnodes.h"
 #include "utils/rel.h"
 
 /*
@@ -25,4 +27,23 @@ mdb_heap_prune_page(Relation rel, Buffer buf)
 	copy.rd_options = (bytea *) &options;
 	SET_VARSIZE(&options, sizeof(options));
 	heap_page_prune_opt(&copy, buf);
+}
+
+/*
+ * mdb_index_create - an index on one column of an empty heap, as part of the heap.
+ */
+void
+mdb_index_create(Relation heap, const char *name, struct IndexInfo *info, struct List *columns, Oid am,
+				 Oid tablespace, Oid opclass)
+{
+	Oid collation = InvalidOid;
+	int16 option = 0;
+
+#if PG_VERSION_NUM >= 170000
+	index_create(heap, name, InvalidOid, InvalidOid, InvalidOid, InvalidRelFileNumber, info, columns, am,
+				 tablespace, &collation, &opclass, NULL, &option, NULL, (Datum) 0, 0, 0, true, true, NULL);
+#else
+	index_create(heap, name, InvalidOid, InvalidOid, InvalidOid, InvalidOid, info, columns, am, tablespace,
+				 &collation, &opclass, &option, (Datum) 0, 0, 0, true, true, NULL);
+#endif
 }

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "storage/buf.h"
+#include "storage/proc.h"
 #include "utils/relcache.h"
 
 #if PG_VERSION_NUM < 150000
@@ -24,6 +25,8 @@
 #define mdb_file_skips_wal(f)     RelFileLocatorSkippingWAL(f)
 #define mdb_rel_file_equals(a, b) RelFileLocatorEquals(a, b)
 #define MdbUpdateIndexes          TU_UpdateIndexes
+#define MDB_UPDATE_ALL_INDEXES    TU_All
+#define mdb_count_update(rel)     pgstat_count_heap_update(rel, false, false)
 #else
 #include "storage/relfilenode.h"
 #define MdbRelFile                RelFileNode
@@ -31,6 +34,8 @@
 #define mdb_file_skips_wal(f)     RelFileNodeSkippingWAL(f)
 #define mdb_rel_file_equals(a, b) RelFileNodeEquals(a, b)
 #define MdbUpdateIndexes          bool
+#define MDB_UPDATE_ALL_INDEXES    true
+#define mdb_count_update(rel)     pgstat_count_heap_update(rel, false)
 #endif
 
 /* PostgreSQL 16 made ownership checks generic. */
@@ -41,6 +46,19 @@
 #define mdb_owns_table(relid) pg_class_ownercheck((relid), GetUserId())
 #define mdb_new_file(rel)     RelationSetNewRelfilenode((rel), (rel)->rd_rel->relpersistence)
 #endif
+
+/* PostgreSQL 17 keeps virtual transaction ids in a struct. */
+#if PG_VERSION_NUM >= 170000
+#define mdb_my_lxid() (MyProc->vxid.lxid)
+#else
+#define mdb_my_lxid() (MyProc->lxid)
+#endif
+
+struct IndexInfo;
+struct List;
+
+extern void mdb_index_create(Relation heap, const char *name, struct IndexInfo *info, struct List *columns,
+							 Oid am, Oid tablespace, Oid opclass);
 extern void mdb_heap_prune_page(Relation rel, Buffer buf);
 
 #endif /* MDB_COMPAT_H */

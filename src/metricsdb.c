@@ -21,6 +21,7 @@ _PG_init(void)
 {
 	mdb_store_init();
 	mdb_series_init();
+	mdb_write_init();
 	mdb_am_init();
 	mdb_exec_init();
 	mdb_admin_init();

@@ -6,12 +6,14 @@
 #ifndef METRICSDB_H
 #define METRICSDB_H
 
-#define MDB_SCHEMA    "metricsdb"
-#define MDB_AM_NAME   "metricsdb"
-#define MDB_EXTENSION "metricsdb"
+#define MDB_SCHEMA        "metricsdb"
+#define MDB_AM_NAME       "metricsdb"
+#define MDB_EXTENSION     "metricsdb"
+#define MDB_PROXY_AM_NAME "metricsdb_proxy"
 
 extern void mdb_store_init(void);   /* src/store: settings of the part store */
 extern void mdb_series_init(void);  /* src/series: follows transactions */
+extern void mdb_write_init(void);   /* src/write: follows transactions */
 extern void mdb_am_init(void);      /* src/am: hooks of the access method */
 extern void mdb_exec_init(void);    /* src/exec: planner hook, MetricsScan */
 extern void mdb_admin_init(void);   /* src/admin: table options, security label provider */

@@ -180,11 +180,18 @@ measure_delta(Relation rel, const MdbTable *table, Snapshot snapshot, Figures *f
 
 		while (table_scan_getnextslot(scan, ForwardScanDirection, heapslot))
 		{
+			MinimalTuple tuple = mdb_delta_tuple(heapslot);
+
 			CHECK_FOR_INTERRUPTS();
+			if (tuple == NULL)
+				continue;
 			f->delta_rows++;
 			if (f->columns == NULL)
+			{
+				pfree(tuple);
 				continue;
-			ExecStoreMinimalTuple(mdb_delta_tuple(heapslot), rowslot, true);
+			}
+			ExecStoreMinimalTuple(tuple, rowslot, true);
 			slot_getallattrs(rowslot);
 			for (int a = 0; a < table->natts; a++)
 				f->columns[a].values += !rowslot->tts_isnull[a] && table->columns[a].role != MDB_ROLE_SERIES;

@@ -8,6 +8,7 @@
 #include "access/relscan.h"
 #include "access/tableam.h"
 #include "executor/tuptable.h"
+#include "nodes/nodes.h"
 #include "port/atomics.h"
 #include "write/write.h"
 
@@ -39,6 +40,20 @@ static inline bool
 mdb_tid_is_delta(ItemPointer tid)
 {
 	return (ItemPointerGetBlockNumberNoCheck(tid) & MDB_TID_DELTA) != 0;
+}
+
+static inline int16
+mdb_tid_slot(ItemPointer tid)
+{
+	return (int16) ((ItemPointerGetBlockNumberNoCheck(tid) & ~MDB_TID_DELTA) >> MDB_TID_SLOT_SHIFT);
+}
+
+/* Where a row of the delta is in its heap. */
+static inline void
+mdb_tid_in_heap(ItemPointer tid, ItemPointer heap)
+{
+	ItemPointerSet(heap, ItemPointerGetBlockNumberNoCheck(tid) & ((1u << MDB_TID_SLOT_SHIFT) - 1),
+				   ItemPointerGetOffsetNumberNoCheck(tid));
 }
 
 static inline void
@@ -87,6 +102,7 @@ extern Datum mdb_block_value(MdbBlock *b, uint32 row, int att, bool *isnull);
 extern const TupleTableSlotOps TTSOpsMetricsDB;
 extern void mdb_slot_store_row(TupleTableSlot *slot, MdbBlock *block, uint32 row);
 extern void mdb_slot_store_tuple(TupleTableSlot *slot, MinimalTuple tuple);
+extern void mdb_slot_set_header(TupleTableSlot *slot, HeapTupleHeader header);
 
 /* ---- scan.c ---- */
 
@@ -140,13 +156,41 @@ extern void mdb_scan_counters(TableScanDesc scan, MdbScanCounters *counters);
 /* Rows by their number among all that the scan sees: for samples. */
 extern int64 mdb_scan_unit_count(TableScanDesc scan);
 extern uint32 mdb_scan_open_unit(TableScanDesc scan, int64 unit);
-extern void mdb_scan_unit_row(TableScanDesc scan, uint32 row, TupleTableSlot *slot);
+extern bool mdb_scan_unit_row(TableScanDesc scan, uint32 row, TupleTableSlot *slot);
 extern int64 mdb_scan_unit_of_row(TableScanDesc scan, int64 row, uint32 *in_unit);
 extern int64 mdb_scan_row_count(TableScanDesc scan);
 
 /* ---- fetch.c ---- */
 
+/* Fetches rows of a table by identity; remembers the block that the last one was in. */
+typedef struct MdbFetch MdbFetch;
+
+extern MdbFetch *mdb_fetch_begin(Relation rel);
+extern void mdb_fetch_end(MdbFetch *f);
+extern bool mdb_fetch_row(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
+						  bool *all_dead);
 extern bool mdb_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot);
+extern bool mdb_row_visible(Relation rel, ItemPointer tid, Snapshot snapshot);
+extern void mdb_fetch_init(void);
+
+/* ---- modify.c ---- */
+
+extern void mdb_check_published(Relation rel, CmdType command);
+extern void mdb_insert_row(Relation rel, TupleTableSlot *slot, CommandId cid, int options);
+extern void mdb_insert_rows(Relation rel, TupleTableSlot **slots, int nslots, CommandId cid, int options);
+extern void mdb_insert_speculative(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
+								   struct BulkInsertStateData *bistate, uint32 token);
+extern void mdb_complete_speculative(Relation rel, TupleTableSlot *slot, uint32 token, bool succeeded);
+extern TM_Result mdb_delete_row(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot,
+								Snapshot crosscheck, bool wait, TM_FailureData *tmfd, bool changing_part);
+extern TM_Result mdb_update_row(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid,
+								Snapshot snapshot, Snapshot crosscheck, bool wait, TM_FailureData *tmfd,
+								LockTupleMode *lockmode, MdbUpdateIndexes *update_indexes);
+extern TM_Result mdb_lock_row(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
+							  CommandId cid, LockTupleMode mode, LockWaitPolicy wait_policy, uint8 flags,
+							  TM_FailureData *tmfd);
+extern void mdb_latest_tid(TableScanDesc scan, ItemPointer tid);
+extern bool mdb_row_satisfies(Relation rel, TupleTableSlot *slot, Snapshot snapshot);
 
 /* ---- buffer.c ---- */
 
@@ -165,6 +209,10 @@ typedef struct MdbBufferedRows
 } MdbBufferedRows;
 
 extern int mdb_buffer_visible(Relation rel, Snapshot snapshot, MdbBufferedRows **rows);
+
+/* ---- hooks.c ---- */
+
+extern bool mdb_returning(void);
 
 /* ---- ddl.c ---- */
 
@@ -205,6 +253,8 @@ typedef struct MdbSampleState
 	int64 end;
 	int64 step;
 	int64 covered; /* rows that the present block stands for */
+	int64 looked_at;
+	int64 found_dead;
 	bool reported;
 	int64 unit; /* TABLESAMPLE: present unit, and its rows */
 	uint32 nrows;

@@ -22,8 +22,6 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
-#include "catalog/pg_publication.h"
-#include "commands/trigger.h"
 #include "executor/executor.h"
 #include "pgstat.h"
 #include "storage/predicate.h"
@@ -235,33 +233,6 @@ mdb_buffer_visible(Relation rel, Snapshot snapshot, MdbBufferedRows **rows)
 	return n;
 }
 
-/* Refuse what would go wrong silently. */
-static void
-check_insert(Relation rel)
-{
-	if (rel->trigdesc && rel->trigdesc->trig_insert_after_row)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("table \"%s\" has AFTER ROW triggers, which metricsdb tables do not support",
-							   RelationGetRelationName(rel)),
-						errdetail("Foreign keys are such triggers, too."),
-						errhint("Use a BEFORE ROW or a statement trigger, or a heap table.")));
-	if (XLogLogicalInfoActive() && RelationNeedsWAL(rel))
-	{
-		PublicationDesc pubdesc;
-
-		RelationBuildPublicationDesc(rel, &pubdesc);
-		if (pubdesc.pubactions.pubinsert)
-			ereport(
-				ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot insert into metricsdb table \"%s\" because it is in a publication",
-						RelationGetRelationName(rel)),
-				 errdetail("Logical decoding does not see compressed parts, so subscribers would lose rows."),
-				 errhint(
-					 "Take the table out of the publication; use physical replication, or consume the same Kafka topic.")));
-	}
-}
-
 static WriteBuffer *
 buffer_for(Relation rel, CommandId cid, int options)
 {
@@ -279,7 +250,7 @@ buffer_for(Relation rel, CommandId cid, int options)
 		buffer_free(b);
 		break;
 	}
-	check_insert(rel);
+	mdb_check_published(rel, CMD_INSERT);
 	mcxt = AllocSetContextCreate(TopTransactionContext, "metricsdb write buffer", ALLOCSET_DEFAULT_SIZES);
 	b = MemoryContextAllocZero(mcxt, sizeof(WriteBuffer));
 	b->relid = RelationGetRelid(rel);

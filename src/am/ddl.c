@@ -182,7 +182,7 @@ mdb_set_new_filelocator(Relation rel, const MdbRelFile *file, char persistence, 
 	if (IsBinaryUpgrade)
 		return;
 	mdb_storage_register(storage_id, RelationGetRelid(rel), GetCurrentCommandId(true));
-	mdb_delta_create(rel, persistence, storage_id, 0);
+	mdb_delta_create(rel, persistence, storage_id, MDB_ROWS_SLOT);
 }
 
 /*
@@ -214,6 +214,7 @@ mdb_nontransactional_truncate(Relation rel)
 		heap_truncate_one_rel(delta);
 		table_close(delta, NoLock);
 	}
+	mdb_shadows_forget(table->storage_id);
 	CommandCounterIncrement();
 }
 

@@ -1,102 +1,425 @@
 /*
  * fetch.c
- *	  A row by its identity.
+ *	  Rows by their identity: for index scans, TID scans, triggers, and whoever is about to change one.
+ *
+ * Neighbouring rows are mostly asked for one after the other, so the part and the block of the last
+ * one are kept decoded.
  */
 #include "postgres.h"
 
 #include "access/heapam.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "storage/bufmgr.h"
+#include "storage/predicate.h"
+#include "storage/procarray.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "am/am.h"
 
-static bool
-fetch_delta(Relation rel, const MdbTable *table, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
+/* What makes two MVCC snapshots see the same. */
+typedef struct SnapshotId
 {
-	int16 delta_slot =
-		(int16) ((ItemPointerGetBlockNumberNoCheck(tid) & ~MDB_TID_DELTA) >> MDB_TID_SLOT_SHIFT);
-	MdbDeltaInfo *deltas;
-	int count;
-	bool found = false;
+	TransactionId xmin;
+	TransactionId xmax;
+	uint32 xcnt;
+	int32 subxcnt;
+	CommandId curcid;
+} SnapshotId;
 
-	mdb_delta_live(table, snapshot, &deltas, &count);
-	for (int i = 0; i < count && !found; i++)
-	{
-		Relation delta;
-		TupleTableSlot *heapslot;
-		ItemPointerData heap_tid;
+struct MdbFetch
+{
+	MemoryContext mcxt; /* this */
+	Oid relid;
+	MdbTable *table;
+	TupleDesc desc;
 
-		if (deltas[i].slot != delta_slot)
-			continue;
-		ItemPointerSet(&heap_tid, ItemPointerGetBlockNumberNoCheck(tid) & ((1u << MDB_TID_SLOT_SHIFT) - 1),
-					   ItemPointerGetOffsetNumberNoCheck(tid));
-		delta = table_open(deltas[i].relid, AccessShareLock);
-		if (ItemPointerGetBlockNumber(&heap_tid) < RelationGetNumberOfBlocks(delta))
-		{
-			heapslot = table_slot_create(delta, NULL);
-			found = table_tuple_fetch_row_version(delta, &heap_tid, snapshot, heapslot);
-			if (found)
-			{
-				mdb_slot_store_tuple(slot, mdb_delta_tuple(heapslot));
-				slot_getallattrs(slot);
-				ExecMaterializeSlot(slot);
-			}
-			ExecDropSingleTupleTableSlot(heapslot);
-		}
-		table_close(delta, NoLock);
-	}
-	pfree(deltas);
-	return found;
+	/* what a snapshot sees, in a context of its own */
+	MemoryContext view_mcxt;
+	bool has_view;
+	SnapshotId view;
+	MdbPartInfo *parts; /* by row number */
+	int nparts;
+	bool has_shadows;
+	MdbSeriesCache *series_cache;
+
+	/* the part and the block of the last row */
+	MdbPart *part;
+	MdbBlock *block;
+	int64 block_first; /* row number */
+	uint32 block_rows;
+	MemoryContext row_mcxt;
+};
+
+/*
+ * mdb_fetch_begin - in CurrentMemoryContext.
+ */
+MdbFetch *
+mdb_fetch_begin(Relation rel)
+{
+	MemoryContext mcxt =
+		AllocSetContextCreate(CurrentMemoryContext, "metricsdb fetch", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(mcxt);
+	MdbFetch *f = palloc0(sizeof(MdbFetch));
+	MdbTable *table = mdb_table(rel);
+
+	f->mcxt = mcxt;
+	f->relid = RelationGetRelid(rel);
+	f->table = table;
+	f->desc = RelationGetDescr(rel);
+	f->view_mcxt = AllocSetContextCreate(mcxt, "metricsdb fetch view", ALLOCSET_DEFAULT_SIZES);
+	f->row_mcxt = AllocSetContextCreate(mcxt, "metricsdb fetch row", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(old);
+	return f;
 }
 
 /*
- * mdb_fetch_row_version - the row with this identity, if the snapshot sees it.
+ * mdb_fetch_end - free it.
+ */
+void
+mdb_fetch_end(MdbFetch *f)
+{
+	MemoryContextDelete(f->mcxt);
+}
+
+static void
+forget_view(MdbFetch *f)
+{
+	MemoryContextReset(f->view_mcxt);
+	f->has_view = false;
+	f->part = NULL;
+	f->block = NULL;
+	f->block_rows = 0;
+}
+
+static int
+row_cmp(const void *a, const void *b)
+{
+	const MdbPartInfo *x = a, *y = b;
+
+	return x->row_first < y->row_first ? -1 : x->row_first > y->row_first;
+}
+
+/* See to it that f->parts are those that an MVCC snapshot sees. */
+static void
+use_view(MdbFetch *f, Snapshot snapshot)
+{
+	SnapshotId id = {0};
+	MemoryContext old;
+	MdbPartList *list;
+
+	id.xmin = snapshot->xmin;
+	id.xmax = snapshot->xmax;
+	id.xcnt = snapshot->xcnt;
+	id.subxcnt = snapshot->suboverflowed ? -1 : snapshot->subxcnt;
+	id.curcid = snapshot->curcid;
+	if (f->has_view && memcmp(&id, &f->view, sizeof(id)) == 0)
+		return;
+	forget_view(f);
+	old = MemoryContextSwitchTo(f->view_mcxt);
+	list = mdb_parts_visible(f->table, snapshot);
+	qsort(list->parts, list->count, sizeof(MdbPartInfo), row_cmp);
+	f->parts = list->parts;
+	f->nparts = list->count;
+	f->has_shadows = mdb_shadows_exist(f->table->storage_id);
+	f->view = id;
+	f->has_view = true;
+	MemoryContextSwitchTo(old);
+}
+
+static const MdbPartInfo *
+part_in_view(const MdbFetch *f, int64 row)
+{
+	int lo = 0, hi = f->nparts;
+
+	while (lo < hi)
+	{
+		int mid = (lo + hi) / 2;
+
+		if (f->parts[mid].row_first + f->parts[mid].nrows <= row)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < f->nparts && f->parts[lo].row_first <= row ? &f->parts[lo] : NULL;
+}
+
+/* Let f->block be the block of a part that holds a row. */
+static void
+use_block(MdbFetch *f, Relation rel, const MdbPartInfo *info, int64 row, Snapshot snapshot)
+{
+	MemoryContext old;
+	int64 at = row - info->row_first;
+	int b = 0;
+
+	if (f->part && f->part->info.part_id == info->part_id)
+	{
+		f->part->rel = rel;
+		if (f->block_rows > 0 && row >= f->block_first && row < f->block_first + f->block_rows)
+			return;
+	}
+	old = MemoryContextSwitchTo(f->view_mcxt);
+	if (f->part == NULL || f->part->info.part_id != info->part_id)
+	{
+		if (f->part)
+			mdb_part_close(f->part);
+		f->block_rows = 0;
+		f->part = NULL;
+		f->part = mdb_part_open(rel, info);
+	}
+	if (f->block == NULL)
+	{
+		f->series_cache = mdb_series_cache_create(f->table, NULL);
+		f->block = mdb_block_create(f->table, f->desc, f->series_cache);
+	}
+	while (at >= f->part->block_rows[b])
+		at -= f->part->block_rows[b++];
+	mdb_block_set(f->block, f->part, b);
+	f->block_first = row - at;
+	f->block_rows = f->block->nrows;
+	MemoryContextSwitchTo(old);
+}
+
+/* Is a slot of the ring one that the snapshot reads?  Its rows may be in parts by now. */
+static bool
+slot_is_live(MdbFetch *f, Relation rel, int16 slot, Snapshot snapshot)
+{
+	MdbDeltaInfo *deltas;
+	MdbMeta meta;
+	int count;
+	bool live = false;
+
+	if (slot == MDB_ROWS_SLOT)
+		return true;
+	mdb_meta_read(rel, &meta);
+	if (meta.delta_slot == slot)
+		return true;
+	mdb_delta_live(f->table, IsMVCCSnapshot(snapshot) ? snapshot : GetActiveSnapshot(), &deltas, &count);
+	for (int i = 0; i < count; i++)
+		live |= deltas[i].slot == slot;
+	pfree(deltas);
+	return live;
+}
+
+static bool
+fetch_delta(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
+			bool *all_dead)
+{
+	int16 delta_slot = mdb_tid_slot(tid);
+	MemoryContext old = MemoryContextSwitchTo(f->row_mcxt);
+	HeapTupleData tuple;
+	Buffer buf = InvalidBuffer;
+	bool found = false;
+	Relation heap;
+
+	if (!slot_is_live(f, rel, delta_slot, snapshot))
+	{
+		MemoryContextSwitchTo(old);
+		return false;
+	}
+	heap = table_open(mdb_delta_relid(f->table->storage_id, delta_slot), AccessShareLock);
+	mdb_tid_in_heap(tid, &tuple.t_self);
+	if (ItemPointerGetBlockNumber(&tuple.t_self) < RelationGetNumberOfBlocks(heap))
+	{
+		found = heap_fetch(heap, snapshot, &tuple, &buf, true);
+		if (found)
+		{
+			bool isnull;
+			Datum row = heap_getattr(&tuple, Anum_delta_row, RelationGetDescr(heap), &isnull);
+
+			found = !isnull;
+			if (found && slot)
+			{
+				mdb_slot_store_tuple(slot, mdb_delta_row(row));
+				mdb_slot_set_header(slot, tuple.t_data);
+			}
+		}
+		else if (all_dead && tuple.t_data)
+		{
+			LockBuffer(buf, BUFFER_LOCK_SHARE);
+			*all_dead = HeapTupleIsSurelyDead(&tuple, GlobalVisTestFor(heap));
+			LockBuffer(buf, BUFFER_LOCK_UNLOCK);
+		}
+		else if (all_dead)
+			*all_dead = true;
+		if (BufferIsValid(buf))
+			ReleaseBuffer(buf);
+	}
+	table_close(heap, NoLock);
+	MemoryContextSwitchTo(old);
+	return found;
+}
+
+/* Is a row of a part that the snapshot, of whatever kind, sees alive for it? */
+static bool
+row_alive(MdbFetch *f, Relation rel, int64 row, Snapshot snapshot)
+{
+	Relation heap;
+	bool alive;
+
+	if (snapshot->snapshot_type == SNAPSHOT_ANY)
+		return true;
+	/* Who comes to have a shadow after the view was made is deleted later than that. */
+	if (IsMVCCSnapshot(snapshot) && !f->has_shadows)
+		return true;
+	heap = table_open(mdb_delta_relid(f->table->storage_id, MDB_ROWS_SLOT), AccessShareLock);
+	alive = mdb_shadow_alive(rel, heap, f->table->storage_id, row, snapshot);
+	table_close(heap, NoLock);
+	return alive;
+}
+
+static bool
+fetch_cold(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
+{
+	int64 row = mdb_row_of_tid(tid);
+	const MdbPartInfo *info = NULL;
+	MdbPartInfo other;
+
+	if (IsMVCCSnapshot(snapshot) || (snapshot->snapshot_type == SNAPSHOT_ANY && ActiveSnapshotSet()))
+	{
+		use_view(f, IsMVCCSnapshot(snapshot) ? snapshot : GetActiveSnapshot());
+		info = part_in_view(f, row);
+		if (info == NULL && IsMVCCSnapshot(snapshot))
+			return false;
+	}
+	if (info == NULL)
+	{
+		if (!mdb_part_covering(f->table, row, snapshot, &other))
+			return false;
+		/* Who waits for its maker or remover needs no more. */
+		info = &other;
+	}
+	if (snapshot->snapshot_type == SNAPSHOT_DIRTY)
+	{
+		TransactionId xmin = snapshot->xmin;
+		TransactionId xmax = snapshot->xmax;
+
+		if (!row_alive(f, rel, row, snapshot))
+			return false;
+		if (TransactionIdIsValid(xmin))
+			snapshot->xmin = xmin;
+		if (TransactionIdIsValid(xmax))
+			snapshot->xmax = xmax;
+	}
+	else if (!row_alive(f, rel, row, snapshot))
+		return false;
+	PredicateLockTID(rel, tid, snapshot, InvalidTransactionId);
+	if (slot)
+	{
+		use_block(f, rel, info, row, snapshot);
+		mdb_slot_store_row(slot, f->block, (uint32) (row - f->block_first));
+	}
+	return true;
+}
+
+/*
+ * mdb_fetch_row - the row with this identity, if a snapshot of whatever kind sees it.
+ *
+ * slot, one of ours, may be NULL; what is stored in it lasts until the next fetch.  *all_dead, unless
+ * all_dead is NULL, is set if nobody can see the row any more.
  */
 bool
-mdb_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
+mdb_fetch_row(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
+			  bool *all_dead)
 {
-	MdbTable *table = mdb_table(rel);
-	bool found = false;
+	bool found;
 
-	ExecClearTuple(slot);
-	if (!IsInParallelMode())
-		mdb_buffer_flush_relation(RelationGetRelid(rel));
+	if (slot)
+		ExecClearTuple(slot);
+	if (all_dead)
+		*all_dead = false;
+	MemoryContextReset(f->row_mcxt);
 	if (mdb_tid_is_delta(tid))
-		found = fetch_delta(rel, table, tid, snapshot, slot);
+		found = fetch_delta(f, rel, tid, snapshot, slot, all_dead);
 	else
-	{
-		int64 row = mdb_row_of_tid(tid);
-		MdbPartList *list = mdb_parts_visible(table, snapshot);
-
-		for (int i = 0; i < list->count && !found; i++)
-		{
-			MdbPartInfo *info = &list->parts[i];
-			MdbPart *part;
-			MdbBlock *block;
-			int64 at = row - info->row_first;
-			int b = 0;
-
-			if (at < 0 || at >= info->nrows)
-				continue;
-			part = mdb_part_open(rel, info);
-			while (at >= part->block_rows[b])
-				at -= part->block_rows[b++];
-			block = mdb_block_create(table, RelationGetDescr(rel), mdb_series_cache_create(table, snapshot));
-			mdb_block_set(block, part, b);
-			mdb_slot_store_row(slot, block, (uint32) at);
-			ExecMaterializeSlot(slot);
-			MemoryContextDelete(block->mcxt);
-			mdb_part_close(part);
-			found = true;
-		}
-	}
-	if (found)
+		found = fetch_cold(f, rel, tid, snapshot, slot);
+	if (found && slot)
 	{
 		slot->tts_tid = *tid;
 		slot->tts_tableOid = RelationGetRelid(rel);
 	}
 	return found;
+}
+
+/* The one that mdb_fetch_row_version uses, as long as the transaction lasts. */
+static MdbFetch *current = NULL;
+
+static void
+forget_current(void)
+{
+	if (current)
+		mdb_fetch_end(current);
+	current = NULL;
+}
+
+static MdbFetch *
+get_current(Relation rel)
+{
+	if (!IsInParallelMode())
+		mdb_buffer_flush_relation(RelationGetRelid(rel));
+	if (current && (current->relid != RelationGetRelid(rel) || current->desc != RelationGetDescr(rel) ||
+					current->table->storage_id != mdb_table_peek(rel)->storage_id))
+		forget_current();
+	if (current == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+
+		current = mdb_fetch_begin(rel);
+		MemoryContextSwitchTo(old);
+	}
+	return current;
+}
+
+/*
+ * mdb_row_visible - does a snapshot see the row with this identity?
+ */
+bool
+mdb_row_visible(Relation rel, ItemPointer tid, Snapshot snapshot)
+{
+	return mdb_fetch_row(get_current(rel), rel, tid, snapshot, NULL, NULL);
+}
+
+/*
+ * mdb_fetch_row_version - the row with this identity, if the snapshot sees it.  The slot's values are
+ * its own.
+ */
+bool
+mdb_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
+{
+	bool found = mdb_fetch_row(get_current(rel), rel, tid, snapshot, slot, NULL);
+
+	if (found)
+	{
+		slot_getallattrs(slot);
+		ExecMaterializeSlot(slot);
+	}
+	return found;
+}
+
+static void
+xact_callback(XactEvent event, void *arg)
+{
+	/* Its memory goes with the transaction's. */
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		current = NULL;
+}
+
+static void
+subxact_callback(SubXactEvent event, SubTransactionId subid, SubTransactionId parent, void *arg)
+{
+	/* An error may have left it half done. */
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		forget_current();
+}
+
+/*
+ * mdb_fetch_init - at load: follow transactions.
+ */
+void
+mdb_fetch_init(void)
+{
+	RegisterXactCallback(xact_callback, NULL);
+	RegisterSubXactCallback(subxact_callback, NULL);
 }

@@ -1,6 +1,6 @@
 /*
  * handler.c
- *	  The table access method's routine, and the commands it refuses.
+ *	  The table access method's routine.
  */
 #include "postgres.h"
 
@@ -62,29 +62,31 @@ tuple_tid_valid(TableScanDesc scan, ItemPointer tid)
 	return ItemPointerIsValid(tid);
 }
 
-static void
-tuple_get_latest_tid(TableScanDesc scan, ItemPointer tid)
-{
-	/* Rows do not change, so each is its own latest version. */
-}
-
-static bool
-tuple_satisfies_snapshot(Relation rel, TupleTableSlot *slot, Snapshot snapshot)
-{
-	return true;
-}
-
 static TransactionId
 index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
 {
 	refuse(rel, "an index", HINT_HEAP);
 }
 
+/*
+ * Rows are buffered unless somebody needs to know at once where they are: indexes, AFTER ROW
+ * triggers, which fetch them again, and RETURNING.
+ */
+static bool
+needs_place(Relation rel)
+{
+	return rel->rd_rel->relhasindex || (rel->trigdesc && rel->trigdesc->trig_insert_after_row) ||
+		   mdb_returning();
+}
+
 static void
 tuple_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options, BulkInsertState bistate)
 {
 	slot->tts_tableOid = RelationGetRelid(rel);
-	mdb_buffer_insert(rel, &slot, 1, cid, options & HEAP_INSERT_FROZEN);
+	if (needs_place(rel))
+		mdb_insert_row(rel, slot, cid, options);
+	else
+		mdb_buffer_insert(rel, &slot, 1, cid, options & HEAP_INSERT_FROZEN);
 }
 
 static void
@@ -93,49 +95,16 @@ multi_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId cid, in
 {
 	for (int i = 0; i < nslots; i++)
 		slots[i]->tts_tableOid = RelationGetRelid(rel);
-	mdb_buffer_insert(rel, slots, nslots, cid, options & HEAP_INSERT_FROZEN);
+	if (needs_place(rel))
+		mdb_insert_rows(rel, slots, nslots, cid, options);
+	else
+		mdb_buffer_insert(rel, slots, nslots, cid, options & HEAP_INSERT_FROZEN);
 }
 
 static void
 finish_bulk_insert(Relation rel, int options)
 {
 	mdb_buffer_flush_relation(RelationGetRelid(rel));
-}
-
-static void
-tuple_insert_speculative(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
-						 BulkInsertState bistate, uint32 token)
-{
-	refuse(rel, "INSERT ... ON CONFLICT with an arbiter", HINT_HEAP);
-}
-
-static void
-tuple_complete_speculative(Relation rel, TupleTableSlot *slot, uint32 token, bool succeeded)
-{
-	refuse(rel, "INSERT ... ON CONFLICT with an arbiter", HINT_HEAP);
-}
-
-static TM_Result
-tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Snapshot crosscheck, bool wait,
-			 TM_FailureData *tmfd, bool changingPart)
-{
-	refuse(rel, "DELETE", "TRUNCATE the table, or drop a partition of it, to remove old data.");
-}
-
-static TM_Result
-tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid, Snapshot snapshot,
-			 Snapshot crosscheck, bool wait, TM_FailureData *tmfd, LockTupleMode *lockmode,
-			 MdbUpdateIndexes *update_indexes)
-{
-	refuse(rel, "UPDATE", HINT_HEAP);
-}
-
-static TM_Result
-tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot, CommandId cid,
-		   LockTupleMode mode, LockWaitPolicy wait_policy, uint8 flags, TM_FailureData *tmfd)
-{
-	refuse(rel, "locking rows (SELECT ... FOR UPDATE or SHARE, foreign keys)",
-		   "Rows do not change, so a plain SELECT is enough; LOCK TABLE keeps writers out.");
 }
 
 static double
@@ -181,17 +150,17 @@ static const TableAmRoutine routine = {.type = T_TableAmRoutine,
 
 									   .tuple_fetch_row_version = mdb_fetch_row_version,
 									   .tuple_tid_valid = tuple_tid_valid,
-									   .tuple_get_latest_tid = tuple_get_latest_tid,
-									   .tuple_satisfies_snapshot = tuple_satisfies_snapshot,
+									   .tuple_get_latest_tid = mdb_latest_tid,
+									   .tuple_satisfies_snapshot = mdb_row_satisfies,
 									   .index_delete_tuples = index_delete_tuples,
 
 									   .tuple_insert = tuple_insert,
-									   .tuple_insert_speculative = tuple_insert_speculative,
-									   .tuple_complete_speculative = tuple_complete_speculative,
+									   .tuple_insert_speculative = mdb_insert_speculative,
+									   .tuple_complete_speculative = mdb_complete_speculative,
 									   .multi_insert = multi_insert,
-									   .tuple_delete = tuple_delete,
-									   .tuple_update = tuple_update,
-									   .tuple_lock = tuple_lock,
+									   .tuple_delete = mdb_delete_row,
+									   .tuple_update = mdb_update_row,
+									   .tuple_lock = mdb_lock_row,
 									   .finish_bulk_insert = finish_bulk_insert,
 
 #if PG_VERSION_NUM >= 160000

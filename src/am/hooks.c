@@ -1,23 +1,21 @@
 /*
  * hooks.c
- *	  Where the access method hears of what no callback tells it: dropped tables, triggers that
- *	  would not work, and the ends of statements.
+ *	  Where the access method hears of what no callback tells it: dropped tables, and the starts and
+ *	  ends of statements.
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/sysattr.h"
 #include "access/table.h"
 #include "access/xact.h"
-#include "catalog/indexing.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_trigger.h"
 #include "commands/event_trigger.h"
 #include "executor/executor.h"
 #include "fmgr.h"
-#include "utils/fmgroids.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/plannodes.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -52,33 +50,24 @@ relation_dropped(Oid relid)
 	relation_close(rel, NoLock);
 }
 
-/* A new trigger: AFTER ROW ones need to find their row again, which is not possible yet. */
-static void
-trigger_created(Oid trigger)
+static bool
+system_column_walker(Node *node, void *context)
 {
-	Relation pg_trigger = table_open(TriggerRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple tuple;
-
-	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(trigger));
-	scan = systable_beginscan(pg_trigger, TriggerOidIndexId, true, SnapshotSelf, 1, &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var))
 	{
-		Form_pg_trigger form = (Form_pg_trigger) GETSTRUCT(tuple);
+		Var *var = (Var *) node;
 
-		if (TRIGGER_FOR_ROW(form->tgtype) && TRIGGER_FOR_AFTER(form->tgtype) &&
-			TRIGGER_FOR_INSERT(form->tgtype) && mdb_is_metricsdb_oid(form->tgrelid))
-			ereport(
-				ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("foreign keys and AFTER ROW triggers are not supported for metricsdb table \"%s\"",
-						get_rel_name(form->tgrelid)),
-				 errhint("Use a BEFORE ROW or a statement trigger, or a heap table.")));
+		return var->varattno < 0 && var->varattno != TableOidAttributeNumber;
 	}
-	systable_endscan(scan);
-	table_close(pg_trigger, AccessShareLock);
+	return expression_tree_walker(node, system_column_walker, context);
+}
+
+static bool
+has_system_column(Node *node)
+{
+	return system_column_walker(node, NULL);
 }
 
 static void
@@ -88,13 +77,47 @@ object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId, voi
 		prev_object_access(access, classId, objectId, subId, arg);
 	if (access == OAT_DROP && classId == RelationRelationId && subId == 0)
 		relation_dropped(objectId);
-	else if (access == OAT_POST_CREATE && classId == TriggerRelationId)
-		trigger_created(objectId);
+}
+
+/* Subtransaction-proof: once a transaction has asked for places of new rows it keeps giving them. */
+static LocalTransactionId returning_lxid = InvalidLocalTransactionId;
+
+/*
+ * mdb_returning - may RETURNING ask for system columns of rows that are being inserted?
+ */
+bool
+mdb_returning(void)
+{
+	return returning_lxid != InvalidLocalTransactionId && returning_lxid == mdb_my_lxid();
+}
+
+/* Does a plan insert rows and return system columns of them? */
+static bool
+returns_system_columns(PlannedStmt *stmt)
+{
+	ListCell *lc;
+
+	if (stmt->commandType == CMD_SELECT && !stmt->hasModifyingCTE)
+		return false;
+	if (stmt->planTree && IsA(stmt->planTree, ModifyTable) &&
+		has_system_column((Node *) ((ModifyTable *) stmt->planTree)->returningLists))
+		return true;
+	foreach (lc, stmt->subplans)
+	{
+		Plan *plan = lfirst(lc);
+
+		if (plan && IsA(plan, ModifyTable) &&
+			has_system_column((Node *) ((ModifyTable *) plan)->returningLists))
+			return true;
+	}
+	return false;
 }
 
 static void
 executor_start(QueryDesc *queryDesc, int eflags)
 {
+	if (returns_system_columns(queryDesc->plannedstmt))
+		returning_lxid = mdb_my_lxid();
 	/* Rows of an outer statement: before a parallel plan forbids writing them. */
 	mdb_buffer_flush_all();
 	if (mdb_buffer_pending())
@@ -139,6 +162,7 @@ void
 mdb_am_init(void)
 {
 	mdb_buffer_init();
+	mdb_fetch_init();
 	prev_object_access = object_access_hook;
 	object_access_hook = object_access;
 	prev_executor_start = ExecutorStart_hook;

@@ -98,6 +98,7 @@ mdb_analyze_next_block(TableScanDesc scan, BlockNumber blockno, BufferAccessStra
 	st->next = lo + (st->step > 1 ? (int64) pg_prng_uint64_range(&pg_global_prng_state, 0, st->step - 1) : 0);
 	st->end = hi;
 	st->covered = hi - lo;
+	st->looked_at = st->found_dead = 0;
 	st->reported = false;
 	return true;
 }
@@ -113,18 +114,32 @@ mdb_analyze_next_tuple(TableScanDesc scan, TransactionId oldest_xmin, double *li
 	int64 unit;
 	uint32 row;
 
-	if (!st->reported)
+	for (;;)
 	{
-		*liverows += st->covered;
-		st->reported = true;
+		bool alive;
+
+		if (st->next >= st->end)
+		{
+			/* The share's rows, and of them as many dead as among those that were looked at. */
+			if (!st->reported && st->looked_at > 0)
+			{
+				double dead = (double) st->covered * st->found_dead / st->looked_at;
+
+				*deadrows += dead;
+				*liverows += st->covered - dead;
+			}
+			st->reported = true;
+			return false;
+		}
+		unit = mdb_scan_unit_of_row(scan, st->next, &row);
+		mdb_scan_open_unit(scan, unit);
+		alive = mdb_scan_unit_row(scan, row, slot);
+		st->next += st->step;
+		st->looked_at++;
+		if (alive)
+			return true;
+		st->found_dead++;
 	}
-	if (st->next >= st->end)
-		return false;
-	unit = mdb_scan_unit_of_row(scan, st->next, &row);
-	mdb_scan_open_unit(scan, unit);
-	mdb_scan_unit_row(scan, row, slot);
-	st->next += st->step;
-	return true;
 }
 
 /*
@@ -165,16 +180,18 @@ mdb_sample_next_tuple(TableScanDesc scan, struct SampleScanState *state, TupleTa
 	MdbSampleState *st = mdb_scan_sample_state(scan);
 	OffsetNumber offset;
 
-	CHECK_FOR_INTERRUPTS();
-	/* Sampling methods count rows in 16 bits; a larger delta heap is sampled at its front. */
-	offset = state->tsmroutine->NextSampleTuple(state, (BlockNumber) (st->unit - 1),
-												(OffsetNumber) Min(st->nrows, (uint32) PG_UINT16_MAX - 1));
-	if (!OffsetNumberIsValid(offset))
+	do
 	{
-		ExecClearTuple(slot);
-		return false;
-	}
-	mdb_scan_unit_row(scan, offset - 1, slot);
+		CHECK_FOR_INTERRUPTS();
+		/* Sampling methods count rows in 16 bits; a larger delta heap is sampled at its front. */
+		offset = state->tsmroutine->NextSampleTuple(
+			state, (BlockNumber) (st->unit - 1), (OffsetNumber) Min(st->nrows, (uint32) PG_UINT16_MAX - 1));
+		if (!OffsetNumberIsValid(offset))
+		{
+			ExecClearTuple(slot);
+			return false;
+		}
+	} while (!mdb_scan_unit_row(scan, offset - 1, slot));
 	return true;
 }
 

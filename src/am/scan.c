@@ -78,6 +78,12 @@ typedef struct MdbScan
 	uint8 **verdicts; /* by series id: 0 = not asked yet, VERDICT_* */
 	uint32 nverdicts;
 	MdbScanCounters counters;
+
+	/* rows of the present block that were deleted, see write/shadow.c */
+	MdbShadows *shadows;
+	uint8 *dead; /* NULL = none */
+	uint8 *dead_space;
+	uint32 dead_capacity;
 } MdbScan;
 
 #define VERDICT_PAGE 4096
@@ -180,6 +186,8 @@ row_passes(MdbScan *s, uint32 row)
 {
 	if (s->kind != UNIT_BLOCK)
 		return true;
+	if (s->dead && s->dead[row])
+		return false;
 	if (s->check_time)
 	{
 		int64 t = mdb_block_times(s->block)[row];
@@ -188,6 +196,38 @@ row_passes(MdbScan *s, uint32 row)
 			return false;
 	}
 	return !s->check_series || series_matches(s, mdb_block_series(s->block, row));
+}
+
+/* First row number of a block of the open part, in the storage. */
+static int64
+block_row_first(MdbScan *s, int block)
+{
+	int64 row = s->open_part->info.row_first;
+
+	for (int i = 0; i < block; i++)
+		row += s->open_part->block_rows[i];
+	return row;
+}
+
+/* Which rows of the present block does the scan not see any more? */
+static void
+find_dead(MdbScan *s)
+{
+	MdbBlock *b = s->block;
+
+	s->dead = NULL;
+	if (s->shadows == NULL)
+		return;
+	if (s->dead_capacity < b->nrows)
+	{
+		if (s->dead_space)
+			pfree(s->dead_space);
+		s->dead_capacity = Max(b->nrows, MDB_BLOCK_ROWS_MAX);
+		s->dead_space = MemoryContextAlloc(s->mcxt, s->dead_capacity);
+	}
+	b->row_first = block_row_first(s, b->block);
+	if (mdb_shadows_dead(s->shadows, b->row_first, b->nrows, s->base.rs_snapshot, s->dead_space))
+		s->dead = s->dead_space;
 }
 
 /* The part that holds a block of the scan's numbering. */
@@ -262,6 +302,7 @@ enter_unit(MdbScan *s, int64 unit, bool at_end)
 		mdb_block_set(s->block, s->open_part, block);
 		s->kind = UNIT_BLOCK;
 		s->nrows = s->block->nrows;
+		find_dead(s);
 	}
 	else if (unit < s->parts->nblocks + s->ndeltas)
 	{
@@ -282,18 +323,6 @@ enter_unit(MdbScan *s, int64 unit, bool at_end)
 	MemoryContextSwitchTo(old);
 }
 
-/* First row number of the block that the scan is at, in the storage. */
-static int64
-block_row_first(MdbScan *s)
-{
-	MdbPart *part = s->open_part;
-	int64 row = part->info.row_first;
-
-	for (int i = 0; i < s->block->block; i++)
-		row += part->block_rows[i];
-	return row;
-}
-
 static void
 store_row(MdbScan *s, uint32 row, TupleTableSlot *slot)
 {
@@ -301,7 +330,7 @@ store_row(MdbScan *s, uint32 row, TupleTableSlot *slot)
 	{
 		mdb_slot_store_row(slot, s->block, row);
 		if (s->block->row_first < 0)
-			s->block->row_first = block_row_first(s);
+			s->block->row_first = block_row_first(s, s->block->block);
 		mdb_tid_of_row(s->block->row_first + row, &slot->tts_tid);
 	}
 	else
@@ -316,14 +345,27 @@ store_row(MdbScan *s, uint32 row, TupleTableSlot *slot)
 static bool
 next_in_delta(MdbScan *s, ScanDirection direction, TupleTableSlot *slot)
 {
-	MemoryContext old;
+	for (;;)
+	{
+		MemoryContext old;
+		MinimalTuple tuple;
+		bool should_free;
 
-	if (!table_scan_getnextslot(s->delta_scan, direction, s->delta_slot))
-		return false;
-	MemoryContextReset(s->row_mcxt);
-	old = MemoryContextSwitchTo(s->row_mcxt);
-	mdb_slot_store_tuple(slot, mdb_delta_tuple(s->delta_slot));
-	MemoryContextSwitchTo(old);
+		if (!table_scan_getnextslot(s->delta_scan, direction, s->delta_slot))
+			return false;
+		MemoryContextReset(s->row_mcxt);
+		old = MemoryContextSwitchTo(s->row_mcxt);
+		tuple = mdb_delta_tuple(s->delta_slot);
+		if (tuple)
+		{
+			mdb_slot_store_tuple(slot, tuple);
+			mdb_slot_set_header(slot, ExecFetchSlotHeapTuple(s->delta_slot, false, &should_free)->t_data);
+		}
+		MemoryContextSwitchTo(old);
+		if (tuple)
+			break;
+		CHECK_FOR_INTERRUPTS();
+	}
 	mdb_tid_of_delta(s->deltas[s->delta].slot, &s->delta_slot->tts_tid, &slot->tts_tid);
 	slot->tts_tableOid = RelationGetRelid(s->base.rs_rd);
 	return true;
@@ -534,6 +576,7 @@ mdb_scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData *k
 	if (IsMVCCSnapshot(snapshot))
 		PredicateLockRelation(rel, snapshot);
 	init_parts(s);
+	s->shadows = s->parts->count > 0 ? mdb_shadows_open(rel, s->table) : NULL;
 	s->series_cache = mdb_series_cache_create(s->table, snapshot);
 	s->slot_desc = RelationGetDescr(rel);
 	s->block = mdb_block_create(s->table, s->slot_desc, s->series_cache);
@@ -554,6 +597,7 @@ mdb_scan_end(TableScanDesc scan)
 	Relation rel = s->base.rs_rd;
 
 	leave_unit(s);
+	mdb_shadows_close(s->shadows);
 	if (s->base.rs_flags & SO_TEMP_SNAPSHOT)
 		UnregisterSnapshot(s->base.rs_snapshot);
 	MemoryContextDelete(s->mcxt);
@@ -664,6 +708,8 @@ materialize_delta(MdbScan *s, int delta)
 			s->tids = repalloc_huge(s->tids, cap * sizeof(ItemPointerData));
 		}
 		s->tuples[n] = mdb_delta_tuple(s->delta_slot);
+		if (s->tuples[n] == NULL)
+			continue;
 		mdb_tid_of_delta(s->deltas[delta].slot, &s->delta_slot->tts_tid, &s->tids[n]);
 		n++;
 	}
@@ -704,13 +750,18 @@ mdb_scan_open_unit(TableScanDesc scan, int64 unit)
 }
 
 /*
- * mdb_scan_unit_row - store a row of the open unit.
+ * mdb_scan_unit_row - store a row of the open unit; false if it was deleted.
  */
-void
+bool
 mdb_scan_unit_row(TableScanDesc scan, uint32 row, TupleTableSlot *slot)
 {
+	MdbScan *s = (MdbScan *) scan;
+
 	ExecClearTuple(slot);
-	store_row((MdbScan *) scan, row, slot);
+	if (s->kind == UNIT_BLOCK && s->dead && s->dead[row])
+		return false;
+	store_row(s, row, slot);
+	return true;
 }
 
 /*

@@ -22,6 +22,9 @@ typedef struct MdbSlot
 	MdbBlock *block; /* NULL: the values are all there are */
 	uint32 row;
 	char *data; /* memory of materialised values */
+	TransactionId xmin;
+	TransactionId xmax;
+	CommandId cid;
 } MdbSlot;
 
 static void
@@ -46,6 +49,9 @@ slot_clear(TupleTableSlot *slot)
 		slot->tts_flags &= ~TTS_FLAG_SHOULDFREE;
 	}
 	s->block = NULL;
+	s->xmin = FrozenTransactionId;
+	s->xmax = InvalidTransactionId;
+	s->cid = FirstCommandId;
 	slot->tts_nvalid = 0;
 	slot->tts_flags |= TTS_FLAG_EMPTY;
 	ItemPointerSetInvalid(&slot->tts_tid);
@@ -70,16 +76,18 @@ slot_getsome(TupleTableSlot *slot, int natts)
 static Datum
 slot_getsys(TupleTableSlot *slot, int attnum, bool *isnull)
 {
+	MdbSlot *s = (MdbSlot *) slot;
+
 	*isnull = false;
 	switch (attnum)
 	{
 		case MinTransactionIdAttributeNumber:
-			return TransactionIdGetDatum(FrozenTransactionId);
+			return TransactionIdGetDatum(s->xmin);
 		case MaxTransactionIdAttributeNumber:
-			return TransactionIdGetDatum(InvalidTransactionId);
+			return TransactionIdGetDatum(s->xmax);
 		case MinCommandIdAttributeNumber:
 		case MaxCommandIdAttributeNumber:
-			return CommandIdGetDatum(FirstCommandId);
+			return CommandIdGetDatum(s->cid);
 	}
 	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					errmsg("cannot retrieve a system column in this context")));
@@ -157,6 +165,15 @@ slot_copy(TupleTableSlot *dst, TupleTableSlot *src)
 	dst->tts_nvalid = natts;
 	dst->tts_flags &= ~TTS_FLAG_EMPTY;
 	dst->tts_tid = src->tts_tid;
+	if (src->tts_ops == &TTSOpsMetricsDB)
+	{
+		MdbSlot *from = (MdbSlot *) src;
+		MdbSlot *to = (MdbSlot *) dst;
+
+		to->xmin = from->xmin;
+		to->xmax = from->xmax;
+		to->cid = from->cid;
+	}
 	slot_materialize(dst);
 }
 
@@ -219,4 +236,17 @@ mdb_slot_store_tuple(TupleTableSlot *slot, MinimalTuple tuple)
 	htup.t_data = (HeapTupleHeader) ((char *) tuple - MINIMAL_TUPLE_OFFSET);
 	heap_deform_tuple(&htup, slot->tts_tupleDescriptor, slot->tts_values, slot->tts_isnull);
 	ExecStoreVirtualTuple(slot);
+}
+
+/*
+ * mdb_slot_set_header - let the system columns of a slot of ours be those of a tuple of the delta.
+ */
+void
+mdb_slot_set_header(TupleTableSlot *slot, HeapTupleHeader header)
+{
+	MdbSlot *s = (MdbSlot *) slot;
+
+	s->xmin = HeapTupleHeaderGetXmin(header);
+	s->xmax = HeapTupleHeaderGetRawXmax(header);
+	s->cid = HeapTupleHeaderGetRawCommandId(header);
 }

@@ -227,6 +227,33 @@ mdb_parts_visible(const MdbTable *table, Snapshot snapshot)
 }
 
 /*
+ * mdb_part_covering - the part that holds a row number, if a snapshot of whatever kind sees it.  A dirty
+ * snapshot is told who is making or removing it.
+ */
+bool
+mdb_part_covering(const MdbTable *table, int64 row, Snapshot snapshot, MdbPartInfo *info)
+{
+	Relation rel = mdb_catalog_open("part", AccessShareLock);
+	bool found = false;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	ScanKeyInit(&key, Anum_part_storage_id, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(table->storage_id));
+	scan = systable_beginscan(rel, mdb_catalog_index(rel), true, snapshot, 1, &key);
+	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		part_from_tuple(info, tuple, RelationGetDescr(rel));
+		found = info->incarnation == table->incarnation && row >= info->row_first &&
+				row < info->row_first + info->nrows;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/*
  * mdb_part_insert - the row that makes a part exist.
  */
 void
@@ -549,8 +576,11 @@ mdb_storage_set_relid(int64 storage_id, Oid relid)
 	table_close(rel, NoLock);
 }
 
-static void
-delete_rows(const char *catalog, AttrNumber attno, int64 storage_id)
+/*
+ * mdb_catalog_delete - delete a storage's rows of a catalog whose first column says whose they are.
+ */
+void
+mdb_catalog_delete(const char *catalog, int64 storage_id)
 {
 	Oid relid = mdb_catalog_relid(catalog, true);
 	Relation rel;
@@ -563,7 +593,7 @@ delete_rows(const char *catalog, AttrNumber attno, int64 storage_id)
 		return;
 	rel = table_open(relid, RowExclusiveLock);
 	snapshot = mdb_latest_snapshot();
-	ScanKeyInit(&key, attno, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
 	scan = systable_beginscan(rel, mdb_catalog_index(rel), true, snapshot, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 		simple_heap_delete(rel, &tuple->t_self);
@@ -580,9 +610,11 @@ void
 mdb_storage_forget(int64 storage_id)
 {
 	CommandCounterIncrement();
-	delete_rows("storage", Anum_storage_storage_id, storage_id);
-	delete_rows("part", Anum_part_storage_id, storage_id);
-	delete_rows("delta", Anum_delta_storage_id, storage_id);
-	delete_rows("series", 1, storage_id);
+	mdb_catalog_delete("storage", storage_id);
+	mdb_catalog_delete("part", storage_id);
+	mdb_catalog_delete("delta", storage_id);
+	mdb_catalog_delete("shadow", storage_id);
+	mdb_catalog_delete("moved", storage_id);
+	mdb_catalog_delete("series", storage_id);
 	CommandCounterIncrement();
 }

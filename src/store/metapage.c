@@ -129,6 +129,7 @@ meta_fill(Page page, int64 storage_id, int32 incarnation, const MdbRoles *roles,
 	meta->version = MDB_META_VERSION;
 	meta->storage_id = storage_id;
 	meta->incarnation = incarnation;
+	meta->delta_slot = MDB_ROWS_SLOT;
 	meta->next_page = MDB_META_BLOCK + 1;
 	meta->next_part = 1;
 	meta->next_row = 0;
@@ -394,15 +395,13 @@ build_table(Relation rel, TupleDesc desc, MemoryContext mcxt)
 }
 
 /*
- * mdb_table - what the code needs to know about the table, from the relation's cache.
- *
- * The result is a copy in CurrentMemoryContext: the cached one may go at any invalidation.
+ * mdb_table_peek - what is known of a table, as cached: it may go with the next invalidation message
+ * that is taken in, so look and go.
  */
-MdbTable *
-mdb_table(Relation rel)
+const MdbTable *
+mdb_table_peek(Relation rel)
 {
 	MdbTable *table;
-	MdbTable *copy;
 
 	if (rel->rd_amcache == NULL)
 	{
@@ -412,9 +411,20 @@ mdb_table(Relation rel)
 			return table;
 		rel->rd_amcache = table;
 	}
+	return rel->rd_amcache;
+}
 
-	table = rel->rd_amcache;
-	copy = palloc(table->size);
+/*
+ * mdb_table - what the code needs to know about the table, from the relation's cache.
+ *
+ * The result is a copy in CurrentMemoryContext: the cached one may go at any invalidation.
+ */
+MdbTable *
+mdb_table(Relation rel)
+{
+	const MdbTable *table = mdb_table_peek(rel);
+	MdbTable *copy = palloc(table->size);
+
 	memcpy(copy, table, table->size);
 	copy->series_attnos = (AttrNumber *) ((char *) copy + MAXALIGN(sizeof(MdbTable)));
 	copy->columns =

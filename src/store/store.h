@@ -72,6 +72,8 @@ typedef struct MdbTable
 struct MdbPartInfo;
 
 #define MDB_META_BLOCK         0
+#define MDB_DELTA_SLOTS        4 /* heaps of the delta */
+#define MDB_ROWS_SLOT          3 /* the row heap; the others are the ring */
 #define MDB_MAX_SERIES_COLUMNS 1600
 
 typedef struct MdbMeta
@@ -100,6 +102,7 @@ typedef struct MdbRoles
 } MdbRoles;
 
 extern MdbTable *mdb_table(Relation rel);
+extern const MdbTable *mdb_table_peek(Relation rel);
 extern MdbTable *mdb_table_described(Relation rel, TupleDesc desc);
 extern MdbPhys mdb_phys(Form_pg_attribute att);
 extern void mdb_meta_create(Relation rel, const MdbRelFile *file, char persistence, int64 storage_id,
@@ -209,7 +212,10 @@ extern Relation mdb_catalog_open(const char *name, LOCKMODE lockmode);
 extern Oid mdb_catalog_index(Relation rel);
 extern void mdb_catalog_insert(Relation rel, Datum *values, bool *nulls, CommandId cid, int options);
 
+extern void mdb_catalog_delete(const char *catalog, int64 storage_id);
+
 extern MdbPartList *mdb_parts_visible(const MdbTable *table, Snapshot snapshot);
+extern bool mdb_part_covering(const MdbTable *table, int64 row, Snapshot snapshot, MdbPartInfo *info);
 extern void mdb_part_insert(Relation partrel, const MdbPartInfo *info, CommandId cid, int options);
 extern void mdb_part_delete(const MdbPartInfo *info);
 extern void mdb_delta_list(int64 storage_id, Snapshot snapshot, MdbDeltaInfo **deltas, int *count);

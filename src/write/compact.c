@@ -202,6 +202,8 @@ delta_step(Relation rel, MdbCompactGoal *goal, int *next_slot)
 	{
 		if (deltas[i].slot == meta.delta_slot)
 			current = i;
+		else if (deltas[i].slot == MDB_ROWS_SLOT)
+			continue;
 		else if (deltas[i].live)
 		{
 			nlive++;
@@ -227,8 +229,9 @@ delta_step(Relation rel, MdbCompactGoal *goal, int *next_slot)
 	}
 	if (count >= MDB_DELTA_SLOTS)
 		return false;
-	(void) mdb_delta_create(rel, rel->rd_rel->relpersistence, table->storage_id, (int16) count);
-	*next_slot = count;
+	/* The row heap is one of them. */
+	(void) mdb_delta_create(rel, rel->rd_rel->relpersistence, table->storage_id, (int16) (count - 1));
+	*next_slot = count - 1;
 	return true;
 }
 

@@ -2,9 +2,14 @@
  * delta.c
  *	  The delta: ordinary heaps that take the writes too small for a part.
  *
- * A storage has a ring of up to MDB_DELTA_SLOTS heaps.  Each has one column, the row's bytes (a
- * minimal tuple without its length), so that a heap outlives ADD and DROP COLUMN just as heap
- * tuples do.  One slot, named by the metapage, is written to; every live slot is read.
+ * A storage has up to MDB_DELTA_SLOTS heaps.  A row is one column of bytes in them (a minimal tuple
+ * without its length), so that a heap outlives ADD and DROP COLUMN just as heap tuples do.  One
+ * slot, named by the metapage, is written to; every live slot is read.
+ *
+ * The slot MDB_ROWS_SLOT, the row heap, is made with the table and lives as long.  It takes the
+ * writes of a table that has not been compacted yet, the new versions of rows of parts, and the
+ * shadows by which these are deleted and locked (shadow.c).  The others are a ring that compaction
+ * makes and directs writers to: their rows move to parts by whole heaps.
  *
  * Invariants:
  *	1. A writer locks the heap (RowExclusiveLock, to the end of its transaction) and then looks
@@ -27,6 +32,7 @@
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/heap.h"
+#include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_authid.h"
@@ -36,9 +42,11 @@
 #include "catalog/pg_tablespace.h"
 #include "catalog/pg_type.h"
 #include "catalog/toasting.h"
+#include "commands/defrem.h"
 #include "commands/extension.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
 #include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -48,6 +56,33 @@
 
 #include "metricsdb.h"
 #include "write/write.h"
+
+/*
+ * The index that keeps line pointers of a delta heap from being taken again while an index of the
+ * table still names them, and updates from being HOT; see src/am/proxy.c.
+ */
+static void
+create_proxy_index(Oid relid, const char *heap_name)
+{
+	Relation heap = table_open(relid, ShareLock);
+	IndexInfo *info = makeNode(IndexInfo);
+	Oid am = get_index_am_oid(MDB_PROXY_AM_NAME, false);
+	char name[NAMEDATALEN];
+	Oid opclass = GetDefaultOpClass(INT8OID, am);
+
+	if (!OidIsValid(opclass))
+		elog(ERROR, "access method \"%s\" has no operator class", MDB_PROXY_AM_NAME);
+	info->ii_NumIndexAttrs = 1;
+	info->ii_NumIndexKeyAttrs = 1;
+	info->ii_IndexAttrNumbers[0] = Anum_delta_version;
+	info->ii_ReadyForInserts = true;
+	info->ii_Am = am;
+	info->ii_Context = CurrentMemoryContext;
+	snprintf(name, sizeof(name), "%s_proxy", heap_name);
+	mdb_index_create(heap, name, info, list_make1("version"), am, heap->rd_rel->reltablespace, opclass);
+	table_close(heap, NoLock);
+	CommandCounterIncrement();
+}
 
 /*
  * mdb_delta_create - make the heap of a slot and register it as live.
@@ -61,15 +96,16 @@ Oid
 mdb_delta_create(Relation rel, char persistence, int64 storage_id, int16 slot)
 {
 	char name[NAMEDATALEN];
-	TupleDesc desc = CreateTemplateTupleDesc(1);
+	TupleDesc desc = CreateTemplateTupleDesc(Natts_delta_row);
 	Oid nsp = persistence == RELPERSISTENCE_TEMP ? LookupCreationNamespace("pg_temp")
 												 : get_namespace_oid(MDB_SCHEMA, false);
 	Oid relid;
 	ObjectAddress delta;
 	ObjectAddress extension;
 
-	TupleDescInitEntry(desc, 1, "row", BYTEAOID, -1, 0);
-	TupleDescAttr(desc, 0)->attnotnull = true;
+	TupleDescInitEntry(desc, Anum_delta_row, "row", BYTEAOID, -1, 0);
+	TupleDescInitEntry(desc, Anum_delta_shadow, "shadow", INT8OID, -1, 0);
+	TupleDescInitEntry(desc, Anum_delta_version, "version", INT8OID, -1, 0);
 	snprintf(name, sizeof(name), "delta_%lld_%d", (long long) storage_id, slot);
 	relid = heap_create_with_catalog(name, nsp, rel->rd_rel->reltablespace, InvalidOid, InvalidOid,
 									 InvalidOid, BOOTSTRAP_SUPERUSERID, HEAP_TABLE_AM_OID, desc, NIL,
@@ -77,6 +113,7 @@ mdb_delta_create(Relation rel, char persistence, int64 storage_id, int16 slot)
 									 false, true, true, InvalidOid, NULL);
 	CommandCounterIncrement();
 	NewRelationCreateToastTable(relid, (Datum) 0);
+	create_proxy_index(relid, name);
 
 	if (persistence != RELPERSISTENCE_TEMP)
 	{
@@ -87,6 +124,22 @@ mdb_delta_create(Relation rel, char persistence, int64 storage_id, int16 slot)
 	mdb_delta_register(storage_id, slot, relid);
 	CommandCounterIncrement();
 	return relid;
+}
+
+/*
+ * mdb_delta_identify - which storage and slot a delta heap is for; false if it is none.
+ */
+bool
+mdb_delta_identify(Relation delta, int64 *storage_id, int16 *slot)
+{
+	long long id;
+	int n;
+
+	if (sscanf(RelationGetRelationName(delta), "delta_%lld_%d", &id, &n) != 2)
+		return false;
+	*storage_id = id;
+	*slot = (int16) n;
+	return true;
 }
 
 /*
@@ -145,8 +198,11 @@ mdb_delta_form(TupleDesc desc, const Datum *values, const bool *isnull)
 	return tuple;
 }
 
-static Datum
-tuple_to_bytea(MinimalTuple tuple)
+/*
+ * mdb_delta_bytes - a row's bytes as a datum for the first column, in CurrentMemoryContext.
+ */
+Datum
+mdb_delta_bytes(MinimalTuple tuple)
 {
 	Size len = tuple->t_len - MINIMAL_TUPLE_DATA_OFFSET;
 	bytea *b = palloc(VARHDRSZ + len);
@@ -157,13 +213,40 @@ tuple_to_bytea(MinimalTuple tuple)
 }
 
 /*
- * mdb_delta_tuple - the row in a slot that holds a tuple of a delta heap, in CurrentMemoryContext.
+ * mdb_delta_heap_tuple - a row as a tuple to insert into a delta heap, in CurrentMemoryContext.
+ */
+HeapTuple
+mdb_delta_heap_tuple(Relation delta, MinimalTuple tuple)
+{
+	Datum values[Natts_delta_row] = {0};
+	bool isnull[Natts_delta_row] = {false, true, true};
+	HeapTuple result;
+
+	values[Anum_delta_row - 1] = mdb_delta_bytes(tuple);
+	result = heap_form_tuple(RelationGetDescr(delta), values, isnull);
+	pfree(DatumGetPointer(values[Anum_delta_row - 1]));
+	return result;
+}
+
+/*
+ * mdb_delta_tuple - the row in a slot that holds a tuple of a delta heap, in CurrentMemoryContext;
+ * NULL if it is a shadow.
  */
 MinimalTuple
 mdb_delta_tuple(TupleTableSlot *heapslot)
 {
 	bool isnull;
-	Datum d = slot_getattr(heapslot, 1, &isnull);
+	Datum d = slot_getattr(heapslot, Anum_delta_row, &isnull);
+
+	return isnull ? NULL : mdb_delta_row(d);
+}
+
+/*
+ * mdb_delta_row - a row from its bytes, in CurrentMemoryContext.
+ */
+MinimalTuple
+mdb_delta_row(Datum d)
+{
 	bytea *b = DatumGetByteaPP(d);
 	Size len = VARSIZE_ANY_EXHDR(b);
 	MinimalTuple tuple = palloc(MINIMAL_TUPLE_DATA_OFFSET + len);
@@ -175,9 +258,12 @@ mdb_delta_tuple(TupleTableSlot *heapslot)
 	return tuple;
 }
 
-/* The heap of a slot: looked up in the catalog, the last answer remembered. */
-static Oid
-slot_relid(int64 storage_id, int16 slot)
+/*
+ * mdb_delta_relid - the heap of a slot, live or not: looked up in the catalog, the last answer
+ * remembered.
+ */
+Oid
+mdb_delta_relid(int64 storage_id, int16 slot)
 {
 	static int64 last_storage = 0;
 	static int16 last_slot;
@@ -205,9 +291,12 @@ slot_relid(int64 storage_id, int16 slot)
 	return InvalidOid;
 }
 
-/* Open the heap to write to, under the first invariant. */
-static Relation
-open_for_write(Relation rel, const MdbTable *table)
+/*
+ * mdb_delta_open_for_write - open the heap to write to, under the first invariant, with a lock for
+ * the rest of the transaction.  Its slot comes back in *written.
+ */
+Relation
+mdb_delta_open_for_write(Relation rel, const MdbTable *table, int16 *written)
 {
 	mdb_storage_revive(rel);
 	for (;;)
@@ -218,7 +307,7 @@ open_for_write(Relation rel, const MdbTable *table)
 
 		mdb_meta_read(rel, &meta);
 		slot = meta.delta_slot;
-		relid = slot_relid(table->storage_id, slot);
+		relid = mdb_delta_relid(table->storage_id, slot);
 		if (!ConditionalLockRelationOid(relid, RowExclusiveLock))
 		{
 			/* Compaction has it for long if the slot was switched since we looked: do not wait then. */
@@ -229,19 +318,22 @@ open_for_write(Relation rel, const MdbTable *table)
 		}
 		mdb_meta_read(rel, &meta);
 		if (meta.delta_slot == slot)
+		{
+			*written = slot;
 			return table_open(relid, NoLock);
+		}
 		UnlockRelationOid(relid, RowExclusiveLock);
 	}
 }
 
 /*
- * What enters the delta must be fit to leave it: keys that the dictionary would refuse are refused
+ * mdb_delta_check - what enters the delta must be fit to leave it: keys that the dictionary would refuse are refused
  * here.  Only a large tuple can hold one, even compressed.
  */
 #define LARGE_TUPLE (MDB_KEY_MAX / 512)
 
-static void
-check_key(Relation rel, const MdbTable *table, MinimalTuple tuple)
+void
+mdb_delta_check(Relation rel, const MdbTable *table, MinimalTuple tuple)
 {
 	TupleTableSlot *slot;
 	uint64 len = 0;
@@ -272,22 +364,20 @@ mdb_delta_insert(Relation rel, const MdbTable *table, MinimalTuple *tuples, int 
 				 int options)
 {
 	Relation delta;
+	int16 slot;
 	MemoryContext tmp;
 	MemoryContext old;
 
 	if (ntuples == 0)
 		return;
 	for (int i = 0; i < ntuples; i++)
-		check_key(rel, table, tuples[i]);
-	delta = open_for_write(rel, table);
+		mdb_delta_check(rel, table, tuples[i]);
+	delta = mdb_delta_open_for_write(rel, table, &slot);
 	tmp = AllocSetContextCreate(CurrentMemoryContext, "metricsdb delta insert", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(tmp);
 	if (ntuples == 1)
 	{
-		bool isnull = false;
-		Datum row = tuple_to_bytea(tuples[0]);
-
-		heap_insert(delta, heap_form_tuple(RelationGetDescr(delta), &row, &isnull), cid, options, NULL);
+		heap_insert(delta, mdb_delta_heap_tuple(delta, tuples[0]), cid, options, NULL);
 	}
 	else
 	{
@@ -304,11 +394,7 @@ mdb_delta_insert(Relation rel, const MdbTable *table, MinimalTuple *tuples, int 
 			CHECK_FOR_INTERRUPTS();
 			for (int i = 0; i < n; i++)
 			{
-				bool isnull = false;
-				Datum row = tuple_to_bytea(tuples[at + i]);
-
-				ExecStoreHeapTuple(heap_form_tuple(RelationGetDescr(delta), &row, &isnull), slots[i], true);
-				pfree(DatumGetPointer(row));
+				ExecStoreHeapTuple(mdb_delta_heap_tuple(delta, tuples[at + i]), slots[i], true);
 			}
 			heap_multi_insert(delta, slots, n, cid, options, bistate);
 		}

@@ -44,17 +44,56 @@ extern uint32 mdb_count_series(const MdbBatch *batch, const uint32 *rows, uint32
 
 /* ---- delta.c ---- */
 
-#define MDB_DELTA_SLOTS 4
+/* Columns of a delta heap. */
+enum
+{
+	Anum_delta_row = 1, /* NULL: a shadow */
+	Anum_delta_shadow,  /* the row number that it stands for, see shadow.c */
+	Anum_delta_version, /* differs between the versions of a row */
+	Natts_delta_row = Anum_delta_version
+};
 
 extern Oid mdb_delta_create(Relation rel, char persistence, int64 storage_id, int16 slot);
+extern bool mdb_delta_identify(Relation delta, int64 *storage_id, int16 *slot);
 extern void mdb_delta_drop_all(int64 storage_id);
 extern void mdb_delta_insert(Relation rel, const MdbTable *table, MinimalTuple *tuples, int ntuples,
 							 CommandId cid, int options);
 extern MinimalTuple mdb_delta_form(TupleDesc desc, const Datum *values, const bool *isnull);
 extern void mdb_delta_insert_batch(Relation rel, const MdbTable *table, MdbDict *dict, const MdbBatch *batch,
 								   const uint32 *rows, uint32 n, CommandId cid, int options);
+extern void mdb_delta_check(Relation rel, const MdbTable *table, MinimalTuple tuple);
+extern Relation mdb_delta_open_for_write(Relation rel, const MdbTable *table, int16 *written);
+extern Oid mdb_delta_relid(int64 storage_id, int16 slot);
+extern Datum mdb_delta_bytes(MinimalTuple tuple);
+extern HeapTuple mdb_delta_heap_tuple(Relation delta, MinimalTuple tuple);
 extern MinimalTuple mdb_delta_tuple(TupleTableSlot *heapslot);
+extern MinimalTuple mdb_delta_row(Datum d);
 extern void mdb_delta_live(const MdbTable *table, Snapshot snapshot, MdbDeltaInfo **live, int *count);
+
+/* ---- shadow.c ---- */
+
+/* Row numbers whose shadows share a page: as many as fit. */
+#define MDB_RUN_ROWS 224
+
+typedef struct MdbShadows MdbShadows;
+
+extern int64 mdb_shadow_of(HeapTupleHeader tuple);
+extern bool mdb_shadows_exist(int64 storage_id);
+extern void mdb_shadows_forget(int64 storage_id);
+extern MdbShadows *mdb_shadows_open(Relation rel, const MdbTable *table);
+extern void mdb_shadows_close(MdbShadows *s);
+extern bool mdb_shadows_dead(MdbShadows *s, int64 first, uint32 n, Snapshot snapshot, uint8 *dead);
+extern bool mdb_shadow_tid(Relation heap, int64 storage_id, int64 row, bool make, ItemPointer tid);
+extern bool mdb_shadow_alive(Relation rel, Relation heap, int64 storage_id, int64 row, Snapshot snapshot);
+
+/* ---- part_lock.c ---- */
+
+extern bool mdb_part_lock(Relation rel, const MdbTable *table, int64 row, CommandId cid);
+extern bool mdb_part_try_delete(const MdbPartInfo *info);
+
+/* ---- moved.c ---- */
+
+extern bool mdb_moved_find(const MdbTable *table, ItemPointer tid, ItemPointer now);
 
 /* ---- merge.c ---- */
 

@@ -1,0 +1,522 @@
+/*
+ * modify.c
+ *	  Rows that are inserted one by one, changed, deleted and locked.
+ *
+ * All of it happens in the delta's heaps, by the functions of heaps: to the row itself if it lives
+ * there, else to its shadow (write/shadow.c).  So who waits for whom, who sees what, and what is an
+ * error are those of a heap.  What is ours is to find the heap tuple that stands for a row, and to
+ * translate identities on the way back.
+ *
+ * Invariants:
+ *	1. The heap that holds the tuple is locked RowExclusiveLock to the end of the transaction, and the
+ *	   part of a row of a part is locked (write/part_lock.c).  So neither is taken away.
+ *	2. All versions of a row from its first change on are in the same heap.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "catalog/pg_publication.h"
+#include "executor/executor.h"
+#include "pgstat.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "storage/predicate.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "am/am.h"
+
+/* The heap tuple that stands for a row. */
+typedef struct Target
+{
+	Relation heap;
+	int16 slot;
+	ItemPointerData tid;
+} Target;
+
+/* Is a slot of the ring still read, or have its rows moved into parts? */
+static bool
+slot_is_live(Relation rel, int64 storage_id, int16 slot)
+{
+	MdbMeta meta;
+	MdbDeltaInfo *deltas;
+	Snapshot snapshot;
+	int count;
+	bool live = false;
+
+	if (slot == MDB_ROWS_SLOT)
+		return true;
+	mdb_meta_read(rel, &meta);
+	if (meta.delta_slot == slot)
+		return true;
+	snapshot = mdb_latest_snapshot();
+	mdb_delta_list(storage_id, snapshot, &deltas, &count);
+	UnregisterSnapshot(snapshot);
+	for (int i = 0; i < count; i++)
+		live |= deltas[i].slot == slot && deltas[i].live;
+	pfree(deltas);
+	return live;
+}
+
+/* Find it, under the first invariant.  False if the row has gone elsewhere, or is dead to all. */
+static bool
+target_open(Relation rel, ItemPointer tid, CommandId cid, Target *t)
+{
+	MdbTable table = *mdb_table_peek(rel);
+	ItemPointerData now = *tid;
+
+	for (;;)
+	{
+		if (mdb_tid_is_delta(&now))
+		{
+			t->slot = mdb_tid_slot(&now);
+			t->heap = table_open(mdb_delta_relid(table.storage_id, t->slot), RowExclusiveLock);
+			mdb_tid_in_heap(&now, &t->tid);
+			if (slot_is_live(rel, table.storage_id, t->slot) &&
+				ItemPointerGetBlockNumber(&t->tid) < RelationGetNumberOfBlocks(t->heap))
+				return true;
+			table_close(t->heap, NoLock);
+		}
+		else
+		{
+			int64 row = mdb_row_of_tid(&now);
+			bool locked = mdb_part_lock(rel, &table, row, cid);
+
+			t->slot = MDB_ROWS_SLOT;
+			t->heap = table_open(mdb_delta_relid(table.storage_id, t->slot), RowExclusiveLock);
+			if (locked && mdb_shadow_tid(t->heap, table.storage_id, row, true, &t->tid))
+				return true;
+			table_close(t->heap, NoLock);
+		}
+		if (!mdb_moved_find(&table, &now, &now))
+			return false;
+	}
+}
+
+/* What the heap says of its tuple, said of the row. */
+static void
+translate(const Target *t, ItemPointer tid, TM_FailureData *tmfd)
+{
+	if (ItemPointerIndicatesMovedPartitions(&tmfd->ctid) || !ItemPointerIsValid(&tmfd->ctid))
+		return;
+	if (ItemPointerEquals(&tmfd->ctid, (ItemPointer) &t->tid))
+		tmfd->ctid = *tid;
+	else
+	{
+		ItemPointerData heap = tmfd->ctid;
+
+		mdb_tid_of_delta(t->slot, &heap, &tmfd->ctid);
+	}
+}
+
+static TM_Result
+gone(ItemPointer tid, TM_FailureData *tmfd)
+{
+	tmfd->ctid = *tid;
+	tmfd->xmax = InvalidTransactionId;
+	tmfd->cmax = InvalidCommandId;
+	tmfd->traversed = false;
+	return TM_Deleted;
+}
+
+/* Refuse to change what subscribers would not hear of. */
+void
+mdb_check_published(Relation rel, CmdType command)
+{
+	PublicationDesc desc;
+	bool published;
+
+	if (!XLogLogicalInfoActive() || !RelationNeedsWAL(rel))
+		return;
+	RelationBuildPublicationDesc(rel, &desc);
+	published = command == CMD_INSERT   ? desc.pubactions.pubinsert
+				: command == CMD_UPDATE ? desc.pubactions.pubupdate
+										: desc.pubactions.pubdelete;
+	if (!published)
+		return;
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+		 errmsg("cannot %s metricsdb table \"%s\" because it is in a publication",
+				command == CMD_INSERT   ? "insert into"
+				: command == CMD_UPDATE ? "update"
+										: "delete from",
+				RelationGetRelationName(rel)),
+		 errdetail("Logical decoding does not see compressed parts, so subscribers would lose rows."),
+		 errhint(
+			 "Take the table out of the publication; use physical replication, or consume the same Kafka topic.")));
+}
+
+/* The row in a slot, as a tuple for a delta heap; in CurrentMemoryContext. */
+static HeapTuple
+form_tuple(Relation rel, Relation heap, TupleTableSlot *slot)
+{
+	MinimalTuple tuple;
+
+	slot_getallattrs(slot);
+	tuple = mdb_delta_form(RelationGetDescr(rel), slot->tts_values, slot->tts_isnull);
+	mdb_delta_check(rel, mdb_table_peek(rel), tuple);
+	return mdb_delta_heap_tuple(heap, tuple);
+}
+
+/* A memory context for one row, kept from one to the next. */
+static MemoryContext
+row_context(void)
+{
+	static MemoryContext mcxt = NULL;
+
+	if (mcxt == NULL)
+		mcxt = AllocSetContextCreate(TopMemoryContext, "metricsdb changed row", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextReset(mcxt);
+	return mcxt;
+}
+
+static void
+insert_begin(Relation rel, int nrows)
+{
+	mdb_check_published(rel, CMD_INSERT);
+	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
+	pgstat_count_heap_insert(rel, nrows);
+}
+
+/*
+ * mdb_insert_row - insert a row that needs its identity at once.
+ */
+void
+mdb_insert_row(Relation rel, TupleTableSlot *slot, CommandId cid, int options)
+{
+	MemoryContext old = MemoryContextSwitchTo(row_context());
+	MdbTable table;
+	int16 delta_slot;
+	Relation heap;
+	HeapTuple tuple;
+
+	insert_begin(rel, 1);
+	table = *mdb_table_peek(rel);
+	heap = mdb_delta_open_for_write(rel, &table, &delta_slot);
+	tuple = form_tuple(rel, heap, slot);
+	heap_insert(heap, tuple, cid, options & HEAP_INSERT_FROZEN, NULL);
+	slot->tts_tableOid = RelationGetRelid(rel);
+	mdb_tid_of_delta(delta_slot, &tuple->t_self, &slot->tts_tid);
+	table_close(heap, NoLock);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * mdb_insert_rows - the same for many.
+ */
+void
+mdb_insert_rows(Relation rel, TupleTableSlot **slots, int nslots, CommandId cid, int options)
+{
+	MemoryContext old = MemoryContextSwitchTo(row_context());
+	MdbTable table;
+	int16 delta_slot;
+	Relation heap;
+	TupleTableSlot **heapslots = palloc(sizeof(TupleTableSlot *) * nslots);
+
+	insert_begin(rel, nslots);
+	table = *mdb_table_peek(rel);
+	heap = mdb_delta_open_for_write(rel, &table, &delta_slot);
+	for (int i = 0; i < nslots; i++)
+	{
+		heapslots[i] = MakeSingleTupleTableSlot(RelationGetDescr(heap), &TTSOpsHeapTuple);
+		ExecStoreHeapTuple(form_tuple(rel, heap, slots[i]), heapslots[i], false);
+	}
+	heap_multi_insert(heap, heapslots, nslots, cid, options & HEAP_INSERT_FROZEN, NULL);
+	for (int i = 0; i < nslots; i++)
+	{
+		slots[i]->tts_tableOid = RelationGetRelid(rel);
+		mdb_tid_of_delta(delta_slot, &heapslots[i]->tts_tid, &slots[i]->tts_tid);
+		ExecDropSingleTupleTableSlot(heapslots[i]);
+	}
+	table_close(heap, NoLock);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * mdb_insert_speculative, mdb_complete_speculative - INSERT ... ON CONFLICT: a row that goes again if
+ * an index has another one like it.
+ */
+void
+mdb_insert_speculative(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
+					   struct BulkInsertStateData *bistate, uint32 token)
+{
+	MemoryContext old = MemoryContextSwitchTo(row_context());
+	MdbTable table;
+	int16 delta_slot;
+	Relation heap;
+	HeapTuple tuple;
+
+	insert_begin(rel, 1);
+	table = *mdb_table_peek(rel);
+	heap = mdb_delta_open_for_write(rel, &table, &delta_slot);
+	tuple = form_tuple(rel, heap, slot);
+	HeapTupleHeaderSetSpeculativeToken(tuple->t_data, token);
+	heap_insert(heap, tuple, cid, HEAP_INSERT_SPECULATIVE, NULL);
+	slot->tts_tableOid = RelationGetRelid(rel);
+	mdb_tid_of_delta(delta_slot, &tuple->t_self, &slot->tts_tid);
+	table_close(heap, NoLock);
+	MemoryContextSwitchTo(old);
+}
+
+void
+mdb_complete_speculative(Relation rel, TupleTableSlot *slot, uint32 token, bool succeeded)
+{
+	ItemPointerData tid;
+	Relation heap = table_open(mdb_delta_relid(mdb_table_peek(rel)->storage_id, mdb_tid_slot(&slot->tts_tid)),
+							   RowExclusiveLock);
+
+	mdb_tid_in_heap(&slot->tts_tid, &tid);
+	if (succeeded)
+		heap_finish_speculative(heap, &tid);
+	else
+		heap_abort_speculative(heap, &tid);
+	table_close(heap, NoLock);
+}
+
+/* Could a snapshot that a referential action must see with not see the row? */
+static bool
+crosscheck_fails(Relation rel, ItemPointer tid, Snapshot crosscheck)
+{
+	return crosscheck != InvalidSnapshot && !mdb_tid_is_delta(tid) && !mdb_row_visible(rel, tid, crosscheck);
+}
+
+/*
+ * mdb_delete_row - see table_tuple_delete().
+ */
+TM_Result
+mdb_delete_row(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Snapshot crosscheck,
+			   bool wait, TM_FailureData *tmfd, bool changing_part)
+{
+	Target t;
+	TM_Result result;
+
+	mdb_check_published(rel, CMD_DELETE);
+	CheckForSerializableConflictIn(rel, tid, ItemPointerGetBlockNumberNoCheck(tid));
+	if (!target_open(rel, tid, cid, &t))
+		return gone(tid, tmfd);
+	if (crosscheck_fails(rel, tid, crosscheck))
+		result = TM_Updated;
+	else
+		result = heap_delete(t.heap, &t.tid, cid, crosscheck, wait, tmfd, changing_part);
+	table_close(t.heap, NoLock);
+	if (result == TM_Ok)
+		pgstat_count_heap_delete(rel);
+	else
+		translate(&t, tid, tmfd);
+	return result;
+}
+
+/* Does the new version of a row differ in a column that a foreign key may refer to? */
+static bool
+key_changes(Relation rel, ItemPointer tid, TupleTableSlot *new)
+{
+	Bitmapset *keys;
+	TupleTableSlot *old;
+	bool changes = false;
+	int i = -1;
+
+	if (!rel->rd_rel->relhasindex)
+		return false;
+	keys = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_KEY);
+	if (bms_is_empty(keys))
+		return false;
+	old = table_slot_create(rel, NULL);
+	if (!mdb_fetch_row_version(rel, tid, SnapshotAny, old))
+		changes = true;
+	while (!changes && (i = bms_next_member(keys, i)) >= 0)
+	{
+		AttrNumber attno = i + FirstLowInvalidHeapAttributeNumber;
+		Form_pg_attribute att;
+		bool isnull1, isnull2;
+		Datum v1, v2;
+
+		if (attno <= 0)
+		{
+			changes = true;
+			break;
+		}
+		att = TupleDescAttr(RelationGetDescr(rel), attno - 1);
+		v1 = slot_getattr(old, attno, &isnull1);
+		v2 = slot_getattr(new, attno, &isnull2);
+		changes = isnull1 != isnull2 || (!isnull1 && !datumIsEqual(v1, v2, att->attbyval, att->attlen));
+	}
+	ExecDropSingleTupleTableSlot(old);
+	bms_free(keys);
+	return changes;
+}
+
+/* A number that no other version of a row has. */
+static int64
+new_version(void)
+{
+	static uint32 counter = 0;
+
+	return (int64) (((uint64) GetCurrentTransactionId() << 32) | ++counter);
+}
+
+/*
+ * mdb_update_row - see table_tuple_update().
+ */
+TM_Result
+mdb_update_row(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid, Snapshot snapshot,
+			   Snapshot crosscheck, bool wait, TM_FailureData *tmfd, LockTupleMode *lockmode,
+			   MdbUpdateIndexes *update_indexes)
+{
+	MemoryContext old;
+	TM_Result result = TM_Ok;
+	Target t;
+
+	mdb_check_published(rel, CMD_UPDATE);
+	CheckForSerializableConflictIn(rel, otid, ItemPointerGetBlockNumberNoCheck(otid));
+	slot_getallattrs(slot);
+	*lockmode = key_changes(rel, otid, slot) ? LockTupleExclusive : LockTupleNoKeyExclusive;
+	*update_indexes = MDB_UPDATE_ALL_INDEXES;
+	if (!target_open(rel, otid, cid, &t))
+		return gone(otid, tmfd);
+
+	old = MemoryContextSwitchTo(row_context());
+	if (crosscheck_fails(rel, otid, crosscheck))
+		result = TM_Updated;
+	else if (*lockmode == LockTupleExclusive)
+	{
+		/* The heap knows nothing of our keys: have it take the stronger lock. */
+		HeapTupleData locked;
+		Buffer buf;
+
+		locked.t_self = t.tid;
+		result = heap_lock_tuple(t.heap, &locked, cid, LockTupleExclusive,
+								 wait ? LockWaitBlock : LockWaitSkip, false, &buf, tmfd);
+		if (BufferIsValid(buf))
+			ReleaseBuffer(buf);
+	}
+	if (result == TM_Ok)
+	{
+		MinimalTuple tuple;
+		Datum values[Natts_delta_row] = {0};
+		bool isnull[Natts_delta_row] = {false, true, false};
+		TupleTableSlot *heapslot = MakeSingleTupleTableSlot(RelationGetDescr(t.heap), &TTSOpsHeapTuple);
+		LockTupleMode heap_mode;
+		MdbUpdateIndexes heap_indexes;
+
+		tuple = mdb_delta_form(RelationGetDescr(rel), slot->tts_values, slot->tts_isnull);
+		mdb_delta_check(rel, mdb_table_peek(rel), tuple);
+		values[Anum_delta_row - 1] = mdb_delta_bytes(tuple);
+		values[Anum_delta_version - 1] = Int64GetDatum(new_version());
+		ExecStoreHeapTuple(heap_form_tuple(RelationGetDescr(t.heap), values, isnull), heapslot, false);
+		result = table_tuple_update(t.heap, &t.tid, heapslot, cid, snapshot, crosscheck, wait, tmfd,
+									&heap_mode, &heap_indexes);
+		if (result == TM_Ok)
+		{
+			slot->tts_tableOid = RelationGetRelid(rel);
+			mdb_tid_of_delta(t.slot, &heapslot->tts_tid, &slot->tts_tid);
+			mdb_count_update(rel);
+		}
+		ExecDropSingleTupleTableSlot(heapslot);
+	}
+	table_close(t.heap, NoLock);
+	if (result != TM_Ok)
+		translate(&t, otid, tmfd);
+	MemoryContextSwitchTo(old);
+	return result;
+}
+
+/*
+ * mdb_lock_row - see table_tuple_lock().  Follows the chain of versions as a heap does.
+ */
+TM_Result
+mdb_lock_row(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot, CommandId cid,
+			 LockTupleMode mode, LockWaitPolicy wait_policy, uint8 flags, TM_FailureData *tmfd)
+{
+	TupleTableSlot *heapslot;
+	TM_Result result;
+	Target t;
+
+	ExecClearTuple(slot);
+	if (!target_open(rel, tid, cid, &t))
+		return gone(tid, tmfd);
+	heapslot = table_slot_create(t.heap, NULL);
+	{
+		ItemPointerData heap_tid = t.tid;
+
+		result = table_tuple_lock(t.heap, &heap_tid, snapshot, heapslot, cid, mode, wait_policy, flags, tmfd);
+	}
+	if (!TTS_EMPTY(heapslot))
+	{
+		bool should_free;
+		HeapTuple tuple = ExecFetchSlotHeapTuple(heapslot, false, &should_free);
+		int64 row = mdb_shadow_of(tuple->t_data);
+		ItemPointerData found;
+
+		if (row >= 0)
+		{
+			mdb_tid_of_row(row, &found);
+			mdb_fetch_row_version(rel, &found, SnapshotAny, slot);
+		}
+		else
+		{
+			MemoryContext old = MemoryContextSwitchTo(row_context());
+
+			mdb_slot_store_tuple(slot, mdb_delta_tuple(heapslot));
+			mdb_slot_set_header(slot, tuple->t_data);
+			MemoryContextSwitchTo(old);
+			ExecMaterializeSlot(slot);
+			mdb_tid_of_delta(t.slot, &heapslot->tts_tid, &found);
+		}
+		slot->tts_tid = found;
+		slot->tts_tableOid = RelationGetRelid(rel);
+		if (result == TM_Ok)
+			*tid = found;
+	}
+	if (result != TM_Ok)
+		translate(&t, tid, tmfd);
+	ExecDropSingleTupleTableSlot(heapslot);
+	table_close(t.heap, NoLock);
+	return result;
+}
+
+/*
+ * mdb_latest_tid - the latest version of a row that the scan's snapshot sees.
+ */
+void
+mdb_latest_tid(TableScanDesc scan, ItemPointer tid)
+{
+	Relation rel = scan->rs_rd;
+	MdbTable table = *mdb_table_peek(rel);
+	int16 slot = mdb_tid_is_delta(tid) ? mdb_tid_slot(tid) : MDB_ROWS_SLOT;
+	Relation heap = table_open(mdb_delta_relid(table.storage_id, slot), AccessShareLock);
+	ItemPointerData first;
+	bool any = true;
+
+	if (mdb_tid_is_delta(tid))
+		mdb_tid_in_heap(tid, &first);
+	else
+		any = mdb_shadow_tid(heap, table.storage_id, mdb_row_of_tid(tid), false, &first);
+	if (any && ItemPointerGetBlockNumber(&first) < RelationGetNumberOfBlocks(heap))
+	{
+		TableScanDesc heapscan = table_beginscan_tid(heap, scan->rs_snapshot);
+		ItemPointerData latest = first;
+
+		heap_get_latest_tid(heapscan, &latest);
+		if (!ItemPointerEquals(&latest, &first))
+			mdb_tid_of_delta(slot, &latest, tid);
+		table_endscan(heapscan);
+	}
+	table_close(heap, NoLock);
+}
+
+/*
+ * mdb_row_satisfies - does a snapshot see the row that was fetched into a slot?
+ */
+bool
+mdb_row_satisfies(Relation rel, TupleTableSlot *slot, Snapshot snapshot)
+{
+	return mdb_row_visible(rel, &slot->tts_tid, snapshot);
+}

@@ -1,0 +1,222 @@
+/*
+ * proxy.c
+ *	  The index access method metricsdb_proxy: an index of a delta heap that holds nothing.
+ *
+ * Indexes of a metricsdb table name rows of its delta heaps.  To VACUUM, whoever runs it on such a
+ * heap (autovacuum against wraparound does not ask), the heap must therefore have an index, or it
+ * would give line pointers free that the table's indexes still name.  This one stands for them: what
+ * VACUUM wants deleted is deleted from the indexes of the table.
+ *
+ * It is on a column that differs between all versions of a row, so no update of the heap is HOT.
+ */
+#include "postgres.h"
+
+#include "access/amapi.h"
+#include "access/genam.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "catalog/index.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/pathnodes.h"
+#include "optimizer/cost.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "am/am.h"
+
+PG_FUNCTION_INFO_V1(mdb_proxy_handler);
+
+/* What one VACUUM has done so far: to the proxy, and to the indexes that it stands for. */
+typedef struct ProxyStats
+{
+	IndexBulkDeleteResult base;
+	int n;
+	Oid *indexes;
+	IndexBulkDeleteResult **stats;
+} ProxyStats;
+
+/* The indexes of the table that a delta heap belongs to; *table is opened, or NULL. */
+static List *
+open_table(Relation heap, int16 *slot, Relation *table)
+{
+	int64 storage_id;
+	Oid relid;
+
+	*table = NULL;
+	if (!mdb_delta_identify(heap, &storage_id, slot))
+		return NIL;
+	relid = mdb_storage_relid(storage_id);
+	if (!OidIsValid(relid))
+		return NIL;
+	*table = try_relation_open(relid, AccessShareLock);
+	if (*table == NULL)
+		return NIL;
+	/* In the middle of a rewrite the catalog is ahead of the file; the rewrite makes indexes anew. */
+	if (!mdb_is_metricsdb(*table) || mdb_table(*table)->storage_id != storage_id)
+	{
+		relation_close(*table, AccessShareLock);
+		*table = NULL;
+		return NIL;
+	}
+	return RelationGetIndexList(*table);
+}
+
+typedef struct Callback
+{
+	int16 slot;
+	IndexBulkDeleteCallback callback;
+	void *arg;
+} Callback;
+
+static bool
+is_dead(ItemPointer tid, void *arg)
+{
+	Callback *cb = arg;
+	ItemPointerData heap_tid;
+
+	if (!mdb_tid_is_delta(tid) || mdb_tid_slot(tid) != cb->slot)
+		return false;
+	mdb_tid_in_heap(tid, &heap_tid);
+	return cb->callback(&heap_tid, cb->arg);
+}
+
+static IndexBulkDeleteResult **
+stats_of(ProxyStats *p, Oid index)
+{
+	for (int i = 0; i < p->n; i++)
+		if (p->indexes[i] == index)
+			return &p->stats[i];
+	p->indexes = p->indexes ? repalloc(p->indexes, sizeof(Oid) * (p->n + 1)) : palloc(sizeof(Oid));
+	p->stats = p->stats ? repalloc(p->stats, sizeof(void *) * (p->n + 1)) : palloc(sizeof(void *));
+	p->indexes[p->n] = index;
+	p->stats[p->n] = NULL;
+	return &p->stats[p->n++];
+}
+
+/* Do to each index of the table what VACUUM does to the proxy. */
+static IndexBulkDeleteResult *
+forward(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBulkDeleteCallback callback, void *arg)
+{
+	ProxyStats *p = (ProxyStats *) stats;
+	Relation heap = table_open(info->index->rd_index->indrelid, NoLock);
+	Relation table;
+	int16 slot;
+	List *indexes = open_table(heap, &slot, &table);
+	Callback cb = {.slot = slot, .callback = callback, .arg = arg};
+	ListCell *lc;
+
+	if (p == NULL)
+		p = palloc0(sizeof(ProxyStats));
+	foreach (lc, indexes)
+	{
+		Relation index = index_open(lfirst_oid(lc), RowExclusiveLock);
+
+		if (index->rd_index->indisready)
+		{
+			IndexVacuumInfo one = *info;
+			IndexBulkDeleteResult **s = stats_of(p, RelationGetRelid(index));
+
+			one.index = index;
+			one.estimated_count = true;
+			one.num_heap_tuples = table->rd_rel->reltuples;
+			*s = callback ? index_bulk_delete(&one, *s, is_dead, &cb) : index_vacuum_cleanup(&one, *s);
+		}
+		index_close(index, NoLock);
+	}
+	list_free(indexes);
+	if (table)
+		table_close(table, NoLock);
+	table_close(heap, NoLock);
+	return &p->base;
+}
+
+static IndexBulkDeleteResult *
+bulk_delete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBulkDeleteCallback callback, void *arg)
+{
+	return forward(info, stats, callback, arg);
+}
+
+static IndexBulkDeleteResult *
+vacuum_cleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
+{
+	if (info->analyze_only)
+		return stats;
+	return forward(info, stats, NULL, NULL);
+}
+
+/*
+ * Building it is nothing to do.  But if it is built because the heap was rewritten, rows have new
+ * places there, and what names the old ones would be wrong.
+ */
+static IndexBuildResult *
+build(Relation heap, Relation index, struct IndexInfo *info)
+{
+	if (heap->rd_createSubid == InvalidSubTransactionId &&
+		heap->rd_newRelfilenodeSubid != InvalidSubTransactionId && RelationGetNumberOfBlocks(heap) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot rewrite \"%s\", which is part of a metricsdb table",
+						RelationGetRelationName(heap)),
+				 errhint("Run VACUUM FULL on the table itself, without naming or including this one.")));
+	return palloc0(sizeof(IndexBuildResult));
+}
+
+static void
+build_empty(Relation index)
+{
+}
+
+static bool
+insert(Relation index, Datum *values, bool *isnull, ItemPointer tid, Relation heap, IndexUniqueCheck check,
+	   bool unchanged, struct IndexInfo *info)
+{
+	return false;
+}
+
+static void
+cost_estimate(struct PlannerInfo *root, struct IndexPath *path, double loop_count, Cost *startup, Cost *total,
+			  Selectivity *selectivity, double *correlation, double *pages)
+{
+	*startup = *total = disable_cost;
+	*selectivity = 1;
+	*correlation = 0;
+	*pages = 0;
+}
+
+static bytea *
+options(Datum reloptions, bool validate)
+{
+	return NULL;
+}
+
+static bool
+validate(Oid opclass)
+{
+	return true;
+}
+
+/*
+ * mdb_proxy_handler - metricsdb.proxy_handler(internal): the index access method's routine.
+ */
+Datum
+mdb_proxy_handler(PG_FUNCTION_ARGS)
+{
+	IndexAmRoutine *am = makeNode(IndexAmRoutine);
+
+	am->amsearchnulls = true;
+	am->amoptionalkey = true;
+	am->amkeytype = InvalidOid;
+	am->ambuild = build;
+	am->ambuildempty = build_empty;
+	am->aminsert = insert;
+	am->ambulkdelete = bulk_delete;
+	am->amvacuumcleanup = vacuum_cleanup;
+	am->amcostestimate = cost_estimate;
+	am->amoptions = options;
+	am->amvalidate = validate;
+	PG_RETURN_POINTER(am);
+}

@@ -1,0 +1,453 @@
+/*
+ * shadow.c
+ *	  Shadows: how rows of parts, which never change, are deleted, updated and locked.
+ *
+ * A row of a part that somebody wants to change or lock gets a shadow: a tuple in the row heap that
+ * stands for it, whose columns but one are NULL: the row's number.  Whoever deletes, updates or locks
+ * the row does that to its shadow, by the heap's own functions; so conflicts, waits, update chains
+ * and everything that snapshots see of them are those of a heap.  A row without a shadow is one that
+ * nobody has touched.
+ *
+ * Shadows come by runs: a page of the row heap holds those of MDB_RUN_ROWS consecutive row numbers,
+ * made at once, and metricsdb.shadow says which page that is.
+ *
+ * Invariants:
+ *	1. Shadows and the rows of metricsdb.shadow are inserted frozen: everybody sees them at once,
+ *	   also if their maker aborts.  That changes nothing for anybody: a shadow says "not deleted".
+ *	2. The shadow of row r is item 1 + r % MDB_RUN_ROWS of its page and has the number r.  If that item
+ *	   is anything else, the shadow was deleted and removed: the row is dead to everybody.
+ *	3. Nobody touches a shadow but under a lock on its part (part_lock.c), which keeps merges away.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/relscan.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "access/xloginsert.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/bufpage.h"
+#include "storage/lmgr.h"
+#include "storage/predicate.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "write/write.h"
+
+enum
+{
+	Anum_shadow_storage_id = 1,
+	Anum_shadow_run,
+	Anum_shadow_block,
+	Natts_shadow = Anum_shadow_block
+};
+
+struct MdbShadows
+{
+	Relation rel;  /* the table */
+	Relation heap; /* the row heap */
+	int64 storage_id;
+	int64 first; /* runs first .. last are known: */
+	int64 last;
+	int nruns;
+	int capacity;
+	int64 *runs; /* those that have a page, rising */
+	BlockNumber *blocks;
+};
+
+/*
+ * mdb_shadow_of - the row number that a tuple of a delta heap stands for, or -1 if it is a row.
+ */
+int64
+mdb_shadow_of(HeapTupleHeader tuple)
+{
+	int64 row;
+
+	if (!(tuple->t_infomask & HEAP_HASNULL) || HeapTupleHeaderGetNatts(tuple) < Anum_delta_shadow ||
+		(tuple->t_bits[0] & 0x03) != 0x02)
+		return -1;
+	memcpy(&row, (char *) tuple + tuple->t_hoff, sizeof(row));
+	return row;
+}
+
+/* Read which runs between two there are. */
+static void
+load_runs(MdbShadows *s, int64 first, int64 last)
+{
+	Relation catalog = mdb_catalog_open("shadow", AccessShareLock);
+	Relation index = index_open(mdb_catalog_index(catalog), AccessShareLock);
+	Snapshot snapshot = mdb_latest_snapshot();
+	ScanKeyData keys[3];
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	s->nruns = 0;
+	s->first = first;
+	s->last = last;
+	ScanKeyInit(&keys[0], Anum_shadow_storage_id, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(s->storage_id));
+	ScanKeyInit(&keys[1], Anum_shadow_run, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(first));
+	ScanKeyInit(&keys[2], Anum_shadow_run, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(last));
+	scan = systable_beginscan_ordered(catalog, index, snapshot, 3, keys);
+	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	{
+		bool isnull;
+
+		if (s->nruns == s->capacity)
+		{
+			MemoryContext cxt = GetMemoryChunkContext(s);
+
+			s->capacity = Max(16, s->capacity * 2);
+			s->runs = s->runs ? repalloc_huge(s->runs, s->capacity * sizeof(int64))
+							  : MemoryContextAlloc(cxt, s->capacity * sizeof(int64));
+			s->blocks = s->blocks ? repalloc_huge(s->blocks, s->capacity * sizeof(BlockNumber))
+								  : MemoryContextAlloc(cxt, s->capacity * sizeof(BlockNumber));
+		}
+		s->runs[s->nruns] =
+			DatumGetInt64(heap_getattr(tuple, Anum_shadow_run, RelationGetDescr(catalog), &isnull));
+		s->blocks[s->nruns++] = (BlockNumber) DatumGetInt64(
+			heap_getattr(tuple, Anum_shadow_block, RelationGetDescr(catalog), &isnull));
+	}
+	systable_endscan_ordered(scan);
+	UnregisterSnapshot(snapshot);
+	index_close(index, AccessShareLock);
+	table_close(catalog, AccessShareLock);
+}
+
+/*
+ * mdb_shadows_exist - has any row of a storage a shadow by now?
+ */
+bool
+mdb_shadows_exist(int64 storage_id)
+{
+	Relation catalog = mdb_catalog_open("shadow", AccessShareLock);
+	Snapshot snapshot = mdb_latest_snapshot();
+	ScanKeyData key;
+	SysScanDesc scan;
+	bool any;
+
+	ScanKeyInit(&key, Anum_shadow_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
+	scan = systable_beginscan(catalog, mdb_catalog_index(catalog), true, snapshot, 1, &key);
+	any = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(catalog, AccessShareLock);
+	return any;
+}
+
+/*
+ * mdb_shadows_open - the shadows of a table as they are now, in CurrentMemoryContext; NULL if no
+ * row of it has one.
+ *
+ * For a scan that is enough: who comes to have a shadow later is deleted later.
+ */
+MdbShadows *
+mdb_shadows_open(Relation rel, const MdbTable *table)
+{
+	MdbShadows *s;
+
+	if (!mdb_shadows_exist(table->storage_id))
+		return NULL;
+	s = palloc0(sizeof(MdbShadows));
+	s->rel = rel;
+	s->storage_id = table->storage_id;
+	s->first = 0;
+	s->last = -1;
+	s->heap = table_open(mdb_delta_relid(table->storage_id, MDB_ROWS_SLOT), AccessShareLock);
+	return s;
+}
+
+/*
+ * mdb_shadows_close - the lock on the row heap stays to the end of the transaction.
+ */
+void
+mdb_shadows_close(MdbShadows *s)
+{
+	if (s == NULL)
+		return;
+	table_close(s->heap, NoLock);
+	if (s->runs)
+		pfree(s->runs);
+	if (s->blocks)
+		pfree(s->blocks);
+	pfree(s);
+}
+
+/*
+ * Note which of rows [from, to) of a run are dead, from the page of their shadows, in
+ * dead[row - base].
+ */
+static bool
+read_run(MdbShadows *s, BlockNumber block, int64 from, int64 to, int64 base, Snapshot snapshot, uint8 *dead)
+{
+	bool any = false;
+	Buffer buf;
+	Page page;
+	OffsetNumber maxoff;
+
+	if (block >= RelationGetNumberOfBlocks(s->heap))
+	{
+		memset(dead + (from - base), 1, to - from);
+		return true;
+	}
+	buf = ReadBuffer(s->heap, block);
+	LockBuffer(buf, BUFFER_LOCK_SHARE);
+	page = BufferGetPage(buf);
+	maxoff = PageIsNew(page) ? 0 : PageGetMaxOffsetNumber(page);
+	for (int64 row = from; row < to; row++)
+	{
+		OffsetNumber off = (OffsetNumber) (FirstOffsetNumber + row % MDB_RUN_ROWS);
+		bool alive = false;
+
+		if (off <= maxoff)
+		{
+			ItemId item = PageGetItemId(page, off);
+
+			if (ItemIdIsNormal(item))
+			{
+				HeapTupleData tuple;
+
+				tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
+				tuple.t_len = ItemIdGetLength(item);
+				tuple.t_tableOid = RelationGetRelid(s->heap);
+				ItemPointerSet(&tuple.t_self, block, off);
+				if (mdb_shadow_of(tuple.t_data) == row)
+				{
+					alive = (tuple.t_data->t_infomask & (HEAP_XMAX_INVALID | HEAP_XMIN_FROZEN)) ==
+								(HEAP_XMAX_INVALID | HEAP_XMIN_FROZEN) ||
+							HeapTupleSatisfiesVisibility(&tuple, snapshot, buf);
+					HeapCheckForSerializableConflictOut(alive, s->rel, &tuple, buf, snapshot);
+				}
+			}
+		}
+		dead[row - base] = !alive;
+		any |= !alive;
+	}
+	UnlockReleaseBuffer(buf);
+	return any;
+}
+
+/*
+ * mdb_shadows_dead - which of the rows first .. first + n - 1 of the storage the snapshot does not
+ * see any more: dead[i] is 1 or 0.  False if none, dead is not touched then.
+ */
+bool
+mdb_shadows_dead(MdbShadows *s, int64 first, uint32 n, Snapshot snapshot, uint8 *dead)
+{
+	int64 run = first / MDB_RUN_ROWS;
+	int64 last_run = (first + n - 1) / MDB_RUN_ROWS;
+	bool any = false;
+	int lo = 0, hi;
+
+	if (s == NULL || n == 0)
+		return false;
+	/* Blocks are mostly read one after the other: know some way ahead. */
+	if (run < s->first || last_run > s->last)
+		load_runs(s, run, last_run + 4096);
+	hi = s->nruns;
+	while (lo < hi)
+	{
+		int mid = (lo + hi) / 2;
+
+		if (s->runs[mid] < run)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (; lo < s->nruns && s->runs[lo] <= last_run; lo++)
+	{
+		int64 from = Max(first, s->runs[lo] * MDB_RUN_ROWS);
+		int64 to = Min(first + n, (s->runs[lo] + 1) * MDB_RUN_ROWS);
+
+		if (!any)
+			memset(dead, 0, n);
+		any |= read_run(s, s->blocks[lo], from, to, first, snapshot, dead);
+	}
+	return any;
+}
+
+/* The page of a run, or InvalidBlockNumber. */
+static BlockNumber
+find_run(Relation catalog, int64 storage_id, int64 run)
+{
+	Snapshot snapshot = mdb_latest_snapshot();
+	BlockNumber block = InvalidBlockNumber;
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	ScanKeyInit(&keys[0], Anum_shadow_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
+	ScanKeyInit(&keys[1], Anum_shadow_run, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(run));
+	scan = systable_beginscan(catalog, mdb_catalog_index(catalog), true, snapshot, 2, keys);
+	if (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool isnull;
+
+		block = (BlockNumber) DatumGetInt64(
+			heap_getattr(tuple, Anum_shadow_block, RelationGetDescr(catalog), &isnull));
+	}
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	return block;
+}
+
+/* A new page of the row heap with the shadows of a run. */
+static BlockNumber
+make_page(Relation heap, int64 run)
+{
+	BlockNumber block;
+	Buffer buf;
+	Page page;
+	Datum values[Natts_delta_row] = {0};
+	bool isnull[Natts_delta_row] = {true, false, true};
+	HeapTuple tuples[MDB_RUN_ROWS];
+
+	for (int i = 0; i < MDB_RUN_ROWS; i++)
+	{
+		HeapTupleHeader header;
+
+		values[Anum_delta_shadow - 1] = Int64GetDatum(run * MDB_RUN_ROWS + i);
+		tuples[i] = heap_form_tuple(RelationGetDescr(heap), values, isnull);
+		header = tuples[i]->t_data;
+		/* As heap_insert() leaves a frozen row. */
+		header->t_infomask &= ~HEAP_XACT_MASK;
+		header->t_infomask2 &= ~HEAP2_XACT_MASK;
+		HeapTupleHeaderSetXmin(header, GetTopTransactionId());
+		HeapTupleHeaderSetXminFrozen(header);
+		HeapTupleHeaderSetCmin(header, FirstCommandId);
+		HeapTupleHeaderSetXmax(header, InvalidTransactionId);
+		header->t_infomask |= HEAP_XMAX_INVALID;
+	}
+
+	LockRelationForExtension(heap, ExclusiveLock);
+	buf = ReadBufferExtended(heap, MAIN_FORKNUM, P_NEW, RBM_ZERO_AND_LOCK, NULL);
+	UnlockRelationForExtension(heap, ExclusiveLock);
+	block = BufferGetBlockNumber(buf);
+	page = BufferGetPage(buf);
+
+	START_CRIT_SECTION();
+	PageInit(page, BLCKSZ, 0);
+	for (int i = 0; i < MDB_RUN_ROWS; i++)
+	{
+		HeapTupleHeader header = tuples[i]->t_data;
+
+		ItemPointerSet(&header->t_ctid, block, (OffsetNumber) (FirstOffsetNumber + i));
+		if (PageAddItem(page, (Item) header, tuples[i]->t_len, FirstOffsetNumber + i, false, true) !=
+			FirstOffsetNumber + i)
+			elog(PANIC, "could not add a shadow to a new page");
+	}
+	MarkBufferDirty(buf);
+	if (RelationNeedsWAL(heap))
+		log_newpage_buffer(buf, true);
+	END_CRIT_SECTION();
+	UnlockReleaseBuffer(buf);
+	for (int i = 0; i < MDB_RUN_ROWS; i++)
+		heap_freetuple(tuples[i]);
+	return block;
+}
+
+/* Neighbours are touched one after the other: the run of the last one. */
+static int64 last_storage = 0;
+static int64 last_run;
+static BlockNumber last_block;
+
+/*
+ * mdb_shadows_forget - the row heap was emptied by the transaction that made it.
+ */
+void
+mdb_shadows_forget(int64 storage_id)
+{
+	last_storage = 0;
+	mdb_catalog_delete("shadow", storage_id);
+}
+
+/*
+ * mdb_shadow_tid - where the shadow of a row is in the row heap.  If its run has none yet: made if
+ * make is set, else false is returned.  heap is the row heap, locked for writing if make is set.
+ */
+bool
+mdb_shadow_tid(Relation heap, int64 storage_id, int64 row, bool make, ItemPointer tid)
+{
+	int64 run = row / MDB_RUN_ROWS;
+
+	if (storage_id != last_storage || run != last_run)
+	{
+		Relation catalog = mdb_catalog_open("shadow", make ? RowExclusiveLock : AccessShareLock);
+		BlockNumber block = find_run(catalog, storage_id, run);
+
+		if (!BlockNumberIsValid(block) && make)
+		{
+			/* One of those who want it makes it. */
+			LockPage(heap, (BlockNumber) (run % MaxBlockNumber), ExclusiveLock);
+			block = find_run(catalog, storage_id, run);
+			if (!BlockNumberIsValid(block))
+			{
+				Datum values[Natts_shadow];
+				bool nulls[Natts_shadow] = {0};
+
+				block = make_page(heap, run);
+				values[Anum_shadow_storage_id - 1] = Int64GetDatum(storage_id);
+				values[Anum_shadow_run - 1] = Int64GetDatum(run);
+				values[Anum_shadow_block - 1] = Int64GetDatum(block);
+				mdb_catalog_insert(catalog, values, nulls, GetCurrentCommandId(true), HEAP_INSERT_FROZEN);
+			}
+			UnlockPage(heap, (BlockNumber) (run % MaxBlockNumber), ExclusiveLock);
+		}
+		table_close(catalog, NoLock);
+		if (!BlockNumberIsValid(block))
+			return false;
+		last_storage = storage_id;
+		last_run = run;
+		last_block = block;
+	}
+	ItemPointerSet(tid, last_block, (OffsetNumber) (FirstOffsetNumber + row % MDB_RUN_ROWS));
+	return true;
+}
+
+/*
+ * mdb_shadow_alive - does a snapshot of whatever kind see a row of a part that it sees?
+ *
+ * A dirty snapshot is told who is deleting it.
+ */
+bool
+mdb_shadow_alive(Relation rel, Relation heap, int64 storage_id, int64 row, Snapshot snapshot)
+{
+	ItemPointerData tid;
+	Buffer buf;
+	Page page;
+	bool alive = false;
+
+	if (!mdb_shadow_tid(heap, storage_id, row, false, &tid))
+		return true;
+	if (ItemPointerGetBlockNumber(&tid) >= RelationGetNumberOfBlocks(heap))
+		return false;
+	buf = ReadBuffer(heap, ItemPointerGetBlockNumber(&tid));
+	LockBuffer(buf, BUFFER_LOCK_SHARE);
+	page = BufferGetPage(buf);
+	if (!PageIsNew(page) && ItemPointerGetOffsetNumber(&tid) <= PageGetMaxOffsetNumber(page))
+	{
+		ItemId item = PageGetItemId(page, ItemPointerGetOffsetNumber(&tid));
+
+		if (ItemIdIsNormal(item))
+		{
+			HeapTupleData tuple;
+
+			tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
+			tuple.t_len = ItemIdGetLength(item);
+			tuple.t_tableOid = RelationGetRelid(heap);
+			tuple.t_self = tid;
+			if (mdb_shadow_of(tuple.t_data) == row)
+			{
+				alive = HeapTupleSatisfiesVisibility(&tuple, snapshot, buf);
+				HeapCheckForSerializableConflictOut(alive, rel, &tuple, buf, snapshot);
+			}
+		}
+	}
+	UnlockReleaseBuffer(buf);
+	return alive;
+}
