@@ -70,13 +70,13 @@ COMMENT ON TABLE shadow IS 'pages of row heaps that stand for rows of parts whic
 -- some snapshot may still know a row by its old one.
 CREATE TABLE moved (
 	storage_id   int8  NOT NULL,
-	source       int8  NOT NULL,	-- number of the part they were in; -1 - slot: the heap of that slot
-	first        int8  NOT NULL,	-- of its rows: row number, or block * 2048 + offset
+	first        int8  NOT NULL,	-- old identities, see src/write/moved.c
 	last         int8  NOT NULL,
-	payload      bytea NOT NULL		-- old and new numbers, see src/write/moved.c
+	base         int8  NOT NULL,	-- what new row numbers are relative to
+	payload      bytea NOT NULL		-- runs of rows that stayed together
 ) USING heap WITH (toast_tuple_target = 8160);
 ALTER TABLE moved ALTER payload SET STORAGE EXTERNAL;
-CREATE INDEX moved_idx ON moved (storage_id, source, last);
+CREATE INDEX moved_last_idx ON moved (storage_id, last);
 COMMENT ON TABLE moved IS 'new numbers of rows that were moved, for transactions that know the old ones';
 
 -- The series dictionary: segments of (id, key) pairs.

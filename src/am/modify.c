@@ -65,6 +65,26 @@ slot_is_live(Relation rel, int64 storage_id, int16 slot)
 	return live;
 }
 
+/* Where is a row now that is not where its identity says?  False if nowhere. */
+static bool
+moved(const MdbTable *table, ItemPointer tid)
+{
+	ItemPointerData heap;
+	int64 row;
+
+	if (mdb_tid_is_delta(tid))
+	{
+		mdb_tid_in_heap(tid, &heap);
+		row = mdb_moved_find(table->storage_id, mdb_moved_identity(mdb_tid_slot(tid), &heap));
+	}
+	else
+		row = mdb_moved_find(table->storage_id, mdb_row_of_tid(tid));
+	if (row < 0)
+		return false;
+	mdb_tid_of_row(row, tid);
+	return true;
+}
+
 /* Find it, under the first invariant.  False if the row has gone elsewhere, or is dead to all. */
 static bool
 target_open(Relation rel, ItemPointer tid, CommandId cid, Target *t)
@@ -95,9 +115,20 @@ target_open(Relation rel, ItemPointer tid, CommandId cid, Target *t)
 				return true;
 			table_close(t->heap, NoLock);
 		}
-		if (!mdb_moved_find(&table, &now, &now))
+		if (!moved(&table, &now))
 			return false;
 	}
+}
+
+/* Was a tuple that is found deleted only moved into a part?  Its shadows never are. */
+static bool
+target_moved(Relation rel, const Target *t, ItemPointer now)
+{
+	MdbTable table = *mdb_table_peek(rel);
+	ItemPointerData heap = t->tid;
+
+	mdb_tid_of_delta(t->slot, &heap, now);
+	return moved(&table, now);
 }
 
 /* What the heap says of its tuple, said of the row. */
@@ -297,6 +328,7 @@ mdb_delete_row(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, 
 {
 	Target t;
 	TM_Result result;
+	ItemPointerData now;
 
 	mdb_check_published(rel, CMD_DELETE);
 	CheckForSerializableConflictIn(rel, tid, ItemPointerGetBlockNumberNoCheck(tid));
@@ -309,6 +341,8 @@ mdb_delete_row(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, 
 	table_close(t.heap, NoLock);
 	if (result == TM_Ok)
 		pgstat_count_heap_delete(rel);
+	else if (result == TM_Deleted && target_moved(rel, &t, &now))
+		return mdb_delete_row(rel, &now, cid, snapshot, crosscheck, wait, tmfd, changing_part);
 	else
 		translate(&t, tid, tmfd);
 	return result;
@@ -372,6 +406,7 @@ mdb_update_row(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId c
 {
 	MemoryContext old;
 	TM_Result result = TM_Ok;
+	ItemPointerData now;
 	Target t;
 
 	mdb_check_published(rel, CMD_UPDATE);
@@ -422,9 +457,12 @@ mdb_update_row(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId c
 		ExecDropSingleTupleTableSlot(heapslot);
 	}
 	table_close(t.heap, NoLock);
+	MemoryContextSwitchTo(old);
+	if (result == TM_Deleted && target_moved(rel, &t, &now))
+		return mdb_update_row(rel, &now, slot, cid, snapshot, crosscheck, wait, tmfd, lockmode,
+							  update_indexes);
 	if (result != TM_Ok)
 		translate(&t, otid, tmfd);
-	MemoryContextSwitchTo(old);
 	return result;
 }
 
@@ -437,16 +475,25 @@ mdb_lock_row(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *s
 {
 	TupleTableSlot *heapslot;
 	TM_Result result;
+	ItemPointerData now;
 	Target t;
+	Target last;
 
 	ExecClearTuple(slot);
 	if (!target_open(rel, tid, cid, &t))
 		return gone(tid, tmfd);
+	last = t;
 	heapslot = table_slot_create(t.heap, NULL);
+	last.tid = t.tid;
+	result = table_tuple_lock(t.heap, &last.tid, snapshot, heapslot, cid, mode, wait_policy, flags, tmfd);
+	if (result == TM_Deleted && target_moved(rel, &last, &now))
 	{
-		ItemPointerData heap_tid = t.tid;
-
-		result = table_tuple_lock(t.heap, &heap_tid, snapshot, heapslot, cid, mode, wait_policy, flags, tmfd);
+		/* It, or the version of it that the chain of updates led to, was moved by compaction. */
+		ExecDropSingleTupleTableSlot(heapslot);
+		table_close(t.heap, NoLock);
+		result = mdb_lock_row(rel, &now, snapshot, slot, cid, mode, wait_policy, flags, tmfd);
+		*tid = now;
+		return result;
 	}
 	if (!TTS_EMPTY(heapslot))
 	{

@@ -29,6 +29,8 @@ struct MdbAppend
 	StringInfoData key;
 	uint32 last_series; /* of the key that was looked up last */
 	StringInfoData last_key;
+	MdbPlaced placed;
+	void *placed_arg;
 };
 
 /*
@@ -285,6 +287,7 @@ write_partition(MdbAppend *a, const MdbPartition *p, const uint32 *rows, Command
 	MdbBatch *block = mdb_batch_create(a->table, block_rows);
 	MdbPartWriter *writer = NULL;
 	MdbPartInfo info = {0};
+	uint32 part_first = 0;
 
 	block_rows = Max(1, Min(block_rows, MDB_BLOCK_BYTES_MAX / row_bytes));
 	info.storage_id = a->table->storage_id;
@@ -317,12 +320,29 @@ write_partition(MdbAppend *a, const MdbPartition *p, const uint32 *rows, Command
 		if (mdb_writer_bytes(writer) > PART_BYTES_MAX)
 		{
 			mdb_writer_finish(writer, a->rel, &info, cid, options);
+			if (a->placed)
+				a->placed(a->placed_arg, rows + part_first, at - part_first, info.row_first);
+			part_first = at;
 			writer = NULL;
 		}
 	}
 	if (writer)
+	{
 		mdb_writer_finish(writer, a->rel, &info, cid, options);
+		if (a->placed)
+			a->placed(a->placed_arg, rows + part_first, p->nrows - part_first, info.row_first);
+	}
 	MemoryContextDelete(block->mcxt);
+}
+
+/*
+ * mdb_append_on_placed - have it told where rows went that are written.
+ */
+void
+mdb_append_on_placed(MdbAppend *a, MdbPlaced placed, void *arg)
+{
+	a->placed = placed;
+	a->placed_arg = arg;
 }
 
 /*

@@ -40,9 +40,6 @@
 /* Pages of a delta heap from which on the background moves it into parts. */
 #define DELTA_PAGES_MIN 64
 
-/* Rows moved from a delta into parts at a time. */
-#define DELTA_ROWS_MAX (1024 * 1024)
-
 PG_FUNCTION_INFO_V1(mdb_compact_sql);
 
 /*
@@ -74,59 +71,6 @@ delta_pages(Oid relid)
 
 	table_close(delta, AccessShareLock);
 	return n;
-}
-
-/* Move the rows of a slot that nobody writes to any more into parts, and retire it. */
-static bool
-retire_slot(Relation rel, const MdbDeltaInfo *info)
-{
-	Relation delta;
-	Snapshot snapshot;
-	TableScanDesc scan;
-	TupleTableSlot *heapslot;
-	TupleTableSlot *rowslot;
-	MdbAppend *append;
-	MemoryContext tmp;
-
-	/* A writer that has not ended, or a prepared transaction: come back later. */
-	if (!ConditionalLockRelationOid(info->relid, ShareLock))
-		return false;
-	delta = table_open(info->relid, NoLock);
-	append = mdb_append_create();
-	mdb_append_open(append, rel);
-	heapslot = table_slot_create(delta, NULL);
-	rowslot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsMinimalTuple);
-	tmp = AllocSetContextCreate(CurrentMemoryContext, "metricsdb delta rows", ALLOCSET_DEFAULT_SIZES);
-
-	/* Only a snapshot taken now is sure to see all that was committed. */
-	snapshot = mdb_latest_snapshot();
-	scan = table_beginscan(delta, snapshot, 0, NULL);
-	while (table_scan_getnextslot(scan, ForwardScanDirection, heapslot))
-	{
-		MemoryContext old = MemoryContextSwitchTo(tmp);
-
-		CHECK_FOR_INTERRUPTS();
-		ExecStoreMinimalTuple(mdb_delta_tuple(heapslot), rowslot, false);
-		MemoryContextSwitchTo(old);
-		mdb_append_slots(append, &rowslot, 1);
-		ExecClearTuple(rowslot);
-		MemoryContextReset(tmp);
-		if (mdb_append_nrows(append) >= DELTA_ROWS_MAX ||
-			mdb_append_bytes(append) > (Size) mdb_write_buffer * 1024)
-			mdb_append_write(append, GetCurrentCommandId(true), 0, false, 0, 0);
-	}
-	table_endscan(scan);
-	mdb_append_write(append, GetCurrentCommandId(true), 0, false, 0, 0);
-	UnregisterSnapshot(snapshot);
-	mdb_delta_set_live(info, false);
-	CommandCounterIncrement();
-
-	MemoryContextDelete(tmp);
-	ExecDropSingleTupleTableSlot(heapslot);
-	ExecDropSingleTupleTableSlot(rowslot);
-	mdb_append_free(append);
-	table_close(delta, NoLock);
-	return true;
 }
 
 /* Empty a retired heap once no snapshot, here or on a standby, can see it live. */
@@ -207,7 +151,7 @@ delta_step(Relation rel, MdbCompactGoal *goal, int *next_slot)
 		else if (deltas[i].live)
 		{
 			nlive++;
-			if (retire_slot(rel, &deltas[i]))
+			if (mdb_retire_slot(rel, &deltas[i]))
 				return true;
 		}
 		else if (delta_pages(deltas[i].relid) == 0)
@@ -215,10 +159,16 @@ delta_step(Relation rel, MdbCompactGoal *goal, int *next_slot)
 		else if (truncate_slot(table->storage_id, &deltas[i]))
 			return true;
 	}
+	if (mdb_moved_expire(table->storage_id) | mdb_shadows_collect(rel, table))
+		return true;
 	if (current < 0 || nlive > 0)
-		return false;
-	if (delta_pages(deltas[current].relid) < (goal ? 1 : DELTA_PAGES_MIN) || (goal && goal->delta_done))
-		return false;
+		return mdb_move_rows(rel, table, goal);
+	if (goal && goal->delta_done)
+		return mdb_move_rows(rel, table, goal);
+	/* A table with hardly any rows needs no ring: they move out of the row heap. */
+	if (delta_pages(deltas[current].relid) <
+		(goal && deltas[current].slot != MDB_ROWS_SLOT ? 1 : DELTA_PAGES_MIN))
+		return mdb_move_rows(rel, table, goal);
 	if (goal)
 		goal->delta_done = true;
 	if (free_slot >= 0)

@@ -449,6 +449,9 @@ mdb_merge_step(Relation rel, MdbCompactGoal *goal)
 	TimestampTz now = GetCurrentTimestamp();
 
 	UnregisterSnapshot(snapshot);
+	/* Rows that were deleted must not come back: merges do not know of them yet. */
+	if (mdb_shadows_exist(table->storage_id))
+		return false;
 	if (goal)
 	{
 		int n = 0;

@@ -1,16 +1,335 @@
 /*
  * moved.c
  *	  Where rows went that were given new numbers.
+ *
+ * Merges, and the delta's way into parts, give rows new identities.  A transaction whose snapshot, or
+ * cursor, or wait for a lock, is older than that still knows a row by its old one, and must neither
+ * miss it nor fail when it comes to change it.  So each move leaves a map in metricsdb.moved, for as
+ * long as a snapshot may be older than it.
+ *
+ * A map is a list of runs: rows whose old identities followed each other, and whose new ones do.
+ * Rows that are in no run were dead when the others were moved.  A row of the catalog holds up to
+ * RUNS_MAX runs as three vectors of integers, each as its length (4 bytes) and a chunk of the integer
+ * codec: the gap from the end of the run before to the begin of this, in old identities; the length
+ * of the run; the same gap in new row numbers.  They begin at the columns "first" and "base".
+ *
+ * An old identity is a row number, or for a row of the delta 2^62 + slot * 2^56 + block * 2^16 + offset.
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/relscan.h"
+#include "access/table.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "storage/procarray.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
 #include "write/write.h"
 
+#define RUNS_MAX MDB_BLOCK_ROWS_MAX
+
+enum
+{
+	Anum_moved_storage_id = 1,
+	Anum_moved_first,
+	Anum_moved_last,
+	Anum_moved_base,
+	Anum_moved_payload,
+	Natts_moved = Anum_moved_payload
+};
+
+/* A row of the catalog to be. */
+typedef struct Piece
+{
+	int64 first;
+	int64 last;
+	bytea *payload;
+} Piece;
+
+struct MdbMoves
+{
+	MemoryContext mcxt;
+	int64 storage_id;
+	int64 *gap; /* [RUNS_MAX] of the runs not yet encoded */
+	int64 *length;
+	int64 *to_gap;
+	uint32 n;
+	int64 first;    /* of these runs */
+	int64 from_end; /* where the last run ends */
+	int64 to_end;
+	uint64 rows;
+	int npieces;
+	int capacity;
+	Piece *pieces;
+};
+
 /*
- * mdb_moved_find - where a row is now that is not where its identity says; false if nowhere.
+ * mdb_moves_begin - start a map, in CurrentMemoryContext.
+ */
+MdbMoves *
+mdb_moves_begin(int64 storage_id)
+{
+	MdbMoves *m = palloc0(sizeof(MdbMoves));
+
+	m->mcxt = CurrentMemoryContext;
+	m->storage_id = storage_id;
+	m->gap = palloc(sizeof(int64) * RUNS_MAX);
+	m->length = palloc(sizeof(int64) * RUNS_MAX);
+	m->to_gap = palloc(sizeof(int64) * RUNS_MAX);
+	return m;
+}
+
+static void
+put(StringInfo out, const int64 *v, uint32 n)
+{
+	MdbCodecHint hint = {0};
+	uint32 len;
+
+	enlargeStringInfo(out, (int) (sizeof(uint32) + mdb_i64_bound(n)));
+	len = (uint32) mdb_i64_encode(v, n, (uint8 *) out->data + out->len + sizeof(uint32), &hint);
+	memcpy(out->data + out->len, &len, sizeof(len));
+	out->len += sizeof(uint32) + len;
+}
+
+/* Encode the runs collected so far. */
+static void
+end_piece(MdbMoves *m)
+{
+	MemoryContext old;
+	StringInfoData out;
+	Piece *piece;
+
+	if (m->n == 0)
+		return;
+	old = MemoryContextSwitchTo(m->mcxt);
+	if (m->npieces == m->capacity)
+	{
+		m->capacity = Max(4, m->capacity * 2);
+		m->pieces = m->pieces ? repalloc(m->pieces, sizeof(Piece) * m->capacity)
+							  : palloc(sizeof(Piece) * m->capacity);
+	}
+	piece = &m->pieces[m->npieces++];
+	initStringInfo(&out);
+	appendStringInfoSpaces(&out, VARHDRSZ);
+	appendBinaryStringInfo(&out, (char *) &m->n, sizeof(m->n));
+	put(&out, m->gap, m->n);
+	put(&out, m->length, m->n);
+	put(&out, m->to_gap, m->n);
+	SET_VARSIZE(out.data, out.len);
+	piece->first = m->first;
+	piece->last = m->from_end - 1;
+	piece->payload = (bytea *) repalloc(out.data, out.len);
+	m->n = 0;
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * mdb_moves_add - a row has moved from an old identity, higher than those before, to a row number,
+ * relative to the base that mdb_moves_write() is told.
+ */
+void
+mdb_moves_add(MdbMoves *m, int64 from, int64 to)
+{
+	m->rows++;
+	if (m->n > 0 && from == m->from_end && to == m->to_end)
+	{
+		m->length[m->n - 1]++;
+		m->from_end++;
+		m->to_end++;
+		return;
+	}
+	if (m->n == RUNS_MAX)
+		end_piece(m);
+	if (m->n == 0)
+	{
+		m->first = m->from_end = from;
+		m->to_end = 0;
+	}
+	m->gap[m->n] = from - m->from_end;
+	m->length[m->n] = 1;
+	m->to_gap[m->n] = to - m->to_end;
+	m->n++;
+	m->from_end = from + 1;
+	m->to_end = to + 1;
+}
+
+/*
+ * mdb_moves_write - write the map, in the transaction that moves the rows, and forget it.
+ */
+void
+mdb_moves_write(MdbMoves *m, int64 base)
+{
+	end_piece(m);
+	if (m->npieces > 0)
+	{
+		Relation rel = mdb_catalog_open("moved", RowExclusiveLock);
+
+		for (int i = 0; i < m->npieces; i++)
+		{
+			Datum v[Natts_moved];
+			bool n[Natts_moved] = {0};
+
+			v[Anum_moved_storage_id - 1] = Int64GetDatum(m->storage_id);
+			v[Anum_moved_first - 1] = Int64GetDatum(m->pieces[i].first);
+			v[Anum_moved_last - 1] = Int64GetDatum(m->pieces[i].last);
+			v[Anum_moved_base - 1] = Int64GetDatum(base);
+			v[Anum_moved_payload - 1] = PointerGetDatum(m->pieces[i].payload);
+			mdb_catalog_insert(rel, v, n, GetCurrentCommandId(true), 0);
+			pfree(m->pieces[i].payload);
+		}
+		table_close(rel, NoLock);
+		pfree(m->pieces);
+	}
+	pfree(m->gap);
+	pfree(m->length);
+	pfree(m->to_gap);
+	pfree(m);
+}
+
+/*
+ * mdb_moved_identity - an identity as maps have it.
+ */
+int64
+mdb_moved_identity(int16 slot, ItemPointer heap)
+{
+	return (INT64CONST(1) << 62) | ((int64) slot << 56) |
+		   ((int64) ItemPointerGetBlockNumberNoCheck(heap) << 16) | ItemPointerGetOffsetNumberNoCheck(heap);
+}
+
+static const uint8 *
+get(const uint8 *p, const uint8 *end, uint32 n, int64 *v)
+{
+	uint32 len;
+
+	if (end - p >= (ptrdiff_t) sizeof(len))
+	{
+		memcpy(&len, p, sizeof(len));
+		p += sizeof(len);
+		if (len <= end - p && mdb_i64_decode(p, len, n, v) == MDB_CODEC_OK)
+			return p + len;
+	}
+	ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("a map of moved rows cannot be decoded")));
+	return NULL;
+}
+
+/* Look an identity up in one row's payload: its new row number, or -1. */
+static int64
+look_up(bytea *payload, int64 first, int64 base, int64 identity)
+{
+	const uint8 *p = (const uint8 *) VARDATA_ANY(payload);
+	const uint8 *end = p + VARSIZE_ANY_EXHDR(payload);
+	int64 *gap, *length, *to_gap;
+	int64 from = first;
+	int64 to = base;
+	int64 result = -1;
+	uint32 n = 0;
+
+	if (end - p >= (ptrdiff_t) sizeof(n))
+		memcpy(&n, p, sizeof(n));
+	if (n == 0 || n > RUNS_MAX)
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("a map of moved rows cannot be decoded")));
+	p += sizeof(n);
+	gap = palloc(sizeof(int64) * (n + MDB_DECODE_SLACK));
+	length = palloc(sizeof(int64) * (n + MDB_DECODE_SLACK));
+	to_gap = palloc(sizeof(int64) * (n + MDB_DECODE_SLACK));
+	p = get(p, end, n, gap);
+	p = get(p, end, n, length);
+	(void) get(p, end, n, to_gap);
+	for (uint32 i = 0; i < n; i++)
+	{
+		from += gap[i];
+		to += to_gap[i];
+		if (identity < from)
+			break;
+		if (identity < from + length[i])
+		{
+			result = to + identity - from;
+			break;
+		}
+		from += length[i];
+		to += length[i];
+	}
+	pfree(gap);
+	pfree(length);
+	pfree(to_gap);
+	return result;
+}
+
+/*
+ * mdb_moved_find - where a row is now that is not any more where its old identity says: its row number,
+ * or -1 if it was dead when the others were moved, or was not moved.
+ */
+int64
+mdb_moved_find(int64 storage_id, int64 identity)
+{
+	Relation rel = mdb_catalog_open("moved", AccessShareLock);
+	Relation index = index_open(mdb_catalog_index(rel), AccessShareLock);
+	Snapshot snapshot = mdb_latest_snapshot();
+	int64 result = -1;
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	ScanKeyInit(&keys[0], Anum_moved_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
+	ScanKeyInit(&keys[1], Anum_moved_last, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(identity));
+	scan = systable_beginscan_ordered(rel, index, snapshot, 2, keys);
+	while (result < 0 && HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	{
+		Datum v[Natts_moved];
+		bool n[Natts_moved];
+		bytea *payload;
+
+		heap_deform_tuple(tuple, RelationGetDescr(rel), v, n);
+		if (DatumGetInt64(v[Anum_moved_first - 1]) > identity)
+			continue;
+		payload = DatumGetByteaPP(v[Anum_moved_payload - 1]);
+		result = look_up(payload, DatumGetInt64(v[Anum_moved_first - 1]),
+						 DatumGetInt64(v[Anum_moved_base - 1]), identity);
+		if ((Pointer) payload != DatumGetPointer(v[Anum_moved_payload - 1]))
+			pfree(payload);
+	}
+	systable_endscan_ordered(scan);
+	UnregisterSnapshot(snapshot);
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+/*
+ * mdb_moved_expire - forget the maps of a storage that no transaction can need any more.  True if there
+ * were some.
  */
 bool
-mdb_moved_find(const MdbTable *table, ItemPointer tid, ItemPointer now)
+mdb_moved_expire(int64 storage_id)
 {
-	return false;
+	Relation rel = mdb_catalog_open("moved", RowExclusiveLock);
+	TransactionId horizon = GetOldestNonRemovableTransactionId(rel);
+	Snapshot snapshot = mdb_latest_snapshot();
+	bool any = false;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	ScanKeyInit(&key, Anum_moved_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
+	scan = systable_beginscan(rel, mdb_catalog_index(rel), true, snapshot, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		TransactionId xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+
+		if (TransactionIdIsNormal(xmin) && !TransactionIdPrecedes(xmin, horizon))
+			continue;
+		simple_heap_delete(rel, &tuple->t_self);
+		any = true;
+	}
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, NoLock);
+	return any;
 }

@@ -451,3 +451,117 @@ mdb_shadow_alive(Relation rel, Relation heap, int64 storage_id, int64 row, Snaps
 	UnlockReleaseBuffer(buf);
 	return alive;
 }
+
+/* Row numbers that some part has, in whatever state its row in the catalog is. */
+typedef struct Range
+{
+	int64 first;
+	int64 end;
+} Range;
+
+static int
+range_cmp(const void *a, const void *b)
+{
+	const Range *x = a, *y = b;
+
+	return x->first < y->first ? -1 : x->first > y->first;
+}
+
+/*
+ * mdb_shadows_collect - give up the shadows of rows whose parts are gone for all.  True if there were
+ * some.
+ *
+ * Nobody comes to touch them any more, as there is no part to lock.
+ */
+bool
+mdb_shadows_collect(Relation rel, const MdbTable *table)
+{
+	Relation parts;
+	Relation catalog;
+	Relation heap;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+	Snapshot snapshot;
+	Range *ranges;
+	int n = 0;
+	int capacity = 64;
+	int at = 0;
+	bool any = false;
+	MdbMeta meta;
+
+	if (!mdb_shadows_exist(table->storage_id))
+		return false;
+	/* Numbers beyond what was given out when we looked at the parts may be in use by now. */
+	mdb_meta_read(rel, &meta);
+	ranges = palloc(sizeof(Range) * capacity);
+	parts = mdb_catalog_open("part", AccessShareLock);
+	ScanKeyInit(&key, Anum_part_storage_id, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(table->storage_id));
+	scan = systable_beginscan(parts, mdb_catalog_index(parts), true, SnapshotAny, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool isnull;
+
+		if (n == capacity)
+		{
+			capacity *= 2;
+			ranges = repalloc_huge(ranges, sizeof(Range) * capacity);
+		}
+		ranges[n].first =
+			DatumGetInt64(heap_getattr(tuple, Anum_part_row_first, RelationGetDescr(parts), &isnull));
+		ranges[n].end = ranges[n].first +
+						DatumGetInt64(heap_getattr(tuple, Anum_part_nrows, RelationGetDescr(parts), &isnull));
+		n++;
+	}
+	systable_endscan(scan);
+	table_close(parts, AccessShareLock);
+	qsort(ranges, n, sizeof(Range), range_cmp);
+
+	heap = table_open(mdb_delta_relid(table->storage_id, MDB_ROWS_SLOT), RowExclusiveLock);
+	catalog = mdb_catalog_open("shadow", RowExclusiveLock);
+	snapshot = mdb_latest_snapshot();
+	ScanKeyInit(&key, Anum_shadow_storage_id, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(table->storage_id));
+	scan = systable_beginscan(catalog, mdb_catalog_index(catalog), true, snapshot, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool isnull;
+		int64 run = DatumGetInt64(heap_getattr(tuple, Anum_shadow_run, RelationGetDescr(catalog), &isnull));
+		BlockNumber block = (BlockNumber) DatumGetInt64(
+			heap_getattr(tuple, Anum_shadow_block, RelationGetDescr(catalog), &isnull));
+
+		CHECK_FOR_INTERRUPTS();
+		/* Runs come in order.  Ranges overlap only where a part was moved and kept its numbers. */
+		while (at < n && ranges[at].end <= run * MDB_RUN_ROWS)
+			at++;
+		if ((run + 1) * MDB_RUN_ROWS > meta.next_row ||
+			(at < n && ranges[at].first < (run + 1) * MDB_RUN_ROWS))
+			continue;
+		for (int64 row = run * MDB_RUN_ROWS; row < (run + 1) * MDB_RUN_ROWS; row++)
+		{
+			HeapTupleData shadow;
+			Buffer buf;
+			TM_FailureData tmfd;
+			bool ours;
+
+			ItemPointerSet(&shadow.t_self, block, (OffsetNumber) (FirstOffsetNumber + row % MDB_RUN_ROWS));
+			if (block >= RelationGetNumberOfBlocks(heap) || !heap_fetch(heap, snapshot, &shadow, &buf, false))
+				continue;
+			ours = mdb_shadow_of(shadow.t_data) == row;
+			ReleaseBuffer(buf);
+			if (ours)
+				(void) heap_delete(heap, &shadow.t_self, GetCurrentCommandId(true), InvalidSnapshot, false,
+								   &tmfd, false);
+		}
+		simple_heap_delete(catalog, &tuple->t_self);
+		any = true;
+	}
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(catalog, NoLock);
+	table_close(heap, NoLock);
+	pfree(ranges);
+	last_storage = 0;
+	return any;
+}

@@ -19,6 +19,10 @@ extern uint32 mdb_append_nrows(const MdbAppend *a);
 extern Size mdb_append_bytes(const MdbAppend *a);
 extern const MdbBatch *mdb_append_batch(const MdbAppend *a);
 extern const MdbTable *mdb_append_table(const MdbAppend *a);
+/* Told of rows of the batch, in order of their part, when they have got row numbers from row_first on. */
+typedef void (*MdbPlaced)(void *arg, const uint32 *rows, uint32 n, int64 row_first);
+
+extern void mdb_append_on_placed(MdbAppend *a, MdbPlaced placed, void *arg);
 extern void mdb_append_write(MdbAppend *a, CommandId cid, int options, bool allow_delta, int32 source_id,
 							 int64 epoch);
 
@@ -84,6 +88,7 @@ extern MdbShadows *mdb_shadows_open(Relation rel, const MdbTable *table);
 extern void mdb_shadows_close(MdbShadows *s);
 extern bool mdb_shadows_dead(MdbShadows *s, int64 first, uint32 n, Snapshot snapshot, uint8 *dead);
 extern bool mdb_shadow_tid(Relation heap, int64 storage_id, int64 row, bool make, ItemPointer tid);
+extern bool mdb_shadows_collect(Relation rel, const MdbTable *table);
 extern bool mdb_shadow_alive(Relation rel, Relation heap, int64 storage_id, int64 row, Snapshot snapshot);
 
 /* ---- part_lock.c ---- */
@@ -93,7 +98,14 @@ extern bool mdb_part_try_delete(const MdbPartInfo *info);
 
 /* ---- moved.c ---- */
 
-extern bool mdb_moved_find(const MdbTable *table, ItemPointer tid, ItemPointer now);
+typedef struct MdbMoves MdbMoves;
+
+extern MdbMoves *mdb_moves_begin(int64 storage_id);
+extern void mdb_moves_add(MdbMoves *m, int64 from, int64 to);
+extern void mdb_moves_write(MdbMoves *m, int64 base);
+extern int64 mdb_moved_identity(int16 slot, ItemPointer heap);
+extern int64 mdb_moved_find(int64 storage_id, int64 identity);
+extern bool mdb_moved_expire(int64 storage_id);
 
 /* ---- merge.c ---- */
 
@@ -104,6 +116,7 @@ extern bool mdb_moved_find(const MdbTable *table, ItemPointer tid, ItemPointer n
 typedef struct MdbCompactGoal
 {
 	bool delta_done;    /* the delta was switched once */
+	bool rows_done;     /* the row heap was gone through */
 	int64 part_limit;   /* parts from this one on came later; 0 = not known yet */
 	MemoryContext mcxt; /* where it lives, across transactions */
 	int64 *own;         /* parts that this call has made: they are merged on */
@@ -114,6 +127,11 @@ typedef struct MdbCompactGoal
 
 extern bool mdb_merge_step(Relation rel, MdbCompactGoal *goal);
 extern bool mdb_space_step(Relation rel, MdbCompactGoal *goal);
+
+/* ---- mover.c ---- */
+
+extern bool mdb_retire_slot(Relation rel, const MdbDeltaInfo *info);
+extern bool mdb_move_rows(Relation rel, const MdbTable *table, MdbCompactGoal *goal);
 
 /* ---- compact.c ---- */
 
