@@ -1,6 +1,6 @@
 #!/bin/sh
 # check.sh [step]...: what `make check` does.  Every step, or those named.
-#   build  unit-*  sql  sql_plain  isolation  tap  fuzz-*  lint
+#   build  unit-*  sql  sql_plain  isolation  torture  tap  fuzz-*  lint
 # Ends with the line "N passed, N failed".  A step's log lies in build/check/STEP.log.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -10,7 +10,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 cd "$TOP"
 make=${MAKE:-make}
 logs=$TOP/build/check
-passed=0 failed=0
+passed=0 failed=0 skipped=
 mkdir -p "$logs"
 
 pgxs=$(dirname "$("${PG_CONFIG:-pg_config}" --pgxs)")/../..
@@ -123,6 +123,9 @@ tap() {
 		sh -c 'cd "$1" && shift && exec prove -I test/lib -I "$1" --timer test/t/*.pl' sh "$WORK" "$pgxs/src/test/perl"
 }
 
+# A slice of PostgreSQL's own tests, if their source can be had.
+torture() { "$TOP/test/torture/run.sh" slice; }
+
 lint() { "$here/lint.sh"; }
 
 have() { ls "$@" >/dev/null 2>&1; }
@@ -133,13 +136,23 @@ copy_tests
 
 if [ $# = 0 ]; then
 	# shellcheck disable=SC2046 # lists of names
-	set -- build $(targets unit) sql sql_plain isolation tap $(targets fuzz) lint
+	set -- build $(targets unit) sql sql_plain isolation torture tap $(targets fuzz) lint
 fi
 for step in "$@"; do
 	case $step in
 	sql | sql_plain) have test/sql/*.sql || continue ;;
 	isolation) have test/specs/*.spec || continue ;;
 	tap) have test/t/*.pl || continue ;;
+	torture)
+		rc=0
+		"$TOP/test/torture/source.sh" >/dev/null || rc=$?
+		# Any other failure is one.
+		if [ $rc = 3 ]; then
+			say "!! torture SKIPPED: PostgreSQL's source cannot be had here, so none of its own tests was run !!"
+			skipped=torture
+			continue
+		fi
+		;;
 	unit-* | fuzz-*)
 		run "$step" "$make" -s "$step" FUZZ_SECONDS="${FUZZ_SECONDS:-5}" || true
 		continue
@@ -147,5 +160,6 @@ for step in "$@"; do
 	esac
 	run "$step" "$step" || { [ "$step" != build ] || break; }
 done
+[ -z "$skipped" ] || say "SKIPPED for want of PostgreSQL's source: $skipped"
 say "$passed passed, $failed failed"
 [ "$failed" = 0 ]
