@@ -56,7 +56,7 @@ extern void mdb_delta_insert_batch(Relation rel, const MdbTable *table, MdbDict 
 extern MinimalTuple mdb_delta_tuple(TupleTableSlot *heapslot);
 extern void mdb_delta_live(const MdbTable *table, Snapshot snapshot, MdbDeltaInfo **live, int *count);
 
-/* ---- merge.c ---- */
+/* ---- merge_policy.c, merge.c, move.c: see merge.h, too ---- */
 
 /*
  * How far CALL metricsdb.compact() goes: what was there when it began, so that it ends on a table
@@ -70,16 +70,26 @@ typedef struct MdbCompactGoal
 	int64 *own;         /* parts that this call has made: they are merged on */
 	int nown;
 	bool moves_counted;
-	int moves_left; /* parts that may still be moved to the front */
+	int moves_left;  /* parts that may still be moved to the front */
+	int gave_way;    /* how often a merge gave way to somebody else */
+	bool pages_wait; /* a good part of the file is free but for dead rows of the catalog */
+	int waits;       /* how often they were waited for */
 } MdbCompactGoal;
 
-extern bool mdb_merge_step(Relation rel, MdbCompactGoal *goal);
-extern bool mdb_space_step(Relation rel, MdbCompactGoal *goal);
+extern bool mdb_space_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list);
 
 /* ---- compact.c ---- */
 
 typedef void (*MdbCommitFunction)(void);
 
-extern bool mdb_compact_relation(Oid relid, bool full, MdbCommitFunction commit);
+typedef enum MdbStep
+{
+	MDB_STEP_NOTHING,
+	MDB_STEP_DONE,
+	MDB_STEP_GAVE_WAY
+} MdbStep;
+
+extern void mdb_compact_begin(void);
+extern MdbStep mdb_compact_relation(Oid relid, bool full, bool may_give_way, MdbCommitFunction commit);
 
 #endif /* MDB_WRITE_H */
