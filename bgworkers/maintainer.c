@@ -111,20 +111,15 @@ look_at_sources(HTAB *started)
 }
 
 /*
- * compact - steps of compaction for about a second; true if there is more to do.
+ * compact - compaction for about a second; true if there is more to do.
  */
 static bool
 compact(void)
 {
-	TimestampTz until = GetCurrentTimestamp() + USECS_PER_SEC;
 	bool more;
 
 	pgstat_report_activity(STATE_RUNNING, "compaction");
-	do
-	{
-		CHECK_FOR_INTERRUPTS();
-		more = mdb_compact_step();
-	} while (more && GetCurrentTimestamp() < until);
+	more = mdb_compact_step();
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	return more;

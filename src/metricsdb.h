@@ -21,9 +21,10 @@ extern void mdb_ingest_init(void);  /* src/ingest: settings of Kafka ingestion *
 extern void mdb_workers_init(void); /* bgworkers: settings, launcher */
 
 /*
- * mdb_compact_step - do one bounded piece of background work in the current database: merge one
- * set of parts, or move one sealed delta into parts.  Called outside a transaction; runs its
- * own.  True if there was something to do, and there may be more.  bgworkers/ calls it.
+ * mdb_compact_step - background work in the current database for about a second: merges of sets of
+ * parts, deltas moved into parts, pages given back, one table after the other.  Called outside a
+ * transaction; runs its own.  True if there was something to do, and there may be more.  bgworkers/
+ * calls it.
  */
 extern bool mdb_compact_step(void);
 

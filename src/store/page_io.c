@@ -50,56 +50,40 @@ extend_to(Relation rel, BlockNumber nblocks)
 	LockRelationForExtension(rel, ExclusiveLock);
 	while (RelationGetNumberOfBlocks(rel) < nblocks)
 	{
-		Buffer buf = ReadBufferExtended(rel, MAIN_FORKNUM, P_NEW, RBM_NORMAL, NULL);
-
-		ReleaseBuffer(buf);
+		CHECK_FOR_INTERRUPTS();
+		ReleaseBuffer(ReadBufferExtended(rel, MAIN_FORKNUM, P_NEW, RBM_NORMAL, NULL));
 	}
 	UnlockRelationForExtension(rel, ExclusiveLock);
 }
 
 /*
- * mdb_pages_write - write the payload, given in pieces, into the part's extent.
+ * mdb_pages_write - write the payload, which read hands out in order, into the part's extent.
  */
 void
-mdb_pages_write(Relation rel, const MdbPartInfo *info, StringInfo *pieces, int npieces)
+mdb_pages_write(Relation rel, const MdbPartInfo *info, MdbPayloadFunction read, void *state)
 {
 	BufferAccessStrategy strategy = info->npages > 256 ? GetAccessStrategy(BAS_BULKWRITE) : NULL;
-	int piece = 0;
-	int at = 0;
+	PGAlignedBlock payload;
+	int64 left = info->nbytes;
 
 	extend_to(rel, (BlockNumber) (info->page_first + info->npages));
 	for (int32 i = 0; i < info->npages; i++)
 	{
 		Buffer buf;
 		Page page;
-		PageHeader header;
 		MdbPageTail *tail;
-		char *dst;
-		int64 room = MDB_PAGE_PAYLOAD;
+		int64 n = Min(MDB_PAGE_PAYLOAD, left);
 
 		CHECK_FOR_INTERRUPTS();
+		read(state, payload.data, n);
+		left -= n;
 		buf = ReadBufferExtended(rel, MAIN_FORKNUM, (BlockNumber) (info->page_first + i), RBM_ZERO_AND_LOCK,
 								 strategy);
 		START_CRIT_SECTION();
 		page = BufferGetPage(buf);
 		PageInit(page, BLCKSZ, sizeof(MdbPageTail));
-		header = (PageHeader) page;
-		dst = (char *) page + MDB_PAGE_START;
-		while (room > 0 && piece < npieces)
-		{
-			int64 n = Min(room, (int64) pieces[piece]->len - at);
-
-			memcpy(dst, pieces[piece]->data + at, n);
-			dst += n;
-			at += n;
-			room -= n;
-			if (at == pieces[piece]->len)
-			{
-				piece++;
-				at = 0;
-			}
-		}
-		header->pd_lower = dst - (char *) page;
+		memcpy((char *) page + MDB_PAGE_START, payload.data, n);
+		((PageHeader) page)->pd_lower = MDB_PAGE_START + n;
 		tail = (MdbPageTail *) PageGetSpecialPointer(page);
 		tail->part_id = info->part_id;
 		tail->page_no = i;
@@ -112,7 +96,7 @@ mdb_pages_write(Relation rel, const MdbPartInfo *info, StringInfo *pieces, int n
 	}
 	if (strategy)
 		FreeAccessStrategy(strategy);
-	Assert(piece == npieces);
+	Assert(left == 0);
 }
 
 /*

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "miscadmin.h"
 #include "port/pg_crc32c.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -46,6 +47,7 @@ get_vec(MdbPart *part, uint32 *at, uint32 end, bool is_float)
 		uint32 len;
 		int rc;
 
+		CHECK_FOR_INTERRUPTS();
 		need(part, end - *at >= sizeof(uint32), "A vector of its directory is cut short.");
 		memcpy(&len, part->directory + *at, sizeof(len));
 		*at += sizeof(uint32);
@@ -194,6 +196,38 @@ void
 mdb_part_close(MdbPart *part)
 {
 	MemoryContextDelete(part->mcxt);
+}
+
+/*
+ * mdb_part_release - give back what reading a large chunk has left.
+ */
+void
+mdb_part_release(MdbPart *part)
+{
+	if (part->scratch_size <= MDB_SCRATCH_KEEP)
+		return;
+	pfree(part->scratch);
+	part->scratch = NULL;
+	part->scratch_size = 0;
+}
+
+/*
+ * mdb_directory_bytes - memory that the directory of a part with so many blocks and columns takes
+ * once its vectors are decoded, roughly.
+ */
+Size
+mdb_directory_bytes(int64 nblocks, int ncolumns)
+{
+	return (Size) nblocks * sizeof(int64) * (8 + 8 * (Size) ncolumns);
+}
+
+/*
+ * mdb_part_damaged - report that a part's bytes are not what they must be.
+ */
+void
+mdb_part_damaged(const MdbPart *part, const char *what)
+{
+	damaged(part, what);
 }
 
 /*

@@ -22,6 +22,7 @@
 #include "access/table.h"
 #include "catalog/pg_class.h"
 #include "catalog/storage.h"
+#include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/fmgroids.h"
@@ -96,9 +97,9 @@ covered_extents(Relation partrel, int64 storage_id, int32 incarnation, int *coun
 	return extents;
 }
 
-/* First page of the smallest gap that holds npages below the end, or 0. */
+/* First page of the smallest gap below the end that holds npages, or 0. */
 static int64
-find_gap(Relation rel, Relation partrel, const MdbPartInfo *info, int64 end)
+find_gap(Relation partrel, const MdbPartInfo *info, int64 end)
 {
 	MdbExtent *extents;
 	int count;
@@ -124,15 +125,66 @@ find_gap(Relation rel, Relation partrel, const MdbPartInfo *info, int64 end)
 	return best;
 }
 
+/* Prune the pages of metricsdb.part on which a storage has rows; false if it has none that is dead. */
+static bool
+prune(Relation partrel, int64 storage_id)
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(partrel);
+	bool *dirty = palloc0(nblocks);
+	bool any = false;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
+	scan = systable_beginscan(partrel, mdb_catalog_index(partrel), true, SnapshotAny, 1, &key);
+	if (scan->iscan)
+		scan->iscan->ignore_killed_tuples = false;
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		HeapTupleHeader t = tuple->t_data;
+		BlockNumber block = ItemPointerGetBlockNumber(&tuple->t_self);
+
+		if (block < nblocks && (!HeapTupleHeaderXminCommitted(t) || !(t->t_infomask & HEAP_XMAX_INVALID)))
+			any = dirty[block] = true;
+	}
+	systable_endscan(scan);
+	for (BlockNumber b = 0; b < nblocks && any; b++)
+	{
+		Buffer buf;
+
+		if (!dirty[b])
+			continue;
+		CHECK_FOR_INTERRUPTS();
+		buf = ReadBuffer(partrel, b);
+		mdb_heap_prune_page(partrel, buf);
+		ReleaseBuffer(buf);
+	}
+	pfree(dirty);
+	return any;
+}
+
+/*
+ * mdb_space_prune - prune the rows of a table's parts, so that those which no snapshot can see any
+ * more stop covering their pages.  Standbys learn of it by the WAL records of pruning.
+ */
+void
+mdb_space_prune(const MdbTable *table)
+{
+	Relation partrel = mdb_catalog_open("part", RowExclusiveLock);
+
+	prune(partrel, table->storage_id);
+	table_close(partrel, NoLock);
+}
+
 /*
  * mdb_space_place_part - give a part its id, row numbers and pages, and insert its row.
  *
- * info comes with all but these filled in.  With below, only pages before that one will do, and
- * the result is false if there are none.  Raises ERRCODE_PROGRAM_LIMIT_EXCEEDED when the file is
+ * info comes with all but these filled in.  Raises ERRCODE_PROGRAM_LIMIT_EXCEEDED when the file is
  * full.
  */
-bool
-mdb_space_place_part(Relation rel, MdbPartInfo *info, int64 below, CommandId cid, int options)
+void
+mdb_space_place_part(Relation rel, MdbPartInfo *info, CommandId cid, int options)
 {
 	Relation partrel = mdb_catalog_open("part", RowExclusiveLock);
 	MdbMeta meta;
@@ -142,39 +194,76 @@ mdb_space_place_part(Relation rel, MdbPartInfo *info, int64 below, CommandId cid
 	mdb_meta_read(rel, &meta);
 	info->incarnation = meta.incarnation;
 	info->page_first = 0;
-	if (below > 0 || meta.next_page >= MDB_REUSE_MIN_PAGES)
-		info->page_first = find_gap(rel, partrel, info, below > 0 ? below : meta.next_page);
-	if (below > 0 && info->page_first == 0)
+	if (meta.next_page >= MDB_REUSE_MIN_PAGES)
 	{
-		mdb_space_unlock(rel);
-		table_close(partrel, NoLock);
-		return false;
+		info->page_first = find_gap(partrel, info, meta.next_page);
+		/* Before the file grows: may dead rows be all that is in the way? */
+		if (info->page_first == 0 && prune(partrel, info->storage_id))
+			info->page_first = find_gap(partrel, info, meta.next_page);
 	}
 	mdb_meta_place_part(rel, info);
 	mdb_part_insert(partrel, info, cid, options);
 	mdb_space_unlock(rel);
 	table_close(partrel, NoLock);
-	return true;
 }
 
+/* Sizes of parts for which the first gap to look at is remembered. */
+#define SIZES_REMEMBERED 256
+
 /*
- * mdb_space_prune - prune the pages of metricsdb.part, so that rows which no snapshot can see
- * any more stop covering their pages.  Standbys learn of it by the WAL records of pruning.
+ * mdb_space_move_parts - new places, nearer to the front, for parts that are given by falling page:
+ * for the first of them, as far as each finds a gap.
+ *
+ * Returns how many; their rows say the new places, which are in targets, and the caller writes the
+ * pages in the same transaction.  Takes the parts in the order given and gaps from the front, so
+ * that the time for n parts and m gaps is of the order of n + m for each size of part.
  */
-void
-mdb_space_prune(void)
+int
+mdb_space_move_parts(Relation rel, MdbPartInfo *parts, int count, int64 *targets)
 {
 	Relation partrel = mdb_catalog_open("part", RowExclusiveLock);
-	BlockNumber nblocks = RelationGetNumberOfBlocks(partrel);
+	MdbExtent *gaps;
+	int ngaps = 0;
+	int from[SIZES_REMEMBERED] = {0};
+	int moved = 0;
+	int64 at = MDB_META_BLOCK + 1;
 
-	for (BlockNumber b = 0; b < nblocks; b++)
+	mdb_space_lock(rel);
+	gaps = covered_extents(partrel, parts[0].storage_id, parts[0].incarnation, &ngaps);
+	for (int i = 0, n = ngaps; i < n; i++)
 	{
-		Buffer buf = ReadBuffer(partrel, b);
+		MdbExtent e = gaps[i];
 
-		mdb_heap_prune_page(partrel, buf);
-		ReleaseBuffer(buf);
+		/* In place: there is at most one gap before each extent. */
+		if (i == 0)
+			ngaps = 0;
+		if (e.first > at)
+		{
+			gaps[ngaps].first = at;
+			gaps[ngaps++].npages = e.first - at;
+		}
+		at = Max(at, e.first + e.npages);
 	}
+	for (; moved < count; moved++)
+	{
+		MdbPartInfo *p = &parts[moved];
+		int g = p->npages < SIZES_REMEMBERED ? from[p->npages] : 0;
+
+		while (g < ngaps && gaps[g].first < p->page_first && gaps[g].npages < p->npages)
+			g++;
+		if (p->npages < SIZES_REMEMBERED)
+			from[p->npages] = g;
+		if (g == ngaps || gaps[g].first >= p->page_first)
+			break;
+		targets[moved] = gaps[g].first;
+		gaps[g].first += p->npages;
+		gaps[g].npages -= p->npages;
+		mdb_part_set_place(p, targets[moved]);
+	}
+	mdb_space_unlock(rel);
+	pfree(gaps);
 	table_close(partrel, NoLock);
+	return moved;
 }
 
 /*

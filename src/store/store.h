@@ -160,6 +160,28 @@ enum
 	Natts_part = Anum_part_epoch
 };
 
+/* Of metricsdb.compaction, which src/write fills. */
+enum
+{
+	Anum_compaction_storage_id = 1,
+	Anum_compaction_since,
+	Anum_compaction_merges,
+	Anum_compaction_merged_rows,
+	Anum_compaction_merged_bytes,
+	Anum_compaction_level0_bytes,
+	Anum_compaction_moved_bytes,
+	Anum_compaction_last_merge_at,
+	Anum_compaction_last_seconds,
+	Anum_compaction_last_inputs,
+	Anum_compaction_last_rows,
+	Anum_compaction_last_bytes,
+	Anum_compaction_failures,
+	Anum_compaction_last_error,
+	Anum_compaction_last_error_at,
+	Anum_compaction_retry_at,
+	Natts_compaction = Anum_compaction_retry_at
+};
+
 typedef struct MdbPartInfo
 {
 	ItemPointerData tid; /* of the catalog row */
@@ -218,6 +240,7 @@ extern MdbPartList *mdb_parts_visible(const MdbTable *table, Snapshot snapshot);
 extern bool mdb_part_covering(const MdbTable *table, int64 row, Snapshot snapshot, MdbPartInfo *info);
 extern void mdb_part_insert(Relation partrel, const MdbPartInfo *info, CommandId cid, int options);
 extern void mdb_part_delete(const MdbPartInfo *info);
+extern void mdb_part_set_place(const MdbPartInfo *info, int64 page_first);
 extern void mdb_delta_list(int64 storage_id, Snapshot snapshot, MdbDeltaInfo **deltas, int *count);
 extern void mdb_delta_register(int64 storage_id, int16 slot, Oid relid);
 extern void mdb_delta_set_live(const MdbDeltaInfo *delta, bool live);
@@ -238,9 +261,10 @@ typedef struct MdbExtent
 	int64 npages;
 } MdbExtent;
 
-extern bool mdb_space_place_part(Relation rel, MdbPartInfo *info, int64 below, CommandId cid, int options);
+extern void mdb_space_place_part(Relation rel, MdbPartInfo *info, CommandId cid, int options);
+extern int mdb_space_move_parts(Relation rel, MdbPartInfo *parts, int count, int64 *targets);
 extern BlockNumber mdb_space_end(Relation rel, const MdbTable *table);
-extern void mdb_space_prune(void);
+extern void mdb_space_prune(const MdbTable *table);
 extern bool mdb_space_truncate(Relation rel, const MdbTable *table);
 extern void mdb_space_lock(Relation rel);
 extern void mdb_space_unlock(Relation rel);
@@ -253,7 +277,10 @@ extern bool mdb_storage_forget_void(Relation rel);
 /* ---- page_io.c ---- */
 
 extern int64 mdb_pages_for(int64 nbytes);
-extern void mdb_pages_write(Relation rel, const MdbPartInfo *info, StringInfo *pieces, int npieces);
+/* Hands out the next n bytes of a part's payload. */
+typedef void (*MdbPayloadFunction)(void *state, char *dst, int64 n);
+
+extern void mdb_pages_write(Relation rel, const MdbPartInfo *info, MdbPayloadFunction read, void *state);
 extern void mdb_pages_read(Relation rel, const MdbPartInfo *info, int64 offset, int64 len, char *dst);
 
 /* ---- batch.c ---- */
@@ -311,6 +338,7 @@ extern MdbPartWriter *mdb_writer_begin(const MdbTable *table, bool one_series);
 extern void mdb_writer_add(MdbPartWriter *w, const MdbBatch *block);
 extern int64 mdb_writer_rows(const MdbPartWriter *w);
 extern Size mdb_writer_bytes(const MdbPartWriter *w);
+extern Size mdb_writer_directory(const MdbPartWriter *w);
 extern void mdb_writer_finish(MdbPartWriter *w, Relation rel, MdbPartInfo *info, CommandId cid, int options);
 extern void mdb_writer_free(MdbPartWriter *w);
 
@@ -341,6 +369,8 @@ typedef struct MdbBlockStats
 	int64 *imin, *imax, *isum_lo, *isum_hi, *ifirst, *ilast;
 } MdbBlockStats;
 
+#define MDB_SCRATCH_KEEP (1024 * 1024) /* what mdb_part_release leaves */
+
 struct MdbPart
 {
 	MemoryContext mcxt;
@@ -370,6 +400,9 @@ struct MdbPart
 
 extern MdbPart *mdb_part_open(Relation rel, const MdbPartInfo *info);
 extern void mdb_part_close(MdbPart *part);
+extern void mdb_part_release(MdbPart *part);
+extern Size mdb_directory_bytes(int64 nblocks, int ncolumns);
+extern void mdb_part_damaged(const MdbPart *part, const char *what) pg_attribute_noreturn();
 extern int mdb_part_column_index(const MdbPart *part, AttrNumber attno);
 extern void mdb_part_read_series(MdbPart *part, int block, uint32 *series);
 extern void mdb_part_read_times(MdbPart *part, int block, int64 *times);

@@ -2,8 +2,9 @@
  * writer.c
  *	  Sorted blocks of rows to an immutable part.
  *
- * The payload is built in memory, column by column, so that a query for one column of all series
- * reads neighbouring pages, and is written out when its length, and so its place, is known.
+ * The payload is built column by column, so that a query for one column of all series reads
+ * neighbouring pages, and is written out when its length, and so its place, is known.  What is
+ * beyond SPILL_BYTES until then waits in a temporary file; the directory stays in memory.
  *
  *		times | series ids | column 1 | column 2 | ... | directory | trailer
  *
@@ -15,7 +16,9 @@
 #include <math.h>
 
 #include "common/hashfn.h"
+#include "miscadmin.h"
 #include "port/pg_crc32c.h"
+#include "storage/buffile.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -30,6 +33,28 @@ typedef struct Vec
 	uint32 n;
 	uint32 cap;
 } Vec;
+
+/* Encoded bytes that are kept in memory; more go to a temporary file. */
+#define SPILL_BYTES ((Size) 32 * 1024 * 1024)
+
+/* A buffer larger than this is given back when its bytes have gone to the file. */
+#define BUFFER_KEEP (1024 * 1024)
+
+/* A part of the payload: its end, and before it what is in the file. */
+typedef struct Region
+{
+	StringInfoData buf;
+	int64 spilled;
+} Region;
+
+/* A piece of a region in the temporary file. */
+typedef struct Piece
+{
+	Region *region;
+	int fileno;
+	off_t offset;
+	int64 len;
+} Piece;
 
 enum
 {
@@ -47,7 +72,7 @@ typedef struct WriterColumn
 	AttrNumber attno;
 	int16 attlen;
 	uint8 phys;
-	StringInfoData region;
+	Region region;
 	MdbCodecHint hint;
 	Vec chunk_len;
 	Vec nnulls;
@@ -74,8 +99,12 @@ struct MdbPartWriter
 	int64 series_max;
 	int64 time_min;
 	int64 time_max;
-	StringInfoData times;
-	StringInfoData series;
+	Region times;
+	Region series;
+	BufFile *file; /* NULL = nothing was spilled yet */
+	Piece *pieces; /* in order within each region */
+	int npieces;
+	int pieces_cap;
 	MdbCodecHint time_hint;
 	MdbCodecHint series_hint;
 	Vec block_rows;
@@ -86,7 +115,7 @@ struct MdbPartWriter
 	Vec time_last;
 	Vec time_source;
 	Vec time_len;
-	Vec time_begin; /* not stored: where a block's own chunk is */
+	Vec time_begin; /* not stored: where in the buffer a block's own chunk is */
 	HTAB *time_chunks;
 	int ncolumns;
 	WriterColumn *columns;
@@ -115,6 +144,17 @@ f64_bits(double d)
 	return bits;
 }
 
+/* Forget the time chunks that later ones could share. */
+static void
+remember_no_times(MdbPartWriter *w)
+{
+	HASHCTL ctl = {.keysize = sizeof(uint64), .entrysize = sizeof(TimeKey), .hcxt = w->mcxt};
+
+	if (w->time_chunks)
+		hash_destroy(w->time_chunks);
+	w->time_chunks = hash_create("metricsdb time chunks", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
 /*
  * mdb_writer_begin - start a part.  one_series: every block handed in holds one series.
  *
@@ -127,7 +167,6 @@ mdb_writer_begin(const MdbTable *table, bool one_series)
 		AllocSetContextCreate(CurrentMemoryContext, "metricsdb part writer", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(mcxt);
 	MdbPartWriter *w = palloc0(sizeof(MdbPartWriter));
-	HASHCTL ctl = {0};
 
 	w->mcxt = mcxt;
 	w->table = table;
@@ -136,8 +175,8 @@ mdb_writer_begin(const MdbTable *table, bool one_series)
 	w->series_max = PG_INT64_MIN;
 	w->time_min = PG_INT64_MAX;
 	w->time_max = PG_INT64_MIN;
-	initStringInfo(&w->times);
-	initStringInfo(&w->series);
+	initStringInfo(&w->times.buf);
+	initStringInfo(&w->series.buf);
 	w->columns = palloc0(sizeof(WriterColumn) * Max(1, table->natts));
 	for (int i = 0; i < table->natts; i++)
 	{
@@ -149,14 +188,11 @@ mdb_writer_begin(const MdbTable *table, bool one_series)
 		c->attno = i + 1;
 		c->attlen = table->columns[i].attlen;
 		c->phys = table->columns[i].phys;
-		initStringInfo(&c->region);
+		initStringInfo(&c->region.buf);
 	}
 	w->scratch = palloc(sizeof(int64) * (MDB_BLOCK_ROWS_MAX + MDB_DECODE_SLACK));
 	w->scratch_ends = palloc(sizeof(uint32) * (MDB_BLOCK_ROWS_MAX + MDB_DECODE_SLACK));
-	ctl.keysize = sizeof(uint64);
-	ctl.entrysize = sizeof(TimeKey);
-	ctl.hcxt = mcxt;
-	w->time_chunks = hash_create("metricsdb time chunks", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	remember_no_times(w);
 	MemoryContextSwitchTo(old);
 	return w;
 }
@@ -175,24 +211,25 @@ append_crc(StringInfo region, int start)
 static void
 add_times(MdbPartWriter *w, const MdbBatch *b)
 {
-	int start = w->times.len;
+	StringInfo buf = &w->times.buf;
+	int start = buf->len;
 	uint64 hash;
 	TimeKey *entry;
 	bool found;
 	int len;
 
-	enlargeStringInfo(&w->times, (int) mdb_i64_bound(b->nrows) + MDB_CHUNK_CRC);
-	len = (int) mdb_time_encode(b->times, b->nrows, (uint8 *) w->times.data + start, &w->time_hint);
-	w->times.len += len;
-	append_crc(&w->times, start);
+	enlargeStringInfo(buf, (int) mdb_i64_bound(b->nrows) + MDB_CHUNK_CRC);
+	len = (int) mdb_time_encode(b->times, b->nrows, (uint8 *) buf->data + start, &w->time_hint);
+	buf->len += len;
+	append_crc(buf, start);
 	len += MDB_CHUNK_CRC;
 
-	hash = hash_bytes_extended((unsigned char *) w->times.data + start, len, b->nrows);
+	hash = hash_bytes_extended((unsigned char *) buf->data + start, len, b->nrows);
 	entry = hash_search(w->time_chunks, &hash, HASH_ENTER, &found);
 	if (found && w->time_len.v[entry->block] == len && w->block_rows.v[entry->block] == b->nrows &&
-		memcmp(w->times.data + w->time_begin.v[entry->block], w->times.data + start, len) == 0)
+		memcmp(buf->data + w->time_begin.v[entry->block], buf->data + start, len) == 0)
 	{
-		w->times.len = start;
+		buf->len = start;
 		vec_add(&w->time_source, (int64) w->nblocks - entry->block);
 		vec_add(&w->time_len, 0);
 		vec_add(&w->time_begin, 0);
@@ -259,7 +296,8 @@ stats_i64(WriterColumn *c, const int64 *v, uint32 n)
 static void
 add_column(MdbPartWriter *w, WriterColumn *c, const MdbVector *vec, uint32 nrows)
 {
-	int start = c->region.len;
+	StringInfo buf = &c->region.buf;
+	int start = buf->len;
 	uint32 n = nrows - vec->nnulls;
 	const void *values = vec->values;
 	uint8 *out;
@@ -269,10 +307,10 @@ add_column(MdbPartWriter *w, WriterColumn *c, const MdbVector *vec, uint32 nrows
 	{
 		uint32 len;
 
-		enlargeStringInfo(&c->region, (int) (sizeof(uint32) + mdb_bits_bound(nrows)));
-		len = (uint32) mdb_bits_encode(vec->nulls, nrows, (uint8 *) c->region.data + start + sizeof(uint32));
-		memcpy(c->region.data + start, &len, sizeof(len));
-		c->region.len += sizeof(uint32) + len;
+		enlargeStringInfo(buf, (int) (sizeof(uint32) + mdb_bits_bound(nrows)));
+		len = (uint32) mdb_bits_encode(vec->nulls, nrows, (uint8 *) buf->data + start + sizeof(uint32));
+		memcpy(buf->data + start, &len, sizeof(len));
+		buf->len += sizeof(uint32) + len;
 
 		if (vec->phys == MDB_BYTES)
 		{
@@ -301,29 +339,29 @@ add_column(MdbPartWriter *w, WriterColumn *c, const MdbVector *vec, uint32 nrows
 					 : vec->phys == MDB_F32 ? mdb_f32_bound(n)
 											: mdb_i64_bound(n);
 
-		if (bound > (Size) (MaxAllocSize - 1) - c->region.len)
+		if (bound > (Size) (MaxAllocSize - 1) - buf->len)
 			ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 							errmsg("part of table would need more than 1 GB for one column"),
 							errhint("Insert the rows in smaller batches.")));
-		enlargeStringInfo(&c->region, (int) bound + MDB_CHUNK_CRC);
-		out = (uint8 *) c->region.data + c->region.len;
+		enlargeStringInfo(buf, (int) bound + MDB_CHUNK_CRC);
+		out = (uint8 *) buf->data + buf->len;
 		switch (vec->phys)
 		{
 			case MDB_F64:
-				c->region.len += (int) mdb_f64_encode(values, n, out, &c->hint);
+				buf->len += (int) mdb_f64_encode(values, n, out, &c->hint);
 				break;
 			case MDB_F32:
-				c->region.len += (int) mdb_f32_encode(values, n, out, &c->hint);
+				buf->len += (int) mdb_f32_encode(values, n, out, &c->hint);
 				break;
 			case MDB_I64:
-				c->region.len += (int) mdb_i64_encode(values, n, out, &c->hint);
+				buf->len += (int) mdb_i64_encode(values, n, out, &c->hint);
 				break;
 			default:
-				c->region.len += (int) mdb_bytes_encode(
-					vec->data, vec->nnulls > 0 ? w->scratch_ends : vec->ends, n, out, &c->hint);
+				buf->len += (int) mdb_bytes_encode(vec->data, vec->nnulls > 0 ? w->scratch_ends : vec->ends,
+												   n, out, &c->hint);
 				break;
 		}
-		append_crc(&c->region, start);
+		append_crc(buf, start);
 	}
 	if (vec->phys == MDB_F64)
 		stats_f64(c, values, n);
@@ -331,7 +369,63 @@ add_column(MdbPartWriter *w, WriterColumn *c, const MdbVector *vec, uint32 nrows
 		stats_f32(c, values, n);
 	else if (vec->phys == MDB_I64)
 		stats_i64(c, values, n);
-	vec_add(&c->chunk_len, c->region.len - start);
+	vec_add(&c->chunk_len, buf->len - start);
+}
+
+static Size
+buffered_bytes(const MdbPartWriter *w)
+{
+	Size bytes = w->times.buf.len + w->series.buf.len;
+
+	for (int c = 0; c < w->ncolumns; c++)
+		bytes += w->columns[c].region.buf.len;
+	return bytes;
+}
+
+static void
+spill_region(MdbPartWriter *w, Region *region)
+{
+	StringInfo buf = &region->buf;
+	Piece *piece;
+
+	if (buf->len == 0)
+		return;
+	if (w->npieces == w->pieces_cap)
+	{
+		w->pieces_cap = Max(64, w->pieces_cap * 2);
+		w->pieces = w->pieces ? repalloc(w->pieces, w->pieces_cap * sizeof(Piece))
+							  : palloc(w->pieces_cap * sizeof(Piece));
+	}
+	piece = &w->pieces[w->npieces++];
+	piece->region = region;
+	piece->len = buf->len;
+	BufFileTell(w->file, &piece->fileno, &piece->offset);
+	for (int at = 0; at < buf->len; at += BUFFER_KEEP)
+	{
+		CHECK_FOR_INTERRUPTS();
+		BufFileWrite(w->file, buf->data + at, Min(BUFFER_KEEP, buf->len - at));
+	}
+	region->spilled += buf->len;
+	if (buf->maxlen > BUFFER_KEEP)
+	{
+		pfree(buf->data);
+		initStringInfo(buf);
+	}
+	resetStringInfo(buf);
+}
+
+/* Move what is encoded so far to the temporary file. */
+static void
+spill(MdbPartWriter *w)
+{
+	if (w->file == NULL)
+		w->file = BufFileCreateTemp(false);
+	spill_region(w, &w->times);
+	spill_region(w, &w->series);
+	for (int c = 0; c < w->ncolumns; c++)
+		spill_region(w, &w->columns[c].region);
+	/* Chunks that are not in memory can not be compared with. */
+	remember_no_times(w);
 }
 
 /*
@@ -368,15 +462,16 @@ mdb_writer_add(MdbPartWriter *w, const MdbBatch *b)
 	if (!w->one_series)
 	{
 		int64 ids[MDB_BLOCK_ROWS_MAX];
-		int start = w->series.len;
+		StringInfo buf = &w->series.buf;
+		int start = buf->len;
 
 		vec_add(&w->series_last, b->series[n - 1]);
 		for (uint32 i = 0; i < n; i++)
 			ids[i] = b->series[i];
-		enlargeStringInfo(&w->series, (int) mdb_i64_bound(n) + MDB_CHUNK_CRC);
-		w->series.len += (int) mdb_i64_encode(ids, n, (uint8 *) w->series.data + start, &w->series_hint);
-		append_crc(&w->series, start);
-		vec_add(&w->series_len, w->series.len - start);
+		enlargeStringInfo(buf, (int) mdb_i64_bound(n) + MDB_CHUNK_CRC);
+		buf->len += (int) mdb_i64_encode(ids, n, (uint8 *) buf->data + start, &w->series_hint);
+		append_crc(buf, start);
+		vec_add(&w->series_len, buf->len - start);
 	}
 	if (w->has_time)
 	{
@@ -394,14 +489,26 @@ mdb_writer_add(MdbPartWriter *w, const MdbBatch *b)
 		add_times(w, b);
 	}
 	for (int c = 0; c < w->ncolumns; c++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		add_column(w, &w->columns[c], &b->columns[c], n);
+	}
 	w->nrows += n;
 	w->nblocks++;
+	if (buffered_bytes(w) > SPILL_BYTES)
+		spill(w);
 	MemoryContextSwitchTo(old);
 }
 
+static int64
+region_bytes(const Region *region)
+{
+	return region->spilled + region->buf.len;
+}
+
 /*
- * mdb_writer_rows, mdb_writer_bytes - what the part holds so far, encoded.
+ * mdb_writer_rows, mdb_writer_bytes - what the part holds so far, encoded; mdb_writer_directory -
+ * memory that its directory takes until it is written.
  */
 int64
 mdb_writer_rows(const MdbPartWriter *w)
@@ -412,11 +519,17 @@ mdb_writer_rows(const MdbPartWriter *w)
 Size
 mdb_writer_bytes(const MdbPartWriter *w)
 {
-	Size bytes = w->times.len + w->series.len;
+	Size bytes = region_bytes(&w->times) + region_bytes(&w->series);
 
 	for (int c = 0; c < w->ncolumns; c++)
-		bytes += w->columns[c].region.len;
+		bytes += region_bytes(&w->columns[c].region);
 	return bytes;
+}
+
+Size
+mdb_writer_directory(const MdbPartWriter *w)
+{
+	return mdb_directory_bytes(w->nblocks, w->ncolumns);
 }
 
 /* Append a vector: groups of a length and a chunk.  Doubles are encoded as such. */
@@ -431,6 +544,7 @@ put_vec(StringInfo dir, const Vec *vec, bool is_float)
 		uint32 len;
 		uint8 *out;
 
+		CHECK_FOR_INTERRUPTS();
 		enlargeStringInfo(dir, (int) (sizeof(uint32) + (is_float ? mdb_f64_bound(n) : mdb_i64_bound(n))));
 		out = (uint8 *) dir->data + dir->len + sizeof(uint32);
 		len = is_float ? (uint32) mdb_f64_encode((const double *) (vec->v + at), n, out, &hint)
@@ -453,8 +567,8 @@ build_directory(MdbPartWriter *w, StringInfo dir)
 	head.nblocks = w->nblocks;
 	head.ncolumns = w->ncolumns;
 	head.time_offset = 0;
-	head.series_offset = w->times.len;
-	offset = head.series_offset + w->series.len;
+	head.series_offset = region_bytes(&w->times);
+	offset = head.series_offset + region_bytes(&w->series);
 
 	appendBinaryStringInfo(dir, (char *) &head, sizeof(head));
 	put_vec(dir, &w->block_rows, false);
@@ -479,8 +593,8 @@ build_directory(MdbPartWriter *w, StringInfo dir)
 		descs[i].attlen = c->attlen;
 		descs[i].phys = c->phys;
 		descs[i].offset = offset;
-		descs[i].nbytes = c->region.len;
-		offset += c->region.len;
+		descs[i].nbytes = region_bytes(&c->region);
+		offset += descs[i].nbytes;
 		descs[i].dir_offset = dir->len;
 		put_vec(dir, &c->chunk_len, false);
 		put_vec(dir, &c->nnulls, false);
@@ -498,6 +612,61 @@ build_directory(MdbPartWriter *w, StringInfo dir)
 	pfree(descs);
 }
 
+/* Where the payload of a finished part comes from, piece by piece. */
+typedef struct Payload
+{
+	MdbPartWriter *w;
+	StringInfo dir;
+	int region; /* times, series, columns, directory */
+	int piece;  /* in the file; npieces = the region's end, which is in memory */
+	int64 at;   /* within the piece */
+} Payload;
+
+static void
+payload_read(void *state, char *dst, int64 n)
+{
+	Payload *p = state;
+	MdbPartWriter *w = p->w;
+
+	while (n > 0)
+	{
+		Region *region = p->region == 0                ? &w->times
+						 : p->region == 1              ? &w->series
+						 : p->region - 2 < w->ncolumns ? &w->columns[p->region - 2].region
+													   : NULL;
+		StringInfo buf = region ? &region->buf : p->dir;
+		int64 len;
+
+		while (p->piece < w->npieces && w->pieces[p->piece].region != region)
+			p->piece++;
+		len = Min(n, (p->piece < w->npieces ? w->pieces[p->piece].len : buf->len) - p->at);
+		if (p->piece < w->npieces)
+		{
+			Piece *piece = &w->pieces[p->piece];
+
+			if ((p->at == 0 && BufFileSeek(w->file, piece->fileno, piece->offset, SEEK_SET) != 0) ||
+				BufFileRead(w->file, dst, len) != len)
+				ereport(ERROR, (errcode_for_file_access(),
+								errmsg("could not read a part back from a temporary file: %m")));
+		}
+		else
+			memcpy(dst, buf->data + p->at, len);
+		dst += len;
+		n -= len;
+		p->at += len;
+		if (p->piece < w->npieces && p->at == w->pieces[p->piece].len)
+		{
+			p->piece++;
+			p->at = 0;
+		}
+		else if (p->piece == w->npieces && p->at == buf->len)
+		{
+			p->region++;
+			p->piece = p->at = 0;
+		}
+	}
+}
+
 /*
  * mdb_writer_finish - write the part into rel's file and insert its row as of command cid.
  *
@@ -511,12 +680,12 @@ mdb_writer_finish(MdbPartWriter *w, Relation rel, MdbPartInfo *info, CommandId c
 	StringInfoData dir;
 	MdbPartTrailer trailer;
 	pg_crc32c crc;
-	StringInfo *pieces;
-	int npieces = 0;
 
 	info->nrows = mdb_writer_rows(w);
 	if (info->nrows > 0)
 	{
+		Payload payload = {.w = w, .dir = &dir};
+
 		initStringInfo(&dir);
 		build_directory(w, &dir);
 		INIT_CRC32C(crc);
@@ -526,18 +695,9 @@ mdb_writer_finish(MdbPartWriter *w, Relation rel, MdbPartInfo *info, CommandId c
 		trailer.directory_crc = crc;
 		appendBinaryStringInfo(&dir, (char *) &trailer, sizeof(trailer));
 
-		pieces = palloc(sizeof(StringInfo) * (w->ncolumns + 3));
-		pieces[npieces++] = &w->times;
-		pieces[npieces++] = &w->series;
-		for (int c = 0; c < w->ncolumns; c++)
-			pieces[npieces++] = &w->columns[c].region;
-		pieces[npieces++] = &dir;
-
 		info->format = MDB_PART_FORMAT;
 		info->nblocks = w->nblocks;
-		info->nbytes = 0;
-		for (int i = 0; i < npieces; i++)
-			info->nbytes += pieces[i]->len;
+		info->nbytes = mdb_writer_bytes(w) + dir.len;
 		info->npages = (int32) mdb_pages_for(info->nbytes);
 		info->series_min = w->series_min;
 		info->series_max = w->series_max;
@@ -546,8 +706,8 @@ mdb_writer_finish(MdbPartWriter *w, Relation rel, MdbPartInfo *info, CommandId c
 		info->time_max = w->has_time ? w->time_max : 0;
 		info->checksum = crc;
 		info->created_at = GetCurrentTimestamp();
-		mdb_space_place_part(rel, info, 0, cid, options);
-		mdb_pages_write(rel, info, pieces, npieces);
+		mdb_space_place_part(rel, info, cid, options);
+		mdb_pages_write(rel, info, payload_read, &payload);
 	}
 	MemoryContextSwitchTo(old);
 	mdb_writer_free(w);
@@ -559,5 +719,7 @@ mdb_writer_finish(MdbPartWriter *w, Relation rel, MdbPartInfo *info, CommandId c
 void
 mdb_writer_free(MdbPartWriter *w)
 {
+	if (w->file)
+		BufFileClose(w->file);
 	MemoryContextDelete(w->mcxt);
 }

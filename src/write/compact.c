@@ -35,10 +35,13 @@
 #include "utils/timestamp.h"
 
 #include "metricsdb.h"
-#include "write/write.h"
+#include "write/merge.h"
 
 /* Pages of a delta heap from which on the background moves it into parts. */
 #define DELTA_PAGES_MIN 64
+
+/* How often merges of one CALL give way to others. */
+#define GIVE_WAY_MAX 3
 
 PG_FUNCTION_INFO_V1(mdb_compact_sql);
 
@@ -94,8 +97,11 @@ truncate_slot(int64 storage_id, const MdbDeltaInfo *info)
 	return removable;
 }
 
-static void
-begin_step(void)
+/*
+ * mdb_compact_begin - what a transaction of compaction begins with.
+ */
+void
+mdb_compact_begin(void)
 {
 	if (!ActiveSnapshotSet())
 		PushActiveSnapshot(GetTransactionSnapshot());
@@ -185,21 +191,107 @@ delta_step(Relation rel, MdbCompactGoal *goal, int *next_slot)
 	return true;
 }
 
+/* A part that a call with this goal has made. */
+static void
+goal_add(MdbCompactGoal *goal, int64 part_id)
+{
+	if (goal->own == NULL)
+		goal->own = MemoryContextAlloc(goal->mcxt, sizeof(int64));
+	else
+		goal->own = repalloc(goal->own, sizeof(int64) * (goal->nown + 1));
+	goal->own[goal->nown++] = part_id;
+}
+
+static bool
+goal_owns(const MdbCompactGoal *goal, int64 part_id)
+{
+	for (int i = 0; i < goal->nown; i++)
+		if (goal->own[i] == part_id)
+			return true;
+	return false;
+}
+
+/* Leave only those parts that the goal is about. */
+static void
+goal_filter(MdbCompactGoal *goal, MdbPartList *list)
+{
+	int n = 0;
+
+	if (goal->part_limit == 0)
+		goal->part_limit = list->count > 0 ? list->parts[list->count - 1].part_id + 1 : 1;
+	for (int i = 0; i < list->count; i++)
+		if (list->parts[i].part_id < goal->part_limit || goal_owns(goal, list->parts[i].part_id))
+			list->parts[n++] = list->parts[i];
+	list->count = n;
+}
+
+/* Merge one set of parts, if there is one that should be. */
+static MdbStep
+merge_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list, bool may_give_way)
+{
+	MdbTable *table = mdb_table(rel);
+	TimestampTz began = GetCurrentTimestamp();
+	MdbMergeSet set;
+	MdbMergeResult result = {0};
+
+	if (!mdb_merge_choose(table, list, goal != NULL, began, &set))
+		return MDB_STEP_NOTHING;
+	if (goal)
+		may_give_way = goal->gave_way < GIVE_WAY_MAX;
+	if (!mdb_merge_parts(rel, table, &set, may_give_way, &result))
+	{
+		if (goal)
+			goal->gave_way++;
+		return MDB_STEP_GAVE_WAY;
+	}
+	mdb_books_merge(table->storage_id, &set, &result, began);
+	for (int i = 0; goal && i < result.nparts; i++)
+		goal_add(goal, result.parts[i]);
+	return MDB_STEP_DONE;
+}
+
+/* Merge parts, else give pages back. */
+static MdbStep
+parts_step(Relation rel, MdbCompactGoal *goal, bool may_give_way)
+{
+	Snapshot snapshot = mdb_latest_snapshot(); /* newer than our lock */
+	MdbPartList *list = mdb_parts_visible(mdb_table(rel), snapshot);
+	MdbPartList wanted = *list;
+	MdbStep step;
+
+	UnregisterSnapshot(snapshot);
+	if (goal)
+	{
+		wanted.parts = palloc_extended(sizeof(MdbPartInfo) * Max(1, list->count), MCXT_ALLOC_HUGE);
+		memcpy(wanted.parts, list->parts, sizeof(MdbPartInfo) * list->count);
+		goal_filter(goal, &wanted);
+	}
+	step = merge_step(rel, goal, &wanted, may_give_way);
+	if (step == MDB_STEP_NOTHING && mdb_space_step(rel, goal, list))
+		step = MDB_STEP_DONE;
+	return step;
+}
+
+/* How often, and how long, CALL waits for dead rows that still cover a good part of the file. */
+#define SPACE_WAITS   40
+#define SPACE_WAIT_MS 50
+
 /*
  * mdb_compact_relation - do one thing for a table, or all there is to do if full.
  *
- * Called in a transaction; commit() ends it and begins another.  True if something was done.
+ * Called in a transaction; commit() ends it and begins another.  may_give_way: a merge ends without
+ * a result if somebody waits long for a lock that is in its way.
  */
-bool
-mdb_compact_relation(Oid relid, bool full, MdbCommitFunction commit)
+MdbStep
+mdb_compact_relation(Oid relid, bool full, bool may_give_way, MdbCommitFunction commit)
 {
 	MdbCompactGoal everything = {0};
 	MdbCompactGoal *goal = full ? &everything : NULL;
 	MemoryContext outer = CurrentMemoryContext;
-	MemoryContext step =
+	MemoryContext step_mcxt =
 		full ? AllocSetContextCreate(outer, "metricsdb compaction step", ALLOCSET_DEFAULT_SIZES) : NULL;
-	bool any = false;
-	bool done;
+	MdbStep step;
+	bool again;
 
 	everything.mcxt = outer;
 	do
@@ -209,25 +301,37 @@ mdb_compact_relation(Oid relid, bool full, MdbCommitFunction commit)
 
 		CHECK_FOR_INTERRUPTS();
 		/* A transaction's end does not free what is allocated here: of many steps, one's is enough. */
-		if (step)
+		if (step_mcxt)
 		{
-			MemoryContextReset(step);
-			MemoryContextSwitchTo(step);
+			MemoryContextReset(step_mcxt);
+			MemoryContextSwitchTo(step_mcxt);
 		}
-		begin_step();
+		mdb_compact_begin();
+		step = MDB_STEP_NOTHING;
+		again = false;
 		rel = open_table(relid, full);
 		if (rel == NULL)
 			break;
-		done = delta_step(rel, goal, &next_slot) || mdb_merge_step(rel, goal) || mdb_space_step(rel, goal);
+		if (delta_step(rel, goal, &next_slot))
+			step = MDB_STEP_DONE;
+		else
+			step = parts_step(rel, goal, may_give_way);
+		again = goal && step != MDB_STEP_NOTHING;
+		if (goal && !again && goal->waits < SPACE_WAITS && goal->pages_wait)
+		{
+			goal->waits++;
+			again = true;
+		}
 		relation_close(rel, NoLock);
-		if (step)
+		if (step_mcxt)
 			MemoryContextSwitchTo(outer);
-		if (done)
+		if (step != MDB_STEP_NOTHING || again)
 			commit();
-		any |= done;
+		if (again && step == MDB_STEP_NOTHING)
+			pg_usleep(SPACE_WAIT_MS * 1000L);
 		if (next_slot >= 0)
 		{
-			begin_step();
+			mdb_compact_begin();
 			rel = open_table(relid, full);
 			if (rel == NULL)
 				break;
@@ -235,187 +339,13 @@ mdb_compact_relation(Oid relid, bool full, MdbCommitFunction commit)
 			relation_close(rel, NoLock);
 			commit();
 		}
-	} while (done && full);
-	if (step)
+	} while (again);
+	if (step_mcxt)
 	{
 		MemoryContextSwitchTo(outer);
-		MemoryContextDelete(step);
+		MemoryContextDelete(step_mcxt);
 	}
-	return any;
-}
-
-static void
-commit_worker(void)
-{
-	if (ActiveSnapshotSet())
-		PopActiveSnapshot();
-	CommitTransactionCommand();
-	StartTransactionCommand();
-	begin_step();
-}
-
-/* The permanent tables of this database that the access method stores. */
-static List *
-list_tables(void)
-{
-	Oid am = mdb_am_oid(true);
-	Relation pg_class;
-	SysScanDesc scan;
-	HeapTuple tuple;
-	List *relids = NIL;
-
-	if (!OidIsValid(am) || !OidIsValid(mdb_catalog_relid("part", true)))
-		return NIL;
-	pg_class = table_open(RelationRelationId, AccessShareLock);
-	scan = systable_beginscan(pg_class, InvalidOid, false, NULL, 0, NULL);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
-
-		if (form->relam == am && form->relpersistence != RELPERSISTENCE_TEMP)
-			relids = lappend_oid(relids, form->oid);
-	}
-	systable_endscan(scan);
-	table_close(pg_class, AccessShareLock);
-	return relids;
-}
-
-/* Seconds from one look for orphans to the next. */
-#define ORPHANS_INTERVAL 600
-
-/* Is there no such heap?  Not so if it was made just now: its maker holds a lock until all can see it. */
-static bool
-heap_is_gone(Oid relid)
-{
-	bool gone;
-
-	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)) ||
-		!ConditionalLockRelationOid(relid, AccessShareLock))
-		return false;
-	gone = !SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid));
-	UnlockRelationOid(relid, AccessShareLock);
-	return gone;
-}
-
-/*
- * Forget storages whose delta heaps are gone: those of temporary tables of a backend that
- * crashed, whose files core removes without telling us.
- */
-static void
-collect_orphans(void)
-{
-	static TimestampTz last = 0;
-	TimestampTz now = GetCurrentTimestamp();
-	int64 *ids;
-	int count;
-
-	if (last != 0 && now < last + ORPHANS_INTERVAL * USECS_PER_SEC)
-		return;
-	last = now;
-	if (!OidIsValid(mdb_catalog_relid("storage", true)))
-		return;
-	mdb_storage_list(&ids, &count);
-	for (int i = 0; i < count; i++)
-	{
-		MdbDeltaInfo *deltas;
-		int ndeltas;
-		bool gone = false;
-		Snapshot snapshot = mdb_latest_snapshot();
-
-		mdb_delta_list(ids[i], snapshot, &deltas, &ndeltas);
-		UnregisterSnapshot(snapshot);
-		for (int k = 0; k < ndeltas; k++)
-			gone |= heap_is_gone(deltas[k].relid);
-		if (!gone)
-			continue;
-		ereport(LOG, (errmsg("metricsdb forgets storage %lld, whose table is gone", (long long) ids[i])));
-		mdb_delta_drop_all(ids[i]);
-		mdb_storage_forget(ids[i]);
-	}
-}
-
-/* Tables whose compaction failed, and when it is tried again. */
-#define FAILED_MAX   32
-#define FAILED_PAUSE (60 * USECS_PER_SEC)
-
-static struct
-{
-	Oid relid;
-	TimestampTz until;
-} failed[FAILED_MAX];
-static int next_failed = 0;
-
-static bool
-failed_lately(Oid relid)
-{
-	for (int i = 0; i < FAILED_MAX; i++)
-		if (failed[i].relid == relid && failed[i].until > GetCurrentTimestamp())
-			return true;
-	return false;
-}
-
-/*
- * Do one thing for a table.  What fails is reported and left alone for a while: a damaged table
- * must not keep the others from being compacted.
- */
-static bool
-compact_guarded(Oid relid, MemoryContext mcxt)
-{
-	volatile bool done = false;
-
-	PG_TRY();
-	{
-		done = mdb_compact_relation(relid, false, commit_worker);
-		/* Locks are not kept from one table to the next. */
-		commit_worker();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(mcxt);
-		HOLD_INTERRUPTS();
-		errcontext("compaction of table with OID %u", relid);
-		EmitErrorReport();
-		FlushErrorState();
-		AbortCurrentTransaction();
-		RESUME_INTERRUPTS();
-		StartTransactionCommand();
-		begin_step();
-		failed[next_failed].relid = relid;
-		failed[next_failed].until = GetCurrentTimestamp() + FAILED_PAUSE;
-		next_failed = (next_failed + 1) % FAILED_MAX;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(mcxt);
-	return done;
-}
-
-/*
- * mdb_compact_step - see metricsdb.h.
- */
-bool
-mdb_compact_step(void)
-{
-	MemoryContext mcxt =
-		AllocSetContextCreate(TopMemoryContext, "metricsdb compaction", ALLOCSET_DEFAULT_SIZES);
-	List *relids;
-	ListCell *lc;
-	bool any = false;
-
-	StartTransactionCommand();
-	begin_step();
-	MemoryContextSwitchTo(mcxt);
-	collect_orphans();
-	commit_worker();
-	MemoryContextSwitchTo(mcxt);
-	relids = list_tables();
-	foreach (lc, relids)
-		if (!failed_lately(lfirst_oid(lc)))
-			any |= compact_guarded(lfirst_oid(lc), mcxt);
-	if (ActiveSnapshotSet())
-		PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextDelete(mcxt);
-	return any;
+	return step;
 }
 
 static void
@@ -454,7 +384,7 @@ mdb_compact_sql(PG_FUNCTION_ARGS)
 
 	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	mdb_compact_relation(relid, true, commit_procedure);
+	(void) mdb_compact_relation(relid, true, true, commit_procedure);
 	SPI_finish();
 	PG_RETURN_VOID();
 }

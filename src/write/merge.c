@@ -2,525 +2,607 @@
  * merge.c
  *	  Several parts of one partition to a bigger one.
  *
- * The inputs are read side by side, series by series; rows of a series are brought into order of
- * time and encoded anew, so that with enough rows a series gets blocks of its own.  Equal times
- * keep the order in which the parts were written.  Input rows' deletion and the output's
- * insertion are one transaction: every snapshot sees the one or the other.
+ * The inputs are sorted by (series, time), and are merged as sorted streams: of each no more than
+ * one block is in memory, and of the output the block that is being filled, so that what a merge
+ * takes does not depend on how many rows a series has, or how long the values are (README.md states
+ * the bound).  Equal (series, time) keep the order in which the inputs are given.
  *
- * Which parts: a level holds up to MERGE_FANIN parts of a partition, then all of them become one
- * of the next level, so that a row is written once a level.
+ * Rows go from the inputs to the output in runs: which rows is known from series and times alone;
+ * the other columns are then copied one by one.  They are decoded when they are first needed, and
+ * thrown away, to be decoded again, if the inputs' blocks together are too large.
+ *
+ * Input rows' deletion and the output's insertion are one transaction: every snapshot sees the one
+ * or the other.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "write/write.h"
+#include "write/merge.h"
 
-#define MERGE_FANIN       10 /* parts of one level that make one of the next */
-#define MERGE_INPUTS_MAX  64
-#define MERGE_ROWS_MAX    (INT64CONST(128) * 1024 * 1024)
-#define MERGE_BYTES_MAX   (INT64CONST(512) * 1024 * 1024) /* encoded: a part is built in memory */
-#define MERGE_IDLE_US     (INT64CONST(600) * 1000000)     /* a partition that rests is merged to one part */
+/* How long somebody waits for our lock until a merge gives way, and how often we look. */
+#define GIVE_WAY_US      (1 * USECS_PER_SEC)
+#define GIVE_WAY_LOOK_US (200 * 1000)
 
-#define SPACE_SLACK_PAGES 256 /* free pages of a file that are not worth moving parts for */
-
-/* One input: the block it is at, decoded. */
-typedef struct Cursor
+/* One input, and the block of it that is being merged. */
+typedef struct Input
 {
 	MdbPart *part;
-	MemoryContext block_mcxt;
+	int order; /* among equal rows */
 	int block;
 	uint32 row;
 	uint32 nrows;
 	uint32 *series;
 	int64 *times;
-	MdbVector *columns; /* by index of the output batch */
-	bool *present;
-} Cursor;
+	uint32 last_series; /* of the block before */
+	int64 last_time;
+	uint32 *row_bytes;   /* of the values by reference; NULL if the table has none */
+	int16 *column_index; /* of the output's columns in this part, or -1 */
+	MemoryContext values_mcxt;
+	MdbVector *columns; /* decoded if loaded says so */
+	bool *loaded;
+	uint64 used; /* when a column was last asked for */
+	Size bytes;  /* of the decoded columns */
+} Input;
 
-static void
-load_block(Cursor *c, const MdbBatch *out)
+/* Rows that are to be copied. */
+typedef struct Run
 {
-	MemoryContext old;
+	Input *in;
+	uint32 first;
+	uint32 n;
+} Run;
 
-	MemoryContextReset(c->block_mcxt);
-	if (c->block >= c->part->nblocks)
-	{
-		c->nrows = 0;
-		return;
-	}
-	old = MemoryContextSwitchTo(c->block_mcxt);
-	c->row = 0;
-	c->nrows = (uint32) c->part->block_rows[c->block];
-	c->series = palloc(sizeof(uint32) * (c->nrows + MDB_DECODE_SLACK));
-	c->times = palloc0(sizeof(int64) * (c->nrows + MDB_DECODE_SLACK));
-	c->columns = palloc0(sizeof(MdbVector) * Max(1, out->ncolumns));
-	c->present = palloc0(sizeof(bool) * Max(1, out->ncolumns));
-	mdb_part_read_series(c->part, c->block, c->series);
-	if (c->part->has_time)
-		mdb_part_read_times(c->part, c->block, c->times);
-	for (int i = 0; i < out->ncolumns; i++)
-	{
-		int column = mdb_part_column_index(c->part, out->columns[i].attno);
-
-		if (column < 0)
-			continue;
-		mdb_part_read_column(c->part, column, c->block, &c->columns[i], c->block_mcxt);
-		c->present[i] = true;
-	}
-	MemoryContextSwitchTo(old);
-}
-
-/*
- * Value that rows of a part have in a column which came later: ADD COLUMN's stored default.
- * Copied as a run of n rows.
- */
-static void
-copy_missing(MdbBatch *acc, MdbVector *to, TupleDesc desc, uint32 row, uint32 n)
+typedef struct Merge
 {
-	bool isnull;
-	Datum value = getmissingattr(desc, to->attno, &isnull);
-
-	for (uint32 i = 0; i < n; i++)
-		mdb_vector_append_datum(acc, to, row + i, value, isnull);
-}
-
-/* Move the rows of series s at the front of the cursor to the end of acc. */
-static void
-take_series(Cursor *c, uint32 s, MdbBatch *acc, TupleDesc desc)
-{
-	while (c->nrows > 0 && c->series[c->row] == s)
-	{
-		uint32 n = 1;
-		uint32 at = acc->nrows;
-
-		if (c->part->one_series)
-			n = c->nrows - c->row;
-		else
-			while (c->row + n < c->nrows && c->series[c->row + n] == s)
-				n++;
-		mdb_batch_reserve(acc, at + n);
-		for (uint32 i = 0; i < n; i++)
-			acc->series[at + i] = s;
-		memcpy(acc->times + at, c->times + c->row, n * sizeof(int64));
-		for (int i = 0; i < acc->ncolumns; i++)
-		{
-			if (c->present[i])
-				mdb_vector_copy_run(acc, &acc->columns[i], at, &c->columns[i], c->row, n);
-			else
-				copy_missing(acc, &acc->columns[i], desc, at, n);
-		}
-		acc->nrows += n;
-		c->row += n;
-		if (c->row == c->nrows)
-		{
-			c->block++;
-			load_block(c, acc);
-		}
-	}
-}
-
-/* Rows [first, first + n) of src, appended to dst. */
-static void
-append_range(MdbBatch *dst, const MdbBatch *src, uint32 first, uint32 n)
-{
-	uint32 at = dst->nrows;
-
-	mdb_batch_reserve(dst, at + n);
-	memcpy(dst->series + at, src->series + first, n * sizeof(uint32));
-	memcpy(dst->times + at, src->times + first, n * sizeof(int64));
-	for (int i = 0; i < dst->ncolumns; i++)
-		mdb_vector_copy_run(dst, &dst->columns[i], at, &src->columns[i], first, n);
-	dst->nrows += n;
-}
-
-typedef struct Output
-{
+	Relation rel;
 	const MdbTable *table;
+	int ninputs;
+	Input *inputs;
+	Input **heap; /* those with rows left; the first has the least */
+	int nheap;
+	bool has_bytes; /* columns by reference */
+	Size value_bytes;
+	uint64 clock;
+	/* the output */
 	bool one_series;
 	bool has_time;
 	uint32 block_rows;
 	MdbPartWriter *writer;
 	MdbBatch *block;
-} Output;
+	Run *runs; /* pending: not copied to the block yet */
+	uint32 nruns;
+	uint32 npending;
+	Size block_bytes; /* by reference, of the block's and the pending rows */
+	MdbPartInfo info; /* of the output */
+	MdbMergeResult *result;
+	/* giving way */
+	bool may_give_way;
+	TimestampTz look_at;
+	TimestampTz waited_since;
+} Merge;
 
-/* Of n rows from first on, as many as a block may hold by their raw bytes. */
-static uint32
-rows_that_fit(const MdbBatch *acc, uint32 first, uint32 n)
-{
-	for (; n > 1; n /= 2)
-	{
-		Size bytes = 0;
+/* ---- inputs ---- */
 
-		for (int i = 0; i < acc->ncolumns; i++)
-			if (acc->columns[i].phys == MDB_BYTES)
-				bytes +=
-					acc->columns[i].ends[first + n - 1] - (first > 0 ? acc->columns[i].ends[first - 1] : 0);
-		if (bytes <= MDB_BLOCK_BYTES_MAX)
-			break;
-	}
-	return n;
-}
-
-/* Rows [first, first + n) of acc as a block, or as several if they are wide. */
 static void
-emit(Output *out, const MdbBatch *acc, uint32 first, uint32 n)
+drop_values(Merge *m, Input *in)
 {
-	while (n > 0)
-	{
-		uint32 fit = rows_that_fit(acc, first, n);
-
-		CHECK_FOR_INTERRUPTS();
-		mdb_batch_reset(out->block);
-		append_range(out->block, acc, first, fit);
-		if (!out->has_time && out->table->time_attno > 0)
-		{
-			if (out->block->time_nulls == NULL)
-				out->block->time_nulls =
-					MemoryContextAllocZero(out->block->mcxt, out->block->capacity + MDB_DECODE_SLACK);
-			out->block->time_nulls[0] = 1;
-		}
-		mdb_writer_add(out->writer, out->block);
-		first += fit;
-		n -= fit;
-	}
+	MemoryContextReset(in->values_mcxt);
+	memset(in->loaded, 0, sizeof(bool) * m->block->ncolumns);
+	mdb_part_release(in->part);
+	m->value_bytes -= in->bytes;
+	in->bytes = 0;
 }
 
+/* The least recently used other input gives its decoded columns back.  False if there is none. */
 static bool
-times_in_order(const int64 *t, uint32 n)
+evict(Merge *m, const Input *keep)
 {
-	for (uint32 i = 1; i < n; i++)
-		if (t[i - 1] > t[i])
-			return false;
+	Input *oldest = NULL;
+
+	for (int i = 0; i < m->ninputs; i++)
+	{
+		Input *in = &m->inputs[i];
+
+		if (in != keep && in->bytes > 0 && (oldest == NULL || in->used < oldest->used))
+			oldest = in;
+	}
+	if (oldest)
+		drop_values(m, oldest);
+	return oldest != NULL;
+}
+
+/* A column of the input's block, by index of the output's columns; NULL if the part does not have it. */
+static const MdbVector *
+input_column(Merge *m, Input *in, int column)
+{
+	MdbVector *vec = &in->columns[column];
+	Size bytes;
+
+	if (in->column_index[column] < 0)
+		return NULL;
+	in->used = ++m->clock;
+	if (in->loaded[column])
+		return vec;
+	CHECK_FOR_INTERRUPTS();
+	while (m->value_bytes > MDB_MERGE_VALUES_MAX && evict(m, in))
+		;
+	mdb_part_read_column(in->part, in->column_index[column], in->block, vec, in->values_mcxt);
+	mdb_part_release(in->part);
+	in->loaded[column] = true;
+	bytes = vec->phys == MDB_BYTES ? vec->datalen + in->nrows * sizeof(uint32) : in->nrows * sizeof(int64);
+	bytes += vec->nulls ? in->nrows : 0;
+	in->bytes += bytes;
+	m->value_bytes += bytes;
+	while (m->value_bytes > MDB_MERGE_VALUES_MAX && evict(m, in))
+		;
+	return vec;
+}
+
+static void
+check_order(Input *in)
+{
+	uint32 s = in->last_series;
+	int64 t = in->last_time;
+
+	for (uint32 i = 0; i < in->nrows; i++)
+	{
+		if (in->series[i] < s || (in->series[i] == s && in->times[i] < t))
+			mdb_part_damaged(in->part, "Its rows are not in order.");
+		s = in->series[i];
+		t = in->times[i];
+	}
+	in->last_series = s;
+	in->last_time = t;
+}
+
+/* Go to the input's block: decode what says where its rows belong.  False after the last one. */
+static bool
+load_block(Merge *m, Input *in)
+{
+	if (in->bytes > 0)
+		drop_values(m, in);
+	in->row = in->nrows = 0;
+	if (in->block >= in->part->nblocks)
+		return false;
+	in->nrows = (uint32) in->part->block_rows[in->block];
+	mdb_part_read_series(in->part, in->block, in->series);
+	if (in->part->has_time)
+		mdb_part_read_times(in->part, in->block, in->times);
+	check_order(in);
+	if (m->has_bytes)
+	{
+		memset(in->row_bytes, 0, sizeof(uint32) * in->nrows);
+		for (int c = 0; c < m->block->ncolumns; c++)
+		{
+			const MdbVector *vec;
+			uint32 begin = 0;
+
+			if (m->block->columns[c].phys != MDB_BYTES || (vec = input_column(m, in, c)) == NULL)
+				continue;
+			for (uint32 i = 0; i < in->nrows; i++)
+			{
+				in->row_bytes[i] =
+					(uint32) Min((uint64) in->row_bytes[i] + vec->ends[i] - begin, PG_UINT32_MAX);
+				begin = vec->ends[i];
+			}
+		}
+	}
 	return true;
 }
 
-/* A part that a call with this goal has made. */
 static void
-goal_add(MdbCompactGoal *goal, int64 part_id)
+open_input(Merge *m, Input *in, const MdbPartInfo *info, int order)
 {
-	if (goal == NULL)
-		return;
-	if (goal->own == NULL)
-		goal->own = MemoryContextAlloc(goal->mcxt, sizeof(int64));
-	else
-		goal->own = repalloc(goal->own, sizeof(int64) * (goal->nown + 1));
-	goal->own[goal->nown++] = part_id;
+	Size room = MDB_DECODE_SLACK;
+	int ncolumns = m->block->ncolumns;
+
+	in->part = mdb_part_open(m->rel, info);
+	in->order = order;
+	for (int b = 0; b < in->part->nblocks; b++)
+		room = Max(room, (Size) in->part->block_rows[b] + MDB_DECODE_SLACK);
+	in->series = palloc(sizeof(uint32) * room);
+	in->times = palloc0(sizeof(int64) * room);
+	in->last_time = PG_INT64_MIN;
+	if (m->has_bytes)
+		in->row_bytes = palloc(sizeof(uint32) * room);
+	in->columns = palloc0(sizeof(MdbVector) * Max(1, ncolumns));
+	in->loaded = palloc0(sizeof(bool) * Max(1, ncolumns));
+	in->column_index = palloc(sizeof(int16) * Max(1, ncolumns));
+	for (int c = 0; c < ncolumns; c++)
+		in->column_index[c] = mdb_part_column_index(in->part, m->block->columns[c].attno);
+	in->values_mcxt =
+		AllocSetContextCreate(CurrentMemoryContext, "metricsdb merge block", ALLOCSET_DEFAULT_SIZES);
+	m->has_time |= in->part->has_time;
 }
 
-static bool
-goal_owns(const MdbCompactGoal *goal, int64 part_id)
+/* ---- the heap ---- */
+
+/* Does row a of x go before row b of y? */
+static inline bool
+row_before(const Input *x, uint32 a, const Input *y, uint32 b)
 {
-	for (int i = 0; i < goal->nown; i++)
-		if (goal->own[i] == part_id)
-			return true;
+	if (x->series[a] != y->series[b])
+		return x->series[a] < y->series[b];
+	if (x->times[a] != y->times[b])
+		return x->times[a] < y->times[b];
+	return x->order < y->order;
+}
+
+static void
+sift_down(Merge *m, int at)
+{
+	Input *in = m->heap[at];
+
+	for (;;)
+	{
+		int child = 2 * at + 1;
+
+		if (child >= m->nheap)
+			break;
+		if (child + 1 < m->nheap &&
+			row_before(m->heap[child + 1], m->heap[child + 1]->row, m->heap[child], m->heap[child]->row))
+			child++;
+		if (!row_before(m->heap[child], m->heap[child]->row, in, in->row))
+			break;
+		m->heap[at] = m->heap[child];
+		at = child;
+	}
+	m->heap[at] = in;
+}
+
+/* How many rows of the first input go before all of the others'. */
+static uint32
+first_run(const Merge *m)
+{
+	const Input *in = m->heap[0];
+	const Input *next = m->nheap > 1 ? m->heap[1] : NULL;
+	uint32 lo = in->row;
+	uint32 hi = in->nrows;
+	uint32 step = 1;
+
+	if (m->nheap > 2 && row_before(m->heap[2], m->heap[2]->row, next, next->row))
+		next = m->heap[2];
+	if (next == NULL || row_before(in, hi - 1, next, next->row))
+		return hi - lo;
+	/* Row lo goes before next's, row hi - 1 does not. */
+	while (lo + step < hi && row_before(in, lo + step, next, next->row))
+	{
+		lo += step;
+		step *= 2;
+	}
+	hi = Min(hi, lo + step);
+	while (hi - lo > 1)
+	{
+		uint32 mid = lo + (hi - lo) / 2;
+
+		if (row_before(in, mid, next, next->row))
+			lo = mid;
+		else
+			hi = mid;
+	}
+	return lo + 1 - in->row;
+}
+
+/* ---- the output ---- */
+
+/* Values of a column that rows of a part have which is older than the column: ADD COLUMN's default. */
+static void
+copy_missing(Merge *m, MdbVector *to, uint32 row, uint32 n)
+{
+	bool isnull;
+	Datum value = getmissingattr(RelationGetDescr(m->rel), to->attno, &isnull);
+
+	for (uint32 i = 0; i < n; i++)
+		mdb_vector_append_datum(m->block, to, row + i, value, isnull);
+}
+
+/* Copy the pending runs to the end of the block. */
+static void
+copy_runs(Merge *m)
+{
+	MdbBatch *block = m->block;
+	uint32 at = block->nrows;
+
+	if (m->nruns == 0)
+		return;
+	mdb_batch_reserve(block, at + m->npending);
+	for (uint32 r = 0, row = at; r < m->nruns; row += m->runs[r++].n)
+	{
+		Run *run = &m->runs[r];
+
+		memcpy(block->series + row, run->in->series + run->first, run->n * sizeof(uint32));
+		memcpy(block->times + row, run->in->times + run->first, run->n * sizeof(int64));
+	}
+	for (int c = 0; c < block->ncolumns; c++)
+	{
+		MdbVector *to = &block->columns[c];
+
+		for (uint32 r = 0, row = at; r < m->nruns; row += m->runs[r++].n)
+		{
+			Run *run = &m->runs[r];
+			const MdbVector *from = input_column(m, run->in, c);
+
+			if (from == NULL)
+				copy_missing(m, to, row, run->n);
+			else if (run->n == 1 && to->phys != MDB_BYTES && to->phys != MDB_F32 && from->nnulls == 0)
+				((int64 *) to->values)[row] = ((const int64 *) from->values)[run->first];
+			else
+				mdb_vector_copy_run(block, to, row, from, run->first, run->n);
+		}
+	}
+	block->nrows += m->npending;
+	m->nruns = m->npending = 0;
+}
+
+/* If what is pending is just one block of one input: that block, as a batch of borrowed vectors. */
+static bool
+whole_block(Merge *m, MdbBatch *view, MdbVector *vectors)
+{
+	Input *in;
+
+	if (m->block->nrows > 0 || m->nruns != 1 || m->runs[0].n != m->runs[0].in->nrows)
+		return false;
+	in = m->runs[0].in;
+	for (int c = 0; c < m->block->ncolumns; c++)
+		if (in->column_index[c] < 0)
+			return false;
+	*view = *m->block;
+	view->nrows = in->nrows;
+	view->series = in->series;
+	view->times = in->times;
+	view->time_nulls = NULL;
+	view->columns = vectors;
+	for (int c = 0; c < view->ncolumns; c++)
+		vectors[c] = *input_column(m, in, c);
+	return true;
+}
+
+static void
+finish_part(Merge *m)
+{
+	MdbMergeResult *r = m->result;
+
+	mdb_writer_finish(m->writer, m->rel, &m->info, GetCurrentCommandId(true), 0);
+	m->writer = NULL;
+	r->nrows += m->info.nrows;
+	r->nbytes += m->info.nbytes;
+	r->parts = r->parts ? repalloc(r->parts, sizeof(int64) * (r->nparts + 1))
+						: MemoryContextAlloc(r->mcxt, sizeof(int64));
+	r->parts[r->nparts++] = m->info.part_id;
+}
+
+/* Write the block with what is pending. */
+static void
+write_block(Merge *m)
+{
+	MdbVector *vectors;
+	MdbBatch view;
+	MdbBatch *block = m->block;
+
+	if (m->block->nrows + m->npending == 0)
+		return;
+	CHECK_FOR_INTERRUPTS();
+	vectors = palloc(sizeof(MdbVector) * Max(1, block->ncolumns));
+	if (m->has_time && whole_block(m, &view, vectors))
+	{
+		block = &view;
+		m->nruns = m->npending = 0;
+	}
+	else
+		copy_runs(m);
+	if (!m->has_time && m->table->time_attno > 0)
+	{
+		if (block->time_nulls == NULL)
+			block->time_nulls = MemoryContextAllocZero(block->mcxt, block->capacity + MDB_DECODE_SLACK);
+		block->time_nulls[0] = 1;
+	}
+	if (m->writer == NULL)
+		m->writer = mdb_writer_begin(m->table, m->one_series);
+	mdb_writer_add(m->writer, block);
+	pfree(vectors);
+	mdb_batch_reset(m->block);
+	m->block_bytes = 0;
+	/* A directory is built in memory. */
+	if (mdb_writer_directory(m->writer) > MDB_MERGE_DIRECTORY_MAX)
+		finish_part(m);
+}
+
+/* The rows of an input's block have all been taken, and it will be replaced: what is pending must be copied. */
+static void
+end_block(Merge *m, const Input *in)
+{
+	/* One that is large is passed on as it is. */
+	if (m->block->nrows == 0 && m->nruns == 1 && m->runs[0].n == in->nrows && m->runs[0].in == in &&
+		(in->nrows >= m->block_rows / 2 || m->block_bytes >= MDB_BLOCK_BYTES_MAX / 2))
+		write_block(m);
+	else
+		copy_runs(m);
+}
+
+/* The next n rows of an input go to the output. */
+static void
+take_rows(Merge *m, Input *in, uint32 n)
+{
+	while (n > 0)
+	{
+		uint32 have = m->block->nrows + m->npending;
+		uint32 fit = Min(n, m->block_rows - have);
+
+		if (m->one_series && have > 0)
+		{
+			Run *last = m->nruns > 0 ? &m->runs[m->nruns - 1] : NULL;
+			uint32 s = last ? last->in->series[last->first] : m->block->series[m->block->nrows - 1];
+
+			if (s != in->series[in->row])
+			{
+				write_block(m);
+				continue;
+			}
+		}
+		if (m->one_series && !in->part->one_series)
+		{
+			uint32 same = 1;
+
+			while (same < fit && in->series[in->row + same] == in->series[in->row])
+				same++;
+			fit = Min(fit, same);
+		}
+		if (m->has_bytes)
+		{
+			uint32 i;
+
+			for (i = 0; i < fit; i++)
+			{
+				if (have + i > 0 && m->block_bytes + in->row_bytes[in->row + i] > MDB_BLOCK_BYTES_MAX)
+					break;
+				m->block_bytes += in->row_bytes[in->row + i];
+			}
+			fit = i;
+		}
+		if (fit == 0)
+		{
+			write_block(m);
+			continue;
+		}
+		m->runs[m->nruns].in = in;
+		m->runs[m->nruns].first = in->row;
+		m->runs[m->nruns++].n = fit;
+		m->npending += fit;
+		in->row += fit;
+		n -= fit;
+		if (m->block->nrows + m->npending == m->block_rows)
+			write_block(m);
+	}
+}
+
+/*
+ * Has somebody been waiting for long for a lock that ours is in the way of?  So far nothing has been
+ * written but to a temporary file, so a merge can simply end.
+ */
+static bool
+should_give_way(Merge *m)
+{
+	TimestampTz now;
+
+	if (!m->may_give_way || (now = GetCurrentTimestamp()) < m->look_at)
+		return false;
+	m->look_at = now + GIVE_WAY_LOOK_US;
+	if (!LockHasWaitersRelation(m->rel, ShareUpdateExclusiveLock))
+		m->waited_since = 0;
+	else if (m->waited_since == 0)
+		m->waited_since = now;
+	else
+		return now - m->waited_since >= GIVE_WAY_US;
 	return false;
 }
 
-/* Merge the parts, of one partition, into one. */
 static void
-merge_parts(Relation rel, const MdbTable *table, const MdbPartInfo *infos, int count, int16 level,
-			MdbCompactGoal *goal)
+begin_merge(Merge *m, const MdbMergeSet *set)
+{
+	int64 nrows = 0;
+	int64 nseries = 1;
+	Size row_bytes = sizeof(uint32) + sizeof(int64);
+
+	m->block = mdb_batch_create(m->table, 64);
+	for (int c = 0; c < m->block->ncolumns; c++)
+	{
+		m->has_bytes |= m->block->columns[c].phys == MDB_BYTES;
+		row_bytes += sizeof(int64);
+	}
+	m->ninputs = set->count;
+	m->inputs = palloc0(sizeof(Input) * set->count);
+	m->heap = palloc(sizeof(Input *) * set->count);
+	for (int i = 0; i < set->count; i++)
+	{
+		open_input(m, &m->inputs[i], &set->parts[i], i);
+		nrows += set->parts[i].nrows;
+		nseries = Max(nseries, set->parts[i].nseries);
+		m->info.overlaps |= set->parts[i].overlaps;
+	}
+	for (int i = 0; i < set->count; i++)
+		if (load_block(m, &m->inputs[i]))
+			m->heap[m->nheap++] = &m->inputs[i];
+	for (int i = m->nheap / 2; i-- > 0;)
+		sift_down(m, i);
+	m->one_series = nrows / nseries >= MDB_ONE_SERIES_MIN_ROWS;
+	m->block_rows = m->one_series ? MDB_SERIES_BLOCK_ROWS : MDB_BLOCK_ROWS_MAX;
+	m->block_rows = Max(1, Min(m->block_rows, MDB_BLOCK_BYTES_MAX / row_bytes));
+	m->runs = palloc(sizeof(Run) * m->block_rows);
+	m->info.storage_id = m->table->storage_id;
+	m->info.level = set->level;
+	m->info.class = set->parts[0].class;
+	m->info.day = set->parts[0].day;
+	m->info.days = set->parts[0].days;
+}
+
+/*
+ * mdb_merge_parts - merge the parts of a set into one, or more where one's directory would be too
+ * large.
+ *
+ * False if it gave way to somebody who waits for a lock on the table; nothing was done then.
+ * Otherwise result tells what was.  The caller holds ShareUpdateExclusiveLock.
+ */
+bool
+mdb_merge_parts(Relation rel, const MdbTable *table, const MdbMergeSet *set, bool may_give_way,
+				MdbMergeResult *result)
 {
 	MemoryContext mcxt =
 		AllocSetContextCreate(CurrentMemoryContext, "metricsdb merge", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(mcxt);
-	Cursor *cursors = palloc0(sizeof(Cursor) * count);
-	MdbBatch *acc = mdb_batch_create(table, 2 * MDB_BLOCK_ROWS_MAX);
-	MdbBatch *sorted = mdb_batch_create(table, MDB_SERIES_BLOCK_ROWS);
-	MdbBatch *spare = mdb_batch_create(table, 2 * MDB_BLOCK_ROWS_MAX);
-	Output out = {0};
-	MdbPartInfo info = {0};
+	Merge m = {.rel = rel, .table = table, .result = result, .may_give_way = may_give_way};
 	int64 nrows = 0;
-	int64 nseries = 0;
-	int64 nbytes = 0;
+	bool gave_way = false;
 
-	for (int i = 0; i < count; i++)
+	result->mcxt = old;
+	begin_merge(&m, set);
+	while (m.nheap > 0)
 	{
-		cursors[i].part = mdb_part_open(rel, &infos[i]);
-		cursors[i].block_mcxt = AllocSetContextCreate(mcxt, "metricsdb merge block", ALLOCSET_DEFAULT_SIZES);
-		load_block(&cursors[i], acc);
-		nrows += infos[i].nrows;
-		nbytes += infos[i].nbytes;
-		nseries = Max(nseries, infos[i].nseries);
-		out.has_time |= cursors[i].part->has_time;
-		info.overlaps |= infos[i].overlaps;
-	}
-	out.table = table;
-	out.one_series = nrows / nseries >= MDB_ONE_SERIES_MIN_ROWS;
-	out.block_rows = out.one_series ? MDB_SERIES_BLOCK_ROWS : MDB_BLOCK_ROWS_MAX;
-	/* Encoded bytes are fewer than raw ones, so be careful with wide rows. */
-	out.block_rows = Max(1, Min(out.block_rows, MDB_BLOCK_BYTES_MAX / 2 / (nbytes / nrows + 1)));
-	out.block = mdb_batch_create(table, out.block_rows);
-	out.writer = mdb_writer_begin(table, out.one_series);
+		Input *in = m.heap[0];
 
-	for (;;)
-	{
-		uint32 s = PG_UINT32_MAX;
-		uint32 first = acc->nrows;
-		uint32 n;
-		bool any = false;
-
-		for (int i = 0; i < count; i++)
-			if (cursors[i].nrows > 0)
+		take_rows(&m, in, first_run(&m));
+		if (in->row == in->nrows)
+		{
+			end_block(&m, in);
+			in->block++;
+			if (!load_block(&m, in))
+				m.heap[0] = m.heap[--m.nheap];
+			if (result->nparts == 0 && should_give_way(&m))
 			{
-				s = Min(s, cursors[i].series[cursors[i].row]);
-				any = true;
+				gave_way = true;
+				break;
 			}
-		if (!any)
-			break;
-		for (int i = 0; i < count; i++)
-			if (cursors[i].nrows > 0 && cursors[i].series[cursors[i].row] == s)
-				take_series(&cursors[i], s, acc, RelationGetDescr(rel));
-		n = acc->nrows - first;
-
-		if (!times_in_order(acc->times + first, n))
-		{
-			uint32 *rows = palloc_extended(sizeof(uint32) * (Size) (first + n), MCXT_ALLOC_HUGE);
-			MdbBatch *swap;
-
-			for (uint32 i = 0; i < first + n; i++)
-				rows[i] = i;
-			mdb_sort_rows(acc, rows + first, n);
-			mdb_batch_reset(sorted);
-			mdb_batch_gather(sorted, acc, rows, first + n);
-			pfree(rows);
-			swap = acc;
-			acc = sorted;
-			sorted = swap;
 		}
-
-		if (out.one_series)
-		{
-			for (uint32 at = 0; at < acc->nrows; at += out.block_rows)
-				emit(&out, acc, at, Min(out.block_rows, acc->nrows - at));
-			mdb_batch_reset(acc);
-		}
-		else if (acc->nrows >= out.block_rows)
-		{
-			uint32 at = 0;
-			MdbBatch *swap;
-
-			for (; acc->nrows - at >= out.block_rows; at += out.block_rows)
-				emit(&out, acc, at, out.block_rows);
-			mdb_batch_reset(spare);
-			if (acc->nrows > at)
-				append_range(spare, acc, at, acc->nrows - at);
-			swap = acc;
-			acc = spare;
-			spare = swap;
-		}
+		if (m.nheap > 0)
+			sift_down(&m, 0);
 	}
-	if (acc->nrows > 0)
-		for (uint32 at = 0; at < acc->nrows; at += out.block_rows)
-			emit(&out, acc, at, Min(out.block_rows, acc->nrows - at));
-
-	info.storage_id = table->storage_id;
-	info.level = level;
-	info.class = infos[0].class;
-	info.day = infos[0].day;
-	info.days = infos[0].days;
-	mdb_writer_finish(out.writer, rel, &info, GetCurrentCommandId(true), 0);
-	if (info.nrows != nrows)
-		elog(ERROR, "merge of table \"%s\" got %lld rows from parts of %lld rows",
-			 RelationGetRelationName(rel), (long long) info.nrows, (long long) nrows);
-	for (int i = 0; i < count; i++)
-		mdb_part_delete(&infos[i]);
-	goal_add(goal, info.part_id);
-	CommandCounterIncrement();
+	if (gave_way)
+	{
+		if (m.writer)
+			mdb_writer_free(m.writer);
+	}
+	else
+	{
+		write_block(&m);
+		if (m.writer)
+			finish_part(&m);
+		for (int i = 0; i < set->count; i++)
+		{
+			nrows += set->parts[i].nrows;
+			mdb_part_delete(&set->parts[i]);
+		}
+		if (result->nrows != nrows)
+			elog(ERROR, "merge of table \"%s\" got %lld rows from parts of %lld rows",
+				 RelationGetRelationName(rel), (long long) result->nrows, (long long) nrows);
+		CommandCounterIncrement();
+	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(mcxt);
-}
-
-/* Copy a part, as it is, to pages further to the front. */
-static bool
-move_part(Relation rel, const MdbPartInfo *from, MdbCompactGoal *goal)
-{
-	MdbPartInfo to = *from;
-	StringInfoData payload;
-	StringInfo piece = &payload;
-
-	/* Anywhere else it would only be moved again, and its old pages are not free before long. */
-	if (!mdb_space_place_part(rel, &to, from->page_first, GetCurrentCommandId(true), 0))
-		return false;
-	payload.data = palloc_extended(from->nbytes, MCXT_ALLOC_HUGE);
-	payload.len = payload.maxlen = (int) from->nbytes;
-	payload.cursor = 0;
-	mdb_pages_read(rel, from, 0, from->nbytes, payload.data);
-	mdb_pages_write(rel, &to, &piece, 1);
-	mdb_part_delete(from);
-	if (goal && goal->part_limit > 0 && (from->part_id < goal->part_limit || goal_owns(goal, from->part_id)))
-		goal_add(goal, to.part_id);
-	CommandCounterIncrement();
-	pfree(payload.data);
-	return true;
-}
-
-/*
- * mdb_space_step - give pages back that merges left behind: move the last part into a gap before
- * it, or cut the free end of the file.
- *
- * With a goal as far as possible, else only once a good part of the file is free.  The caller holds
- * ShareUpdateExclusiveLock.  True if something was done.
- */
-bool
-mdb_space_step(Relation rel, MdbCompactGoal *goal)
-{
-	MdbTable *table = mdb_table(rel);
-	Snapshot snapshot = mdb_latest_snapshot();
-	MdbPartList *list = mdb_parts_visible(table, snapshot);
-	int64 live = 1;
-	int64 pages = RelationGetNumberOfBlocks(rel);
-	MdbPartInfo *last = NULL;
-
-	UnregisterSnapshot(snapshot);
-	for (int i = 0; i < list->count; i++)
-	{
-		live += list->parts[i].npages;
-		if (last == NULL || list->parts[i].page_first > last->page_first)
-			last = &list->parts[i];
-	}
-	if (pages <= (goal ? live : live + live / 4 + SPACE_SLACK_PAGES))
-		return false;
-	if (goal && !goal->moves_counted)
-	{
-		goal->moves_left = list->count;
-		goal->moves_counted = true;
-	}
-	mdb_space_prune();
-	if (mdb_space_truncate(rel, table))
-		return true;
-	if (last == NULL || (goal && goal->moves_left == 0) || !move_part(rel, last, goal))
-		return false;
-	if (goal)
-		goal->moves_left--;
-	return true;
-}
-
-/* Order of parts in which groups to merge lie together: by partition, level, age. */
-static int
-group_cmp(const void *a, const void *b)
-{
-	const MdbPartInfo *x = a, *y = b;
-
-	if (x->class != y->class)
-		return x->class < y->class ? -1 : 1;
-	if (x->days != y->days)
-		return x->days < y->days ? -1 : 1;
-	if (x->day != y->day)
-		return x->day < y->day ? -1 : 1;
-	if (x->level != y->level)
-		return x->level < y->level ? -1 : 1;
-	return x->part_id < y->part_id ? -1 : x->part_id > y->part_id;
-}
-
-static bool
-same_partition(const MdbPartInfo *x, const MdbPartInfo *y)
-{
-	return x->class == y->class && x->days == y->days && x->day == y->day;
-}
-
-static int
-part_id_cmp(const void *a, const void *b)
-{
-	const MdbPartInfo *x = a, *y = b;
-
-	return x->part_id < y->part_id ? -1 : x->part_id > y->part_id;
-}
-
-/*
- * mdb_merge_step - merge one set of parts, if there is one that should be.
- *
- * With a goal a partition is to be one part (or as few as the bounds allow).  The caller holds
- * ShareUpdateExclusiveLock.  True if something was merged.
- */
-bool
-mdb_merge_step(Relation rel, MdbCompactGoal *goal)
-{
-	MdbTable *table = mdb_table(rel);
-	Snapshot snapshot = mdb_latest_snapshot(); /* newer than our lock */
-	MdbPartList *list = mdb_parts_visible(table, snapshot);
-	TimestampTz now = GetCurrentTimestamp();
-
-	UnregisterSnapshot(snapshot);
-	/* Rows that were deleted must not come back: merges do not know of them yet. */
-	if (mdb_shadows_exist(table->storage_id))
-		return false;
-	if (goal)
-	{
-		int n = 0;
-
-		if (goal->part_limit == 0)
-			goal->part_limit = list->count > 0 ? list->parts[list->count - 1].part_id + 1 : 1;
-		for (int i = 0; i < list->count; i++)
-			if (list->parts[i].part_id < goal->part_limit || goal_owns(goal, list->parts[i].part_id))
-				list->parts[n++] = list->parts[i];
-		list->count = n;
-	}
-	qsort(list->parts, list->count, sizeof(MdbPartInfo), group_cmp);
-	for (int i = 0; i < list->count;)
-	{
-		MdbPartInfo *group = &list->parts[i];
-		int n = 0;      /* parts of the partition */
-		int nlevel = 0; /* of them, of the lowest level */
-		int take;
-		int64 nrows = 0;
-		int64 nbytes = 0;
-		int16 level = 0;
-		TimestampTz newest = 0;
-
-		while (i + n < list->count && same_partition(group, &list->parts[i + n]))
-		{
-			newest = Max(newest, group[n].created_at);
-			n++;
-		}
-		i += n;
-
-		if (goal || (n > 1 && newest < now - MERGE_IDLE_US))
-			nlevel = n;
-		else
-		{
-			/* The lowest level that is full. */
-			for (int k = 0; k < n; k += nlevel)
-			{
-				nlevel = 1;
-				while (k + nlevel < n && group[k + nlevel].level == group[k].level)
-					nlevel++;
-				if (nlevel >= MERGE_FANIN)
-				{
-					group += k;
-					n = nlevel;
-					break;
-				}
-				if (k + nlevel >= n)
-				{
-					nlevel = 0;
-					break;
-				}
-			}
-		}
-		if (nlevel < 2)
-			continue;
-		for (take = 0; take < nlevel && take < MERGE_INPUTS_MAX; take++)
-		{
-			if (take >= 2 &&
-				(nrows + group[take].nrows > MERGE_ROWS_MAX || nbytes + group[take].nbytes > MERGE_BYTES_MAX))
-				break;
-			nrows += group[take].nrows;
-			nbytes += group[take].nbytes;
-			level = Max(level, group[take].level);
-		}
-		if (nrows > MERGE_ROWS_MAX || nbytes > MERGE_BYTES_MAX)
-			continue;
-		qsort(group, take, sizeof(MdbPartInfo), part_id_cmp);
-		merge_parts(rel, table, group, take, level + 1, goal);
-		return true;
-	}
-	return false;
+	return !gave_way;
 }

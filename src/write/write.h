@@ -107,7 +107,7 @@ extern int64 mdb_moved_identity(int16 slot, ItemPointer heap);
 extern int64 mdb_moved_find(int64 storage_id, int64 identity);
 extern bool mdb_moved_expire(int64 storage_id);
 
-/* ---- merge.c ---- */
+/* ---- merge_policy.c, merge.c, move.c: see merge.h, too ---- */
 
 /*
  * How far CALL metricsdb.compact() goes: what was there when it began, so that it ends on a table
@@ -122,11 +122,13 @@ typedef struct MdbCompactGoal
 	int64 *own;         /* parts that this call has made: they are merged on */
 	int nown;
 	bool moves_counted;
-	int moves_left; /* parts that may still be moved to the front */
+	int moves_left;  /* parts that may still be moved to the front */
+	int gave_way;    /* how often a merge gave way to somebody else */
+	bool pages_wait; /* a good part of the file is free but for dead rows of the catalog */
+	int waits;       /* how often they were waited for */
 } MdbCompactGoal;
 
-extern bool mdb_merge_step(Relation rel, MdbCompactGoal *goal);
-extern bool mdb_space_step(Relation rel, MdbCompactGoal *goal);
+extern bool mdb_space_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list);
 
 /* ---- mover.c ---- */
 
@@ -137,6 +139,14 @@ extern bool mdb_move_rows(Relation rel, const MdbTable *table, MdbCompactGoal *g
 
 typedef void (*MdbCommitFunction)(void);
 
-extern bool mdb_compact_relation(Oid relid, bool full, MdbCommitFunction commit);
+typedef enum MdbStep
+{
+	MDB_STEP_NOTHING,
+	MDB_STEP_DONE,
+	MDB_STEP_GAVE_WAY
+} MdbStep;
+
+extern void mdb_compact_begin(void);
+extern MdbStep mdb_compact_relation(Oid relid, bool full, bool may_give_way, MdbCommitFunction commit);
 
 #endif /* MDB_WRITE_H */

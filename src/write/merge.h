@@ -1,0 +1,53 @@
+/*
+ * merge.h
+ *	  Merging, within src/write: which parts, the merge itself, moving for space, and the books.
+ */
+#ifndef MDB_MERGE_H
+#define MDB_MERGE_H
+
+#include "write/write.h"
+
+/*
+ * Bounds of one merge.  Memory: decoded values of the inputs' blocks, the directories of the inputs
+ * and of the output; a block of each input, and of the output, may exceed the first where single
+ * values are larger.
+ */
+#define MDB_MERGE_INPUTS_MAX    64
+#define MDB_MERGE_ROWS_MAX      (INT64CONST(1024) * 1024 * 1024)
+#define MDB_MERGE_BYTES_MAX     (INT64CONST(1024) * 1024 * 1024) /* encoded; stays below 2^31 */
+#define MDB_MERGE_VALUES_MAX    ((Size) 64 * 1024 * 1024)
+#define MDB_MERGE_DIRECTORY_MAX ((Size) 64 * 1024 * 1024)
+
+/* Parts to be merged, in the order in which their rows were written. */
+typedef struct MdbMergeSet
+{
+	int count;
+	MdbPartInfo *parts;
+	int16 level; /* of the output */
+} MdbMergeSet;
+
+/* What came of it. */
+typedef struct MdbMergeResult
+{
+	MemoryContext mcxt;
+	int nparts;
+	int64 *parts; /* their ids */
+	int64 nrows;
+	int64 nbytes;
+} MdbMergeResult;
+
+/* merge_policy.c */
+extern bool mdb_merge_choose(const MdbTable *table, const MdbPartList *list, bool full, TimestampTz now,
+							 MdbMergeSet *set);
+
+/* merge.c */
+extern bool mdb_merge_parts(Relation rel, const MdbTable *table, const MdbMergeSet *set, bool may_give_way,
+							MdbMergeResult *result);
+
+/* books.c */
+extern void mdb_books_merge(int64 storage_id, const MdbMergeSet *inputs, const MdbMergeResult *result,
+							TimestampTz began);
+extern void mdb_books_moved(int64 storage_id, int64 nbytes);
+extern void mdb_books_failure(int64 storage_id, int failures, const char *message, TimestampTz retry_at);
+
+#endif /* MDB_MERGE_H */

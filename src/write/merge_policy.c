@@ -1,0 +1,216 @@
+/*
+ * merge_policy.c
+ *	  Which parts are merged next.
+ *
+ * Within a partition of time parts have levels: 0 as written, one more than its inputs' after each
+ * merge.  Once a level has enough parts, the oldest of them become one of the next level, so that a
+ * row is written once a level, and so that whatever is in a level was written before what is in the
+ * one below.  Behind a writer that is faster than we are, more are taken at once.
+ *
+ * A part of half of what a merge may make is full, and is merged no more.  Below that, parts of the
+ * level that would together exceed a merge's bounds are merged when they fill one, not only when they
+ * are enough.
+ *
+ * In a partition that rests the newest parts are merged as long as the next older one is not much
+ * larger than they are together; the longer it rests, the larger it may be.  So late rows do not have
+ * a day written anew each time that some come, and a day that is over becomes one part, or some full
+ * ones.
+ */
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+#include "write/merge.h"
+
+/* Parts of a level that become one of the next. */
+#define FANIN_LEVEL_0 16
+#define FANIN         12
+
+#define LEVEL_MAX     1000
+
+/* A partition to which nothing was added for so long rests. */
+#define REST_US (INT64CONST(600) * USECS_PER_SEC)
+
+/* So many times as large as the newer ones together may the next older part be after one REST_US. */
+#define REST_RATIO 4
+
+static int
+value_columns(const MdbTable *table)
+{
+	int n = 0;
+
+	for (int i = 0; i < table->natts; i++)
+		n += table->columns[i].role == MDB_ROLE_VALUE;
+	return n;
+}
+
+/* What has been taken into a set so far. */
+typedef struct Sum
+{
+	int ncolumns;
+	int count;
+	int64 nrows;
+	int64 nbytes;
+	Size directory;
+	Size values; /* of one block of each */
+} Sum;
+
+static Sum
+add_part(Sum sum, const MdbPartInfo *p)
+{
+	sum.count++;
+	sum.nrows += p->nrows;
+	sum.nbytes += p->nbytes;
+	sum.directory += mdb_directory_bytes(p->nblocks, sum.ncolumns);
+	sum.values += (Size) (p->nrows / Max(1, p->nblocks)) * sizeof(int64) * sum.ncolumns;
+	return sum;
+}
+
+static bool
+within_bounds(const Sum *sum)
+{
+	return sum->count <= MDB_MERGE_INPUTS_MAX && sum->nrows <= MDB_MERGE_ROWS_MAX &&
+		   sum->nbytes <= MDB_MERGE_BYTES_MAX &&
+		   (sum->count <= 2 ||
+			(sum->directory <= MDB_MERGE_DIRECTORY_MAX && sum->values <= MDB_MERGE_VALUES_MAX));
+}
+
+static bool
+is_full(const Sum *nothing, const MdbPartInfo *p)
+{
+	Sum one = add_part(*nothing, p);
+
+	return one.nrows > MDB_MERGE_ROWS_MAX / 2 || one.nbytes > MDB_MERGE_BYTES_MAX / 2 ||
+		   one.directory > MDB_MERGE_DIRECTORY_MAX / 2;
+}
+
+/* Order in which partitions lie together, and within one the parts as they were written. */
+static int
+written_cmp(const void *a, const void *b)
+{
+	const MdbPartInfo *x = a, *y = b;
+
+	if (x->class != y->class)
+		return x->class < y->class ? -1 : 1;
+	if (x->days != y->days)
+		return x->days < y->days ? -1 : 1;
+	if (x->day != y->day)
+		return x->day < y->day ? -1 : 1;
+	if (x->level != y->level)
+		return x->level > y->level ? -1 : 1;
+	return x->part_id < y->part_id ? -1 : x->part_id > y->part_id;
+}
+
+static bool
+same_partition(const MdbPartInfo *x, const MdbPartInfo *y)
+{
+	return x->class == y->class && x->days == y->days && x->day == y->day;
+}
+
+/* The longest set from the first part on that is within the bounds. */
+static int
+oldest_that_fit(const MdbPartInfo *parts, int n, Sum sum)
+{
+	for (int i = 0; i < n; i++)
+	{
+		sum = add_part(sum, &parts[i]);
+		if (!within_bounds(&sum))
+			return i;
+	}
+	return n;
+}
+
+/* A set from one level of a partition, the lowest first. */
+static bool
+choose_level(MdbPartInfo *parts, int n, const Sum *nothing, MdbMergeSet *set)
+{
+	for (int end = n; end > 0;)
+	{
+		int begin = end - 1;
+		int16 level = parts[begin].level;
+		int take;
+
+		while (begin > 0 && parts[begin - 1].level == level)
+			begin--;
+		take = oldest_that_fit(&parts[begin], end - begin, *nothing);
+		if (take >= 2 && (end - begin >= (level == 0 ? FANIN_LEVEL_0 : FANIN) || take < end - begin))
+		{
+			set->parts = &parts[begin];
+			set->count = take;
+			set->level = level + 1;
+			return true;
+		}
+		end = begin;
+	}
+	return false;
+}
+
+/*
+ * A set of the newest parts of a partition that rests.
+ *
+ * Its level must keep it behind the parts that are older, and before those that are newer.
+ */
+static bool
+choose_resting(MdbPartInfo *parts, int n, const Sum *nothing, double ratio, MdbMergeSet *set)
+{
+	for (int end = n; end >= 2; end--)
+	{
+		Sum sum = add_part(*nothing, &parts[end - 1]);
+		int begin = end - 1;
+
+		while (begin > 0 && parts[begin - 1].nbytes <= sum.nbytes * ratio)
+		{
+			Sum more = add_part(sum, &parts[begin - 1]);
+
+			if (!within_bounds(&more))
+				break;
+			sum = more;
+			begin--;
+		}
+		set->parts = &parts[begin];
+		set->count = end - begin;
+		set->level = parts[begin].level;
+		if (begin == 0 || parts[begin - 1].level > set->level)
+			set->level = Min(set->level, LEVEL_MAX - 1) + 1;
+		if (set->count >= 2 && (end == n || parts[end].level < set->level))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * mdb_merge_choose - the next set of parts to merge, if there is one that should be.
+ *
+ * With full a partition is to be one part, or as few as the bounds allow.  The set's parts are in
+ * memory of the caller's context.
+ */
+bool
+mdb_merge_choose(const MdbTable *table, const MdbPartList *list, bool full, TimestampTz now, MdbMergeSet *set)
+{
+	MdbPartInfo *parts = palloc_extended(sizeof(MdbPartInfo) * Max(1, list->count), MCXT_ALLOC_HUGE);
+	Sum nothing = {.ncolumns = value_columns(table)};
+	int count = 0;
+	bool found = false;
+
+	for (int i = 0; i < list->count; i++)
+		if (!is_full(&nothing, &list->parts[i]))
+			parts[count++] = list->parts[i];
+	qsort(parts, count, sizeof(MdbPartInfo), written_cmp);
+	for (int i = 0, n; i < count && !found; i += n)
+	{
+		MdbPartInfo *group = &parts[i];
+		TimestampTz newest = 0;
+
+		for (n = 0; i + n < count && same_partition(group, &group[n]); n++)
+			newest = Max(newest, group[n].created_at);
+		if (full)
+			found = choose_resting(group, n, &nothing, 1e18, set);
+		else if (choose_level(group, n, &nothing, set))
+			found = true;
+		else if (newest < now - REST_US)
+			found = choose_resting(group, n, &nothing, REST_RATIO * (double) (now - newest) / REST_US, set);
+	}
+	if (!found)
+		pfree(parts);
+	return found;
+}
