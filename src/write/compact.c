@@ -234,7 +234,11 @@ merge_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list, bool may
 	MdbMergeSet set;
 	MdbMergeResult result = {0};
 
-	if (!mdb_merge_choose(table, list, goal != NULL, began, &set))
+	/* Entries of indexes name rows by their numbers. */
+	if (rel->rd_rel->relhasindex)
+		return MDB_STEP_NOTHING;
+	if (!mdb_merge_choose(table, list, goal != NULL, began, &set) &&
+		!mdb_merge_choose_dead(rel, table, list, goal != NULL, &set))
 		return MDB_STEP_NOTHING;
 	if (goal)
 		may_give_way = goal->gave_way < GIVE_WAY_MAX;

@@ -34,8 +34,10 @@
 typedef struct Input
 {
 	MdbPart *part;
-	int order; /* among equal rows */
+	int order; /* among equal rows, and of the input in the set */
 	int block;
+	int64 block_first; /* row number */
+	const uint8 *dead; /* rows of the block that were deleted; NULL = none */
 	uint32 row;
 	uint32 nrows;
 	uint32 *series;
@@ -82,6 +84,9 @@ typedef struct Merge
 	Size block_bytes; /* by reference, of the block's and the pending rows */
 	MdbPartInfo info; /* of the output */
 	MdbMergeResult *result;
+	const MdbMergeSet *set;
+	MdbMergeRows *rows;
+	bool lost; /* somebody is at rows of the inputs */
 	/* giving way */
 	bool may_give_way;
 	TimestampTz look_at;
@@ -168,6 +173,7 @@ load_block(Merge *m, Input *in)
 {
 	if (in->bytes > 0)
 		drop_values(m, in);
+	in->block_first += in->nrows;
 	in->row = in->nrows = 0;
 	if (in->block >= in->part->nblocks)
 		return false;
@@ -176,6 +182,7 @@ load_block(Merge *m, Input *in)
 	if (in->part->has_time)
 		mdb_part_read_times(in->part, in->block, in->times);
 	check_order(in);
+	in->dead = mdb_merge_rows_dead(m->rows, in->block_first, in->nrows, in->order);
 	if (m->has_bytes)
 	{
 		memset(in->row_bytes, 0, sizeof(uint32) * in->nrows);
@@ -205,6 +212,7 @@ open_input(Merge *m, Input *in, const MdbPartInfo *info, int order)
 
 	in->part = mdb_part_open(m->rel, info);
 	in->order = order;
+	in->block_first = info->row_first;
 	for (int b = 0; b < in->part->nblocks; b++)
 		room = Max(room, (Size) in->part->block_rows[b] + MDB_DECODE_SLACK);
 	in->series = palloc(sizeof(uint32) * room);
@@ -364,13 +372,35 @@ whole_block(Merge *m, MdbBatch *view, MdbVector *vectors)
 	return true;
 }
 
+/*
+ * The output, or a part of it, is complete.  Nothing of it may be seen, nor written to the file, before
+ * the inputs are claimed.
+ */
 static void
 finish_part(Merge *m)
 {
 	MdbMergeResult *r = m->result;
+	int64 *taken_to = palloc(sizeof(int64) * m->ninputs);
 
+	for (int i = 0; i < m->ninputs; i++)
+		taken_to[i] = m->inputs[i].block_first + m->inputs[i].row;
+	m->lost = !mdb_merge_rows_claim(m->rows, m->set->parts, taken_to);
+	pfree(taken_to);
+	if (m->lost)
+		return;
+	/* Blocks that are open were looked at with an older snapshot. */
+	for (int i = 0; i < m->ninputs; i++)
+	{
+		Input *in = &m->inputs[i];
+
+		if (in->nrows > 0)
+			in->dead = mdb_merge_rows_dead(m->rows, in->block_first, in->nrows, in->order);
+	}
+	if (m->writer == NULL)
+		return;
 	mdb_writer_finish(m->writer, m->rel, &m->info, GetCurrentCommandId(true), 0);
 	m->writer = NULL;
+	mdb_merge_rows_placed(m->rows, m->info.row_first);
 	r->nrows += m->info.nrows;
 	r->nbytes += m->info.nbytes;
 	r->parts = r->parts ? repalloc(r->parts, sizeof(int64) * (r->nparts + 1))
@@ -410,7 +440,7 @@ write_block(Merge *m)
 	mdb_batch_reset(m->block);
 	m->block_bytes = 0;
 	/* A directory is built in memory. */
-	if (mdb_writer_directory(m->writer) > MDB_MERGE_DIRECTORY_MAX)
+	if (mdb_writer_directory(m->writer) > MDB_MERGE_DIRECTORY_MAX || mdb_merge_rows_full(m->rows))
 		finish_part(m);
 }
 
@@ -430,7 +460,7 @@ end_block(Merge *m, const Input *in)
 static void
 take_rows(Merge *m, Input *in, uint32 n)
 {
-	while (n > 0)
+	while (n > 0 && !m->lost)
 	{
 		uint32 have = m->block->nrows + m->npending;
 		uint32 fit = Min(n, m->block_rows - have);
@@ -474,11 +504,34 @@ take_rows(Merge *m, Input *in, uint32 n)
 		m->runs[m->nruns].in = in;
 		m->runs[m->nruns].first = in->row;
 		m->runs[m->nruns++].n = fit;
+		mdb_merge_rows_taken(m->rows, in->order, in->block_first + in->row, fit);
 		m->npending += fit;
 		in->row += fit;
 		n -= fit;
 		if (m->block->nrows + m->npending == m->block_rows)
 			write_block(m);
+	}
+}
+
+/* The same without those that were deleted, which are passed over. */
+static void
+take_living_rows(Merge *m, Input *in, uint32 n)
+{
+	uint32 end = in->row + n;
+
+	while (in->row < end && !m->lost)
+	{
+		uint32 living = 0;
+
+		if (in->dead && in->dead[in->row])
+		{
+			in->row++;
+			m->result->ndropped++;
+			continue;
+		}
+		while (in->row + living < end && !(in->dead && in->dead[in->row + living]))
+			living++;
+		take_rows(m, in, living);
 	}
 }
 
@@ -516,6 +569,8 @@ begin_merge(Merge *m, const MdbMergeSet *set)
 		m->has_bytes |= m->block->columns[c].phys == MDB_BYTES;
 		row_bytes += sizeof(int64);
 	}
+	m->set = set;
+	m->rows = mdb_merge_rows_begin(m->rel, m->table, set->count);
 	m->ninputs = set->count;
 	m->inputs = palloc0(sizeof(Input) * set->count);
 	m->heap = palloc(sizeof(Input *) * set->count);
@@ -546,7 +601,8 @@ begin_merge(Merge *m, const MdbMergeSet *set)
  * mdb_merge_parts - merge the parts of a set into one, or more where one's directory would be too
  * large.
  *
- * False if it gave way to somebody who waits for a lock on the table; nothing was done then.
+ * False if it gave way to somebody who waits for a lock on the table, or is at rows of the inputs;
+ * nothing was done then.
  * Otherwise result tells what was.  The caller holds ShareUpdateExclusiveLock.
  */
 bool
@@ -566,7 +622,9 @@ mdb_merge_parts(Relation rel, const MdbTable *table, const MdbMergeSet *set, boo
 	{
 		Input *in = m.heap[0];
 
-		take_rows(&m, in, first_run(&m));
+		take_living_rows(&m, in, first_run(&m));
+		if (m.lost)
+			break;
 		if (in->row == in->nrows)
 		{
 			end_block(&m, in);
@@ -582,6 +640,12 @@ mdb_merge_parts(Relation rel, const MdbTable *table, const MdbMergeSet *set, boo
 		if (m.nheap > 0)
 			sift_down(&m, 0);
 	}
+	if (!gave_way && !m.lost)
+		write_block(&m);
+	if (!gave_way && !m.lost)
+		finish_part(&m);
+	gave_way |= m.lost;
+	mdb_merge_rows_end(m.rows);
 	if (gave_way)
 	{
 		if (m.writer)
@@ -589,17 +653,15 @@ mdb_merge_parts(Relation rel, const MdbTable *table, const MdbMergeSet *set, boo
 	}
 	else
 	{
-		write_block(&m);
-		if (m.writer)
-			finish_part(&m);
 		for (int i = 0; i < set->count; i++)
 		{
 			nrows += set->parts[i].nrows;
 			mdb_part_delete(&set->parts[i]);
 		}
-		if (result->nrows != nrows)
-			elog(ERROR, "merge of table \"%s\" got %lld rows from parts of %lld rows",
-				 RelationGetRelationName(rel), (long long) result->nrows, (long long) nrows);
+		if (result->nrows + result->ndropped != nrows)
+			elog(ERROR, "merge of table \"%s\" got %lld rows from parts of %lld rows, %lld of them deleted",
+				 RelationGetRelationName(rel), (long long) result->nrows, (long long) nrows,
+				 (long long) result->ndropped);
 		CommandCounterIncrement();
 	}
 	MemoryContextSwitchTo(old);

@@ -17,6 +17,7 @@
 #define MDB_MERGE_BYTES_MAX     (INT64CONST(1024) * 1024 * 1024) /* encoded; stays below 2^31 */
 #define MDB_MERGE_VALUES_MAX    ((Size) 64 * 1024 * 1024)
 #define MDB_MERGE_DIRECTORY_MAX ((Size) 64 * 1024 * 1024)
+#define MDB_MERGE_MAPS_MAX      ((Size) 64 * 1024 * 1024)
 
 /* Parts to be merged, in the order in which their rows were written. */
 typedef struct MdbMergeSet
@@ -33,12 +34,26 @@ typedef struct MdbMergeResult
 	int nparts;
 	int64 *parts; /* their ids */
 	int64 nrows;
+	int64 ndropped; /* rows that were deleted */
 	int64 nbytes;
 } MdbMergeResult;
 
 /* merge_policy.c */
 extern bool mdb_merge_choose(const MdbTable *table, const MdbPartList *list, bool full, TimestampTz now,
 							 MdbMergeSet *set);
+
+/* merge_rows.c: deleted rows, and where the others go */
+typedef struct MdbMergeRows MdbMergeRows;
+
+extern MdbMergeRows *mdb_merge_rows_begin(Relation rel, const MdbTable *table, int ninputs);
+extern const uint8 *mdb_merge_rows_dead(MdbMergeRows *r, int64 first, uint32 n, int input);
+extern void mdb_merge_rows_taken(MdbMergeRows *r, int input, int64 first, uint32 n);
+extern bool mdb_merge_rows_full(const MdbMergeRows *r);
+extern bool mdb_merge_rows_claim(MdbMergeRows *r, const MdbPartInfo *inputs, const int64 *taken_to);
+extern void mdb_merge_rows_placed(MdbMergeRows *r, int64 row_first);
+extern void mdb_merge_rows_end(MdbMergeRows *r);
+extern bool mdb_merge_choose_dead(Relation rel, const MdbTable *table, const MdbPartList *list, bool full,
+								  MdbMergeSet *set);
 
 /* merge.c */
 extern bool mdb_merge_parts(Relation rel, const MdbTable *table, const MdbMergeSet *set, bool may_give_way,

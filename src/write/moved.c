@@ -64,7 +64,7 @@ struct MdbMoves
 	int64 first;    /* of these runs */
 	int64 from_end; /* where the last run ends */
 	int64 to_end;
-	uint64 rows;
+	Size bytes;
 	int npieces;
 	int capacity;
 	Piece *pieces;
@@ -126,23 +126,23 @@ end_piece(MdbMoves *m)
 	piece->first = m->first;
 	piece->last = m->from_end - 1;
 	piece->payload = (bytea *) repalloc(out.data, out.len);
+	m->bytes += out.len;
 	m->n = 0;
 	MemoryContextSwitchTo(old);
 }
 
 /*
- * mdb_moves_add - a row has moved from an old identity, higher than those before, to a row number,
- * relative to the base that mdb_moves_write() is told.
+ * mdb_moves_add - n rows have moved from consecutive old identities, higher than those before, to
+ * consecutive row numbers, relative to the base that mdb_moves_write() is told.
  */
 void
-mdb_moves_add(MdbMoves *m, int64 from, int64 to)
+mdb_moves_add(MdbMoves *m, int64 from, int64 to, uint32 n)
 {
-	m->rows++;
 	if (m->n > 0 && from == m->from_end && to == m->to_end)
 	{
-		m->length[m->n - 1]++;
-		m->from_end++;
-		m->to_end++;
+		m->length[m->n - 1] += n;
+		m->from_end += n;
+		m->to_end += n;
 		return;
 	}
 	if (m->n == RUNS_MAX)
@@ -153,11 +153,20 @@ mdb_moves_add(MdbMoves *m, int64 from, int64 to)
 		m->to_end = 0;
 	}
 	m->gap[m->n] = from - m->from_end;
-	m->length[m->n] = 1;
+	m->length[m->n] = n;
 	m->to_gap[m->n] = to - m->to_end;
 	m->n++;
-	m->from_end = from + 1;
-	m->to_end = to + 1;
+	m->from_end = from + n;
+	m->to_end = to + n;
+}
+
+/*
+ * mdb_moves_bytes - how much memory the map takes.
+ */
+Size
+mdb_moves_bytes(const MdbMoves *m)
+{
+	return m->bytes;
 }
 
 /*
@@ -260,6 +269,19 @@ look_up(bytea *payload, int64 first, int64 base, int64 identity)
 	pfree(length);
 	pfree(to_gap);
 	return result;
+}
+
+/*
+ * mdb_moves_find - where a row went by a map that is being made, relative to its base; -1 if nowhere.
+ */
+int64
+mdb_moves_find(MdbMoves *m, int64 from)
+{
+	end_piece(m);
+	for (int i = 0; i < m->npieces; i++)
+		if (from >= m->pieces[i].first && from <= m->pieces[i].last)
+			return look_up(m->pieces[i].payload, m->pieces[i].first, 0, from);
+	return -1;
 }
 
 /*

@@ -153,7 +153,7 @@ move(Relation rel, const MdbTable *table, Relation heap, int16 slot, uint64 limi
 			qsort(m.pairs, m.npairs, sizeof(Pair), pair_cmp);
 		moves = mdb_moves_begin(table->storage_id);
 		for (uint64 i = 0; i < m.npairs; i++)
-			mdb_moves_add(moves, m.pairs[i].from, m.pairs[i].to);
+			mdb_moves_add(moves, m.pairs[i].from, m.pairs[i].to, 1);
 		mdb_moves_write(moves, 0);
 	}
 	else

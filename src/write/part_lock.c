@@ -5,7 +5,7 @@
  * The lock is one FOR KEY SHARE on the part's row in metricsdb.part, to the end of the (sub)transaction;
  * it survives PREPARE and costs no shared memory, however many parts are touched.  A merge deletes
  * the rows of its inputs, which conflicts; it does not wait, but leaves such parts for later
- * (mdb_part_try_delete).
+ * (mdb_part_claim).
  */
 #include "postgres.h"
 
@@ -116,7 +116,8 @@ lock_row(const MdbPartInfo *info, CommandId cid)
 	bool same = false;
 
 	tuple.t_self = info->tid;
-	result = heap_lock_tuple(rel, &tuple, cid, LockTupleKeyShare, LockWaitBlock, false, &buf, &tmfd);
+	/* Also in versions to come: a part that is being moved for space gets another row. */
+	result = heap_lock_tuple(rel, &tuple, cid, LockTupleKeyShare, LockWaitBlock, true, &buf, &tmfd);
 	if (result == TM_Ok)
 	{
 		bool isnull;
@@ -196,18 +197,23 @@ mdb_part_lock(Relation rel, const MdbTable *table, int64 row, CommandId cid)
 }
 
 /*
- * mdb_part_try_delete - as mdb_part_delete, but false if somebody holds a lock on the part; nothing was
- * done then.
+ * mdb_part_claim - lock a part that is to be merged against everybody who would change rows of it, to the
+ * end of the transaction.  False if somebody's transaction is at it.
  */
 bool
-mdb_part_try_delete(const MdbPartInfo *info)
+mdb_part_claim(const MdbPartInfo *info)
 {
 	Relation rel = mdb_catalog_open("part", RowExclusiveLock);
-	ItemPointerData tid = info->tid;
+	HeapTupleData tuple;
 	TM_FailureData tmfd;
 	TM_Result result;
+	Buffer buf;
 
-	result = heap_delete(rel, &tid, GetCurrentCommandId(true), InvalidSnapshot, false, &tmfd, false);
+	tuple.t_self = info->tid;
+	result = heap_lock_tuple(rel, &tuple, GetCurrentCommandId(true), LockTupleExclusive, LockWaitSkip, false,
+							 &buf, &tmfd);
+	if (BufferIsValid(buf))
+		ReleaseBuffer(buf);
 	table_close(rel, NoLock);
 	return result == TM_Ok;
 }

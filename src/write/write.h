@@ -94,14 +94,16 @@ extern bool mdb_shadow_alive(Relation rel, Relation heap, int64 storage_id, int6
 /* ---- part_lock.c ---- */
 
 extern bool mdb_part_lock(Relation rel, const MdbTable *table, int64 row, CommandId cid);
-extern bool mdb_part_try_delete(const MdbPartInfo *info);
+extern bool mdb_part_claim(const MdbPartInfo *info);
 
 /* ---- moved.c ---- */
 
 typedef struct MdbMoves MdbMoves;
 
 extern MdbMoves *mdb_moves_begin(int64 storage_id);
-extern void mdb_moves_add(MdbMoves *m, int64 from, int64 to);
+extern void mdb_moves_add(MdbMoves *m, int64 from, int64 to, uint32 n);
+extern int64 mdb_moves_find(MdbMoves *m, int64 from);
+extern Size mdb_moves_bytes(const MdbMoves *m);
 extern void mdb_moves_write(MdbMoves *m, int64 base);
 extern int64 mdb_moved_identity(int16 slot, ItemPointer heap);
 extern int64 mdb_moved_find(int64 storage_id, int64 identity);
