@@ -210,6 +210,14 @@ typedef struct MdbBufferedRows
 
 extern int mdb_buffer_visible(Relation rel, Snapshot snapshot, MdbBufferedRows **rows);
 
+/* ---- superseded.c ---- */
+
+extern int64 mdb_identity(ItemPointer tid);
+extern void mdb_supersede(int64 storage_id, ItemPointer tid, CommandId cid);
+extern bool mdb_superseded_any(void);
+extern bool mdb_superseded(int64 storage_id, int64 identity, Snapshot snapshot);
+extern void mdb_superseded_init(void);
+
 /* ---- hooks.c ---- */
 
 extern bool mdb_returning(void);

@@ -154,21 +154,22 @@ use_block(MdbFetch *f, Relation rel, const MdbPartInfo *info, int64 row, Snapsho
 	int64 at = row - info->row_first;
 	int b = 0;
 
-	if (f->part && f->part->info.part_id == info->part_id)
+	/* A part that was moved for space is the same, but elsewhere. */
+	if (f->part && (f->part->info.part_id != info->part_id || f->part->info.page_first != info->page_first))
+	{
+		mdb_part_close(f->part);
+		f->part = NULL;
+		f->block_rows = 0;
+	}
+	if (f->part)
 	{
 		f->part->rel = rel;
 		if (f->block_rows > 0 && row >= f->block_first && row < f->block_first + f->block_rows)
 			return;
 	}
 	old = MemoryContextSwitchTo(f->view_mcxt);
-	if (f->part == NULL || f->part->info.part_id != info->part_id)
-	{
-		if (f->part)
-			mdb_part_close(f->part);
-		f->block_rows = 0;
-		f->part = NULL;
+	if (f->part == NULL)
 		f->part = mdb_part_open(rel, info);
-	}
 	if (f->block == NULL)
 	{
 		f->series_cache = mdb_series_cache_create(f->table, NULL);
@@ -331,6 +332,8 @@ mdb_fetch_row(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, Tup
 	if (all_dead)
 		*all_dead = false;
 	MemoryContextReset(f->row_mcxt);
+	if (mdb_superseded_any() && mdb_superseded(f->table->storage_id, mdb_identity(tid), snapshot))
+		return false;
 	if (mdb_tid_is_delta(tid))
 		found = fetch_delta(f, rel, tid, snapshot, slot, all_dead);
 	else

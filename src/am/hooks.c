@@ -120,7 +120,8 @@ executor_start(QueryDesc *queryDesc, int eflags)
 		returning_lxid = mdb_my_lxid();
 	/* Rows of an outer statement: before a parallel plan forbids writing them. */
 	mdb_buffer_flush_all();
-	if (mdb_buffer_pending())
+	/* Nor do workers know which rows this transaction has superseded. */
+	if (mdb_buffer_pending() || mdb_superseded_any())
 		queryDesc->plannedstmt->parallelModeNeeded = false;
 	if (prev_executor_start)
 		prev_executor_start(queryDesc, eflags);
@@ -163,6 +164,7 @@ mdb_am_init(void)
 {
 	mdb_buffer_init();
 	mdb_fetch_init();
+	mdb_superseded_init();
 	prev_object_access = object_access_hook;
 	object_access_hook = object_access;
 	prev_executor_start = ExecutorStart_hook;

@@ -39,6 +39,7 @@ typedef struct Target
 	Relation heap;
 	int16 slot;
 	ItemPointerData tid;
+	bool moved; /* the row has another identity by now than it was asked for by */
 } Target;
 
 /* Is a slot of the ring still read, or have its rows moved into parts? */
@@ -92,6 +93,7 @@ target_open(Relation rel, ItemPointer tid, CommandId cid, Target *t)
 	MdbTable table = *mdb_table_peek(rel);
 	ItemPointerData now = *tid;
 
+	t->moved = false;
 	for (;;)
 	{
 		if (mdb_tid_is_delta(&now))
@@ -117,6 +119,7 @@ target_open(Relation rel, ItemPointer tid, CommandId cid, Target *t)
 		}
 		if (!moved(&table, &now))
 			return false;
+		t->moved = true;
 	}
 }
 
@@ -342,9 +345,14 @@ mdb_delete_row(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, 
 	if (result == TM_Ok)
 		pgstat_count_heap_delete(rel);
 	else if (result == TM_Deleted && target_moved(rel, &t, &now))
-		return mdb_delete_row(rel, &now, cid, snapshot, crosscheck, wait, tmfd, changing_part);
+	{
+		t.moved = true;
+		result = mdb_delete_row(rel, &now, cid, snapshot, crosscheck, wait, tmfd, changing_part);
+	}
 	else
 		translate(&t, tid, tmfd);
+	if (result == TM_Ok && t.moved)
+		mdb_supersede(mdb_table_peek(rel)->storage_id, tid, cid);
 	return result;
 }
 
@@ -459,10 +467,15 @@ mdb_update_row(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId c
 	table_close(t.heap, NoLock);
 	MemoryContextSwitchTo(old);
 	if (result == TM_Deleted && target_moved(rel, &t, &now))
-		return mdb_update_row(rel, &now, slot, cid, snapshot, crosscheck, wait, tmfd, lockmode,
-							  update_indexes);
-	if (result != TM_Ok)
+	{
+		t.moved = true;
+		result =
+			mdb_update_row(rel, &now, slot, cid, snapshot, crosscheck, wait, tmfd, lockmode, update_indexes);
+	}
+	else if (result != TM_Ok)
 		translate(&t, otid, tmfd);
+	if (result == TM_Ok && t.moved)
+		mdb_supersede(mdb_table_peek(rel)->storage_id, otid, cid);
 	return result;
 }
 

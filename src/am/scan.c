@@ -216,7 +216,7 @@ find_dead(MdbScan *s)
 	MdbBlock *b = s->block;
 
 	s->dead = NULL;
-	if (s->shadows == NULL)
+	if (s->shadows == NULL && !mdb_superseded_any())
 		return;
 	if (s->dead_capacity < b->nrows)
 	{
@@ -228,6 +228,23 @@ find_dead(MdbScan *s)
 	b->row_first = block_row_first(s, b->block);
 	if (mdb_shadows_dead(s->shadows, b->row_first, b->nrows, s->base.rs_snapshot, s->dead_space))
 		s->dead = s->dead_space;
+	if (!mdb_superseded_any())
+		return;
+	if (s->dead == NULL)
+		memset(s->dead_space, 0, b->nrows);
+	s->dead = s->dead_space;
+	for (uint32 i = 0; i < b->nrows; i++)
+		s->dead[i] |= mdb_superseded(s->table->storage_id, b->row_first + i, s->base.rs_snapshot);
+}
+
+/* Is the tuple of the delta that was read last one that this transaction has changed elsewhere? */
+static bool
+delta_superseded(MdbScan *s)
+{
+	return mdb_superseded_any() &&
+		   mdb_superseded(s->table->storage_id,
+						  mdb_moved_identity(s->deltas[s->delta].slot, &s->delta_slot->tts_tid),
+						  s->base.rs_snapshot);
 }
 
 /* The part that holds a block of the scan's numbering. */
@@ -355,7 +372,7 @@ next_in_delta(MdbScan *s, ScanDirection direction, TupleTableSlot *slot)
 			return false;
 		MemoryContextReset(s->row_mcxt);
 		old = MemoryContextSwitchTo(s->row_mcxt);
-		tuple = mdb_delta_tuple(s->delta_slot);
+		tuple = delta_superseded(s) ? NULL : mdb_delta_tuple(s->delta_slot);
 		if (tuple)
 		{
 			mdb_slot_store_tuple(slot, tuple);
@@ -707,7 +724,7 @@ materialize_delta(MdbScan *s, int delta)
 			s->tuples = repalloc_huge(s->tuples, cap * sizeof(MinimalTuple));
 			s->tids = repalloc_huge(s->tids, cap * sizeof(ItemPointerData));
 		}
-		s->tuples[n] = mdb_delta_tuple(s->delta_slot);
+		s->tuples[n] = delta_superseded(s) ? NULL : mdb_delta_tuple(s->delta_slot);
 		if (s->tuples[n] == NULL)
 			continue;
 		mdb_tid_of_delta(s->deltas[delta].slot, &s->delta_slot->tts_tid, &s->tids[n]);
