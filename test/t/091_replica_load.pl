@@ -78,7 +78,8 @@ sub advance
 	}
 	elsif ($r->{step} < $r->{steps})
 	{
-		my $n = int(rand($r->{count} / 8 + 1));
+		# MOVE 0 would count the row that it stands on again.
+		my $n = 1 + int(rand($r->{count} / 8));
 		$answer = $s->query("MOVE FORWARD $n FROM c");
 		$r->{seen} += $1 if defined $answer && $answer =~ /^MOVE (\d+)$/m;
 	}
