@@ -14,6 +14,7 @@
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_trigger.h"
+#include "catalog/toasting.h"
 #include "commands/event_trigger.h"
 #include "executor/executor.h"
 #include "fmgr.h"
@@ -81,6 +82,40 @@ trigger_created(Oid trigger)
 	table_close(pg_trigger, AccessShareLock);
 }
 
+/*
+ * A table that PostgreSQL makes for itself.  It gives the heap that a table is converted to by SET
+ * ACCESS METHOD a TOAST table only if the table had one, which ours do not: rows would not fit.
+ */
+static void
+internal_relation_created(Oid relid)
+{
+	Relation pg_class = table_open(RelationRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+	bool make = false;
+
+	ScanKeyInit(&key, Anum_pg_class_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	scan = systable_beginscan(pg_class, ClassOidIndexId, true, SnapshotSelf, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
+		Oid table;
+
+		/* Named by make_new_heap() */
+		make = (form->relkind == RELKIND_RELATION || form->relkind == RELKIND_MATVIEW) &&
+			   sscanf(NameStr(form->relname), "pg_temp_%u", &table) == 1 && form->relam != mdb_am_oid(true) &&
+			   mdb_is_metricsdb_oid(table);
+	}
+	systable_endscan(scan);
+	table_close(pg_class, AccessShareLock);
+	if (!make)
+		return;
+	CommandCounterIncrement();
+	NewHeapCreateToastTable(relid, (Datum) 0, AccessExclusiveLock, InvalidOid);
+}
+
 static void
 object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg)
 {
@@ -90,6 +125,9 @@ object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId, voi
 		relation_dropped(objectId);
 	else if (access == OAT_POST_CREATE && classId == TriggerRelationId)
 		trigger_created(objectId);
+	else if (access == OAT_POST_CREATE && classId == RelationRelationId && subId == 0 &&
+			 ((ObjectAccessPostCreate *) arg)->is_internal)
+		internal_relation_created(objectId);
 }
 
 static void

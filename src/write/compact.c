@@ -361,6 +361,7 @@ collect_orphans(void)
 	last = now;
 	if (!OidIsValid(mdb_catalog_relid("storage", true)))
 		return;
+	mdb_decoding_hide_all();
 	mdb_storage_list(&ids, &count);
 	for (int i = 0; i < count; i++)
 	{
@@ -499,6 +500,7 @@ mdb_compact_sql(PG_FUNCTION_ARGS)
 						errmsg("metricsdb.compact() cannot run inside a transaction block"),
 						errdetail("It commits after each merge."), errhint("Call it on its own.")));
 
+	mdb_decoding_hide_all();
 	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	mdb_compact_relation(relid, true, commit_procedure);
