@@ -22,6 +22,7 @@
 #include "storage/relfilelocator.h"
 #define MdbRelFile                RelFileLocator
 #define mdb_rel_file(rel)         ((rel)->rd_locator)
+#define mdb_rel_file_space(f)     ((f).spcOid)
 #define mdb_file_skips_wal(f)     RelFileLocatorSkippingWAL(f)
 #define mdb_rel_file_equals(a, b) RelFileLocatorEquals(a, b)
 #define MdbUpdateIndexes          TU_UpdateIndexes
@@ -31,6 +32,7 @@
 #include "storage/relfilenode.h"
 #define MdbRelFile                RelFileNode
 #define mdb_rel_file(rel)         ((rel)->rd_node)
+#define mdb_rel_file_space(f)     ((f).spcNode)
 #define mdb_file_skips_wal(f)     RelFileNodeSkippingWAL(f)
 #define mdb_rel_file_equals(a, b) RelFileNodeEquals(a, b)
 #define MdbUpdateIndexes          bool

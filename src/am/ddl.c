@@ -16,10 +16,15 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/heap.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "catalog/storage.h"
 #include "catalog/storage_xlog.h"
+#include "commands/event_trigger.h"
+#include "commands/tablecmds.h"
+#include "commands/tablespace.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/smgr.h"
@@ -219,7 +224,51 @@ mdb_nontransactional_truncate(Relation rel)
 }
 
 /*
- * mdb_copy_data - the file moves, byte by byte (SET TABLESPACE).  The delta stays where it is.
+ * The heaps of the delta go where the table goes: else its old tablespace could not be dropped.
+ *
+ * They are the bootstrap superuser's, so his rights are borrowed; what the user may do was checked
+ * for the table.  Event triggers hear of the table alone.
+ */
+static void
+move_deltas(Relation rel, Oid tablespace)
+{
+	AlterTableCmd *cmd = makeNode(AlterTableCmd);
+	Snapshot snapshot = mdb_latest_snapshot();
+	MdbDeltaInfo *deltas;
+	int ndeltas;
+	Oid user;
+	int context;
+
+	mdb_delta_list(mdb_table(rel)->storage_id, snapshot, &deltas, &ndeltas);
+	UnregisterSnapshot(snapshot);
+	cmd->subtype = AT_SetTableSpace;
+	cmd->name = get_tablespace_name(tablespace);
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, context | SECURITY_LOCAL_USERID_CHANGE);
+	EventTriggerInhibitCommandCollection();
+	PG_TRY();
+	{
+		for (int i = 0; i < ndeltas; i++)
+		{
+			Relation delta = table_open(deltas[i].relid, AccessExclusiveLock);
+			List *relids = lcons_oid(deltas[i].relid, list_copy(RelationGetIndexList(delta)));
+			ListCell *lc;
+
+			table_close(delta, NoLock);
+			foreach (lc, relids)
+				AlterTableInternal(lfirst_oid(lc), list_make1(cmd), false);
+		}
+	}
+	PG_FINALLY();
+	{
+		EventTriggerUndoInhibitCommandCollection();
+	}
+	PG_END_TRY();
+	SetUserIdAndSecContext(user, context);
+}
+
+/*
+ * mdb_copy_data - the file moves, byte by byte, and the delta with it (SET TABLESPACE).
  */
 void
 mdb_copy_data(Relation rel, const MdbRelFile *file)
@@ -241,6 +290,7 @@ mdb_copy_data(Relation rel, const MdbRelFile *file)
 	}
 	RelationDropStorage(rel);
 	smgrclose(dst);
+	move_deltas(rel, mdb_rel_file_space(*file));
 }
 
 /*

@@ -5,17 +5,22 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/sysattr.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/indexing.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
+#include "catalog/toasting.h"
 #include "commands/event_trigger.h"
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/plannodes.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -70,6 +75,40 @@ has_system_column(Node *node)
 	return system_column_walker(node, NULL);
 }
 
+/*
+ * A table that PostgreSQL makes for itself.  It gives the heap that a table is converted to by SET
+ * ACCESS METHOD a TOAST table only if the table had one, which ours do not: rows would not fit.
+ */
+static void
+internal_relation_created(Oid relid)
+{
+	Relation pg_class = table_open(RelationRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+	bool make = false;
+
+	ScanKeyInit(&key, Anum_pg_class_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	scan = systable_beginscan(pg_class, ClassOidIndexId, true, SnapshotSelf, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
+		Oid table;
+
+		/* Named by make_new_heap() */
+		make = (form->relkind == RELKIND_RELATION || form->relkind == RELKIND_MATVIEW) &&
+			   sscanf(NameStr(form->relname), "pg_temp_%u", &table) == 1 && form->relam != mdb_am_oid(true) &&
+			   mdb_is_metricsdb_oid(table);
+	}
+	systable_endscan(scan);
+	table_close(pg_class, AccessShareLock);
+	if (!make)
+		return;
+	CommandCounterIncrement();
+	NewHeapCreateToastTable(relid, (Datum) 0, AccessExclusiveLock, InvalidOid);
+}
+
 static void
 object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg)
 {
@@ -77,6 +116,9 @@ object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId, voi
 		prev_object_access(access, classId, objectId, subId, arg);
 	if (access == OAT_DROP && classId == RelationRelationId && subId == 0)
 		relation_dropped(objectId);
+	else if (access == OAT_POST_CREATE && classId == RelationRelationId && subId == 0 &&
+			 ((ObjectAccessPostCreate *) arg)->is_internal)
+		internal_relation_created(objectId);
 }
 
 /* Subtransaction-proof: once a transaction has asked for places of new rows it keeps giving them. */

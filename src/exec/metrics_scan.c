@@ -13,7 +13,9 @@
  *	   the query wants are left to them.
  *	2. A condition may be evaluated out of turn only if row-level security lets it: it is of the
  *	   lowest security level of the table, or leakproof.
- *	3. Values are taken when the scan starts or is started over, so that now(), parameters and
+ *	3. Where rows are hidden from the user, EXPLAIN does not tell what was pruned: from that and
+ *	   conditions of his choice he could learn the times and series of hidden rows.
+ *	4. Values are taken when the scan starts or is started over, so that now(), parameters and
  *	   outer rows have their effect.
  */
 #include "postgres.h"
@@ -58,6 +60,7 @@ typedef struct Pushed
 	List *values;     /* what the time is compared with */
 	List *series;     /* clauses on series columns */
 	List *rinfos;     /* where both come from, for their selectivity */
+	bool guarded;     /* row-level security or a security barrier hides rows */
 } Pushed;
 
 /* What parallel processes share beside the scan itself. */
@@ -81,7 +84,8 @@ typedef struct MetricsScanState
 	ParallelTableScanDesc pscan;
 	SharedCounters *shared;
 	MdbScanCounters counters;
-	bool ready; /* the filter is set */
+	bool ready;   /* the filter is set */
+	bool guarded; /* see Pushed */
 } MetricsScanState;
 
 /* ---------- planning ---------- */
@@ -226,9 +230,29 @@ make_path(PlannerInfo *root, RelOptInfo *rel, const Path *seq, const Pushed *pus
 	path->path.total_cost =
 		seq->startup_cost + (seq->total_cost - seq->startup_cost) * Min(0.99, Max(sel * 1.2, 0.001));
 	path->flags = CUSTOMPATH_SUPPORT_BACKWARD_SCAN | CUSTOMPATH_SUPPORT_PROJECTION;
-	path->custom_private = list_make3(pushed->strategies, pushed->values, pushed->series);
+	path->custom_private =
+		list_make4(pushed->strategies, pushed->values, pushed->series, makeInteger(pushed->guarded));
 	path->methods = &path_methods;
 	return path;
+}
+
+/*
+ * Does row-level security, or a view that is a security barrier, hide rows of this table?
+ *
+ * A barrier's query is planned as a subquery, into which only leakproof conditions come.
+ */
+static bool
+rows_are_hidden(PlannerInfo *root, RelOptInfo *rel)
+{
+	ListCell *lc;
+
+	if (rel->baserestrict_min_security < root->qual_security_level)
+		return true;
+	for (root = root->parent_root; root != NULL; root = root->parent_root)
+		foreach (lc, root->parse->rtable)
+			if (lfirst_node(RangeTblEntry, lc)->security_barrier)
+				return true;
+	return false;
 }
 
 static void
@@ -258,6 +282,7 @@ set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *r
 	table_close(relation, NoLock);
 	if (pushed == NULL)
 		return;
+	pushed->guarded = rows_are_hidden(root, rel);
 
 	foreach (lc, rel->pathlist)
 	{
@@ -293,7 +318,7 @@ plan_metrics_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tl
 	cscan->scan.scanrelid = rel->relid;
 	cscan->flags = path->flags;
 	cscan->custom_exprs = list_concat_copy(values, series);
-	cscan->custom_private = list_make1(strategies);
+	cscan->custom_private = list_make2(strategies, lfourth(path->custom_private));
 	cscan->methods = &scan_methods;
 	return (Plan *) cscan;
 }
@@ -421,6 +446,7 @@ begin_scan(CustomScanState *css, EState *estate, int eflags)
 
 	state->table = mdb_table(rel);
 	state->strategies = linitial(cscan->custom_private);
+	state->guarded = intVal(lsecond(cscan->custom_private)) != 0;
 	ntimes = list_length(state->strategies);
 	foreach (lc, cscan->custom_exprs)
 	{
@@ -525,6 +551,9 @@ shutdown_scan(CustomScanState *css)
 	MetricsScanState *state = (MetricsScanState *) css;
 
 	take_counters(state);
+	/* How many rows the conditions have thrown out depends on where rows that are hidden lie. */
+	if (state->guarded && css->ss.ps.instrument)
+		css->ss.ps.instrument->nfiltered1 = 0;
 	if (state->shared == NULL)
 		return;
 	if (IsParallelWorker())
@@ -558,7 +587,7 @@ explain_scan(CustomScanState *css, List *ancestors, ExplainState *es)
 											   es->verbose || list_length(es->rtable) > 1, false),
 							es);
 	}
-	if (!es->analyze)
+	if (!es->analyze || state->guarded)
 		return;
 	if (state->scan && state->pscan == NULL)
 		take_counters(state);

@@ -390,6 +390,8 @@ mdb_delta_register(int64 storage_id, int16 slot, Oid relid)
 	v[Anum_delta_live - 1] = BoolGetDatum(true);
 	mdb_catalog_insert(rel, v, n, GetCurrentCommandId(true), 0);
 	table_close(rel, NoLock);
+	if (get_rel_persistence(relid) == RELPERSISTENCE_PERMANENT)
+		mdb_decoding_hide(relid);
 }
 
 /*

@@ -253,6 +253,10 @@ extern Oid mdb_storage_relid(int64 storage_id);
 extern void mdb_storage_set_relid(int64 storage_id, Oid relid);
 extern void mdb_storage_forget(int64 storage_id);
 
+/* decoding.c */
+extern void mdb_decoding_hide(Oid relid);
+extern void mdb_decoding_hide_all(void);
+
 /* ---- space.c ---- */
 
 typedef struct MdbExtent

@@ -183,6 +183,7 @@ collect_orphans(void)
 	last = now;
 	if (!OidIsValid(mdb_catalog_relid("storage", true)))
 		return;
+	mdb_decoding_hide_all();
 	mdb_storage_list(&ids, &count);
 	for (int i = 0; i < count; i++)
 	{

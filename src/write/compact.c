@@ -386,6 +386,7 @@ mdb_compact_sql(PG_FUNCTION_ARGS)
 						errmsg("metricsdb.compact() cannot run inside a transaction block"),
 						errdetail("It commits after each merge."), errhint("Call it on its own.")));
 
+	mdb_decoding_hide_all();
 	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	(void) mdb_compact_relation(relid, true, true, commit_procedure);

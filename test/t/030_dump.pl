@@ -41,7 +41,35 @@ sql('ALTER TABLE a ADD x int DEFAULT 5; ALTER TABLE a DROP region');
 sql('INSERT INTO a ' . 'SELECT time, host, value, note, 6 FROM (' . rows(4000, 4010) . ') x(time, host, region, value, note)');
 sql(q{CREATE MATERIALIZED VIEW mv USING metricsdb AS SELECT date_trunc('day', time) AS time, host, max(value) FROM a GROUP BY 1, 2});
 
-my @tables = ('a', 'b', 'c', 'p', 'p1', 'u', '"odd name ""x"""', 'mv');
+# Options go first, the rows behind them: whatever the format and the part of the dump.
+sql(q{
+CREATE TABLE late (a int8, b int, c int, d float8) USING metricsdb;
+SELECT metricsdb.set_options('late', "time" => 'a', series => '{c,b}');
+INSERT INTO late SELECT i, i % 3, i % 5, i FROM generate_series(1, 700) i;
+CREATE TABLE pm (time timestamptz NOT NULL, host text, value float8) PARTITION BY LIST (host);
+CREATE TABLE pm_1 (value float8, host text, time timestamptz NOT NULL) USING metricsdb;
+SELECT metricsdb.set_options('pm_1', series => '{}');
+ALTER TABLE pm ATTACH PARTITION pm_1 FOR VALUES IN ('h1', 'h2');
+CREATE TABLE pm_2 PARTITION OF pm FOR VALUES IN ('h3') PARTITION BY RANGE (time);
+CREATE TABLE pm_2_1 PARTITION OF pm_2 FOR VALUES FROM ('2026-01-01') TO ('2026-01-03') USING metricsdb;
+CREATE TABLE pm_2_2 PARTITION OF pm_2 DEFAULT USING heap;
+CREATE TABLE pm_3 PARTITION OF pm DEFAULT USING metricsdb;
+CREATE TABLE parent (time timestamptz, v int) USING heap;
+CREATE TABLE child (host text) INHERITS (parent) USING metricsdb;
+INSERT INTO child SELECT now(), i, 'h' FROM generate_series(1, 150) i;
+CREATE ROLE dump_reader;
+ALTER TABLE late ENABLE ROW LEVEL SECURITY;
+CREATE POLICY c1 ON late TO dump_reader USING (c = 1);
+GRANT SELECT (a, c), INSERT ON late TO dump_reader;
+CREATE STATISTICS late_s ON b, c FROM late;
+COMMENT ON COLUMN late.c IS 'the series';
+ALTER TABLE late ALTER d SET STATISTICS 77, ADD CONSTRAINT pos CHECK (a > 0);
+CREATE RULE r AS ON INSERT TO late WHERE NEW.a < 0 DO INSTEAD NOTHING;
+});
+sql("INSERT INTO pm SELECT time, host, value FROM (" . rows(1, 3000) . ") x(time, host, region, value, note)");
+sql(q{CREATE MATERIALIZED VIEW mv_empty USING metricsdb AS SELECT * FROM late WITH NO DATA});
+
+my @tables = ('late', 'pm', 'pm_1', 'pm_2', 'pm_2_1', 'pm_3', 'parent', 'child', 'a', 'b', 'c', 'p', 'p1', 'u', '"odd name ""x"""', 'mv');
 
 sub sums { my ($db) = @_; return join "\n", map { "$_ " . sql("SELECT count(*), md5(string_agg(x::text, ',' ORDER BY x::text)) FROM $_ x", $db) } @tables }
 
@@ -51,7 +79,9 @@ sub layout
 	return sql(q{SELECT relname, relpersistence, relkind, coalesce((SELECT amname FROM pg_am WHERE oid = relam), '-'), reloptions,
 		(SELECT string_agg(label, ',') FROM pg_seclabel l WHERE l.objoid = c.oid AND objsubid = 0) FROM pg_class c
 		WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'm') ORDER BY relname}, $db)
-	  . "\n" . join "\n", map { "$_ " . sql("SELECT string_agg(d::text, ',') FROM metricsdb.describe('$_') d", $db) =~ s/\d{4,}/N/gr } ('b', 'c');
+	  . sql(q{SELECT relname, relacl, relrowsecurity, relhasrules FROM pg_class WHERE relname = 'late'}, $db)
+	  . sql(q{SELECT polname, pg_get_expr(polqual, polrelid) FROM pg_policy}, $db)
+	  . "\n" . join "\n", map { "$_ " . sql("SELECT string_agg(d::text, ',') FROM metricsdb.describe('$_') d", $db) =~ s/\d{4,}/N/gr } ('b', 'c', 'late', 'pm_1');
 }
 
 my ($sums, $layout) = (sums('postgres'), layout('postgres'));
@@ -61,6 +91,7 @@ sub restored
 	my ($db, $what) = @_;
 	is(sums($db), $sums, "$what: rows");
 	is(layout($db), $layout, "$what: layout and options");
+	is(sql(q{SELECT relname, relispopulated FROM pg_class WHERE relkind = 'm' ORDER BY 1}, $db), "mv|t\nmv_empty|f", "$what: views are filled, or not");
 	is(sql("INSERT INTO a (time, host) VALUES (now(), 'new'); SELECT count(*) FROM a WHERE host = 'new'", $db), '1', "$what: is written to");
 	sql("CALL metricsdb.compact('a')", $db);
 	is(sql("DELETE FROM pg_class WHERE false; SELECT count(*) FROM a WHERE host <> 'new'", $db), sql('SELECT count(*) FROM a'), "$what: and compacted");
@@ -86,6 +117,104 @@ command_ok([ 'pg_dump', '-Fd', '-j', '2', '-d', $node->connstr('postgres'), '-f'
 sql('CREATE DATABASE parallel');
 command_ok([ 'pg_restore', '--exit-on-error', '-j', '2', '-d', $node->connstr('parallel'), "$dir/parallel" ], 'pg_restore, two jobs');
 restored('parallel', 'parallel');
+
+command_ok([ 'pg_dump', '-Ft', '-d', $node->connstr('postgres'), '-f', "$dir/tar" ], 'pg_dump, tar');
+sql('CREATE DATABASE tar');
+command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('tar'), "$dir/tar" ], 'pg_restore, tar');
+restored('tar', 'tar');
+
+# What a dump consists of: options with the definitions, before any row.
+for my $file (map { "$dir/$_" } 'custom', 'parallel', 'tar')
+{
+	my ($toc) = run_command([ 'pg_restore', '-l', $file ]);
+	my @toc = grep { !/^;/ } split /\n/, $toc;
+	my ($label) = grep { $toc[$_] =~ / SECURITY LABEL public TABLE late / } 0 .. $#toc;
+	my ($data) = grep { $toc[$_] =~ / TABLE DATA public / } 0 .. $#toc;
+	ok(defined $label && defined $data && $label < $data, "$file: options of a table come before the first row");
+	is(scalar(grep { / metricsdb (?!kafka_)/ && / TABLE/ } @toc), 0, "$file: no table of the engine");
+}
+
+# Sections one by one, from an archive and from pg_dump itself
+for my $how ('archive', 'dump')
+{
+	sql("CREATE DATABASE sect_$how");
+	for my $section ('pre-data', 'data', 'post-data')
+	{
+		if ($how eq 'archive')
+		{
+			command_ok([ 'pg_restore', '--exit-on-error', "--section=$section", '-d', $node->connstr("sect_$how"), "$dir/custom" ], "$how: $section");
+		}
+		else
+		{
+			command_ok([ 'pg_dump', "--section=$section", '-d', $node->connstr('postgres'), '-f', "$dir/$section.sql" ], "$how: $section");
+			command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr("sect_$how"), '-f', "$dir/$section.sql" ], "$how: $section runs");
+		}
+		is(sql(q{SELECT string_agg("column"::text, ',') FROM metricsdb.describe('late') WHERE role = 'series'}, "sect_$how"), 'b,c', "$how: options are there after $section");
+	}
+	restored("sect_$how", "sections, $how");
+}
+
+# Schema first, all data later, from plain dumps
+sql('CREATE DATABASE two');
+for my $what ('schema', 'data')
+{
+	command_ok([ 'pg_dump', "--$what-only", '-d', $node->connstr('postgres'), '-f', "$dir/$what-only.sql" ], "pg_dump --$what-only");
+	command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('two'), '-f', "$dir/$what-only.sql" ], "--$what-only runs");
+}
+# Views are filled in the section behind the data, which neither of these has.
+sql('REFRESH MATERIALIZED VIEW mv', 'two');
+restored('two', 'schema, then data');
+unlike(slurp_file("$dir/data-only.sql"), qr/SECURITY LABEL|CREATE /, 'data only: rows');
+unlike(slurp_file("$dir/schema-only.sql"), qr/^COPY /m, 'schema only: no rows');
+
+# Without access methods all of it is heap, with the same rows; options lie ready for the way back.
+# (--no-table-access-method is of pg_dump 16; default_table_access_method is not written for tables
+# whose access method is the default one, which is what psql and sed can do about it on 15.)
+{
+	my $text = slurp_file("$dir/plain.sql") =~ s/^SET default_table_access_method = metricsdb;$/SET default_table_access_method = heap;/gmr;
+	append_to_file("$dir/heap.sql", $text);
+	sql('CREATE DATABASE heaps');
+	command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('heaps'), '-f', "$dir/heap.sql" ], 'a dump without our access method runs');
+	is(sums('heaps'), $sums, 'as heap tables: rows');
+	is(sql(q{SELECT count(*) FROM pg_class c JOIN pg_am a ON a.oid = relam WHERE amname = 'metricsdb'}, 'heaps'), '0', 'as heap tables: none is ours');
+	sql('ALTER TABLE late SET ACCESS METHOD metricsdb; ALTER TABLE pm_1 SET ACCESS METHOD metricsdb', 'heaps');
+	is(sql(q{SELECT string_agg("column"::text, ',') FROM metricsdb.describe('late') WHERE role = 'series'}, 'heaps'), 'b,c', 'and back, with the options');
+	is(sums('heaps'), $sums, 'and back: rows');
+	if (run_command([ 'pg_dump', '--help' ]) =~ /--no-table-access-method/)
+	{
+		command_ok([ 'pg_dump', '--no-table-access-method', '-d', $node->connstr('postgres'), '-f', "$dir/noam.sql" ], 'pg_dump --no-table-access-method');
+		unlike(slurp_file("$dir/noam.sql"), qr/default_table_access_method = metricsdb/, 'names no access method');
+	}
+}
+
+# Some tables, into a database that has the extension
+command_ok([ 'pg_dump', '-Fc', '-t', 'late', '-t', 'pm*', '-d', $node->connstr('postgres'), '-f', "$dir/some" ], 'pg_dump of some tables');
+sql('CREATE DATABASE some_tables');
+sql('CREATE EXTENSION metricsdb', 'some_tables');
+command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('some_tables'), "$dir/some" ], 'pg_restore of some tables');
+is(sql("SELECT count(*), sum(a) FROM late", 'some_tables'), sql("SELECT count(*), sum(a) FROM late"), 'some tables: rows');
+is(sql(q{SELECT string_agg("column"::text, ',') FROM metricsdb.describe('late') WHERE role = 'series'}, 'some_tables'), 'b,c', 'some tables: options');
+command_ok([ 'pg_restore', '--exit-on-error', '--clean', '--if-exists', '-d', $node->connstr('some_tables'), "$dir/some" ], 'pg_restore --clean');
+is(sql("SELECT count(*), sum(a) FROM late", 'some_tables'), sql("SELECT count(*), sum(a) FROM late"), 'cleaned and restored: rows');
+catalogs_in_order($node, 'some_tables', 'cleaned and restored');
+{
+	# pg_dump sees what there was when it began, whatever is merged since.
+	my $s = session($node);
+	$s->query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+	my $id = $s->query('SELECT pg_export_snapshot()');
+	my $before = sums('postgres');
+	sql('INSERT INTO a (time, host) SELECT now(), $$later$$ FROM generate_series(1, 500)');
+	sql("CALL metricsdb.compact('$_')") for 'a', 'late', 'c';
+	command_ok([ 'pg_dump', '-Fd', '-j', '2', "--snapshot=$id", '-d', $node->connstr('postgres'), '-f', "$dir/snapshot" ], 'pg_dump of a snapshot, merged since');
+	$s->close;
+	sql('CREATE DATABASE snap');
+	command_ok([ 'pg_restore', '--exit-on-error', '-j', '2', '-d', $node->connstr('snap'), "$dir/snapshot" ], 'pg_restore of it');
+	is(sums('snap'), $before, 'the snapshot: rows');
+}
+sql('REFRESH MATERIALIZED VIEW mv');
+($sums, $layout) = (sums('postgres'), layout('postgres'));
+command_ok([ 'pg_dump', '-Fc', '-d', $node->connstr('postgres'), '-f', "$dir/custom" ], 'pg_dump, custom format');
+command_ok([ 'pg_dumpall', '-d', $node->connstr('postgres'), '--no-sync', '-f', "$dir/all.sql" ], 'pg_dumpall');
 
 # In one transaction TRUNCATE-less COPY FREEZE paths and wal-skipping come in.
 sql('CREATE DATABASE single');

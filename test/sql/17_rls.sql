@@ -1,0 +1,19 @@
+-- One script on heap tables, on metricsdb tables of small parts, and on metricsdb tables as they
+-- are: 99_equal checks that the outputs are the same.
+\set ECHO none
+\getenv srcdir PG_ABS_SRCDIR
+\set dir :srcdir '/sql/include'
+\cd :dir
+\set am heap
+\set direct_rows 1000
+\echo === heap
+\ir rls.sql
+\set am metricsdb
+\set direct_rows 10
+\echo === metricsdb, small parts
+\ir rls.sql
+\set direct_rows 1000
+\echo === metricsdb
+\ir rls.sql
+\echo === end
+DROP SCHEMA work CASCADE;
