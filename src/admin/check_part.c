@@ -468,7 +468,6 @@ mdb_check_part(MdbCheck *c, const MdbPartInfo *info, const Bitmapset *bad_pages,
 	PartCheck p = {.c = c, .info = info, .bad_pages = bad_pages, .whole = true, .sorted = true};
 	MdbPlace at = MDB_PLACE_PART(info->part_id);
 	ErrorData *error;
-	int64 nrows = 0;
 
 	if (info->format != MDB_PART_FORMAT)
 	{
@@ -484,11 +483,6 @@ mdb_check_part(MdbCheck *c, const MdbPartInfo *info, const Bitmapset *bad_pages,
 		report(&p, at, error, page && bad_pages != NULL);
 		return;
 	}
-	for (int b = 0; b < p.part->nblocks; b++)
-		nrows += p.part->block_rows[b];
-	if (nrows != info->nrows)
-		mdb_check_found(c, "error", "count", at, "The catalog says %lld rows, its blocks have %lld.",
-						(long long) info->nrows, (long long) nrows);
 	if (p.part->has_time != (info->days != 0))
 		mdb_check_found(c, "error", "partition", at,
 						info->days != 0 ? "It has no times, but is in a partition of time."

@@ -18,14 +18,18 @@
 #include "utils/elog.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
+#include "utils/timestamp.h"
 
 #include "store/store.h"
 
 MdbFault mdb_last_fault = MDB_FAULT_NONE;
+int64 mdb_last_part = 0;
 
-/* Does the error say that bytes are not what they should be, or cannot be had at all? */
-static bool
-is_damage(int sqlerrcode)
+/*
+ * mdb_is_damage - does an error say that bytes are not what they should be, or cannot be had at all?
+ */
+bool
+mdb_is_damage(int sqlerrcode)
 {
 	return sqlerrcode == ERRCODE_DATA_CORRUPTED || sqlerrcode == ERRCODE_INDEX_CORRUPTED ||
 		   sqlerrcode == ERRCODE_IO_ERROR;
@@ -56,7 +60,7 @@ mdb_guard(void (*fn)(void *), void *arg)
 		CurrentResourceOwner = outer;
 		MemoryContextSwitchTo(mcxt);
 		/* The owner is a child of the outer one: whoever aborts releases it. */
-		if (!is_damage(geterrcode()))
+		if (!mdb_is_damage(geterrcode()))
 			PG_RE_THROW();
 		error = CopyErrorData();
 		FlushErrorState();
@@ -71,4 +75,45 @@ mdb_guard(void (*fn)(void *), void *arg)
 	ResourceOwnerRelease(own, RESOURCE_RELEASE_AFTER_LOCKS, error == NULL, false);
 	ResourceOwnerDelete(own);
 	return error;
+}
+
+/* Parts that merges of this process have found damaged, and until when they are left alone. */
+#define DAMAGED_MAX   64
+#define DAMAGED_PAUSE (INT64CONST(3600) * USECS_PER_SEC)
+
+static struct
+{
+	int64 storage_id;
+	int64 part_id;
+	TimestampTz until;
+} damaged_parts[DAMAGED_MAX];
+static int next_damaged = 0;
+
+/*
+ * mdb_damaged_note, mdb_damaged_known, mdb_damaged_forget - parts for merges to leave alone for a while.
+ */
+void
+mdb_damaged_note(int64 storage_id, int64 part_id)
+{
+	damaged_parts[next_damaged].storage_id = storage_id;
+	damaged_parts[next_damaged].part_id = part_id;
+	damaged_parts[next_damaged].until = GetCurrentTimestamp() + DAMAGED_PAUSE;
+	next_damaged = (next_damaged + 1) % DAMAGED_MAX;
+}
+
+bool
+mdb_damaged_known(int64 storage_id, int64 part_id)
+{
+	for (int i = 0; i < DAMAGED_MAX; i++)
+		if (damaged_parts[i].storage_id == storage_id && damaged_parts[i].part_id == part_id)
+			return damaged_parts[i].until > GetCurrentTimestamp();
+	return false;
+}
+
+void
+mdb_damaged_forget(int64 storage_id)
+{
+	for (int i = 0; i < DAMAGED_MAX; i++)
+		if (damaged_parts[i].storage_id == storage_id)
+			damaged_parts[i].storage_id = 0;
 }

@@ -20,6 +20,7 @@
 pg_attribute_noreturn() static void damaged(const MdbPart *part, MdbFault fault, const char *what)
 {
 	mdb_last_fault = fault;
+	mdb_last_part = part->info.part_id;
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
 			 errmsg("part %lld of table \"%s\" is damaged", (long long) part->info.part_id,
@@ -51,6 +52,8 @@ mdb_part_implausible(const MdbPartInfo *info)
 	if (info->nblocks <= 0 || info->nblocks > info->nrows ||
 		info->nrows > (int64) info->nblocks * MDB_BLOCK_ROWS_MAX)
 		return "Its number of blocks is not plausible.";
+	if (info->nseries <= 0 || info->nseries > info->nrows)
+		return "Its number of series is not plausible.";
 	if (info->page_first <= MDB_META_BLOCK || info->npages <= 0 ||
 		info->page_first > (int64) MaxBlockNumber - info->npages)
 		return "Its extent is not plausible.";
@@ -119,6 +122,7 @@ mdb_part_open(Relation rel, const MdbPartInfo *info)
 	int64 payload;
 	uint32 at;
 	uint32 end;
+	int64 nrows = 0;
 	const char *implausible = mdb_part_implausible(info);
 
 	part->mcxt = mcxt;
@@ -189,6 +193,7 @@ mdb_part_open(Relation rel, const MdbPartInfo *info)
 	{
 		need_as(part, part->block_rows[i] > 0 && part->block_rows[i] <= MDB_BLOCK_ROWS_MAX, MDB_FAULT_COUNT,
 				"A block has an impossible number of rows.");
+		nrows += part->block_rows[i];
 		need(part,
 			 part->series_first[i] >= 0 && part->series_first[i] <= (int64) PG_UINT32_MAX &&
 				 part->series_last[i] >= 0 && part->series_last[i] <= (int64) PG_UINT32_MAX,
@@ -197,6 +202,8 @@ mdb_part_open(Relation rel, const MdbPartInfo *info)
 			need(part, part->time_source[i] >= 0 && part->time_source[i] <= i,
 				 "A block shares the times of one that is not there.");
 	}
+
+	need_as(part, nrows == info->nrows, MDB_FAULT_COUNT, "Its number of rows is not that of its blocks.");
 
 	part->columns = palloc0(sizeof(MdbPartColumn) * Max(1, part->ncolumns));
 	for (int i = 0; i < part->ncolumns; i++)
@@ -260,7 +267,7 @@ mdb_directory_bytes(int64 nblocks, int ncolumns)
 void
 mdb_part_damaged(const MdbPart *part, const char *what)
 {
-	damaged(part, what);
+	damaged(part, MDB_FAULT_FORMAT, what);
 }
 
 /*

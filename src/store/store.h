@@ -292,6 +292,11 @@ typedef enum MdbFault
 } MdbFault;
 
 extern MdbFault mdb_last_fault;
+extern int64 mdb_last_part; /* the part that was read last */
+extern bool mdb_is_damage(int sqlerrcode);
+extern void mdb_damaged_note(int64 storage_id, int64 part_id);
+extern bool mdb_damaged_known(int64 storage_id, int64 part_id);
+extern void mdb_damaged_forget(int64 storage_id);
 extern ErrorData *mdb_guard(void (*fn)(void *), void *arg);
 
 /* ---- page_io.c ---- */

@@ -261,5 +261,29 @@ for my $table (qw(flipped_chunk flipped_directory wrong_part_in_page older_part_
 	}
 	is(sql("SET metricsdb.on_corruption = skip; CREATE TABLE saved AS SELECT * FROM flipped_chunk; SELECT count(*) FROM saved"), '1200', 'what is left is saved');
 }
+
+# ---- merges skip nothing, and go on ----
+
+create('merged', '');
+sql("INSERT INTO merged $rows") for 1 .. 4;
+my ($bad, $file) = (part('merged', 1), $node->data_dir . '/' . sql("SELECT pg_relation_filepath('merged')"));
+$node->stop('fast');
+change_bytes($file, $bad->{page_first} * $page + 24, 100, flip(20));
+$node->start;
+is(findings('merged'), 'checksum', 'one part of twelve is damaged');
+my $live = q{SELECT count(*), sum(nrows), bool_or(part_id = %d) FROM metricsdb.part WHERE } . of_table('merged');
+for my $round (1, 2)
+{
+	my ($rc, $out, $err) = $node->psql('postgres', "SET metricsdb.on_corruption = skip; CALL metricsdb.compact('merged')");
+	is($rc, 0, "compact() goes on, round $round");
+	is(scalar(() = $err =~ /WARNING:  part $bad->{part_id} of table "merged" is damaged and is not merged/g), 1, 'and reports the part');
+	is(sql(sprintf $live, $bad->{part_id}), '4|7200|t', 'the damaged part is as it was, the others are merged');
+}
+is(findings('merged'), 'checksum', 'nothing else is damaged');
+$node->append_conf('postgresql.conf', "metricsdb.workers = on\n");
+sql("INSERT INTO merged $rows") for 1 .. 12;
+$node->restart;
+ok(wait_for($node, sprintf("SELECT count(*) < 30 FROM (SELECT 1 FROM metricsdb.part WHERE %s) x", of_table('merged'))), 'the background merges the others');
+is(sql("SELECT sum(nrows), bool_or(part_id = $bad->{part_id}) FROM metricsdb.part WHERE " . of_table('merged')), '28800|t', 'and loses nothing');
 $node->stop('fast');
 done_testing();
