@@ -177,6 +177,7 @@ check_table(MdbCheck *c, bool decode, bool list_free)
 	}
 	mdb_check_file(c, npages, list_free);
 	mdb_check_delta(c);
+	mdb_check_shadows(c);
 	UnregisterSnapshot(c->snapshot);
 }
 

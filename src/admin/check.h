@@ -65,6 +65,10 @@ extern void mdb_check_delta(MdbCheck *c);
 
 extern void mdb_check_part(MdbCheck *c, const MdbPartInfo *info, const Bitmapset *bad_pages, bool decode);
 
+/* ---- check_shadow.c: rows that were deleted, updated or locked ---- */
+
+extern void mdb_check_shadows(MdbCheck *c);
+
 /* ---- check_series.c: the dictionary ---- */
 
 extern void mdb_check_series(MdbCheck *c);

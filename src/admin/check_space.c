@@ -20,7 +20,9 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
@@ -412,6 +414,7 @@ typedef struct DeltaRead
 	MdbCheck *check;
 	Oid relid;
 	int64 bad_rows;
+	bool foreign; /* it is no heap of ours */
 } DeltaRead;
 
 /* Read all of a heap, and the head of each row in it. */
@@ -420,11 +423,21 @@ read_delta(void *arg)
 {
 	DeltaRead *r = arg;
 	Relation delta = table_open(r->relid, AccessShareLock);
-	TupleTableSlot *slot = table_slot_create(delta, NULL);
-	TableScanDesc scan = table_beginscan(delta, r->check->snapshot, 0, NULL);
-	MemoryContext row =
-		AllocSetContextCreate(CurrentMemoryContext, "metricsdb check delta", ALLOCSET_DEFAULT_SIZES);
+	TupleDesc desc = RelationGetDescr(delta);
+	TupleTableSlot *slot;
+	TableScanDesc scan;
+	MemoryContext row;
 
+	if (delta->rd_rel->relam != HEAP_TABLE_AM_OID || desc->natts != Natts_delta_row ||
+		TupleDescAttr(desc, Anum_delta_row - 1)->atttypid != BYTEAOID)
+	{
+		r->foreign = true;
+		table_close(delta, AccessShareLock);
+		return;
+	}
+	slot = table_slot_create(delta, NULL);
+	scan = table_beginscan(delta, r->check->snapshot, 0, NULL);
+	row = AllocSetContextCreate(CurrentMemoryContext, "metricsdb check delta", ALLOCSET_DEFAULT_SIZES);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		MemoryContext old = MemoryContextSwitchTo(row);
@@ -432,7 +445,7 @@ read_delta(void *arg)
 		Datum d;
 
 		CHECK_FOR_INTERRUPTS();
-		d = slot_getattr(slot, 1, &isnull);
+		d = slot_getattr(slot, Anum_delta_row, &isnull);
 		if (!isnull &&
 			VARSIZE_ANY_EXHDR(DatumGetByteaPP(d)) < SizeofMinimalTupleHeader - MINIMAL_TUPLE_DATA_OFFSET)
 			r->bad_rows++;
@@ -493,7 +506,7 @@ mdb_check_delta(MdbCheck *c)
 	for (int i = 0; i < list.count; i++)
 	{
 		const MdbDeltaInfo *d = &list.deltas[i];
-		DeltaRead r = {c, d->relid, 0};
+		DeltaRead r = {c, d->relid, 0, false};
 		ErrorData *error;
 
 		live |= d->live && d->slot == c->meta.delta_slot;
@@ -507,6 +520,9 @@ mdb_check_delta(MdbCheck *c)
 		if (error)
 			mdb_check_found(c, "error", "delta", MDB_PLACE_TABLE,
 							"The heap of delta slot %d cannot be read: %s.", d->slot, error->message);
+		if (r.foreign)
+			mdb_check_found(c, "error", "delta", MDB_PLACE_TABLE,
+							"Delta slot %d has another table, with OID %u, for its heap.", d->slot, d->relid);
 		if (r.bad_rows > 0)
 			mdb_check_found(c, "error", "delta", MDB_PLACE_TABLE,
 							"The heap of delta slot %d has %lld rows that are too short.", d->slot,

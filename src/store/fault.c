@@ -31,8 +31,9 @@ int64 mdb_last_part = 0;
 bool
 mdb_is_damage(int sqlerrcode)
 {
+	/* The last one: of a format that this library does not know. */
 	return sqlerrcode == ERRCODE_DATA_CORRUPTED || sqlerrcode == ERRCODE_INDEX_CORRUPTED ||
-		   sqlerrcode == ERRCODE_IO_ERROR;
+		   sqlerrcode == ERRCODE_IO_ERROR || sqlerrcode == ERRCODE_FEATURE_NOT_SUPPORTED;
 }
 
 /*

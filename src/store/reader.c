@@ -128,6 +128,7 @@ mdb_part_open(Relation rel, const MdbPartInfo *info)
 	part->mcxt = mcxt;
 	part->rel = rel;
 	part->info = *info;
+	mdb_last_part = info->part_id;
 	if (info->format != MDB_PART_FORMAT)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("part %lld of table \"%s\" has format %d, this library reads format %d",

@@ -97,7 +97,11 @@ my @plants = (
 	[ invalid_page => 'page', sub { my ($f, $p) = @_; change_bytes($f, $p->{page_first} * $page + 12, 4, sub { return "\xff" x 4 }) } ],
 	[ no_end => 'page', sub { my ($f, $p) = @_; truncate $f, ($p->{page_first} + 1) * $page or die } ],
 	[ unsorted => 'order', forge('order') ],
+	[ shadow_out_of_range => 'shadow', undef, 'INSERT INTO metricsdb.shadow SELECT storage_id, 1000, 0 FROM metricsdb.storage WHERE %s' ],
+	[ shadow_page_shared => 'shadow', undef, 'INSERT INTO metricsdb.shadow SELECT storage_id, 1, 0 FROM metricsdb.storage WHERE %s' ],
+	[ shadow_misplaced => 'shadow', undef, 'UPDATE metricsdb.shadow SET run = run + 1 WHERE %s' ],
 	# and more
+	[ wrong_block_rows => 'count', forge('rows') ],
 	[ wrong_day => 'partition', undef, 'UPDATE metricsdb.part SET day = day + 1 WHERE %s AND part_id = 1' ],
 	[ wrong_time_range => 'minmax', undef, 'UPDATE metricsdb.part SET time_max = time_max - 1 WHERE %s AND part_id = 2' ],
 	[ wrong_series_range => 'minmax', undef, 'UPDATE metricsdb.part SET series_min = series_min - 1 WHERE %s AND part_id = 2' ],
@@ -115,6 +119,8 @@ my @plants = (
 	[ two_keys => 'dictionary', undef, qq{INSERT INTO metricsdb.series SELECT storage_id, id_min, id_max, 1,
 		set_byte(set_byte('\\x01000100000602076861636b', 0, 1), 2, 1) FROM metricsdb.series WHERE %s} ],
 	[ no_delta_heap => 'delta', undef, 'UPDATE metricsdb.delta SET relid = 1 WHERE %s' ],
+	[ foreign_heap => 'delta', undef, q{UPDATE metricsdb.delta SET relid = 'pg_class'::regclass WHERE %s} ],
+	[ no_slot => 'delta', undef, q{DELETE FROM metricsdb.delta WHERE %s} ],
 	[ dead_slot => 'delta', undef, 'UPDATE metricsdb.delta SET live = false WHERE %s' ],
 	[ next_part => 'counter', sub { change_bytes($_[0], 24 + 24, 8, sub { return pack 'q', 2 }) } ],
 	[ next_row => 'counter', sub { change_bytes($_[0], 24 + 32, 8, sub { return pack 'q', 700 }) } ],
@@ -149,6 +155,13 @@ is(show('good'), '', 'parts and a delta');
 sql("BEGIN; INSERT INTO good $rows; ROLLBACK");
 is(show('good'), '', 'after an abort');
 is(sql("BEGIN; INSERT INTO good $rows; SELECT count(*) FROM metricsdb.check('good'); ROLLBACK"), '0', 'in a transaction that has written');
+sql("DELETE FROM good WHERE b % 3000 = 0; UPDATE good SET a = 7 WHERE b % 5000 = 0; BEGIN; DELETE FROM good; ROLLBACK");
+is(show('good'), '', 'after DELETE and UPDATE');
+sql('VACUUM good');
+is(show('good'), '', 'and VACUUM');
+sql("DELETE FROM good");
+sql('VACUUM good');
+is(show('good'), '', 'after all rows were deleted');
 sql("INSERT INTO good $rows") for 1 .. 3;
 sql("CALL metricsdb.compact('good')") for 1 .. 3;
 is(show('good'), '', 'after merges');
@@ -189,6 +202,10 @@ for my $plant (@plants)
 {
 	create($plant->[0], '');
 	sql("INSERT INTO $plant->[0] $rows");
+	# Rows with a shadow: deleted, updated, locked.
+	sql("DELETE FROM $plant->[0] WHERE b = 1000 AND time < '2026-01-02'; UPDATE $plant->[0] SET a = -1 WHERE b = 2000 AND time < '2026-01-02';
+		SELECT count(*) FROM (SELECT 1 FROM $plant->[0] WHERE b = 3000 AND time < '2026-01-02' FOR UPDATE) x")
+	  if $plant->[0] =~ /^shadow_/;
 	$plant->[4] = part($plant->[0], 0);
 	$plant->[5] = $node->data_dir . '/' . sql("SELECT pg_relation_filepath('$plant->[0]')");
 }
