@@ -46,3 +46,12 @@ CREATE FUNCTION all_parts(
 	OUT created_at timestamptz, OUT source_id int4, OUT epoch int8) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'mdb_parts_sql' LANGUAGE C STABLE;
 COMMENT ON FUNCTION all_parts() IS 'rows of the view metricsdb.parts';
+
+-- "check" is a word of SQL's own: it is called with its schema.
+CREATE FUNCTION metricsdb.check("table" regclass, decode bool DEFAULT true, free bool DEFAULT false,
+	OUT severity text, OUT kind text, OUT part int8, OUT block int4, OUT "column" name, OUT page int8,
+	OUT message text) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'mdb_check_sql' LANGUAGE C;
+COMMENT ON FUNCTION metricsdb.check(regclass, bool, bool) IS
+	'look for damage in a metricsdb table: a row for each finding, none if all is well. decode: also decode every block. '
+	'free: also list free pages. For the table''s owner';

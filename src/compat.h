@@ -28,6 +28,8 @@
 #define MdbUpdateIndexes          TU_UpdateIndexes
 #define MDB_UPDATE_ALL_INDEXES    TU_All
 #define mdb_count_update(rel)     pgstat_count_heap_update(rel, false, false)
+/* Reads that failed are ended with their resource owner. */
+#define mdb_abort_buffer_io() ((void) 0)
 #else
 #include "storage/relfilenode.h"
 #define MdbRelFile                RelFileNode
@@ -38,6 +40,7 @@
 #define MdbUpdateIndexes          bool
 #define MDB_UPDATE_ALL_INDEXES    true
 #define mdb_count_update(rel)     pgstat_count_heap_update(rel, false)
+#define mdb_abort_buffer_io()     AbortBufferIO()
 #endif
 
 /* PostgreSQL 16 made ownership checks generic. */

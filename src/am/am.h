@@ -96,6 +96,7 @@ extern void mdb_block_set_batch(MdbBlock *b, const MdbBatch *batch, uint32 nrows
 extern uint32 mdb_block_series(MdbBlock *b, uint32 row);
 extern const int64 *mdb_block_times(MdbBlock *b);
 extern Datum mdb_block_value(MdbBlock *b, uint32 row, int att, bool *isnull);
+extern void mdb_block_load(MdbBlock *b);
 
 /* ---- slot.c ---- */
 
@@ -106,10 +107,13 @@ extern void mdb_slot_set_header(TupleTableSlot *slot, HeapTupleHeader header);
 
 /* ---- scan.c ---- */
 
+#define MDB_SKIP_SHARED 64 /* damaged parts that processes tell each other of */
+
 typedef struct MdbParallelScan
 {
 	ParallelTableScanDescData base;
-	pg_atomic_uint64 next; /* next chunk of units to hand out */
+	pg_atomic_uint64 next;                    /* next chunk of units to hand out */
+	pg_atomic_uint64 warned[MDB_SKIP_SHARED]; /* damaged parts that a process has warned of; 0 = none */
 	int ndeltas;
 	MdbDeltaInfo deltas[2 * MDB_DELTA_SLOTS];
 } MdbParallelScan;
@@ -159,6 +163,12 @@ extern uint32 mdb_scan_open_unit(TableScanDesc scan, int64 unit);
 extern bool mdb_scan_unit_row(TableScanDesc scan, uint32 row, TupleTableSlot *slot);
 extern int64 mdb_scan_unit_of_row(TableScanDesc scan, int64 row, uint32 *in_unit);
 extern int64 mdb_scan_row_count(TableScanDesc scan);
+
+/* ---- skip.c ---- */
+
+extern bool mdb_skip_applies(Relation rel);
+extern MdbPart *mdb_skip_open_part(Relation rel, const MdbPartInfo *info, MdbParallelScan *shared);
+extern bool mdb_skip_load_block(MdbBlock *block, MdbPart *part, int number, MdbParallelScan *shared);
 
 /* ---- fetch.c ---- */
 

@@ -305,3 +305,26 @@ mdb_block_value(MdbBlock *b, uint32 row, int att, bool *isnull)
 			return mdb_vector_datum(&b->vectors[att], column, row);
 	}
 }
+
+/*
+ * mdb_block_load - decode all that a query may ask of a block of a part, and look up its series.
+ */
+void
+mdb_block_load(MdbBlock *b)
+{
+	const MdbTable *table = b->table;
+	const bool *nulls;
+
+	if (b->part->has_time)
+		(void) mdb_block_times(b);
+	for (int att = 0; att < table->natts; att++)
+		if (table->columns[att].role == MDB_ROLE_VALUE && b->state[att] == COLUMN_UNREAD)
+			read_column(b, att);
+	for (uint32 row = 0; row < b->nrows; row++)
+	{
+		uint32 id = mdb_block_series(b, row);
+
+		if (row == 0 || id != mdb_block_series(b, row - 1))
+			(void) mdb_series_values(b->series_cache, id, &nulls);
+	}
+}

@@ -52,10 +52,12 @@ typedef struct MdbScan
 	UnitKind kind;
 	uint32 row;
 	uint32 nrows;
-	bool on_row; /* row was returned; else it is the next one forward */
-	int part;    /* the open part */
-	MdbPart *open_part;
-	int delta; /* the open delta */
+	bool on_row;        /* row was returned; else it is the next one forward */
+	int part;           /* the open part */
+	MdbPart *open_part; /* NULL: none, or it is damaged and to be skipped */
+	bool skip;          /* metricsdb.on_corruption, where it applies */
+	bool *damaged;      /* [parts], of those that could not be opened */
+	int delta;          /* the open delta */
 	Relation delta_rel;
 	TableScanDesc delta_scan;
 	TupleTableSlot *delta_slot;
@@ -159,28 +161,42 @@ part_pruned(const MdbScan *s, const MdbPartInfo *info)
 	return info->days == 0 || info->time_max < s->filter.time_min || info->time_min > s->filter.time_max;
 }
 
-/* Can no row of a block of the open part pass it?  Else it is settled what to check of each row. */
+/* Can no row of a block of the open part pass it, by its times?  Else: are they to be checked? */
 static bool
-block_pruned(MdbScan *s, int block)
+block_outside_time(MdbScan *s, int block)
 {
 	const MdbPart *part = s->open_part;
 
-	if (!s->filtered)
+	if (!s->filtered || !s->filter.has_time)
 		return false;
-	if (s->filter.has_time)
-	{
-		if (!part->has_time || part->time_last[block] < s->filter.time_min ||
-			part->time_first[block] > s->filter.time_max)
-			return true;
-		s->check_time =
-			part->time_first[block] < s->filter.time_min || part->time_last[block] > s->filter.time_max;
-	}
-	s->check_series = s->filter.series_matches != NULL && !part->one_series;
-	return s->filter.series_matches != NULL && part->one_series &&
+	if (!part->has_time || part->time_last[block] < s->filter.time_min ||
+		part->time_first[block] > s->filter.time_max)
+		return true;
+	s->check_time =
+		part->time_first[block] < s->filter.time_min || part->time_last[block] > s->filter.time_max;
+	return false;
+}
+
+/* The same, by its series. */
+static bool
+block_outside_series(MdbScan *s, int block)
+{
+	const MdbPart *part = s->open_part;
+
+	s->check_series = s->filtered && s->filter.series_matches != NULL && !part->one_series;
+	return s->filtered && s->filter.series_matches != NULL && part->one_series &&
 		   !series_matches(s, (uint32) part->series_first[block]);
 }
 
-/* Does a row of the present block pass what block_pruned() left to check? */
+/* Is a block to be passed over because it is damaged?  Asked of those only that may be wanted. */
+static bool
+block_skipped(MdbScan *s, int block)
+{
+	return s->skip &&
+		   !mdb_skip_load_block(s->block, s->open_part, block, (MdbParallelScan *) s->base.rs_parallel);
+}
+
+/* Does a row of the present block pass what block_outside_*() left to check? */
 static bool
 row_passes(MdbScan *s, uint32 row)
 {
@@ -285,8 +301,15 @@ open_part(MdbScan *s, int p)
 		mdb_part_close(s->open_part);
 	}
 	s->open_part = NULL;
-	s->open_part = mdb_part_open(s->base.rs_rd, &s->parts->parts[p]);
 	s->part = p;
+	if (!s->skip)
+		s->open_part = mdb_part_open(s->base.rs_rd, &s->parts->parts[p]);
+	else if (!s->damaged[p])
+	{
+		s->open_part =
+			mdb_skip_open_part(s->base.rs_rd, &s->parts->parts[p], (MdbParallelScan *) s->base.rs_parallel);
+		s->damaged[p] = s->open_part == NULL;
+	}
 }
 
 /* Go to a unit: before its first row, or behind its last one. */
@@ -310,13 +333,15 @@ enter_unit(MdbScan *s, int64 unit, bool at_end)
 			return;
 		}
 		open_part(s, p);
-		if (block_pruned(s, block))
+		if (s->open_part == NULL || block_outside_time(s, block) || block_skipped(s, block) ||
+			block_outside_series(s, block))
 		{
 			MemoryContextSwitchTo(old);
 			return;
 		}
 		s->counters.blocks_read++;
-		mdb_block_set(s->block, s->open_part, block);
+		if (!s->skip)
+			mdb_block_set(s->block, s->open_part, block);
 		s->kind = UNIT_BLOCK;
 		s->nrows = s->block->nrows;
 		find_dead(s);
@@ -535,6 +560,7 @@ init_parts(MdbScan *s)
 	MdbParallelScan *shared = (MdbParallelScan *) s->base.rs_parallel;
 
 	s->parts = mdb_parts_visible(s->table, s->base.rs_snapshot);
+	s->damaged = palloc0(sizeof(bool) * Max(1, s->parts->count));
 	s->block_base = palloc(sizeof(int64) * (s->parts->count + 1));
 	s->row_base = palloc(sizeof(int64) * (s->parts->count + 1));
 	s->block_base[0] = s->row_base[0] = 0;
@@ -578,6 +604,7 @@ mdb_scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData *k
 	s->mcxt = mcxt;
 	s->base.rs_rd = rel;
 	/* ANALYZE brings no snapshot, index builds bring one that sees dead parts, too. */
+	s->skip = snapshot != NULL && snapshot->snapshot_type != SNAPSHOT_ANY && mdb_skip_applies(rel);
 	if (snapshot == NULL || snapshot->snapshot_type == SNAPSHOT_ANY)
 	{
 		snapshot = mdb_latest_snapshot();
@@ -691,6 +718,8 @@ mdb_parallelscan_initialize(Relation rel, ParallelTableScanDesc pscan)
 	shared->base.phs_relid = RelationGetRelid(rel);
 	shared->base.phs_syncscan = false;
 	pg_atomic_init_u64(&shared->next, 0);
+	for (int i = 0; i < MDB_SKIP_SHARED; i++)
+		pg_atomic_init_u64(&shared->warned[i], 0);
 	mdb_delta_live(mdb_table(rel), GetActiveSnapshot(), &deltas, &shared->ndeltas);
 	memcpy(shared->deltas, deltas, sizeof(MdbDeltaInfo) * shared->ndeltas);
 	return sizeof(MdbParallelScan);

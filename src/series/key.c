@@ -117,7 +117,10 @@ mdb_key_decode(const MdbTable *table, const char *key, uint32 len, Datum *values
 		const MdbColumn *column;
 
 		if (!get_varint(&p, end, &attno) || !get_varint(&p, end, &n) || attno == 0 ||
-			attno > (uint32) table->natts || (n > 0 && n - 1 > (uint32) (end - p)))
+			attno > (uint32) table->natts || (n > 0 && n - 1 > (uint32) (end - p)) ||
+			(n > 0 && table->columns[attno - 1].attlen > 0 &&
+			 table->columns[attno - 1].role != MDB_ROLE_DROPPED &&
+			 n - 1 != (uint32) table->columns[attno - 1].attlen))
 			ereport(ERROR,
 					(errcode(ERRCODE_DATA_CORRUPTED),
 					 errmsg("key of a series in storage %lld is damaged", (long long) table->storage_id)));
@@ -168,6 +171,33 @@ mdb_key_decode(const MdbTable *table, const char *key, uint32 len, Datum *values
 		}
 		p += n;
 	}
+}
+
+/*
+ * mdb_key_is_valid - can mdb_key_decode make values of it?
+ */
+bool
+mdb_key_is_valid(const MdbTable *table, const char *key, uint32 len)
+{
+	const char *p = key;
+	const char *end = key + len;
+
+	while (p < end)
+	{
+		uint32 attno, n;
+		const MdbColumn *column;
+
+		if (!get_varint(&p, end, &attno) || !get_varint(&p, end, &n) || attno == 0 ||
+			attno > (uint32) table->natts || (n > 0 && n - 1 > (uint32) (end - p)))
+			return false;
+		if (n == 0)
+			continue;
+		column = &table->columns[attno - 1];
+		if (column->role != MDB_ROLE_DROPPED && column->attlen > 0 && n - 1 != (uint32) column->attlen)
+			return false;
+		p += n - 1;
+	}
+	return true;
 }
 
 /*

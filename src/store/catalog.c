@@ -185,11 +185,9 @@ part_from_tuple(MdbPartInfo *p, HeapTuple tuple, TupleDesc desc)
 	p->epoch = n[Anum_part_epoch - 1] ? 0 : DatumGetInt64(v[Anum_part_epoch - 1]);
 }
 
-/*
- * mdb_parts_visible - the parts of a table that a snapshot sees, by rising part id.
- */
-MdbPartList *
-mdb_parts_visible(const MdbTable *table, Snapshot snapshot)
+/* Rows of a storage's parts that a snapshot sees, of one incarnation or of all, by rising part id. */
+static MdbPartList *
+list_parts(const MdbTable *table, Snapshot snapshot, bool by_index, bool all)
 {
 	Relation rel = mdb_catalog_open("part", AccessShareLock);
 	MdbPartList *list = palloc0(sizeof(MdbPartList));
@@ -201,7 +199,8 @@ mdb_parts_visible(const MdbTable *table, Snapshot snapshot)
 	list->parts = palloc(capacity * sizeof(MdbPartInfo));
 	ScanKeyInit(&key, Anum_part_storage_id, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(table->storage_id));
-	scan = systable_beginscan(rel, mdb_catalog_index(rel), true, snapshot, 1, &key);
+	scan =
+		systable_beginscan(rel, by_index ? mdb_catalog_index(rel) : InvalidOid, by_index, snapshot, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		MdbPartInfo *p;
@@ -214,8 +213,14 @@ mdb_parts_visible(const MdbTable *table, Snapshot snapshot)
 		p = &list->parts[list->count];
 		part_from_tuple(p, tuple, RelationGetDescr(rel));
 		/* What an unlogged file held before a crash is gone, though its rows are still here. */
-		if (p->incarnation != table->incarnation)
+		if (p->incarnation != table->incarnation && !all)
 			continue;
+		/* So that scans come to it, and report it, whatever numbers it has. */
+		if (mdb_part_implausible(p) != NULL && !all)
+		{
+			p->nrows = 0;
+			p->nblocks = 1;
+		}
 		list->nrows += p->nrows;
 		list->nblocks += p->nblocks;
 		list->count++;
@@ -251,6 +256,47 @@ mdb_part_covering(const MdbTable *table, int64 row, Snapshot snapshot, MdbPartIn
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return found;
+}
+
+/*
+ * mdb_parts_visible - the parts of a table that a snapshot sees, by rising part id.
+ *
+ * One whose row cannot be true has no rows and one block; to open it is an error.
+ */
+MdbPartList *
+mdb_parts_visible(const MdbTable *table, Snapshot snapshot)
+{
+	return list_parts(table, snapshot, true, false);
+}
+
+/*
+ * mdb_parts_recorded - the same, but with the rows as they are, and those of other incarnations of
+ * the file; with or without help of the catalog's index, which may be damaged itself.
+ */
+MdbPartList *
+mdb_parts_recorded(const MdbTable *table, Snapshot snapshot, bool by_index)
+{
+	return list_parts(table, snapshot, by_index, true);
+}
+
+/*
+ * mdb_part_is_live - is the part's row there for whoever looks at this moment?
+ */
+bool
+mdb_part_is_live(int64 storage_id, int64 part_id)
+{
+	Relation rel = mdb_catalog_open("part", AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	bool live;
+
+	ScanKeyInit(&keys[0], Anum_part_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
+	ScanKeyInit(&keys[1], Anum_part_part_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(part_id));
+	scan = systable_beginscan(rel, mdb_catalog_index(rel), true, SnapshotSelf, 2, keys);
+	live = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return live;
 }
 
 /*

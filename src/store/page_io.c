@@ -100,6 +100,65 @@ mdb_pages_write(Relation rel, const MdbPartInfo *info, MdbPayloadFunction read, 
 }
 
 /*
+ * mdb_page_payload - payload bytes on a page of a part.
+ */
+int
+mdb_page_payload(const MdbPartInfo *info, int32 page_no)
+{
+	return (int) Min(MDB_PAGE_PAYLOAD, info->nbytes - page_no * MDB_PAGE_PAYLOAD);
+}
+
+/*
+ * mdb_page_range - the pages of a part that payload bytes [offset, offset + len) lie on.
+ */
+void
+mdb_page_range(int64 offset, int64 len, int32 *first, int32 *last)
+{
+	*first = (int32) (offset / MDB_PAGE_PAYLOAD);
+	*last = (int32) ((offset + Max(len, 1) - 1) / MDB_PAGE_PAYLOAD);
+}
+
+/*
+ * mdb_page_state - what a page of the file says of itself.
+ *
+ * Raises an error, as ReadBuffer() does, if the page cannot be read.
+ */
+void
+mdb_page_state(Relation rel, BlockNumber block, BufferAccessStrategy strategy, MdbPageState *state)
+{
+	Buffer buf = ReadBufferExtended(rel, MAIN_FORKNUM, block, RBM_NORMAL, strategy);
+	Page page = BufferGetPage(buf);
+	PageHeader header = (PageHeader) page;
+	const MdbPageTail *tail = (const MdbPageTail *) ((char *) page + BLCKSZ - MAXALIGN(sizeof(MdbPageTail)));
+	const uint64 *words = (const uint64 *) page;
+
+	memset(state, 0, sizeof(*state));
+	LockBuffer(buf, BUFFER_LOCK_SHARE);
+	state->zero = true;
+	for (int i = 0; i < BLCKSZ / (int) sizeof(uint64) && state->zero; i++)
+		state->zero = words[i] == 0;
+	state->part = tail->magic == MDB_PAGE_MAGIC;
+	state->part_id = tail->part_id;
+	state->page_no = tail->page_no;
+	state->payload = header->pd_special == BLCKSZ - MAXALIGN(sizeof(MdbPageTail)) &&
+							 header->pd_lower >= MDB_PAGE_START && header->pd_lower <= header->pd_special &&
+							 PageGetPageSize(page) == BLCKSZ
+						 ? (int) (header->pd_lower - MDB_PAGE_START)
+						 : -1;
+	UnlockReleaseBuffer(buf);
+}
+
+/* For errors of the layers below, which know the file's path only. */
+static void
+reading_part(void *arg)
+{
+	const MdbPartInfo *info = arg;
+
+	errcontext("reading part %lld of metricsdb storage %lld", (long long) info->part_id,
+			   (long long) info->storage_id);
+}
+
+/*
  * mdb_pages_read - copy payload bytes [offset, offset + len) to dst.
  *
  * Raises ERRCODE_DATA_CORRUPTED if the bytes are not there, ERRCODE_SNAPSHOT_TOO_OLD if the
@@ -108,12 +167,19 @@ mdb_pages_write(Relation rel, const MdbPartInfo *info, MdbPayloadFunction read, 
 void
 mdb_pages_read(Relation rel, const MdbPartInfo *info, int64 offset, int64 len, char *dst)
 {
-	if (offset < 0 || len < 0 || offset + len > info->nbytes)
+	ErrorContextCallback context = {error_context_stack, reading_part, (void *) info};
+
+	mdb_last_part = info->part_id;
+	if (offset < 0 || len < 0 || offset > info->nbytes - len)
+	{
+		mdb_last_fault = MDB_FAULT_FORMAT;
 		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
 						errmsg("part %lld of table \"%s\" is damaged", (long long) info->part_id,
 							   RelationGetRelationName(rel)),
 						errdetail("It refers to %lld bytes at offset %lld of %lld.", (long long) len,
 								  (long long) offset, (long long) info->nbytes)));
+	}
+	error_context_stack = &context;
 	while (len > 0)
 	{
 		int32 page_no = (int32) (offset / MDB_PAGE_PAYLOAD);
@@ -136,10 +202,12 @@ mdb_pages_read(Relation rel, const MdbPartInfo *info, int64 offset, int64 len, c
 			bool other = tail->magic == MDB_PAGE_MAGIC && tail->part_id > info->part_id;
 
 			UnlockReleaseBuffer(buf);
-			if (other)
+			/* Not so if the part is still there: then its pages were not to be had. */
+			if (other && !mdb_part_is_live(info->storage_id, info->part_id))
 				ereport(ERROR, (errcode(ERRCODE_SNAPSHOT_TOO_OLD), errmsg("snapshot too old"),
 								errdetail("Part %lld of table \"%s\" was merged and its pages were reused.",
 										  (long long) info->part_id, RelationGetRelationName(rel))));
+			mdb_last_fault = MDB_FAULT_PAGE;
 			ereport(ERROR,
 					(errcode(ERRCODE_DATA_CORRUPTED),
 					 errmsg("part %lld of table \"%s\" is damaged", (long long) info->part_id,
@@ -152,4 +220,5 @@ mdb_pages_read(Relation rel, const MdbPartInfo *info, int64 offset, int64 len, c
 		offset += n;
 		len -= n;
 	}
+	error_context_stack = context.previous;
 }

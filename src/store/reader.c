@@ -17,8 +17,10 @@
 #include "store/layout.h"
 #include "store/store.h"
 
-pg_attribute_noreturn() static void damaged(const MdbPart *part, const char *what)
+pg_attribute_noreturn() static void damaged(const MdbPart *part, MdbFault fault, const char *what)
 {
+	mdb_last_fault = fault;
+	mdb_last_part = part->info.part_id;
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
 			 errmsg("part %lld of table \"%s\" is damaged", (long long) part->info.part_id,
@@ -27,10 +29,38 @@ pg_attribute_noreturn() static void damaged(const MdbPart *part, const char *wha
 }
 
 static void
-need(const MdbPart *part, bool ok, const char *what)
+need_as(const MdbPart *part, bool ok, MdbFault fault, const char *what)
 {
 	if (!ok)
-		damaged(part, what);
+		damaged(part, fault, what);
+}
+
+static void
+need(const MdbPart *part, bool ok, const char *what)
+{
+	need_as(part, ok, MDB_FAULT_FORMAT, what);
+}
+
+/*
+ * mdb_part_implausible - why a part's catalog row cannot be true, or NULL if it can.
+ */
+const char *
+mdb_part_implausible(const MdbPartInfo *info)
+{
+	if (info->nrows <= 0 || info->row_first < 0 || info->row_first > PG_INT64_MAX - info->nrows)
+		return "Its row numbers are not plausible.";
+	if (info->nblocks <= 0 || info->nblocks > info->nrows ||
+		info->nrows > (int64) info->nblocks * MDB_BLOCK_ROWS_MAX)
+		return "Its number of blocks is not plausible.";
+	if (info->nseries <= 0 || info->nseries > info->nrows)
+		return "Its number of series is not plausible.";
+	if (info->page_first <= MDB_META_BLOCK || info->npages <= 0 ||
+		info->page_first > (int64) MaxBlockNumber - info->npages)
+		return "Its extent is not plausible.";
+	if (info->nbytes < (int64) (sizeof(MdbPartTrailer) + sizeof(MdbDirHeader)) ||
+		info->nbytes > (int64) info->npages * BLCKSZ || mdb_pages_for(info->nbytes) != info->npages)
+		return "Its size is not plausible.";
+	return NULL;
 }
 
 /* Read one vector of nblocks values at *at; moves *at behind it. */
@@ -92,10 +122,13 @@ mdb_part_open(Relation rel, const MdbPartInfo *info)
 	int64 payload;
 	uint32 at;
 	uint32 end;
+	int64 nrows = 0;
+	const char *implausible = mdb_part_implausible(info);
 
 	part->mcxt = mcxt;
 	part->rel = rel;
 	part->info = *info;
+	mdb_last_part = info->part_id;
 	if (info->format != MDB_PART_FORMAT)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("part %lld of table \"%s\" has format %d, this library reads format %d",
@@ -103,10 +136,7 @@ mdb_part_open(Relation rel, const MdbPartInfo *info)
 							   MDB_PART_FORMAT),
 						errhint("Install a newer release of metricsdb.")));
 
-	need(part,
-		 info->nbytes >= (int64) (sizeof(trailer) + sizeof(head)) &&
-			 mdb_pages_for(info->nbytes) == info->npages,
-		 "Its size is not plausible.");
+	need_as(part, implausible == NULL, MDB_FAULT_CATALOG, implausible);
 	mdb_pages_read(rel, info, info->nbytes - sizeof(trailer), sizeof(trailer), (char *) &trailer);
 	payload = info->nbytes - sizeof(trailer) - trailer.directory_len;
 	need(part,
@@ -119,14 +149,18 @@ mdb_part_open(Relation rel, const MdbPartInfo *info)
 	INIT_CRC32C(crc);
 	COMP_CRC32C(crc, part->directory, part->directory_len);
 	FIN_CRC32C(crc);
-	need(part, crc == trailer.directory_crc && (int64) crc == info->checksum,
-		 "The checksum of its directory does not match.");
+	need_as(part, crc == trailer.directory_crc && (int64) crc == info->checksum, MDB_FAULT_CHECKSUM,
+			"The checksum of its directory does not match.");
 
 	memcpy(&head, part->directory, sizeof(head));
+	need_as(part, head.nblocks == (uint32) info->nblocks, MDB_FAULT_COUNT,
+			"Its number of blocks is not that of its directory.");
 	need(part,
 		 head.magic == MDB_DIR_MAGIC && head.format == MDB_PART_FORMAT &&
-			 head.nblocks == (uint32) info->nblocks && head.nblocks > 0 &&
-			 head.ncolumns <= MaxHeapAttributeNumber && head.columns_offset <= part->directory_len &&
+			 head.nblocks / MDB_DIR_GROUP < part->directory_len && head.time_offset >= 0 &&
+			 head.time_offset <= payload && head.series_offset >= 0 && head.series_offset <= payload &&
+			 head.columns_offset >= sizeof(head) && head.ncolumns <= MaxHeapAttributeNumber &&
+			 head.columns_offset <= part->directory_len &&
 			 part->directory_len - head.columns_offset == head.ncolumns * sizeof(MdbDirColumn),
 		 "The head of its directory is not plausible.");
 	part->nblocks = head.nblocks;
@@ -158,12 +192,19 @@ mdb_part_open(Relation rel, const MdbPartInfo *info)
 	}
 	for (int i = 0; i < part->nblocks; i++)
 	{
-		need(part, part->block_rows[i] > 0 && part->block_rows[i] <= MDB_BLOCK_ROWS_MAX,
-			 "A block has an impossible number of rows.");
+		need_as(part, part->block_rows[i] > 0 && part->block_rows[i] <= MDB_BLOCK_ROWS_MAX, MDB_FAULT_COUNT,
+				"A block has an impossible number of rows.");
+		nrows += part->block_rows[i];
+		need(part,
+			 part->series_first[i] >= 0 && part->series_first[i] <= (int64) PG_UINT32_MAX &&
+				 part->series_last[i] >= 0 && part->series_last[i] <= (int64) PG_UINT32_MAX,
+			 "A block names an impossible series.");
 		if (part->has_time)
 			need(part, part->time_source[i] >= 0 && part->time_source[i] <= i,
 				 "A block shares the times of one that is not there.");
 	}
+
+	need_as(part, nrows == info->nrows, MDB_FAULT_COUNT, "Its number of rows is not that of its blocks.");
 
 	part->columns = palloc0(sizeof(MdbPartColumn) * Max(1, part->ncolumns));
 	for (int i = 0; i < part->ncolumns; i++)
@@ -227,7 +268,7 @@ mdb_directory_bytes(int64 nblocks, int ncolumns)
 void
 mdb_part_damaged(const MdbPart *part, const char *what)
 {
-	damaged(part, what);
+	damaged(part, MDB_FAULT_FORMAT, what);
 }
 
 /*
@@ -265,7 +306,7 @@ read_chunk(MdbPart *part, int64 offset, int64 len, Size *out_len)
 	INIT_CRC32C(crc);
 	COMP_CRC32C(crc, part->scratch, *out_len);
 	FIN_CRC32C(crc);
-	need(part, crc == stored, "The checksum of a chunk does not match.");
+	need_as(part, crc == stored, MDB_FAULT_CHECKSUM, "The checksum of a chunk does not match.");
 	return (const uint8 *) part->scratch;
 }
 
@@ -293,7 +334,10 @@ mdb_part_read_series(MdbPart *part, int block, uint32 *series)
 
 		need(part, mdb_i64_decode(in, len, n, ids) == MDB_CODEC_OK, "Series ids cannot be decoded.");
 		for (uint32 i = 0; i < n; i++)
+		{
+			need(part, ids[i] >= 0 && ids[i] <= (int64) PG_UINT32_MAX, "A row names an impossible series.");
 			series[i] = (uint32) ids[i];
+		}
 	}
 }
 
@@ -308,7 +352,8 @@ mdb_part_read_times(MdbPart *part, int block, int64 *times)
 	Size len;
 	const uint8 *in;
 
-	need(part, part->block_rows[source] == part->block_rows[block], "A block shares times that do not fit.");
+	need_as(part, part->block_rows[source] == part->block_rows[block], MDB_FAULT_COUNT,
+			"A block shares times that do not fit.");
 	in = read_chunk(part, part->time_offset + begin, part->time_end[source] - begin, &len);
 	need(part, mdb_time_decode(in, len, (uint32) part->block_rows[block], times) == MDB_CODEC_OK,
 		 "Times cannot be decoded.");
@@ -330,8 +375,8 @@ mdb_part_load_column(MdbPart *part, int column)
 	c->nnulls = get_vec(part, &at, end, false);
 	lengths_to_ends(part, c->chunk_end, c->nbytes);
 	for (int i = 0; i < part->nblocks; i++)
-		need(part, c->nnulls[i] >= 0 && c->nnulls[i] <= part->block_rows[i],
-			 "A block has more NULLs than rows.");
+		need_as(part, c->nnulls[i] >= 0 && c->nnulls[i] <= part->block_rows[i], MDB_FAULT_COUNT,
+				"A block has more NULLs than rows.");
 	c->loaded = true;
 }
 
@@ -415,16 +460,19 @@ column_chunk(MdbPart *part, int column, int block, uint8 *nulls, Size *len)
 		uint32 bits_len;
 		uint32 count = 0;
 
-		need(part, *len >= sizeof(bits_len), "A chunk is too short.");
+		need_as(part, *len >= sizeof(bits_len), MDB_FAULT_COUNT,
+				"A chunk has no room for its flags of NULLs.");
 		memcpy(&bits_len, in, sizeof(bits_len));
-		need(part, bits_len <= *len - sizeof(bits_len), "A chunk is too short.");
+		need_as(part, bits_len <= *len - sizeof(bits_len), MDB_FAULT_COUNT,
+				"A chunk has no room for its flags of NULLs.");
 		if (nulls)
 		{
 			need(part, mdb_bits_decode(in + sizeof(bits_len), bits_len, n, nulls) == MDB_CODEC_OK,
 				 "Flags of NULLs cannot be decoded.");
 			for (uint32 i = 0; i < n; i++)
 				count += nulls[i];
-			need(part, count == c->nnulls[block], "Flags of NULLs do not add up.");
+			need_as(part, count == c->nnulls[block], MDB_FAULT_COUNT,
+					"A block's number of NULLs is not that of its flags.");
 		}
 		in += sizeof(bits_len) + bits_len;
 		*len -= sizeof(bits_len) + bits_len;
@@ -506,6 +554,43 @@ mdb_part_read_column(MdbPart *part, int column, int block, MdbVector *vec, Memor
 			expand_nulls(vec, n);
 	}
 	MemoryContextSwitchTo(old);
+}
+
+/*
+ * mdb_part_chunk_place - where in the payload a chunk lies; *len is 0 if the block has none.
+ *
+ * column is MDB_CHUNK_TIMES, MDB_CHUNK_SERIES or a column's index, whose vectors are loaded.
+ */
+void
+mdb_part_chunk_place(const MdbPart *part, int column, int block, int64 *offset, int64 *len)
+{
+	const int64 *end = NULL;
+	int64 begin = 0;
+
+	if (column == MDB_CHUNK_TIMES)
+	{
+		if (part->has_time)
+			block -= (int) part->time_source[block];
+		end = part->time_end;
+		*offset = part->time_offset;
+	}
+	else if (column == MDB_CHUNK_SERIES)
+	{
+		end = part->series_end;
+		*offset = part->series_offset;
+	}
+	else
+	{
+		end = part->columns[column].chunk_end;
+		*offset = part->columns[column].offset;
+	}
+	*len = 0;
+	if (end == NULL)
+		return;
+	if (block > 0)
+		begin = end[block - 1];
+	*offset += begin;
+	*len = end[block] - begin;
 }
 
 /*

@@ -11,6 +11,13 @@
 
 int mdb_direct_rows = 1000;
 int mdb_write_buffer = 64 * 1024;
+int mdb_on_corruption = MDB_CORRUPTION_ERROR;
+
+static const struct config_enum_entry corruption_options[] = {
+	{"error", MDB_CORRUPTION_ERROR, false},
+	{"skip", MDB_CORRUPTION_SKIP, false},
+	{NULL, 0, false},
+};
 
 /*
  * mdb_store_init - define the settings.
@@ -27,4 +34,10 @@ mdb_store_init(void)
 		"metricsdb.write_buffer",
 		"Memory in which the rows of one statement are collected before a part is written.", NULL,
 		&mdb_write_buffer, 64 * 1024, 1024, 1024 * 1024, PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
+
+	/* Not for everybody: it makes queries leave out rows, and with them what checks were to find. */
+	DefineCustomEnumVariable(
+		"metricsdb.on_corruption", "What a query does that meets damaged bytes of a part.",
+		"error ends it; skip leaves out the rows that cannot be read, with a warning for each damaged part.",
+		&mdb_on_corruption, MDB_CORRUPTION_ERROR, corruption_options, PGC_SUSET, 0, NULL, NULL, NULL);
 }

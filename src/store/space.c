@@ -97,7 +97,20 @@ covered_extents(Relation partrel, int64 storage_id, int32 incarnation, int *coun
 	return extents;
 }
 
-/* First page of the smallest gap below the end that holds npages, or 0. */
+/*
+ * mdb_space_covered - all extents that some row of part covers, whatever its state, by first page.
+ */
+MdbExtent *
+mdb_space_covered(const MdbTable *table, int *count)
+{
+	Relation partrel = mdb_catalog_open("part", AccessShareLock);
+	MdbExtent *extents = covered_extents(partrel, table->storage_id, table->incarnation, count);
+
+	table_close(partrel, AccessShareLock);
+	return extents;
+}
+
+/* First page of the smallest gap that holds npages below the end, or 0. */
 static int64
 find_gap(Relation partrel, const MdbPartInfo *info, int64 end)
 {

@@ -14,6 +14,7 @@
 #include "lib/stringinfo.h"
 #include "storage/block.h"
 #include "storage/buf.h"
+#include "storage/bufmgr.h"
 #include "storage/itemptr.h"
 #include "utils/rel.h"
 #include "utils/snapshot.h"
@@ -238,6 +239,8 @@ extern void mdb_catalog_delete(const char *catalog, int64 storage_id);
 
 extern MdbPartList *mdb_parts_visible(const MdbTable *table, Snapshot snapshot);
 extern bool mdb_part_covering(const MdbTable *table, int64 row, Snapshot snapshot, MdbPartInfo *info);
+extern MdbPartList *mdb_parts_recorded(const MdbTable *table, Snapshot snapshot, bool by_index);
+extern bool mdb_part_is_live(int64 storage_id, int64 part_id);
 extern void mdb_part_insert(Relation partrel, const MdbPartInfo *info, CommandId cid, int options);
 extern void mdb_part_delete(const MdbPartInfo *info);
 extern void mdb_part_set_place(const MdbPartInfo *info, int64 page_first);
@@ -265,6 +268,7 @@ typedef struct MdbExtent
 	int64 npages;
 } MdbExtent;
 
+extern MdbExtent *mdb_space_covered(const MdbTable *table, int *count);
 extern void mdb_space_place_part(Relation rel, MdbPartInfo *info, CommandId cid, int options);
 extern int mdb_space_move_parts(Relation rel, MdbPartInfo *parts, int count, int64 *targets);
 extern BlockNumber mdb_space_end(Relation rel, const MdbTable *table);
@@ -278,9 +282,44 @@ extern void mdb_space_unlock(Relation rel);
 extern void mdb_storage_revive(Relation rel);
 extern bool mdb_storage_forget_void(Relation rel);
 
+/* ---- fault.c ---- */
+
+/* What the damage was about that was met last: says more than its SQLSTATE. */
+typedef enum MdbFault
+{
+	MDB_FAULT_NONE,     /* not found by us: a page that cannot be read at all */
+	MDB_FAULT_CATALOG,  /* the part's catalog row cannot be true */
+	MDB_FAULT_PAGE,     /* a page belongs to somebody else */
+	MDB_FAULT_CHECKSUM, /* bytes have changed */
+	MDB_FAULT_COUNT,    /* numbers of rows, blocks or NULLs contradict each other */
+	MDB_FAULT_FORMAT    /* bytes that nobody has changed make no sense */
+} MdbFault;
+
+extern MdbFault mdb_last_fault;
+extern int64 mdb_last_part; /* the part that was read last */
+extern bool mdb_is_damage(int sqlerrcode);
+extern void mdb_damaged_note(int64 storage_id, int64 part_id);
+extern bool mdb_damaged_known(int64 storage_id, int64 part_id);
+extern void mdb_damaged_forget(int64 storage_id);
+extern ErrorData *mdb_guard(void (*fn)(void *), void *arg);
+
 /* ---- page_io.c ---- */
 
+/* What a page says of itself. */
+typedef struct MdbPageState
+{
+	bool zero; /* nothing was ever written to it */
+	bool part; /* it is of a part */
+	int64 part_id;
+	uint32 page_no; /* within the part */
+	int payload;    /* bytes that its header lays claim to, -1 = the header makes no sense */
+} MdbPageState;
+
 extern int64 mdb_pages_for(int64 nbytes);
+extern int mdb_page_payload(const MdbPartInfo *info, int32 page_no);
+extern void mdb_page_range(int64 offset, int64 len, int32 *first, int32 *last);
+extern void mdb_page_state(Relation rel, BlockNumber block, BufferAccessStrategy strategy,
+						   MdbPageState *state);
 /* Hands out the next n bytes of a part's payload. */
 typedef void (*MdbPayloadFunction)(void *state, char *dst, int64 n);
 
@@ -414,8 +453,22 @@ extern void mdb_part_read_column(MdbPart *part, int column, int block, MdbVector
 extern void mdb_part_load_column(MdbPart *part, int column);
 extern void mdb_part_read_stats(MdbPart *part, int column, MdbBlockStats *stats);
 extern const char *mdb_part_chunk_codec(MdbPart *part, int column, int block);
+extern const char *mdb_part_implausible(const MdbPartInfo *info);
 
-/* ---- settings (store.c) ---- */
+#define MDB_CHUNK_TIMES  (-1) /* in the place of a column's index */
+#define MDB_CHUNK_SERIES (-2)
+
+extern void mdb_part_chunk_place(const MdbPart *part, int column, int block, int64 *offset, int64 *len);
+
+/* ---- settings.c ---- */
+
+typedef enum MdbOnCorruption
+{
+	MDB_CORRUPTION_ERROR,
+	MDB_CORRUPTION_SKIP
+} MdbOnCorruption;
+
+extern int mdb_on_corruption; /* metricsdb.on_corruption */
 
 extern int mdb_direct_rows;  /* metricsdb.direct_rows */
 extern int mdb_write_buffer; /* metricsdb.write_buffer, in kB */

@@ -225,32 +225,62 @@ goal_filter(MdbCompactGoal *goal, MdbPartList *list)
 	list->count = n;
 }
 
+/* A merge, or a move of parts, which may meet damage. */
+typedef struct Work
+{
+	Relation rel;
+	const MdbTable *table;
+	MdbMergeSet set;
+	MdbMergeResult result;
+	bool may_give_way;
+	MdbCompactGoal *goal;
+	const MdbPartList *list;
+	bool done;
+} Work;
+
+static void
+do_merge(void *arg)
+{
+	Work *w = arg;
+
+	w->done = mdb_merge_parts(w->rel, w->table, &w->set, w->may_give_way, &w->result);
+}
+
+static void
+do_move(void *arg)
+{
+	Work *w = arg;
+
+	w->done = mdb_space_step(w->rel, w->goal, w->list);
+}
+
 /* Merge one set of parts, if there is one that should be. */
 static MdbStep
 merge_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list, bool may_give_way)
 {
 	MdbTable *table = mdb_table(rel);
 	TimestampTz began = GetCurrentTimestamp();
-	MdbMergeSet set;
-	MdbMergeResult result = {0};
+	Work work = {.rel = rel, .table = table, .goal = goal};
 
 	/* Entries of indexes name rows by their numbers. */
 	if (rel->rd_rel->relhasindex)
 		return MDB_STEP_NOTHING;
-	if (!mdb_merge_choose(table, list, goal != NULL, began, &set) &&
-		!mdb_merge_choose_dead(rel, table, list, goal != NULL, &set))
+	if (!mdb_merge_choose(table, list, goal != NULL, began, &work.set) &&
+		!mdb_merge_choose_dead(rel, table, list, goal != NULL, &work.set))
 		return MDB_STEP_NOTHING;
-	if (goal)
-		may_give_way = goal->gave_way < GIVE_WAY_MAX;
-	if (!mdb_merge_parts(rel, table, &set, may_give_way, &result))
+	work.may_give_way = goal ? goal->gave_way < GIVE_WAY_MAX : may_give_way;
+	/* With one part less to choose from there may be another set. */
+	if (!mdb_sound_do(rel, table, do_merge, &work))
+		return MDB_STEP_DONE;
+	if (!work.done)
 	{
 		if (goal)
 			goal->gave_way++;
 		return MDB_STEP_GAVE_WAY;
 	}
-	mdb_books_merge(table->storage_id, &set, &result, began);
-	for (int i = 0; goal && i < result.nparts; i++)
-		goal_add(goal, result.parts[i]);
+	mdb_books_merge(table->storage_id, &work.set, &work.result, began);
+	for (int i = 0; goal && i < work.result.nparts; i++)
+		goal_add(goal, work.result.parts[i]);
 	return MDB_STEP_DONE;
 }
 
@@ -259,11 +289,18 @@ static MdbStep
 parts_step(Relation rel, MdbCompactGoal *goal, bool may_give_way)
 {
 	Snapshot snapshot = mdb_latest_snapshot(); /* newer than our lock */
-	MdbPartList *list = mdb_parts_visible(mdb_table(rel), snapshot);
-	MdbPartList wanted = *list;
+	MdbTable *table = mdb_table(rel);
+	MdbPartList *list = mdb_parts_visible(table, snapshot);
+	Work work = {.rel = rel, .table = table, .goal = goal, .list = list};
+	MdbPartList wanted;
 	MdbStep step;
 
 	UnregisterSnapshot(snapshot);
+	/* Who calls wants to hear of what is damaged now. */
+	if (goal && goal->part_limit == 0)
+		mdb_damaged_forget(table->storage_id);
+	mdb_sound_parts(table, list);
+	wanted = *list;
 	if (goal)
 	{
 		wanted.parts = palloc_extended(sizeof(MdbPartInfo) * Max(1, list->count), MCXT_ALLOC_HUGE);
@@ -271,7 +308,7 @@ parts_step(Relation rel, MdbCompactGoal *goal, bool may_give_way)
 		goal_filter(goal, &wanted);
 	}
 	step = merge_step(rel, goal, &wanted, may_give_way);
-	if (step == MDB_STEP_NOTHING && mdb_space_step(rel, goal, list))
+	if (step == MDB_STEP_NOTHING && (!mdb_sound_do(rel, table, do_move, &work) || work.done))
 		step = MDB_STEP_DONE;
 	return step;
 }

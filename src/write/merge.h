@@ -59,6 +59,10 @@ extern bool mdb_merge_choose_dead(Relation rel, const MdbTable *table, const Mdb
 extern bool mdb_merge_parts(Relation rel, const MdbTable *table, const MdbMergeSet *set, bool may_give_way,
 							MdbMergeResult *result);
 
+/* sound.c */
+extern bool mdb_sound_do(Relation rel, const MdbTable *table, void (*fn)(void *), void *arg);
+extern void mdb_sound_parts(const MdbTable *table, MdbPartList *list);
+
 /* books.c */
 extern void mdb_books_merge(int64 storage_id, const MdbMergeSet *inputs, const MdbMergeResult *result,
 							TimestampTz began);

@@ -75,6 +75,43 @@ mdb_shadow_of(HeapTupleHeader tuple)
 	return row;
 }
 
+/*
+ * mdb_shadow_runs - the runs of a storage that have a page, by the catalog, by rising number.
+ */
+int
+mdb_shadow_runs(int64 storage_id, Snapshot snapshot, MdbShadowRun **runs)
+{
+	Relation catalog = mdb_catalog_open("shadow", AccessShareLock);
+	Relation index = index_open(mdb_catalog_index(catalog), AccessShareLock);
+	int capacity = 64;
+	int n = 0;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	*runs = palloc(capacity * sizeof(MdbShadowRun));
+	ScanKeyInit(&key, Anum_shadow_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
+	scan = systable_beginscan_ordered(catalog, index, snapshot, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	{
+		bool isnull;
+
+		if (n == capacity)
+		{
+			capacity *= 2;
+			*runs = repalloc_huge(*runs, capacity * sizeof(MdbShadowRun));
+		}
+		(*runs)[n].run =
+			DatumGetInt64(heap_getattr(tuple, Anum_shadow_run, RelationGetDescr(catalog), &isnull));
+		(*runs)[n++].block =
+			DatumGetInt64(heap_getattr(tuple, Anum_shadow_block, RelationGetDescr(catalog), &isnull));
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+	table_close(catalog, AccessShareLock);
+	return n;
+}
+
 /* Read which runs between two there are. */
 static void
 load_runs(MdbShadows *s, int64 first, int64 last)

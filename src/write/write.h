@@ -79,6 +79,15 @@ extern void mdb_delta_live(const MdbTable *table, Snapshot snapshot, MdbDeltaInf
 /* Row numbers whose shadows share a page: as many as fit. */
 #define MDB_RUN_ROWS 224
 
+/* A row of metricsdb.shadow, as it is. */
+typedef struct MdbShadowRun
+{
+	int64 run;
+	int64 block;
+} MdbShadowRun;
+
+extern int mdb_shadow_runs(int64 storage_id, Snapshot snapshot, MdbShadowRun **runs);
+
 typedef struct MdbShadows MdbShadows;
 
 extern int64 mdb_shadow_of(HeapTupleHeader tuple);

@@ -1,0 +1,77 @@
+/*
+ * check.h
+ *	  metricsdb.check(): what its parts share.
+ */
+#ifndef MDB_CHECK_H
+#define MDB_CHECK_H
+
+#include "nodes/execnodes.h"
+#include "nodes/bitmapset.h"
+#include "utils/hsearch.h"
+
+#include "series/series.h"
+#include "write/write.h"
+
+/* A set of series ids, kept by pages, and with each a hash of its key. */
+typedef struct MdbKnownSeries
+{
+	HTAB *pages;
+} MdbKnownSeries;
+
+typedef struct MdbCheck
+{
+	Relation rel;
+	MdbTable *table;
+	MdbMeta meta; /* newer than what the snapshot sees */
+	Snapshot snapshot;
+	ReturnSetInfo *rsinfo;
+	MemoryContext tmp; /* reset for each part */
+	MdbPartList *list;
+	MdbExtent *shared; /* page ranges that several parts lay claim to */
+	int nshared;
+	MdbKnownSeries *known; /* NULL if the table has no series columns */
+	bool dictionary_damaged;
+} MdbCheck;
+
+/* Where a finding belongs; what does not apply is 0, blocks -1. */
+typedef struct MdbPlace
+{
+	int64 part;
+	int block;
+	AttrNumber attno;
+	int64 page;
+} MdbPlace;
+
+#define MDB_PLACE_PART(p)        ((MdbPlace){(p), -1, 0, 0})
+#define MDB_PLACE_BLOCK(p, b)    ((MdbPlace){(p), (b), 0, 0})
+#define MDB_PLACE_CHUNK(p, b, a) ((MdbPlace){(p), (b), (a), 0})
+#define MDB_PLACE_PAGE(p, n)     ((MdbPlace){(p), -1, 0, (n)})
+#define MDB_PLACE_TABLE          ((MdbPlace){0, -1, 0, 0})
+
+/* ---- check.c ---- */
+
+extern void mdb_check_found(MdbCheck *c, const char *severity, const char *kind, MdbPlace at, const char *fmt,
+							...) pg_attribute_printf(5, 6);
+
+/* ---- check_space.c: pages and counters ---- */
+
+extern void mdb_check_catalog(MdbCheck *c);
+extern void mdb_check_overlaps(MdbCheck *c);
+extern Bitmapset *mdb_check_pages(MdbCheck *c, const MdbPartInfo *info);
+extern void mdb_check_file(MdbCheck *c, BlockNumber npages, bool list_free);
+extern void mdb_check_delta(MdbCheck *c);
+
+/* ---- check_part.c: what a part's bytes say ---- */
+
+extern void mdb_check_part(MdbCheck *c, const MdbPartInfo *info, const Bitmapset *bad_pages, bool decode);
+
+/* ---- check_shadow.c: rows that were deleted, updated or locked ---- */
+
+extern void mdb_check_shadows(MdbCheck *c);
+
+/* ---- check_series.c: the dictionary ---- */
+
+extern void mdb_check_series(MdbCheck *c);
+extern bool mdb_check_series_known(const MdbKnownSeries *known, uint32 id);
+
+#endif /* MDB_CHECK_H */
