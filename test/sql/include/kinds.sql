@@ -7,13 +7,19 @@
 SET test.settle = off;
 \echo === heap
 \ir :script
--- As long as metricsdb refuses to change rows, all runs are on heap.
+-- As long as metricsdb refuses what a script needs, all its runs are on heap.
 CREATE TABLE public.probe (v int) USING metricsdb;
 INSERT INTO public.probe VALUES (1);
-DO $$ BEGIN DELETE FROM public.probe; PERFORM set_config('test.refused', 'off', false);
-EXCEPTION WHEN feature_not_supported THEN PERFORM set_config('test.refused', 'on', false); END $$;
+DO $$ BEGIN DELETE FROM public.probe; PERFORM set_config('test.change', 'metricsdb', false);
+EXCEPTION WHEN feature_not_supported THEN PERFORM set_config('test.change', 'heap', false); END $$;
+DO $$ BEGIN CREATE INDEX ON public.probe (v); PERFORM set_config('test.index', 'metricsdb', false);
+EXCEPTION WHEN feature_not_supported THEN PERFORM set_config('test.index', 'heap', false); END $$;
 DROP TABLE public.probe;
-SELECT CASE current_setting('test.refused') WHEN 'on' THEN 'heap' ELSE 'metricsdb' END AS am \gset
+\if :{?needs}
+\else
+\set needs change
+\endif
+SELECT current_setting('test.' || :'needs') AS am \gset
 \set direct_rows 1000000
 \echo === metricsdb, in the delta
 \ir :script
@@ -26,4 +32,6 @@ SET metricsdb.enable_custom_scan = off;
 \echo === metricsdb, compacted
 \ir :script
 \echo === end
+SET client_min_messages = warning;
 DROP SCHEMA work CASCADE;
+RESET client_min_messages;

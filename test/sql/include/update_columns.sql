@@ -29,7 +29,7 @@ TABLE state;
 -- Whole rows, and what looks like one
 UPDATE t SET v = v + 1 WHERE t = (SELECT u FROM t u WHERE v = 100);
 UPDATE t SET v = v + 1 WHERE t IS NOT DISTINCT FROM ROW('2024-01-05 05:00Z', 'h2', '{"k": 2}', 101)::t;
-SELECT t FROM t WHERE v BETWEEN 99 AND 102 ORDER BY v;
+SELECT t FROM t WHERE v BETWEEN 99 AND 102 ORDER BY v, time;
 UPDATE t SET v = length(t::text) WHERE (t).v = 399;
 UPDATE t SET (time, host, tags, v) = (SELECT u.* FROM t u WHERE v = 200) WHERE v = 201;
 SELECT count(*), count(DISTINCT t) FROM t WHERE v = 200;
