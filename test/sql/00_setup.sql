@@ -13,3 +13,19 @@ BEGIN
 	RETURN CASE WHEN only_a = 0 AND only_b = 0 THEN 'equal'
 		ELSE format('%s rows only in %s, %s rows only in %s', only_a, a, only_b, b) END;
 END $$;
+
+-- Where test.settle is on: moves all rows of the metricsdb tables of the schema work, and of temporary
+-- ones, into parts; else nothing.  So a script finds its rows in parts in one run, in deltas in another.
+CREATE PROCEDURE settle() LANGUAGE plpgsql AS $$
+DECLARE
+	tables regclass[];
+	t regclass;
+BEGIN
+	IF current_setting('test.settle', true) = 'on' THEN
+		tables := ARRAY(SELECT c.oid FROM pg_class c JOIN pg_am a ON a.oid = relam WHERE amname = 'metricsdb' AND relkind IN ('r', 'm')
+			AND relnamespace IN ('work'::regnamespace, pg_my_temp_schema()) ORDER BY c.oid);
+		FOREACH t IN ARRAY tables LOOP
+			CALL metricsdb.compact(t);
+		END LOOP;
+	END IF;
+END $$;

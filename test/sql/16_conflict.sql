@@ -1,0 +1,8 @@
+-- INSERT ... ON CONFLICT; see include/kinds.sql.
+\set ECHO none
+\set script conflict.sql
+\getenv srcdir PG_ABS_SRCDIR
+\set dir :srcdir '/sql/include'
+\cd :dir
+\set needs index
+\ir kinds.sql

@@ -1,0 +1,7 @@
+-- DELETE; see include/kinds.sql.
+\set ECHO none
+\set script delete.sql
+\getenv srcdir PG_ABS_SRCDIR
+\set dir :srcdir '/sql/include'
+\cd :dir
+\ir kinds.sql

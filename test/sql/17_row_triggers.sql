@@ -1,0 +1,7 @@
+-- Triggers of all kinds; see include/kinds.sql.
+\set ECHO none
+\set script row_triggers.sql
+\getenv srcdir PG_ABS_SRCDIR
+\set dir :srcdir '/sql/include'
+\cd :dir
+\ir kinds.sql

@@ -1,0 +1,7 @@
+-- Changes under savepoints and exception blocks; see include/kinds.sql.
+\set ECHO none
+\set script subtransactions.sql
+\getenv srcdir PG_ABS_SRCDIR
+\set dir :srcdir '/sql/include'
+\cd :dir
+\ir kinds.sql
