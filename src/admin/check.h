@@ -22,7 +22,6 @@ typedef struct MdbCheck
 {
 	Relation rel;
 	MdbTable *table;
-	MdbMeta meta; /* newer than what the snapshot sees */
 	Snapshot snapshot;
 	ReturnSetInfo *rsinfo;
 	MemoryContext tmp; /* reset for each part */
@@ -31,6 +30,7 @@ typedef struct MdbCheck
 	int nshared;
 	MdbKnownSeries *known; /* NULL if the table has no series columns */
 	bool dictionary_damaged;
+	MdbMeta meta; /* newer than what the snapshot sees; ends in a flexible array */
 } MdbCheck;
 
 /* Where a finding belongs; what does not apply is 0, blocks -1. */
