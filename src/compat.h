@@ -59,6 +59,34 @@
 #define mdb_my_lxid() (MyProc->lxid)
 #endif
 
+/* PostgreSQL 16 lets the caller of a sort say whether it wants copies. */
+#if PG_VERSION_NUM >= 160000
+#define mdb_sorted_datum(sort, value, isnull) tuplesort_getdatum((sort), true, true, (value), (isnull), NULL)
+#else
+#define mdb_sorted_datum(sort, value, isnull) tuplesort_getdatum((sort), true, (value), (isnull), NULL)
+#endif
+
+/* PostgreSQL 17 has maintenance commands run with a safe search_path. */
+#if PG_VERSION_NUM >= 170000
+#define mdb_restrict_search_path() RestrictSearchPath()
+#else
+#define mdb_restrict_search_path() ((void) 0)
+#endif
+
+/* PostgreSQL 16 tells the vacuum of an index its table. */
+#if PG_VERSION_NUM >= 160000
+#define mdb_vacuum_info_set_heap(info, rel) ((info)->heaprel = (rel))
+#else
+#define mdb_vacuum_info_set_heap(info, rel) ((void) 0)
+#endif
+
+/* PostgreSQL 17 lets indexes keep things from one insertion to the next. */
+#if PG_VERSION_NUM >= 170000
+#define mdb_index_insert_end(index, info) index_insert_cleanup((index), (info))
+#else
+#define mdb_index_insert_end(index, info) ((void) 0)
+#endif
+
 struct IndexInfo;
 struct List;
 

@@ -12,58 +12,6 @@
 #include "port/atomics.h"
 #include "write/write.h"
 
-/* ---- tid.c: row identity ---- */
-
-/*
- * The top bit of the block number tells rows of the delta; then come two bits of its slot.  Other
- * rows are known by their row number in the storage.
- */
-#define MDB_TID_DELTA          0x80000000u
-#define MDB_TID_SLOT_SHIFT     29
-#define MDB_TID_ROWS_PER_BLOCK 2047
-
-static inline void
-mdb_tid_of_row(int64 row, ItemPointer tid)
-{
-	ItemPointerSet(tid, (BlockNumber) (row / MDB_TID_ROWS_PER_BLOCK),
-				   (OffsetNumber) (1 + row % MDB_TID_ROWS_PER_BLOCK));
-}
-
-static inline int64
-mdb_row_of_tid(ItemPointer tid)
-{
-	return (int64) ItemPointerGetBlockNumberNoCheck(tid) * MDB_TID_ROWS_PER_BLOCK +
-		   ItemPointerGetOffsetNumberNoCheck(tid) - 1;
-}
-
-static inline bool
-mdb_tid_is_delta(ItemPointer tid)
-{
-	return (ItemPointerGetBlockNumberNoCheck(tid) & MDB_TID_DELTA) != 0;
-}
-
-static inline int16
-mdb_tid_slot(ItemPointer tid)
-{
-	return (int16) ((ItemPointerGetBlockNumberNoCheck(tid) & ~MDB_TID_DELTA) >> MDB_TID_SLOT_SHIFT);
-}
-
-/* Where a row of the delta is in its heap. */
-static inline void
-mdb_tid_in_heap(ItemPointer tid, ItemPointer heap)
-{
-	ItemPointerSet(heap, ItemPointerGetBlockNumberNoCheck(tid) & ((1u << MDB_TID_SLOT_SHIFT) - 1),
-				   ItemPointerGetOffsetNumberNoCheck(tid));
-}
-
-static inline void
-mdb_tid_of_delta(int16 slot, ItemPointer heap, ItemPointer tid)
-{
-	ItemPointerSet(
-		tid, MDB_TID_DELTA | ((BlockNumber) slot << MDB_TID_SLOT_SHIFT) | ItemPointerGetBlockNumber(heap),
-		ItemPointerGetOffsetNumber(heap));
-}
-
 /* ---- block.c: a block's columns, decoded when first asked for ---- */
 
 /* Values of the series columns, by series id, as long as the scan lives. */
@@ -182,6 +130,26 @@ extern bool mdb_fetch_row(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot s
 extern bool mdb_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot);
 extern bool mdb_row_visible(Relation rel, ItemPointer tid, Snapshot snapshot);
 extern void mdb_fetch_init(void);
+
+/* ---- index.c ---- */
+
+struct IndexInfo;
+struct ValidateIndexState;
+
+extern void mdb_index_check_am(const char *table_name, Oid am);
+extern IndexFetchTableData *mdb_index_fetch_begin(Relation rel);
+extern void mdb_index_fetch_reset(IndexFetchTableData *data);
+extern void mdb_index_fetch_end(IndexFetchTableData *data);
+extern bool mdb_index_fetch_tuple(IndexFetchTableData *data, ItemPointer tid, Snapshot snapshot,
+								  TupleTableSlot *slot, bool *call_again, bool *all_dead);
+extern TransactionId mdb_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate);
+extern double mdb_index_build_range_scan(Relation rel, Relation index, struct IndexInfo *info,
+										 bool allow_sync, bool anyvisible, bool progress,
+										 BlockNumber start_blockno, BlockNumber numblocks,
+										 IndexBuildCallback callback, void *callback_state,
+										 TableScanDesc scan);
+extern void mdb_index_validate_scan(Relation rel, Relation index, struct IndexInfo *info, Snapshot snapshot,
+									struct ValidateIndexState *state);
 
 /* ---- modify.c ---- */
 

@@ -183,10 +183,14 @@ use_block(MdbFetch *f, Relation rel, const MdbPartInfo *info, int64 row, Snapsho
 	MemoryContextSwitchTo(old);
 }
 
-/* Is a slot of the ring one that the snapshot reads?  Its rows may be in parts by now. */
+/*
+ * Is a slot of the ring one that the snapshot reads?  Its rows may be in parts by now.  Who asks what
+ * is true now, and not at some time before, gets them from there.
+ */
 static bool
 slot_is_live(MdbFetch *f, Relation rel, int16 slot, Snapshot snapshot)
 {
+	bool now = snapshot->snapshot_type == SNAPSHOT_DIRTY || snapshot->snapshot_type == SNAPSHOT_SELF;
 	MdbDeltaInfo *deltas;
 	MdbMeta meta;
 	int count;
@@ -197,7 +201,8 @@ slot_is_live(MdbFetch *f, Relation rel, int16 slot, Snapshot snapshot)
 	mdb_meta_read(rel, &meta);
 	if (meta.delta_slot == slot)
 		return true;
-	mdb_delta_live(f->table, IsMVCCSnapshot(snapshot) ? snapshot : GetActiveSnapshot(), &deltas, &count);
+	mdb_delta_live(f->table, IsMVCCSnapshot(snapshot) || now ? snapshot : GetActiveSnapshot(), &deltas,
+				   &count);
 	for (int i = 0; i < count; i++)
 		live |= deltas[i].slot == slot;
 	pfree(deltas);

@@ -14,58 +14,16 @@
 
 PG_FUNCTION_INFO_V1(mdb_handler);
 
-pg_attribute_noreturn() static void refuse(Relation rel, const char *what, const char *hint)
-{
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-		 errmsg("%s is not supported for metricsdb table \"%s\"", what, RelationGetRelationName(rel)),
-		 errdetail("This release stores rows that are inserted and read; it does not change or index them."),
-		 errhint("%s", hint)));
-}
-
-#define HINT_HEAP \
-	"Keep data that changes in a heap table; ALTER TABLE ... SET ACCESS METHOD heap converts this one."
-
 static const TupleTableSlotOps *
 slot_callbacks(Relation rel)
 {
 	return &TTSOpsMetricsDB;
 }
 
-static IndexFetchTableData *
-index_fetch_begin(Relation rel)
-{
-	refuse(rel, "an index scan", HINT_HEAP);
-}
-
-static void
-index_fetch_reset(IndexFetchTableData *data)
-{
-}
-
-static void
-index_fetch_end(IndexFetchTableData *data)
-{
-}
-
-static bool
-index_fetch_tuple(IndexFetchTableData *data, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
-				  bool *call_again, bool *all_dead)
-{
-	refuse(data->rel, "an index scan", HINT_HEAP);
-}
-
 static bool
 tuple_tid_valid(TableScanDesc scan, ItemPointer tid)
 {
 	return ItemPointerIsValid(tid);
-}
-
-static TransactionId
-index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
-{
-	refuse(rel, "an index", HINT_HEAP);
 }
 
 /*
@@ -107,22 +65,6 @@ finish_bulk_insert(Relation rel, int options)
 	mdb_buffer_flush_relation(RelationGetRelid(rel));
 }
 
-static double
-index_build_range_scan(Relation table_rel, Relation index_rel, IndexInfo *index_info, bool allow_sync,
-					   bool anyvisible, bool progress, BlockNumber start_blockno, BlockNumber numblocks,
-					   IndexBuildCallback callback, void *callback_state, TableScanDesc scan)
-{
-	refuse(table_rel, "an index or a unique constraint",
-		   "Rows are kept in order of series and time; queries on these need no index.");
-}
-
-static void
-index_validate_scan(Relation table_rel, Relation index_rel, IndexInfo *index_info, Snapshot snapshot,
-					ValidateIndexState *state)
-{
-	refuse(table_rel, "an index", HINT_HEAP);
-}
-
 static bool
 relation_needs_toast_table(Relation rel)
 {
@@ -143,16 +85,16 @@ static const TableAmRoutine routine = {.type = T_TableAmRoutine,
 									   .parallelscan_initialize = mdb_parallelscan_initialize,
 									   .parallelscan_reinitialize = mdb_parallelscan_reinitialize,
 
-									   .index_fetch_begin = index_fetch_begin,
-									   .index_fetch_reset = index_fetch_reset,
-									   .index_fetch_end = index_fetch_end,
-									   .index_fetch_tuple = index_fetch_tuple,
+									   .index_fetch_begin = mdb_index_fetch_begin,
+									   .index_fetch_reset = mdb_index_fetch_reset,
+									   .index_fetch_end = mdb_index_fetch_end,
+									   .index_fetch_tuple = mdb_index_fetch_tuple,
 
 									   .tuple_fetch_row_version = mdb_fetch_row_version,
 									   .tuple_tid_valid = tuple_tid_valid,
 									   .tuple_get_latest_tid = mdb_latest_tid,
 									   .tuple_satisfies_snapshot = mdb_row_satisfies,
-									   .index_delete_tuples = index_delete_tuples,
+									   .index_delete_tuples = mdb_index_delete_tuples,
 
 									   .tuple_insert = tuple_insert,
 									   .tuple_insert_speculative = mdb_insert_speculative,
@@ -174,8 +116,8 @@ static const TableAmRoutine routine = {.type = T_TableAmRoutine,
 									   .relation_vacuum = mdb_vacuum,
 									   .scan_analyze_next_block = mdb_analyze_next_block,
 									   .scan_analyze_next_tuple = mdb_analyze_next_tuple,
-									   .index_build_range_scan = index_build_range_scan,
-									   .index_validate_scan = index_validate_scan,
+									   .index_build_range_scan = mdb_index_build_range_scan,
+									   .index_validate_scan = mdb_index_validate_scan,
 
 									   .relation_size = table_block_relation_size,
 									   .relation_needs_toast_table = relation_needs_toast_table,

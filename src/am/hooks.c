@@ -14,6 +14,7 @@
 #include "catalog/indexing.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
 #include "catalog/toasting.h"
 #include "commands/event_trigger.h"
 #include "executor/executor.h"
@@ -75,38 +76,68 @@ has_system_column(Node *node)
 	return system_column_walker(node, NULL);
 }
 
-/*
- * A table that PostgreSQL makes for itself.  It gives the heap that a table is converted to by SET
- * ACCESS METHOD a TOAST table only if the table had one, which ours do not: rows would not fit.
- */
-static void
-internal_relation_created(Oid relid)
+/* A copy of a row of pg_class or pg_index that this very command has made, by OID; NULL if none. */
+static HeapTuple
+new_catalog_row(Oid catalog, Oid index, AttrNumber key_attno, Oid oid)
 {
-	Relation pg_class = table_open(RelationRelationId, AccessShareLock);
+	Relation rel = table_open(catalog, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple tuple;
-	bool make = false;
 
-	ScanKeyInit(&key, Anum_pg_class_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
-	scan = systable_beginscan(pg_class, ClassOidIndexId, true, SnapshotSelf, 1, &key);
+	ScanKeyInit(&key, key_attno, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(oid));
+	scan = systable_beginscan(rel, index, true, SnapshotSelf, 1, &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
-	{
-		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
-		Oid table;
-
-		/* Named by make_new_heap() */
-		make = (form->relkind == RELKIND_RELATION || form->relkind == RELKIND_MATVIEW) &&
-			   sscanf(NameStr(form->relname), "pg_temp_%u", &table) == 1 && form->relam != mdb_am_oid(true) &&
-			   mdb_is_metricsdb_oid(table);
-	}
+		tuple = heap_copytuple(tuple);
 	systable_endscan(scan);
-	table_close(pg_class, AccessShareLock);
-	if (!make)
+	table_close(rel, AccessShareLock);
+	return tuple;
+}
+
+/* An index by an access method that does not do is refused before CONCURRENTLY leaves half of it. */
+static void
+index_created(Oid relid, Oid am)
+{
+	HeapTuple tuple = new_catalog_row(IndexRelationId, IndexRelidIndexId, Anum_pg_index_indexrelid, relid);
+	Oid table;
+
+	if (!HeapTupleIsValid(tuple))
 		return;
-	CommandCounterIncrement();
-	NewHeapCreateToastTable(relid, (Datum) 0, AccessExclusiveLock, InvalidOid);
+	table = ((Form_pg_index) GETSTRUCT(tuple))->indrelid;
+	heap_freetuple(tuple);
+	if (mdb_is_metricsdb_oid(table))
+		mdb_index_check_am(get_rel_name(table), am);
+}
+
+/*
+ * A relation was made.  PostgreSQL gives the heap that a table is converted to by SET ACCESS METHOD a
+ * TOAST table only if the table had one, which ours do not: rows would not fit.
+ */
+static void
+relation_created(Oid relid, bool internal)
+{
+	HeapTuple tuple;
+	Form_pg_class class;
+	Oid table;
+
+	if (!OidIsValid(mdb_am_oid(true)))
+		return;
+	tuple = new_catalog_row(RelationRelationId, ClassOidIndexId, Anum_pg_class_oid, relid);
+	if (!HeapTupleIsValid(tuple))
+		return;
+	class = (Form_pg_class) GETSTRUCT(tuple);
+	if (class->relkind == RELKIND_INDEX)
+		index_created(relid, class->relam);
+	/* Named by make_new_heap() */
+	if (internal && (class->relkind == RELKIND_RELATION || class->relkind == RELKIND_MATVIEW) &&
+		sscanf(NameStr(class->relname), "pg_temp_%u", &table) == 1 && class->relam != mdb_am_oid(true) &&
+		mdb_is_metricsdb_oid(table))
+	{
+		CommandCounterIncrement();
+		NewHeapCreateToastTable(relid, (Datum) 0, AccessExclusiveLock, InvalidOid);
+	}
+	heap_freetuple(tuple);
 }
 
 static void
@@ -116,9 +147,8 @@ object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId, voi
 		prev_object_access(access, classId, objectId, subId, arg);
 	if (access == OAT_DROP && classId == RelationRelationId && subId == 0)
 		relation_dropped(objectId);
-	else if (access == OAT_POST_CREATE && classId == RelationRelationId && subId == 0 &&
-			 ((ObjectAccessPostCreate *) arg)->is_internal)
-		internal_relation_created(objectId);
+	if (access == OAT_POST_CREATE && classId == RelationRelationId && subId == 0)
+		relation_created(objectId, ((ObjectAccessPostCreate *) arg)->is_internal);
 }
 
 /* Subtransaction-proof: once a transaction has asked for places of new rows it keeps giving them. */

@@ -64,7 +64,7 @@ mdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstra
 
 	/* A rewrite by core gives the table a frozen xid; as the file has none, ours is now. */
 	vac_update_relstats(
-		rel, RelationGetNumberOfBlocks(rel), live, 0, false,
+		rel, RelationGetNumberOfBlocks(rel), live, 0, RelationGetIndexList(rel) != NIL,
 		TransactionIdIsValid(rel->rd_rel->relfrozenxid) ? GetOldestNonRemovableTransactionId(rel)
 														: InvalidTransactionId,
 		MultiXactIdIsValid(rel->rd_rel->relminmxid) ? GetOldestMultiXactId() : InvalidMultiXactId, NULL, NULL,

@@ -20,13 +20,19 @@
 #include "miscadmin.h"
 #include "nodes/pathnodes.h"
 #include "optimizer/cost.h"
+#include "pgstat.h"
 #include "storage/bufmgr.h"
+#include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
 #include "am/am.h"
+
+/* How long VACUUM of a delta heap waits for the table. */
+#define LOCK_POLL_MS 50
+#define LOCK_WAIT_MS 30000
 
 PG_FUNCTION_INFO_V1(mdb_proxy_handler);
 
@@ -39,30 +45,64 @@ typedef struct ProxyStats
 	IndexBulkDeleteResult **stats;
 } ProxyStats;
 
-/* The indexes of the table that a delta heap belongs to; *table is opened, or NULL. */
-static List *
-open_table(Relation heap, int16 *slot, Relation *table)
+/*
+ * Lock a table against whoever builds an index of it, or vacuums them: neither may see rows of the heap
+ * go that the other one has just read of.
+ *
+ * VACUUM of a delta heap comes here with that heap locked, and who drops the table locks both the other
+ * way round.  So this does not queue: who waits for an autovacuum worker can have it cancelled then.
+ */
+static bool
+lock_table(Oid relid, bool wait)
+{
+	for (int ms = 0;; ms += LOCK_POLL_MS)
+	{
+		if (ConditionalLockRelationOid(relid, ShareUpdateExclusiveLock))
+			return true;
+		if (!wait)
+			return false;
+		if (ms >= LOCK_WAIT_MS)
+			ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+							errmsg("could not lock table with OID %u to clean its indexes", relid),
+							errdetail("VACUUM of its delta removes entries of rows that are gone.")));
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOCK_POLL_MS,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/*
+ * The indexes of the table that a delta heap belongs to; *table is opened, and locked to the end of the
+ * transaction, or NULL.  False if it could not be locked.
+ */
+static bool
+open_table(Relation heap, bool wait, int16 *slot, Relation *table, List **indexes)
 {
 	int64 storage_id;
 	Oid relid;
 
 	*table = NULL;
+	*indexes = NIL;
 	if (!mdb_delta_identify(heap, &storage_id, slot))
-		return NIL;
+		return true;
 	relid = mdb_storage_relid(storage_id);
 	if (!OidIsValid(relid))
-		return NIL;
-	*table = try_relation_open(relid, AccessShareLock);
+		return true;
+	if (!lock_table(relid, wait))
+		return false;
+	*table = try_relation_open(relid, NoLock);
 	if (*table == NULL)
-		return NIL;
+		return true;
 	/* In the middle of a rewrite the catalog is ahead of the file; the rewrite makes indexes anew. */
 	if (!mdb_is_metricsdb(*table) || mdb_table(*table)->storage_id != storage_id)
 	{
-		relation_close(*table, AccessShareLock);
+		relation_close(*table, NoLock);
 		*table = NULL;
-		return NIL;
+		return true;
 	}
-	return RelationGetIndexList(*table);
+	*indexes = RelationGetIndexList(*table);
+	return true;
 }
 
 typedef struct Callback
@@ -105,12 +145,19 @@ forward(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBulkDeleteCall
 	Relation heap = table_open(info->index->rd_index->indrelid, NoLock);
 	Relation table;
 	int16 slot;
-	List *indexes = open_table(heap, &slot, &table);
-	Callback cb = {.slot = slot, .callback = callback, .arg = arg};
+	List *indexes;
+	Callback cb = {.callback = callback, .arg = arg};
 	ListCell *lc;
 
 	if (p == NULL)
 		p = palloc0(sizeof(ProxyStats));
+	/* Entries must go now, before the heap gives places free; tidying up can wait for the next time. */
+	if (!open_table(heap, callback != NULL, &slot, &table, &indexes))
+	{
+		table_close(heap, NoLock);
+		return &p->base;
+	}
+	cb.slot = slot;
 	foreach (lc, indexes)
 	{
 		Relation index = index_open(lfirst_oid(lc), RowExclusiveLock);
@@ -121,6 +168,7 @@ forward(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBulkDeleteCall
 			IndexBulkDeleteResult **s = stats_of(p, RelationGetRelid(index));
 
 			one.index = index;
+			mdb_vacuum_info_set_heap(&one, table);
 			one.estimated_count = true;
 			one.num_heap_tuples = table->rd_rel->reltuples;
 			*s = callback ? index_bulk_delete(&one, *s, is_dead, &cb) : index_vacuum_cleanup(&one, *s);

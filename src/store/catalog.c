@@ -54,13 +54,12 @@ enum
 /*
  * mdb_latest_snapshot - a registered snapshot of what is committed by now, for the catalogs.
  *
- * During a parallel operation no new one may be taken; what the active one sees is enough for
- * everything that is done then.
+ * During a parallel operation only catalog snapshots may be taken; this one is as new as any.
  */
 Snapshot
 mdb_latest_snapshot(void)
 {
-	return RegisterSnapshot(IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot());
+	return RegisterSnapshot(IsInParallelMode() ? GetCatalogSnapshot(InvalidOid) : GetLatestSnapshot());
 }
 
 /*
@@ -297,6 +296,48 @@ mdb_part_is_live(int64 storage_id, int64 part_id)
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return live;
+}
+
+/*
+ * mdb_parts_leaving - the parts of a table that were deleted, but not for all whose snapshots may be as
+ * old as oldest_xmin.
+ */
+MdbPartList *
+mdb_parts_leaving(const MdbTable *table, TransactionId oldest_xmin)
+{
+	Relation rel = mdb_catalog_open("part", AccessShareLock);
+	MdbPartList *list = palloc0(sizeof(MdbPartList));
+	int capacity = 0;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	ScanKeyInit(&key, Anum_part_storage_id, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(table->storage_id));
+	scan = systable_beginscan(rel, mdb_catalog_index(rel), true, SnapshotAny, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Buffer buf = ((BufferHeapTupleTableSlot *) scan->slot)->buffer;
+		HTSV_Result state;
+
+		LockBuffer(buf, BUFFER_LOCK_SHARE);
+		state = HeapTupleSatisfiesVacuum(tuple, oldest_xmin, buf);
+		LockBuffer(buf, BUFFER_LOCK_UNLOCK);
+		if (state != HEAPTUPLE_RECENTLY_DEAD && state != HEAPTUPLE_DELETE_IN_PROGRESS)
+			continue;
+		if (list->count == capacity)
+		{
+			capacity = Max(16, capacity * 2);
+			list->parts = list->parts ? repalloc_huge(list->parts, capacity * sizeof(MdbPartInfo))
+									  : palloc(capacity * sizeof(MdbPartInfo));
+		}
+		part_from_tuple(&list->parts[list->count], tuple, RelationGetDescr(rel));
+		if (list->parts[list->count].incarnation == table->incarnation)
+			list->count++;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return list;
 }
 
 /*

@@ -241,6 +241,7 @@ extern MdbPartList *mdb_parts_visible(const MdbTable *table, Snapshot snapshot);
 extern bool mdb_part_covering(const MdbTable *table, int64 row, Snapshot snapshot, MdbPartInfo *info);
 extern MdbPartList *mdb_parts_recorded(const MdbTable *table, Snapshot snapshot, bool by_index);
 extern bool mdb_part_is_live(int64 storage_id, int64 part_id);
+extern MdbPartList *mdb_parts_leaving(const MdbTable *table, TransactionId oldest_xmin);
 extern void mdb_part_insert(Relation partrel, const MdbPartInfo *info, CommandId cid, int options);
 extern void mdb_part_delete(const MdbPartInfo *info);
 extern void mdb_part_set_place(const MdbPartInfo *info, int64 page_first);

@@ -78,7 +78,7 @@ delta_pages(Oid relid)
 
 /* Empty a retired heap once no snapshot, here or on a standby, can see it live. */
 static bool
-truncate_slot(int64 storage_id, const MdbDeltaInfo *info)
+truncate_slot(Relation rel, int64 storage_id, const MdbDeltaInfo *info)
 {
 	Relation delta;
 	bool removable;
@@ -92,7 +92,10 @@ truncate_slot(int64 storage_id, const MdbDeltaInfo *info)
 				!TransactionIdIsNormal(info->xmin);
 	removable = removable && mdb_delta_history_gone(storage_id, info);
 	if (removable)
+	{
+		mdb_indexes_forget_slot(rel, info->slot);
 		heap_truncate_one_rel(delta);
+	}
 	table_close(delta, removable ? NoLock : AccessExclusiveLock);
 	return removable;
 }
@@ -157,16 +160,19 @@ delta_step(Relation rel, MdbCompactGoal *goal, int *next_slot)
 		else if (deltas[i].live)
 		{
 			nlive++;
-			if (mdb_retire_slot(rel, &deltas[i]))
+			if (!rel->rd_rel->relhasindex && mdb_retire_slot(rel, &deltas[i]))
 				return true;
 		}
 		else if (delta_pages(deltas[i].relid) == 0)
 			free_slot = i;
-		else if (truncate_slot(table->storage_id, &deltas[i]))
+		else if (truncate_slot(rel, table->storage_id, &deltas[i]))
 			return true;
 	}
 	if (mdb_moved_expire(table->storage_id) | mdb_shadows_collect(rel, table))
 		return true;
+	/* Entries of indexes name rows by the place that they have. */
+	if (rel->rd_rel->relhasindex)
+		return false;
 	if (current < 0 || nlive > 0)
 		return mdb_move_rows(rel, table, goal);
 	if (goal && goal->delta_done)

@@ -215,66 +215,72 @@ mdb_shadows_close(MdbShadows *s)
 	pfree(s);
 }
 
-/*
- * Note which of rows [from, to) of a run are dead, from the page of their shadows, in
- * dead[row - base].
- */
+/* What has become of a row, by its shadow, on a locked page. */
+static uint8
+fate_of(MdbShadows *s, Page page, Buffer buf, OffsetNumber off, int64 row, Snapshot snapshot,
+		TransactionId oldest_xmin)
+{
+	ItemId item;
+	HeapTupleData tuple;
+	bool alive;
+
+	if (PageIsNew(page) || off > PageGetMaxOffsetNumber(page))
+		return MDB_ROW_DEAD;
+	item = PageGetItemId(page, off);
+	if (!ItemIdIsNormal(item))
+		return MDB_ROW_DEAD;
+	tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
+	tuple.t_len = ItemIdGetLength(item);
+	tuple.t_tableOid = RelationGetRelid(s->heap);
+	ItemPointerSet(&tuple.t_self, BufferGetBlockNumber(buf), off);
+	if (mdb_shadow_of(tuple.t_data) != row)
+		return MDB_ROW_DEAD;
+	if ((tuple.t_data->t_infomask & (HEAP_XMAX_INVALID | HEAP_XMIN_FROZEN)) ==
+		(HEAP_XMAX_INVALID | HEAP_XMIN_FROZEN))
+		return MDB_ROW_LIVE;
+	if (snapshot == NULL)
+		switch (HeapTupleSatisfiesVacuum(&tuple, oldest_xmin, buf))
+		{
+			case HEAPTUPLE_LIVE:
+				return MDB_ROW_LIVE;
+			case HEAPTUPLE_DEAD:
+				return MDB_ROW_DEAD;
+			default:
+				return MDB_ROW_LEAVING;
+		}
+	alive = HeapTupleSatisfiesVisibility(&tuple, snapshot, buf);
+	HeapCheckForSerializableConflictOut(alive, s->rel, &tuple, buf, snapshot);
+	return alive ? MDB_ROW_LIVE : MDB_ROW_DEAD;
+}
+
+/* Note what has become of rows [from, to) of a run, from the page of their shadows, in fate[row - base]. */
 static bool
-read_run(MdbShadows *s, BlockNumber block, int64 from, int64 to, int64 base, Snapshot snapshot, uint8 *dead)
+read_run(MdbShadows *s, BlockNumber block, int64 from, int64 to, int64 base, Snapshot snapshot,
+		 TransactionId oldest_xmin, uint8 *fate)
 {
 	bool any = false;
 	Buffer buf;
-	Page page;
-	OffsetNumber maxoff;
 
 	if (block >= RelationGetNumberOfBlocks(s->heap))
 	{
-		memset(dead + (from - base), 1, to - from);
+		memset(fate + (from - base), MDB_ROW_DEAD, to - from);
 		return true;
 	}
 	buf = ReadBuffer(s->heap, block);
 	LockBuffer(buf, BUFFER_LOCK_SHARE);
-	page = BufferGetPage(buf);
-	maxoff = PageIsNew(page) ? 0 : PageGetMaxOffsetNumber(page);
 	for (int64 row = from; row < to; row++)
 	{
 		OffsetNumber off = (OffsetNumber) (FirstOffsetNumber + row % MDB_RUN_ROWS);
-		bool alive = false;
 
-		if (off <= maxoff)
-		{
-			ItemId item = PageGetItemId(page, off);
-
-			if (ItemIdIsNormal(item))
-			{
-				HeapTupleData tuple;
-
-				tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
-				tuple.t_len = ItemIdGetLength(item);
-				tuple.t_tableOid = RelationGetRelid(s->heap);
-				ItemPointerSet(&tuple.t_self, block, off);
-				if (mdb_shadow_of(tuple.t_data) == row)
-				{
-					alive = (tuple.t_data->t_infomask & (HEAP_XMAX_INVALID | HEAP_XMIN_FROZEN)) ==
-								(HEAP_XMAX_INVALID | HEAP_XMIN_FROZEN) ||
-							HeapTupleSatisfiesVisibility(&tuple, snapshot, buf);
-					HeapCheckForSerializableConflictOut(alive, s->rel, &tuple, buf, snapshot);
-				}
-			}
-		}
-		dead[row - base] = !alive;
-		any |= !alive;
+		fate[row - base] = fate_of(s, BufferGetPage(buf), buf, off, row, snapshot, oldest_xmin);
+		any |= fate[row - base] != MDB_ROW_LIVE;
 	}
 	UnlockReleaseBuffer(buf);
 	return any;
 }
 
-/*
- * mdb_shadows_dead - which of the rows first .. first + n - 1 of the storage the snapshot does not
- * see any more: dead[i] is 1 or 0.  False if none, dead is not touched then.
- */
-bool
-mdb_shadows_dead(MdbShadows *s, int64 first, uint32 n, Snapshot snapshot, uint8 *dead)
+static bool
+read_fates(MdbShadows *s, int64 first, uint32 n, Snapshot snapshot, TransactionId oldest_xmin, uint8 *fate)
 {
 	int64 run = first / MDB_RUN_ROWS;
 	int64 last_run = (first + n - 1) / MDB_RUN_ROWS;
@@ -302,10 +308,30 @@ mdb_shadows_dead(MdbShadows *s, int64 first, uint32 n, Snapshot snapshot, uint8 
 		int64 to = Min(first + n, (s->runs[lo] + 1) * MDB_RUN_ROWS);
 
 		if (!any)
-			memset(dead, 0, n);
-		any |= read_run(s, s->blocks[lo], from, to, first, snapshot, dead);
+			memset(fate, MDB_ROW_LIVE, n);
+		any |= read_run(s, s->blocks[lo], from, to, first, snapshot, oldest_xmin, fate);
 	}
 	return any;
+}
+
+/*
+ * mdb_shadows_dead - which of the rows first .. first + n - 1 of the storage the snapshot does not
+ * see any more: dead[i] is 1 or 0.  False if none, dead is not touched then.
+ */
+bool
+mdb_shadows_dead(MdbShadows *s, int64 first, uint32 n, Snapshot snapshot, uint8 *dead)
+{
+	return read_fates(s, first, n, snapshot, InvalidTransactionId, dead);
+}
+
+/*
+ * mdb_shadows_fates - what has become of these rows, MDB_ROW_*, for whoever may have a snapshot that is
+ * not older than oldest_xmin.  False if they are all alive, fate is not touched then.
+ */
+bool
+mdb_shadows_fates(MdbShadows *s, int64 first, uint32 n, TransactionId oldest_xmin, uint8 *fate)
+{
+	return read_fates(s, first, n, NULL, oldest_xmin, fate);
 }
 
 /* The page of a run, or InvalidBlockNumber. */

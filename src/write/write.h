@@ -5,10 +5,12 @@
 #ifndef MDB_WRITE_H
 #define MDB_WRITE_H
 
+#include "access/genam.h"
 #include "executor/tuptable.h"
 #include "series/series.h"
 #include "store/store.h"
 #include "write/append.h"
+#include "write/tid.h"
 
 /* ---- append.c ---- */
 
@@ -90,15 +92,35 @@ extern int mdb_shadow_runs(int64 storage_id, Snapshot snapshot, MdbShadowRun **r
 
 typedef struct MdbShadows MdbShadows;
 
+/* What has become of a row. */
+enum
+{
+	MDB_ROW_LIVE = 0,
+	MDB_ROW_DEAD = 1,   /* to all, or to the snapshot that was asked about */
+	MDB_ROW_LEAVING = 2 /* dead, but maybe not to all */
+};
+
 extern int64 mdb_shadow_of(HeapTupleHeader tuple);
 extern bool mdb_shadows_exist(int64 storage_id);
 extern void mdb_shadows_forget(int64 storage_id);
 extern MdbShadows *mdb_shadows_open(Relation rel, const MdbTable *table);
 extern void mdb_shadows_close(MdbShadows *s);
 extern bool mdb_shadows_dead(MdbShadows *s, int64 first, uint32 n, Snapshot snapshot, uint8 *dead);
+extern bool mdb_shadows_fates(MdbShadows *s, int64 first, uint32 n, TransactionId oldest_xmin, uint8 *fate);
 extern bool mdb_shadow_tid(Relation heap, int64 storage_id, int64 row, bool make, ItemPointer tid);
 extern bool mdb_shadows_collect(Relation rel, const MdbTable *table);
 extern bool mdb_shadow_alive(Relation rel, Relation heap, int64 storage_id, int64 row, Snapshot snapshot);
+
+/* ---- index_writer.c ---- */
+
+typedef struct MdbIndexWriter MdbIndexWriter;
+
+extern MdbIndexWriter *mdb_index_writer_begin(Relation rel);
+extern void mdb_index_writer_insert(MdbIndexWriter *w, TupleTableSlot *slot);
+extern void mdb_index_writer_end(MdbIndexWriter *w);
+extern void mdb_indexes_delete(Relation rel, IndexBulkDeleteCallback callback, void *arg, int elevel,
+							   BufferAccessStrategy strategy);
+extern void mdb_indexes_forget_slot(Relation rel, int16 slot);
 
 /* ---- part_lock.c ---- */
 

@@ -1,0 +1,653 @@
+/*
+ * index.c
+ *	  What indexes of a table need of it: rows by the identities that entries name, all rows to build
+ *	  one from, and which entries nobody needs.
+ *
+ * Entries name rows as tid.h tells.  An entry of a row of the delta is removed when VACUUM of its heap
+ * removes the row (proxy.c), one of a row of a part by VACUUM of the table (maintain.c).
+ *
+ * A build reads the blocks of parts as they are, and the heaps of the delta as any heap is read to
+ * build an index: rows that are not dead to all get an entry, also those that have gone elsewhere but
+ * are where they were to an older snapshot.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/relscan.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "catalog/pg_am.h"
+#include "commands/defrem.h"
+#include "commands/progress.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/execnodes.h"
+#include "pgstat.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "storage/procarray.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/tuplesort.h"
+
+#include "am/am.h"
+
+/* Blocks of parts that a process of a parallel build takes at a time. */
+#define BUILD_CHUNK 8
+
+/*
+ * mdb_index_check_am - refuse to index a table by an access method that we do not know to work.
+ */
+void
+mdb_index_check_am(const char *table_name, Oid am)
+{
+	if (am == BTREE_AM_OID || am == HASH_AM_OID)
+		return;
+	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					errmsg("access method \"%s\" does not support metricsdb tables", get_am_name(am)),
+					errdetail("Table \"%s\" can have indexes of access methods btree and hash.", table_name),
+					errhint("Rows are kept in order of series and time; queries on these need no index.")));
+}
+
+/* ---- fetching ---- */
+
+typedef struct IndexFetch
+{
+	IndexFetchTableData base;
+	MdbFetch *fetch;
+} IndexFetch;
+
+/*
+ * mdb_index_fetch_begin, _reset, _end, _tuple - see table_index_fetch_begin() and the others.
+ */
+IndexFetchTableData *
+mdb_index_fetch_begin(Relation rel)
+{
+	IndexFetch *f = palloc0(sizeof(IndexFetch));
+
+	f->base.rel = rel;
+	f->fetch = mdb_fetch_begin(rel);
+	return &f->base;
+}
+
+void
+mdb_index_fetch_reset(IndexFetchTableData *data)
+{
+	/* The decoded block is good for what comes next, too. */
+}
+
+void
+mdb_index_fetch_end(IndexFetchTableData *data)
+{
+	mdb_fetch_end(((IndexFetch *) data)->fetch);
+	pfree(data);
+}
+
+bool
+mdb_index_fetch_tuple(IndexFetchTableData *data, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
+					  bool *call_again, bool *all_dead)
+{
+	bool found = mdb_fetch_row(((IndexFetch *) data)->fetch, data->rel, tid, snapshot, slot, all_dead);
+
+	/* No identity stands for several versions, as no update is HOT. */
+	*call_again = false;
+	if (found && !IsMVCCSnapshot(snapshot))
+	{
+		/* Who checks uniqueness looks at the row after the end of the scan. */
+		slot_getallattrs(slot);
+		ExecMaterializeSlot(slot);
+	}
+	return found;
+}
+
+/* ---- entries that nobody needs ---- */
+
+/* The heap of a slot if it is live and nobody is about to take it away; an index page is locked. */
+static Relation
+open_live_heap(const MdbDeltaInfo *deltas, int ndeltas, int16 slot)
+{
+	for (int i = 0; i < ndeltas; i++)
+		if (deltas[i].slot == slot && deltas[i].live &&
+			ConditionalLockRelationOid(deltas[i].relid, AccessShareLock))
+			return table_open(deltas[i].relid, NoLock);
+	return NULL;
+}
+
+/*
+ * mdb_index_delete_tuples - see table_index_delete_tuples().  Each delta heap tells of its own rows.
+ * Entries of rows of parts stay until VACUUM.
+ */
+TransactionId
+mdb_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
+{
+	MdbTable *table = mdb_table(rel);
+	Snapshot snapshot = mdb_latest_snapshot();
+	TransactionId horizon = InvalidTransactionId;
+	TM_IndexDelete *kept = palloc(sizeof(TM_IndexDelete) * Max(1, delstate->ndeltids));
+	int nkept = 0;
+	MdbDeltaInfo *deltas;
+	int ndeltas;
+
+	mdb_delta_list(table->storage_id, snapshot, &deltas, &ndeltas);
+	UnregisterSnapshot(snapshot);
+	for (int16 slot = 0; slot < MDB_DELTA_SLOTS; slot++)
+	{
+		TM_IndexDeleteOp op = *delstate;
+		TransactionId one;
+		BlockNumber nblocks = 0;
+		bool any = false;
+		bool wanted = delstate->bottomup;
+		Relation heap;
+
+		for (int i = 0; i < delstate->ndeltids; i++)
+		{
+			ItemPointer tid = &delstate->deltids[i].tid;
+
+			if (!mdb_tid_is_delta(tid) || mdb_tid_slot(tid) != slot)
+				continue;
+			any = true;
+			wanted |= delstate->status[delstate->deltids[i].id].knowndeletable;
+		}
+		if (!any || !wanted)
+			continue;
+		heap = open_live_heap(deltas, ndeltas, slot);
+		if (heap == NULL)
+			continue;
+		nblocks = RelationGetNumberOfBlocks(heap);
+		op.deltids = palloc(sizeof(TM_IndexDelete) * delstate->ndeltids);
+		op.ndeltids = 0;
+		wanted = delstate->bottomup;
+		for (int i = 0; i < delstate->ndeltids; i++)
+		{
+			TM_IndexDelete *from = &delstate->deltids[i];
+			ItemPointerData tid;
+
+			if (!mdb_tid_is_delta(&from->tid) || mdb_tid_slot(&from->tid) != slot)
+				continue;
+			mdb_tid_in_heap(&from->tid, &tid);
+			if (ItemPointerGetBlockNumber(&tid) >= nblocks)
+				continue;
+			op.deltids[op.ndeltids].tid = tid;
+			op.deltids[op.ndeltids++].id = from->id;
+			wanted |= delstate->status[from->id].knowndeletable;
+		}
+		if (op.ndeltids > 0 && wanted)
+		{
+			one = table_index_delete_tuples(heap, &op);
+			if (TransactionIdIsValid(one) &&
+				(!TransactionIdIsValid(horizon) || TransactionIdFollows(one, horizon)))
+				horizon = one;
+			for (int i = 0; i < op.ndeltids; i++)
+			{
+				kept[nkept].id = op.deltids[i].id;
+				mdb_tid_of_delta(slot, &op.deltids[i].tid, &kept[nkept++].tid);
+			}
+		}
+		pfree(op.deltids);
+		table_close(heap, NoLock);
+	}
+	memcpy(delstate->deltids, kept, sizeof(TM_IndexDelete) * nkept);
+	delstate->ndeltids = nkept;
+	pfree(kept);
+	pfree(deltas);
+	return horizon;
+}
+
+/* ---- all rows, in order of their identities ---- */
+
+typedef struct Walk
+{
+	Relation rel;
+	MdbTable *table;
+	Snapshot snapshot; /* NULL: whatever is not dead to all */
+	TransactionId oldest_xmin;
+	bool left; /* rows of the present part or heap are elsewhere now */
+	MdbShadows *shadows;
+	MdbBlock *block;
+	uint8 *fates;
+	uint32 fates_capacity;
+	TupleTableSlot *slot; /* the present row */
+	MdbBlock *in_block;   /* if it is one of a part: where it is */
+	uint32 in_row;
+	MemoryContext row_mcxt;
+	bool progress;
+	int64 blocks_done;
+	void (*row)(struct Walk *w, ItemPointer tid, bool alive);
+} Walk;
+
+static void
+walk_begin(Walk *w, Relation rel, Snapshot snapshot, TransactionId oldest_xmin)
+{
+	mdb_buffer_flush_relation(RelationGetRelid(rel));
+	w->rel = rel;
+	w->table = mdb_table(rel);
+	w->snapshot = snapshot;
+	w->oldest_xmin = oldest_xmin;
+	w->shadows = mdb_shadows_open(rel, w->table);
+	w->block = mdb_block_create(w->table, RelationGetDescr(rel), mdb_series_cache_create(w->table, snapshot));
+	w->slot = table_slot_create(rel, NULL);
+	w->row_mcxt =
+		AllocSetContextCreate(CurrentMemoryContext, "metricsdb indexed row", ALLOCSET_DEFAULT_SIZES);
+}
+
+static void
+walk_end(Walk *w)
+{
+	ExecDropSingleTupleTableSlot(w->slot);
+	mdb_shadows_close(w->shadows);
+}
+
+static void
+block_done(Walk *w, int64 n)
+{
+	w->blocks_done += n;
+	if (w->progress)
+		pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_DONE, w->blocks_done);
+}
+
+static void
+walk_block(Walk *w, MdbPart *part, int block)
+{
+	MdbBlock *b = w->block;
+	int64 first = part->info.row_first;
+	bool fates;
+
+	for (int i = 0; i < block; i++)
+		first += part->block_rows[i];
+	mdb_block_set(b, part, block);
+	b->row_first = first;
+	if (w->fates_capacity < b->nrows)
+	{
+		w->fates_capacity = Max(b->nrows, MDB_BLOCK_ROWS_MAX);
+		w->fates = w->fates ? repalloc(w->fates, w->fates_capacity) : palloc(w->fates_capacity);
+	}
+	fates = w->snapshot ? mdb_shadows_dead(w->shadows, first, b->nrows, w->snapshot, w->fates)
+						: mdb_shadows_fates(w->shadows, first, b->nrows, w->oldest_xmin, w->fates);
+	w->in_block = b;
+	for (uint32 i = 0; i < b->nrows; i++)
+	{
+		ItemPointerData tid;
+
+		CHECK_FOR_INTERRUPTS();
+		if (fates && w->fates[i] == MDB_ROW_DEAD)
+			continue;
+		mdb_tid_of_row(first + i, &tid);
+		ExecClearTuple(w->slot);
+		mdb_slot_store_row(w->slot, b, i);
+		w->slot->tts_tid = tid;
+		w->slot->tts_tableOid = RelationGetRelid(w->rel);
+		w->in_row = i;
+		w->row(w, &tid, !w->left && !(fates && w->fates[i] == MDB_ROW_LEAVING));
+	}
+	ExecClearTuple(w->slot);
+	block_done(w, 1);
+}
+
+static void
+walk_part(Walk *w, const MdbPartInfo *info, int from, int to)
+{
+	MdbPart *part = mdb_part_open(w->rel, info);
+
+	for (int block = from; block < Min(to, info->nblocks); block++)
+		walk_block(w, part, block);
+	mdb_part_close(part);
+}
+
+/* Does a tuple of a delta heap get an entry?  As for any heap. */
+static bool
+wanted(Walk *w, TupleTableSlot *heapslot, bool *alive)
+{
+	BufferHeapTupleTableSlot *b = (BufferHeapTupleTableSlot *) heapslot;
+	HTSV_Result state;
+
+	LockBuffer(b->buffer, BUFFER_LOCK_SHARE);
+	state = HeapTupleSatisfiesVacuum(b->base.tuple, w->oldest_xmin, b->buffer);
+	LockBuffer(b->buffer, BUFFER_LOCK_UNLOCK);
+	*alive = !w->left && (state == HEAPTUPLE_LIVE || state == HEAPTUPLE_INSERT_IN_PROGRESS);
+	return state != HEAPTUPLE_DEAD;
+}
+
+static void
+walk_heap(Walk *w, const MdbDeltaInfo *delta)
+{
+	/* Kept to the end of the transaction: nobody truncates it before. */
+	Relation heap = table_open(delta->relid, AccessShareLock);
+	TupleTableSlot *heapslot = table_slot_create(heap, NULL);
+	TableScanDesc scan =
+		table_beginscan_strat(heap, w->snapshot ? w->snapshot : SnapshotAny, 0, NULL, true, false);
+	BlockNumber last = 0;
+
+	w->in_block = NULL;
+	while (table_scan_getnextslot(scan, ForwardScanDirection, heapslot))
+	{
+		BlockNumber block = ItemPointerGetBlockNumber(&heapslot->tts_tid);
+		ItemPointerData tid;
+		MinimalTuple tuple;
+		MemoryContext old;
+		bool alive = true;
+
+		CHECK_FOR_INTERRUPTS();
+		if (block != last)
+			block_done(w, block - last);
+		last = block;
+		if (w->snapshot == NULL && !wanted(w, heapslot, &alive))
+			continue;
+		MemoryContextReset(w->row_mcxt);
+		old = MemoryContextSwitchTo(w->row_mcxt);
+		ExecClearTuple(w->slot);
+		tuple = mdb_delta_tuple(heapslot);
+		if (tuple)
+			mdb_slot_store_tuple(w->slot, tuple);
+		MemoryContextSwitchTo(old);
+		if (tuple == NULL)
+			continue;
+		mdb_tid_of_delta(delta->slot, &heapslot->tts_tid, &tid);
+		w->slot->tts_tid = tid;
+		w->slot->tts_tableOid = RelationGetRelid(w->rel);
+		w->row(w, &tid, alive);
+	}
+	ExecClearTuple(w->slot);
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(heapslot);
+	table_close(heap, NoLock);
+}
+
+static int
+row_cmp(const void *a, const void *b)
+{
+	const MdbPartInfo *x = a, *y = b;
+
+	return x->row_first < y->row_first ? -1 : x->row_first > y->row_first;
+}
+
+static int
+slot_cmp(const void *a, const void *b)
+{
+	const MdbDeltaInfo *x = a, *y = b;
+
+	return x->slot - y->slot;
+}
+
+/* What there is to walk through, in order of identities; true to all processes of a parallel build. */
+typedef struct Units
+{
+	MdbPartList *parts;
+	MdbDeltaInfo *deltas;
+	int ndeltas;
+} Units;
+
+static void
+list_units(Walk *w, Units *u)
+{
+	if (w->snapshot)
+	{
+		u->parts = mdb_parts_visible(w->table, w->snapshot);
+		mdb_delta_live(w->table, w->snapshot, &u->deltas, &u->ndeltas);
+	}
+	else
+	{
+		/* The table is locked against whoever could change them. */
+		Snapshot now = mdb_latest_snapshot();
+		int n = 0;
+
+		u->parts = mdb_parts_visible(w->table, now);
+		mdb_delta_list(w->table->storage_id, now, &u->deltas, &u->ndeltas);
+		UnregisterSnapshot(now);
+		for (int i = 0; i < u->ndeltas; i++)
+			if (u->deltas[i].live)
+				u->deltas[n++] = u->deltas[i];
+		u->ndeltas = n;
+	}
+	qsort(u->parts->parts, u->parts->count, sizeof(MdbPartInfo), row_cmp);
+	qsort(u->deltas, u->ndeltas, sizeof(MdbDeltaInfo), slot_cmp);
+	if (w->progress)
+	{
+		int64 total = u->parts->nblocks;
+
+		for (int i = 0; i < u->ndeltas; i++)
+		{
+			Relation heap = table_open(u->deltas[i].relid, AccessShareLock);
+
+			total += RelationGetNumberOfBlocks(heap);
+			table_close(heap, NoLock);
+		}
+		pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_TOTAL, total);
+	}
+}
+
+/* Parts and heaps whose rows are elsewhere by now, but not for the oldest snapshots. */
+static void
+walk_left(Walk *w, const Units *u)
+{
+	MdbPartList *left = mdb_parts_leaving(w->table, w->oldest_xmin);
+	Snapshot now = mdb_latest_snapshot();
+	MdbDeltaInfo *deltas;
+	int ndeltas;
+
+	w->left = true;
+	for (int i = 0; i < left->count; i++)
+	{
+		bool again = false;
+
+		/* A part that was moved has its row numbers still. */
+		for (int k = 0; k < u->parts->count && !again; k++)
+			again = u->parts->parts[k].row_first == left->parts[i].row_first;
+		for (int k = 0; k < i && !again; k++)
+			again = left->parts[k].row_first == left->parts[i].row_first;
+		if (!again)
+			walk_part(w, &left->parts[i], 0, left->parts[i].nblocks);
+	}
+	mdb_delta_list(w->table->storage_id, now, &deltas, &ndeltas);
+	UnregisterSnapshot(now);
+	for (int i = 0; i < ndeltas; i++)
+		if (!deltas[i].live && TransactionIdIsNormal(deltas[i].xmin) &&
+			!TransactionIdPrecedes(deltas[i].xmin, w->oldest_xmin))
+			walk_heap(w, &deltas[i]);
+	w->left = false;
+}
+
+static void
+walk_serial(Walk *w)
+{
+	Units u;
+
+	list_units(w, &u);
+	for (int i = 0; i < u.parts->count; i++)
+		walk_part(w, &u.parts->parts[i], 0, u.parts->parts[i].nblocks);
+	for (int i = 0; i < u.ndeltas; i++)
+		walk_heap(w, &u.deltas[i]);
+	if (w->snapshot == NULL)
+		walk_left(w, &u);
+}
+
+/* The share of this process.  Units: chunks of blocks of a part, the heaps, and what has left. */
+static void
+walk_parallel(Walk *w, MdbParallelScan *shared)
+{
+	uint64 mine = pg_atomic_fetch_add_u64(&shared->next, 1);
+	uint64 unit = 0;
+	Units u;
+
+	list_units(w, &u);
+	for (int i = 0; i < u.parts->count; i++)
+	{
+		MdbPartInfo *info = &u.parts->parts[i];
+
+		for (int from = 0; from < info->nblocks; from += BUILD_CHUNK)
+			if (unit++ == mine)
+			{
+				walk_part(w, info, from, from + BUILD_CHUNK);
+				mine = pg_atomic_fetch_add_u64(&shared->next, 1);
+			}
+	}
+	for (int i = 0; i < u.ndeltas; i++)
+		if (unit++ == mine)
+		{
+			walk_heap(w, &u.deltas[i]);
+			mine = pg_atomic_fetch_add_u64(&shared->next, 1);
+		}
+	if (unit == mine && w->snapshot == NULL)
+		walk_left(w, &u);
+}
+
+/* ---- building ---- */
+
+typedef struct Build
+{
+	Walk walk; /* must be first */
+	Relation index;
+	IndexInfo *info;
+	bool plain; /* all keys are columns */
+	EState *estate;
+	ExprContext *econtext;
+	ExprState *predicate;
+	double reltuples;
+	IndexBuildCallback callback;
+	void *callback_state;
+
+	/* validation: identities that are in the index, in order */
+	ValidateIndexState *validate;
+	bool begun;
+	bool at_end;
+	ItemPointerData cursor;
+} Build;
+
+static void
+build_begin(Build *b, Relation rel, Relation index, IndexInfo *info, Snapshot snapshot,
+			TransactionId oldest_xmin)
+{
+	b->index = index;
+	b->info = info;
+	b->plain = true;
+	for (int i = 0; i < info->ii_NumIndexAttrs; i++)
+		b->plain &= info->ii_IndexAttrNumbers[i] > 0;
+	b->estate = CreateExecutorState();
+	b->econtext = GetPerTupleExprContext(b->estate);
+	walk_begin(&b->walk, rel, snapshot, oldest_xmin);
+	b->econtext->ecxt_scantuple = b->walk.slot;
+	b->predicate = ExecPrepareQual(info->ii_Predicate, b->estate);
+}
+
+static void
+build_end(Build *b)
+{
+	walk_end(&b->walk);
+	FreeExecutorState(b->estate);
+	/* These pointed into it. */
+	b->info->ii_ExpressionsState = NIL;
+	b->info->ii_PredicateState = NULL;
+}
+
+/* The keys of the present row; false if the index does not want it. */
+static bool
+form_keys(Build *b, Datum *values, bool *isnull)
+{
+	Walk *w = &b->walk;
+
+	MemoryContextReset(b->econtext->ecxt_per_tuple_memory);
+	if (b->predicate && !ExecQual(b->predicate, b->econtext))
+		return false;
+	if (b->plain && w->in_block)
+		for (int i = 0; i < b->info->ii_NumIndexAttrs; i++)
+			values[i] =
+				mdb_block_value(w->in_block, w->in_row, b->info->ii_IndexAttrNumbers[i] - 1, &isnull[i]);
+	else
+		FormIndexDatum(b->info, w->slot, b->estate, values, isnull);
+	return true;
+}
+
+static void
+build_row(Walk *w, ItemPointer tid, bool alive)
+{
+	Build *b = (Build *) w;
+	Datum values[INDEX_MAX_KEYS];
+	bool isnull[INDEX_MAX_KEYS];
+
+	if (alive)
+		b->reltuples++;
+	if (form_keys(b, values, isnull))
+		b->callback(b->index, tid, values, isnull, alive, b->callback_state);
+}
+
+/*
+ * mdb_index_build_range_scan - see table_index_build_scan().
+ */
+double
+mdb_index_build_range_scan(Relation rel, Relation index, IndexInfo *info, bool allow_sync, bool anyvisible,
+						   bool progress, BlockNumber start_blockno, BlockNumber numblocks,
+						   IndexBuildCallback callback, void *callback_state, TableScanDesc scan)
+{
+	Build b = {.walk = {.row = build_row, .progress = progress}};
+	TransactionId oldest_xmin = InvalidTransactionId;
+	Snapshot snapshot = NULL;
+
+	mdb_index_check_am(RelationGetRelationName(rel), index->rd_rel->relam);
+	if (start_blockno != 0 || numblocks != InvalidBlockNumber)
+		elog(ERROR, "an index of a metricsdb table cannot be built from a range of blocks");
+	if (!info->ii_Concurrent)
+		oldest_xmin = GetOldestNonRemovableTransactionId(rel);
+	else
+		snapshot = RegisterSnapshot(scan ? scan->rs_snapshot : GetTransactionSnapshot());
+
+	b.callback = callback;
+	b.callback_state = callback_state;
+	build_begin(&b, rel, index, info, snapshot, oldest_xmin);
+	if (scan)
+		walk_parallel(&b.walk, (MdbParallelScan *) scan->rs_parallel);
+	else
+		walk_serial(&b.walk);
+	build_end(&b);
+	if (scan)
+		table_endscan(scan);
+	if (snapshot)
+		UnregisterSnapshot(snapshot);
+	return b.reltuples;
+}
+
+/* Insert the present row, which the snapshot sees, unless the index has it. */
+static void
+validate_row(Walk *w, ItemPointer tid, bool alive)
+{
+	Build *b = (Build *) w;
+	Datum values[INDEX_MAX_KEYS];
+	bool isnull[INDEX_MAX_KEYS];
+
+	b->validate->htups += 1;
+	while (!b->at_end && (!b->begun || ItemPointerCompare(&b->cursor, tid) < 0))
+	{
+		Datum encoded;
+		bool encoded_null;
+
+		b->begun = true;
+		b->at_end = !mdb_sorted_datum(b->validate->tuplesort, &encoded, &encoded_null);
+		if (!b->at_end)
+			itemptr_decode(&b->cursor, DatumGetInt64(encoded));
+	}
+	if (!b->at_end && ItemPointerEquals(&b->cursor, tid))
+		return;
+	if (!form_keys(b, values, isnull))
+		return;
+	index_insert(b->index, values, isnull, tid, w->rel,
+				 b->info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, b->info);
+	b->validate->tups_inserted += 1;
+}
+
+/*
+ * mdb_index_validate_scan - see table_index_validate_scan().
+ */
+void
+mdb_index_validate_scan(Relation rel, Relation index, IndexInfo *info, Snapshot snapshot,
+						ValidateIndexState *state)
+{
+	Build b = {.walk = {.row = validate_row, .progress = true}, .validate = state};
+
+	build_begin(&b, rel, index, info, snapshot, InvalidTransactionId);
+	walk_serial(&b.walk);
+	build_end(&b);
+}

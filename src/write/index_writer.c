@@ -1,0 +1,198 @@
+/*
+ * index_writer.c
+ *	  Entries of a table's indexes for rows that are given new identities, and no more for those whose
+ *	  identities are about to be given to others.
+ *
+ * Nothing is checked: rows that move were unique, and met constraints, where they were.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/multixact.h"
+#include "access/table.h"
+#include "catalog/index.h"
+#include "commands/vacuum.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/execnodes.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "write/write.h"
+
+struct MdbIndexWriter
+{
+	Relation rel;
+	int count;
+	Relation *indexes;
+	IndexInfo **infos;
+	ExprState **predicates;
+	EState *estate;
+	bool switched; /* to the table's owner */
+	Oid user;
+	int sec_context;
+	int guc_level;
+};
+
+/*
+ * mdb_index_writer_begin - open the indexes of a table, in CurrentMemoryContext; NULL if it has none.
+ *
+ * Until mdb_index_writer_end() the process is the table's owner in a security-restricted operation if
+ * there are expressions to evaluate.
+ */
+MdbIndexWriter *
+mdb_index_writer_begin(Relation rel)
+{
+	List *oids = RelationGetIndexList(rel);
+	MdbIndexWriter *w;
+	ListCell *lc;
+
+	if (oids == NIL)
+		return NULL;
+	w = palloc0(sizeof(MdbIndexWriter));
+	w->rel = rel;
+	w->indexes = palloc(sizeof(Relation) * list_length(oids));
+	w->infos = palloc(sizeof(IndexInfo *) * list_length(oids));
+	w->predicates = palloc(sizeof(ExprState *) * list_length(oids));
+	w->estate = CreateExecutorState();
+	foreach (lc, oids)
+	{
+		Relation index = index_open(lfirst_oid(lc), RowExclusiveLock);
+		IndexInfo *info;
+
+		if (!index->rd_index->indisready)
+		{
+			index_close(index, RowExclusiveLock);
+			continue;
+		}
+		info = BuildIndexInfo(index);
+		if (!w->switched && (info->ii_Expressions || info->ii_Predicate))
+		{
+			w->switched = true;
+			GetUserIdAndSecContext(&w->user, &w->sec_context);
+			SetUserIdAndSecContext(rel->rd_rel->relowner, w->sec_context | SECURITY_RESTRICTED_OPERATION);
+			w->guc_level = NewGUCNestLevel();
+			mdb_restrict_search_path();
+		}
+		w->predicates[w->count] = ExecPrepareQual(info->ii_Predicate, w->estate);
+		w->infos[w->count] = info;
+		w->indexes[w->count++] = index;
+	}
+	list_free(oids);
+	return w;
+}
+
+/*
+ * mdb_index_writer_insert - make entries for the row in a slot, which has its identity in tts_tid.
+ */
+void
+mdb_index_writer_insert(MdbIndexWriter *w, TupleTableSlot *slot)
+{
+	ExprContext *econtext = GetPerTupleExprContext(w->estate);
+	MemoryContext old;
+
+	ResetPerTupleExprContext(w->estate);
+	econtext->ecxt_scantuple = slot;
+	old = MemoryContextSwitchTo(GetPerTupleMemoryContext(w->estate));
+	for (int i = 0; i < w->count; i++)
+	{
+		Datum values[INDEX_MAX_KEYS];
+		bool isnull[INDEX_MAX_KEYS];
+
+		if (w->predicates[i] && !ExecQual(w->predicates[i], econtext))
+			continue;
+		FormIndexDatum(w->infos[i], slot, w->estate, values, isnull);
+		index_insert(w->indexes[i], values, isnull, &slot->tts_tid, w->rel, UNIQUE_CHECK_NO, false,
+					 w->infos[i]);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * mdb_index_writer_end - close them.
+ */
+void
+mdb_index_writer_end(MdbIndexWriter *w)
+{
+	if (w == NULL)
+		return;
+	for (int i = 0; i < w->count; i++)
+	{
+		mdb_index_insert_end(w->indexes[i], w->infos[i]);
+		index_close(w->indexes[i], NoLock);
+	}
+	FreeExecutorState(w->estate);
+	if (w->switched)
+	{
+		AtEOXact_GUC(false, w->guc_level);
+		SetUserIdAndSecContext(w->user, w->sec_context);
+	}
+	pfree(w->indexes);
+	pfree(w->infos);
+	pfree(w->predicates);
+	pfree(w);
+}
+
+/*
+ * mdb_indexes_delete - remove the entries that a callback names from all indexes of a table, which is
+ * locked ShareUpdateExclusiveLock.
+ */
+void
+mdb_indexes_delete(Relation rel, IndexBulkDeleteCallback callback, void *arg, int elevel,
+				   BufferAccessStrategy strategy)
+{
+	List *oids = RelationGetIndexList(rel);
+	ListCell *lc;
+
+	foreach (lc, oids)
+	{
+		Relation index = index_open(lfirst_oid(lc), RowExclusiveLock);
+
+		if (index->rd_index->indisready)
+		{
+			IndexVacuumInfo info = {0};
+			IndexBulkDeleteResult *stats;
+
+			info.index = index;
+			mdb_vacuum_info_set_heap(&info, rel);
+			info.estimated_count = true;
+			info.message_level = elevel;
+			info.num_heap_tuples = rel->rd_rel->reltuples;
+			info.strategy = strategy;
+			stats = index_bulk_delete(&info, NULL, callback, arg);
+			stats = index_vacuum_cleanup(&info, stats);
+			if (stats)
+			{
+				ereport(elevel, (errmsg("index \"%s\": %.0f entries removed, %.0f remain in %u pages",
+										RelationGetRelationName(index), stats->tuples_removed,
+										stats->num_index_tuples, stats->num_pages)));
+				if (!stats->estimated_count)
+					vac_update_relstats(index, stats->num_pages, stats->num_index_tuples, 0, false,
+										InvalidTransactionId, InvalidMultiXactId, NULL, NULL, false);
+				pfree(stats);
+			}
+		}
+		index_close(index, NoLock);
+	}
+	list_free(oids);
+}
+
+static bool
+is_of_slot(ItemPointer tid, void *arg)
+{
+	return mdb_tid_is_delta(tid) && mdb_tid_slot(tid) == *(int16 *) arg;
+}
+
+/*
+ * mdb_indexes_forget_slot - remove the entries of all rows of a heap of the ring that is about to be
+ * emptied: others will have their identities.
+ */
+void
+mdb_indexes_forget_slot(Relation rel, int16 slot)
+{
+	if (rel->rd_rel->relhasindex)
+		mdb_indexes_delete(rel, is_of_slot, &slot, DEBUG1, GetAccessStrategy(BAS_VACUUM));
+}

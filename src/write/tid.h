@@ -1,0 +1,60 @@
+/*
+ * tid.h
+ *	  Identities of rows, as commands and indexes know them.
+ */
+#ifndef MDB_TID_H
+#define MDB_TID_H
+
+#include "storage/itemptr.h"
+
+/*
+ * The top bit of the block number tells rows of the delta; then come two bits of its slot.  Other
+ * rows are known by their row number in the storage.
+ */
+#define MDB_TID_DELTA          0x80000000u
+#define MDB_TID_SLOT_SHIFT     29
+#define MDB_TID_ROWS_PER_BLOCK 2047
+
+static inline void
+mdb_tid_of_row(int64 row, ItemPointer tid)
+{
+	ItemPointerSet(tid, (BlockNumber) (row / MDB_TID_ROWS_PER_BLOCK),
+				   (OffsetNumber) (1 + row % MDB_TID_ROWS_PER_BLOCK));
+}
+
+static inline int64
+mdb_row_of_tid(ItemPointer tid)
+{
+	return (int64) ItemPointerGetBlockNumberNoCheck(tid) * MDB_TID_ROWS_PER_BLOCK +
+		   ItemPointerGetOffsetNumberNoCheck(tid) - 1;
+}
+
+static inline bool
+mdb_tid_is_delta(ItemPointer tid)
+{
+	return (ItemPointerGetBlockNumberNoCheck(tid) & MDB_TID_DELTA) != 0;
+}
+
+static inline int16
+mdb_tid_slot(ItemPointer tid)
+{
+	return (int16) ((ItemPointerGetBlockNumberNoCheck(tid) & ~MDB_TID_DELTA) >> MDB_TID_SLOT_SHIFT);
+}
+
+/* Where a row of the delta is in its heap. */
+static inline void
+mdb_tid_in_heap(ItemPointer tid, ItemPointer heap)
+{
+	ItemPointerSet(heap, ItemPointerGetBlockNumberNoCheck(tid) & ((1u << MDB_TID_SLOT_SHIFT) - 1),
+				   ItemPointerGetOffsetNumberNoCheck(tid));
+}
+
+static inline void
+mdb_tid_of_delta(int16 slot, ItemPointer heap, ItemPointer tid)
+{
+	ItemPointerSet(
+		tid, MDB_TID_DELTA | ((BlockNumber) slot << MDB_TID_SLOT_SHIFT) | ItemPointerGetBlockNumber(heap),
+		ItemPointerGetOffsetNumber(heap));
+}
+
+#endif /* MDB_TID_H */
