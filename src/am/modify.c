@@ -86,6 +86,20 @@ moved(const MdbTable *table, ItemPointer tid)
 	return true;
 }
 
+static bool
+heap_tuple_alive(Relation heap, ItemPointer tid)
+{
+	HeapTupleData tuple;
+	Buffer buf;
+	bool alive;
+
+	tuple.t_self = *tid;
+	alive = heap_fetch(heap, SnapshotSelf, &tuple, &buf, false);
+	if (alive)
+		ReleaseBuffer(buf);
+	return alive;
+}
+
 /* Find it, under the first invariant.  False if the row has gone elsewhere, or is dead to all. */
 static bool
 target_open(Relation rel, ItemPointer tid, CommandId cid, Target *t)
@@ -104,6 +118,10 @@ target_open(Relation rel, ItemPointer tid, CommandId cid, Target *t)
 			if (slot_is_live(rel, table.storage_id, t->slot) &&
 				ItemPointerGetBlockNumber(&t->tid) < RelationGetNumberOfBlocks(t->heap))
 				return true;
+			/* Who has changed it before it moved is asked there. */
+			if (ItemPointerGetBlockNumber(&t->tid) < RelationGetNumberOfBlocks(t->heap) &&
+				!heap_tuple_alive(t->heap, &t->tid))
+				return true;
 			table_close(t->heap, NoLock);
 		}
 		else
@@ -113,7 +131,8 @@ target_open(Relation rel, ItemPointer tid, CommandId cid, Target *t)
 
 			t->slot = MDB_ROWS_SLOT;
 			t->heap = table_open(mdb_delta_relid(table.storage_id, t->slot), RowExclusiveLock);
-			if (locked && mdb_shadow_tid(t->heap, table.storage_id, row, true, &t->tid))
+			if (mdb_shadow_tid(t->heap, table.storage_id, row, locked, &t->tid) &&
+				(locked || !mdb_shadow_alive(rel, t->heap, table.storage_id, row, SnapshotSelf)))
 				return true;
 			table_close(t->heap, NoLock);
 		}
@@ -239,6 +258,7 @@ mdb_insert_row(Relation rel, TupleTableSlot *slot, CommandId cid, int options)
 	heap_insert(heap, tuple, cid, options & HEAP_INSERT_FROZEN, NULL);
 	slot->tts_tableOid = RelationGetRelid(rel);
 	mdb_tid_of_delta(delta_slot, &tuple->t_self, &slot->tts_tid);
+	mdb_slot_set_header(slot, tuple->t_data);
 	table_close(heap, NoLock);
 	MemoryContextSwitchTo(old);
 }
@@ -296,6 +316,7 @@ mdb_insert_speculative(Relation rel, TupleTableSlot *slot, CommandId cid, int op
 	heap_insert(heap, tuple, cid, HEAP_INSERT_SPECULATIVE, NULL);
 	slot->tts_tableOid = RelationGetRelid(rel);
 	mdb_tid_of_delta(delta_slot, &tuple->t_self, &slot->tts_tid);
+	mdb_slot_set_header(slot, tuple->t_data);
 	table_close(heap, NoLock);
 	MemoryContextSwitchTo(old);
 }
@@ -460,6 +481,7 @@ mdb_update_row(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId c
 		{
 			slot->tts_tableOid = RelationGetRelid(rel);
 			mdb_tid_of_delta(t.slot, &heapslot->tts_tid, &slot->tts_tid);
+			mdb_slot_set_header(slot, ExecFetchSlotHeapTuple(heapslot, false, NULL)->t_data);
 			mdb_count_update(rel);
 		}
 		ExecDropSingleTupleTableSlot(heapslot);
@@ -498,7 +520,13 @@ mdb_lock_row(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *s
 	last = t;
 	heapslot = table_slot_create(t.heap, NULL);
 	last.tid = t.tid;
-	result = table_tuple_lock(t.heap, &last.tid, snapshot, heapslot, cid, mode, wait_policy, flags, tmfd);
+	/* NOWAIT's error is to name the table, not the heap. */
+	result = table_tuple_lock(t.heap, &last.tid, snapshot, heapslot, cid, mode,
+							  wait_policy == LockWaitError ? LockWaitSkip : wait_policy, flags, tmfd);
+	if (result == TM_WouldBlock && wait_policy == LockWaitError)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("could not obtain lock on row in relation \"%s\"", RelationGetRelationName(rel))));
 	if (result == TM_Deleted && target_moved(rel, &last, &now))
 	{
 		/* It, or the version of it that the chain of updates led to, was moved by compaction. */
@@ -550,11 +578,21 @@ mdb_latest_tid(TableScanDesc scan, ItemPointer tid)
 {
 	Relation rel = scan->rs_rd;
 	MdbTable table = *mdb_table_peek(rel);
-	int16 slot = mdb_tid_is_delta(tid) ? mdb_tid_slot(tid) : MDB_ROWS_SLOT;
-	Relation heap = table_open(mdb_delta_relid(table.storage_id, slot), AccessShareLock);
+	int16 slot;
+	Relation heap;
 	ItemPointerData first;
+	ItemPointerData now = *tid;
 	bool any = true;
 
+	/* The row may be where the scan's snapshot does not look for it any more. */
+	while (!mdb_row_visible(rel, &now, scan->rs_snapshot))
+	{
+		if (!moved(&table, &now))
+			break;
+		*tid = now;
+	}
+	slot = mdb_tid_is_delta(tid) ? mdb_tid_slot(tid) : MDB_ROWS_SLOT;
+	heap = table_open(mdb_delta_relid(table.storage_id, slot), AccessShareLock);
 	if (mdb_tid_is_delta(tid))
 		mdb_tid_in_heap(tid, &first);
 	else

@@ -125,6 +125,7 @@ extern void mdb_indexes_forget_slot(Relation rel, int16 slot);
 /* ---- part_lock.c ---- */
 
 extern bool mdb_part_lock(Relation rel, const MdbTable *table, int64 row, CommandId cid);
+extern bool mdb_part_busy(const MdbPartInfo *info);
 extern bool mdb_part_claim(const MdbPartInfo *info);
 
 /* ---- moved.c ---- */
