@@ -48,13 +48,12 @@ mdb_sound_do(Relation rel, const MdbTable *table, void (*fn)(void *), void *arg)
 		MemoryContextSwitchTo(mcxt);
 		CurrentResourceOwner = owner;
 		mdb_damaged_note(table->storage_id, mdb_last_part);
-		ereport(WARNING,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("part %lld of table \"%s\" is damaged and is not merged", (long long) mdb_last_part,
-						RelationGetRelationName(rel)),
-				 errdetail("%s", error->detail ? error->detail : error->message),
-				 errhint("SELECT * FROM metricsdb.check('%s') tells all that is damaged.",
-						 RelationGetRelationName(rel))));
+		ereport(WARNING, (errcode(ERRCODE_DATA_CORRUPTED),
+						  errmsg("part %lld of table \"%s\" is damaged and is not merged",
+								 (long long) mdb_last_part, RelationGetRelationName(rel)),
+						  errdetail("%s", error->detail ? error->detail : error->message),
+						  errhint("SELECT * FROM metricsdb.check('%s') tells all that is damaged.",
+								  RelationGetRelationName(rel))));
 		FreeErrorData(error);
 		sound = false;
 	}
