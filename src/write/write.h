@@ -78,9 +78,6 @@ extern void mdb_delta_live(const MdbTable *table, Snapshot snapshot, MdbDeltaInf
 
 /* ---- shadow.c ---- */
 
-/* Row numbers whose shadows share a page: as many as fit. */
-#define MDB_RUN_ROWS 224
-
 /* A row of metricsdb.shadow, as it is. */
 typedef struct MdbShadowRun
 {
