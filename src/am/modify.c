@@ -153,6 +153,46 @@ target_moved(Relation rel, const Target *t, ItemPointer now)
 	return moved(&table, now);
 }
 
+/*
+ * The version of a tuple that an update, committed or not, has made of it.  False if there is none.
+ * *key_changed is set if a key was updated.
+ */
+static bool
+next_version(Relation heap, ItemPointer tid, bool *key_changed)
+{
+	HeapTupleData tuple;
+	ItemPointerData next;
+	TransactionId xmax = InvalidTransactionId;
+	Buffer buf;
+
+	if (ItemPointerGetBlockNumber(tid) >= RelationGetNumberOfBlocks(heap))
+		return false;
+	tuple.t_self = *tid;
+	if (!heap_fetch(heap, SnapshotAny, &tuple, &buf, false))
+		return false;
+	LockBuffer(buf, BUFFER_LOCK_SHARE);
+	next = tuple.t_data->t_ctid;
+	if (!(tuple.t_data->t_infomask & HEAP_XMAX_INVALID) &&
+		!HEAP_XMAX_IS_LOCKED_ONLY(tuple.t_data->t_infomask) &&
+		!HeapTupleHeaderIndicatesMovedPartitions(tuple.t_data))
+		xmax = HeapTupleHeaderGetUpdateXid(tuple.t_data);
+	if (key_changed && (tuple.t_data->t_infomask2 & HEAP_KEYS_UPDATED))
+		*key_changed = true;
+	UnlockReleaseBuffer(buf);
+	if (!TransactionIdIsValid(xmax) || ItemPointerEquals(&next, tid))
+		return false;
+	tuple.t_self = next;
+	if (!heap_fetch(heap, SnapshotAny, &tuple, &buf, false))
+		return false;
+	if (!TransactionIdEquals(HeapTupleHeaderGetXmin(tuple.t_data), xmax))
+		next = *tid;
+	ReleaseBuffer(buf);
+	if (ItemPointerEquals(&next, tid))
+		return false;
+	*tid = next;
+	return true;
+}
+
 /* What the heap says of its tuple, said of the row. */
 static void
 translate(const Target *t, ItemPointer tid, TM_FailureData *tmfd)
@@ -502,6 +542,29 @@ mdb_update_row(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId c
 }
 
 /*
+ * A heap lets FOR KEY SHARE have a row that was updated, but not in its keys, also under an older
+ * snapshot.  Here the latest version may have been moved into a part since, which looks like a deletion
+ * to the heap: lock it there.
+ */
+static bool
+lock_key_share(Relation rel, const Target *t, Snapshot snapshot, TupleTableSlot *slot, CommandId cid,
+			   LockWaitPolicy wait_policy, uint8 flags, TM_FailureData *tmfd)
+{
+	Target last = *t;
+	TM_FailureData ignored = *tmfd;
+	ItemPointerData now;
+	bool key_changed = false;
+
+	while (next_version(last.heap, &last.tid, &key_changed))
+		if (key_changed)
+			return false;
+	if (ItemPointerEquals(&last.tid, (ItemPointer) &t->tid) || !target_moved(rel, &last, &now))
+		return false;
+	return mdb_lock_row(rel, &now, snapshot, slot, cid, LockTupleKeyShare, wait_policy, flags, &ignored) ==
+		   TM_Ok;
+}
+
+/*
  * mdb_lock_row - see table_tuple_lock().  Follows the chain of versions as a heap does.
  */
 TM_Result
@@ -535,6 +598,18 @@ mdb_lock_row(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *s
 		result = mdb_lock_row(rel, &now, snapshot, slot, cid, mode, wait_policy, flags, tmfd);
 		*tid = now;
 		return result;
+	}
+	if ((result == TM_Updated || result == TM_Deleted) && mode == LockTupleKeyShare &&
+		lock_key_share(rel, &t, snapshot, slot, cid, wait_policy, flags, tmfd))
+	{
+		/* What was locked is the latest version; what is returned is the one that was asked for. */
+		result = mdb_fetch_row_version(rel, tid, SnapshotAny, slot) ? TM_Ok : result;
+		if (result == TM_Ok)
+		{
+			ExecDropSingleTupleTableSlot(heapslot);
+			table_close(t.heap, NoLock);
+			return result;
+		}
 	}
 	if (!TTS_EMPTY(heapslot))
 	{
@@ -571,43 +646,39 @@ mdb_lock_row(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *s
 }
 
 /*
- * mdb_latest_tid - the latest version of a row that the scan's snapshot sees.
+ * mdb_latest_tid - the latest version of a row that the scan's snapshot sees, if it sees one: through
+ * updates, and through moves by compaction.
  */
 void
 mdb_latest_tid(TableScanDesc scan, ItemPointer tid)
 {
 	Relation rel = scan->rs_rd;
 	MdbTable table = *mdb_table_peek(rel);
-	int16 slot;
-	Relation heap;
-	ItemPointerData first;
 	ItemPointerData now = *tid;
-	bool any = true;
 
-	/* The row may be where the scan's snapshot does not look for it any more. */
-	while (!mdb_row_visible(rel, &now, scan->rs_snapshot))
+	for (;;)
 	{
-		if (!moved(&table, &now))
-			break;
-		*tid = now;
-	}
-	slot = mdb_tid_is_delta(tid) ? mdb_tid_slot(tid) : MDB_ROWS_SLOT;
-	heap = table_open(mdb_delta_relid(table.storage_id, slot), AccessShareLock);
-	if (mdb_tid_is_delta(tid))
-		mdb_tid_in_heap(tid, &first);
-	else
-		any = mdb_shadow_tid(heap, table.storage_id, mdb_row_of_tid(tid), false, &first);
-	if (any && ItemPointerGetBlockNumber(&first) < RelationGetNumberOfBlocks(heap))
-	{
-		TableScanDesc heapscan = table_beginscan_tid(heap, scan->rs_snapshot);
-		ItemPointerData latest = first;
+		int16 slot = mdb_tid_is_delta(&now) ? mdb_tid_slot(&now) : MDB_ROWS_SLOT;
+		Relation heap;
+		ItemPointerData at;
+		bool any = true;
 
-		heap_get_latest_tid(heapscan, &latest);
-		if (!ItemPointerEquals(&latest, &first))
-			mdb_tid_of_delta(slot, &latest, tid);
-		table_endscan(heapscan);
+		CHECK_FOR_INTERRUPTS();
+		if (mdb_row_visible(rel, &now, scan->rs_snapshot))
+			*tid = now;
+		if (moved(&table, &now))
+			continue;
+		heap = table_open(mdb_delta_relid(table.storage_id, slot), AccessShareLock);
+		if (mdb_tid_is_delta(&now))
+			mdb_tid_in_heap(&now, &at);
+		else
+			any = mdb_shadow_tid(heap, table.storage_id, mdb_row_of_tid(&now), false, &at);
+		any = any && next_version(heap, &at, NULL);
+		table_close(heap, NoLock);
+		if (!any)
+			return;
+		mdb_tid_of_delta(slot, &at, &now);
 	}
-	table_close(heap, NoLock);
 }
 
 /*
