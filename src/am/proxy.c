@@ -28,6 +28,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "metricsdb.h"
 #include "am/am.h"
 
 /* How long VACUUM of a delta heap waits for the table. */
