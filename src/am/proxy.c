@@ -27,6 +27,7 @@
 #include "utils/rel.h"
 
 #include "am/am.h"
+#include "stop.h"
 
 PG_FUNCTION_INFO_V1(mdb_proxy_handler);
 
@@ -124,6 +125,7 @@ forward(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBulkDeleteCall
 			one.estimated_count = true;
 			one.num_heap_tuples = table->rd_rel->reltuples;
 			*s = callback ? index_bulk_delete(&one, *s, is_dead, &cb) : index_vacuum_cleanup(&one, *s);
+			MDB_STOP("index.cleanup");
 		}
 		index_close(index, NoLock);
 	}

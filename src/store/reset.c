@@ -23,6 +23,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "stop.h"
 #include "store/store.h"
 
 /* The highest of first + more (0: nothing more) over all rows of a storage, whatever their state. */
@@ -87,7 +88,9 @@ mdb_storage_revive(Relation rel)
 		meta.next_row = highest("part", meta.storage_id, Anum_part_row_first, Anum_part_nrows);
 		meta.next_series = highest("series", meta.storage_id, Anum_series_id_max, 0) + 1;
 		meta.incarnation = (int32) (GetCurrentTimestamp() / 1000 & 0x7ffffffe) + 1;
+		MDB_STOP("revive.before");
 		mdb_meta_restart(rel, &meta);
+		MDB_STOP("revive.after");
 	}
 	mdb_space_unlock(rel);
 }
@@ -122,6 +125,7 @@ mdb_storage_forget_void(Relation rel)
 			meta.incarnation)
 			continue;
 		simple_heap_delete(partrel, &tuple->t_self);
+		MDB_STOP("revive.forget");
 		any = true;
 	}
 	systable_endscan(scan);
