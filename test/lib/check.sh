@@ -93,8 +93,8 @@ names() { for f in "$@"; do [ ! -f "$f" ] || basename "${f%.*}"; done; }
 
 sql() {
 	tool=regress/pg_regress
-	# shellcheck disable=SC2046 # a list of names
-	regress sql shared_preload_libraries=metricsdb $(names test/sql/*.sql)
+	# shellcheck disable=SC2046,SC2086 # lists of names
+	regress sql shared_preload_libraries=metricsdb $(names ${CHECK_SQL:-test/sql/*.sql})
 }
 
 # The same without the library loaded at start; a test that needs it says so in its first line.
