@@ -34,6 +34,7 @@
 #include "utils/syscache.h"
 
 #include "metricsdb.h"
+#include "stop.h"
 #include "store/store.h"
 
 #define MDB_META_MAGIC   0x4d444253 /* "MDBS" */
@@ -288,6 +289,7 @@ mdb_meta_reserve_series(Relation rel, int64 count)
 	}
 	meta->next_series = first + count;
 	meta_end(state, buf);
+	MDB_STOP("series.reserved");
 	return first;
 }
 

@@ -29,6 +29,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "stop.h"
 #include "store/store.h"
 
 #define MDB_SPACE_LOCK 0x4d44 /* objsubid of the lock tag */
@@ -172,6 +173,7 @@ prune(Relation partrel, int64 storage_id)
 		buf = ReadBuffer(partrel, b);
 		mdb_heap_prune_page(partrel, buf);
 		ReleaseBuffer(buf);
+		MDB_STOP("prune.page");
 	}
 	pfree(dirty);
 	return any;
@@ -214,8 +216,12 @@ mdb_space_place_part(Relation rel, MdbPartInfo *info, CommandId cid, int options
 		if (info->page_first == 0 && prune(partrel, info->storage_id))
 			info->page_first = find_gap(partrel, info, meta.next_page);
 	}
+	if (info->page_first != 0)
+		MDB_STOP("place.gap");
 	mdb_meta_place_part(rel, info);
+	MDB_STOP("place.counters");
 	mdb_part_insert(partrel, info, cid, options);
+	MDB_STOP("place.row");
 	mdb_space_unlock(rel);
 	table_close(partrel, NoLock);
 }
@@ -295,8 +301,11 @@ mdb_space_truncate(Relation rel, const MdbTable *table)
 	end = mdb_space_end(rel, table);
 	if (RelationGetNumberOfBlocks(rel) > end)
 	{
+		MDB_STOP("cut.before");
 		mdb_meta_lower_end(rel, end);
+		MDB_STOP("cut.counters");
 		RelationTruncate(rel, end);
+		MDB_STOP("cut.after");
 		done = true;
 	}
 	UnlockRelation(rel, AccessExclusiveLock);

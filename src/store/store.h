@@ -255,6 +255,7 @@ extern bool mdb_delta_history_gone(int64 storage_id, const MdbDeltaInfo *delta);
 extern int64 mdb_storage_new_id(void);
 extern void mdb_storage_register(int64 storage_id, Oid relid, CommandId cid);
 extern void mdb_storage_list(int64 **ids, int *count);
+extern void mdb_storage_orphans(int64 **ids, int *count);
 extern int64 mdb_storage_find(Oid relid);
 extern Oid mdb_storage_relid(int64 storage_id);
 extern void mdb_storage_set_relid(int64 storage_id, Oid relid);

@@ -15,6 +15,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "stop.h"
 #include "write/merge.h"
 
 /* Free pages of a file that are not worth moving parts for. */
@@ -97,6 +98,8 @@ mdb_space_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list)
 		count++;
 	}
 	moved = mdb_space_move_parts(rel, parts, count, targets);
+	if (moved > 0)
+		MDB_STOP("move.placed");
 	for (int i = 0; i < moved; i++)
 	{
 		MdbPartInfo to = parts[i];
@@ -104,6 +107,7 @@ mdb_space_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list)
 
 		to.page_first = targets[i];
 		mdb_pages_write(rel, &to, read_source, &source);
+		MDB_STOP("move.written");
 		nbytes += to.nbytes;
 	}
 	if (goal)
@@ -112,6 +116,7 @@ mdb_space_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list)
 	{
 		mdb_books_moved(table->storage_id, nbytes);
 		CommandCounterIncrement();
+		MDB_STOP("move.end");
 	}
 	pfree(parts);
 	pfree(targets);
