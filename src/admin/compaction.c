@@ -40,20 +40,25 @@ PG_FUNCTION_INFO_V1(mdb_all_compaction);
 /* Pages of a delta heap whose rows are counted; more are estimated from these. */
 #define DELTA_SAMPLE 256
 
+/* A row heap is left alone below that. */
+#define ROWS_PAGES_MIN 64
+
 static double
 count_rows(Relation delta, Snapshot snapshot)
 {
 	BlockNumber pages = RelationGetNumberOfBlocks(delta);
 	BlockNumber sample = Min(pages, DELTA_SAMPLE);
 	TableScanDesc scan;
+	HeapTuple tuple;
 	double rows = 0;
 
 	if (pages == 0)
 		return 0;
 	scan = table_beginscan_strat(delta, snapshot, 0, NULL, true, false);
 	heap_setscanlimits(scan, 0, sample);
-	while (heap_getnext(scan, ForwardScanDirection) != NULL)
-		rows++;
+	/* Shadows of rows in parts are no rows. */
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+		rows += !heap_attisnull(tuple, Anum_delta_row, RelationGetDescr(delta));
 	table_endscan(scan);
 	return rows * pages / sample;
 }
@@ -82,7 +87,8 @@ measure_delta(Relation rel, const MdbTable *table, Snapshot snapshot, Datum *v)
 		bytes += (int64) RelationGetNumberOfBlocks(delta) * BLCKSZ;
 		if (deltas[i].live)
 			rows += count_rows(delta, snapshot);
-		if (deltas[i].live && deltas[i].slot != meta.delta_slot)
+		if (deltas[i].live && deltas[i].slot != meta.delta_slot &&
+			(deltas[i].slot != MDB_ROWS_SLOT || RelationGetNumberOfBlocks(delta) >= ROWS_PAGES_MIN))
 			sealed[nsealed++] = ObjectIdGetDatum(deltas[i].relid);
 		relation_close(delta, AccessShareLock);
 	}

@@ -305,6 +305,9 @@ typedef enum MdbFault
 extern MdbFault mdb_last_fault;
 extern int64 mdb_last_part; /* the part that was read last */
 extern bool mdb_is_damage(int sqlerrcode);
+/* A part that was found damaged is left alone by merges for so long. */
+#define MDB_DAMAGED_PAUSE (INT64CONST(3600) * USECS_PER_SEC)
+
 extern void mdb_damaged_note(int64 storage_id, int64 part_id);
 extern bool mdb_damaged_known(int64 storage_id, int64 part_id);
 extern void mdb_damaged_forget(int64 storage_id);
