@@ -136,6 +136,7 @@ extern void mdb_fetch_init(void);
 struct IndexInfo;
 struct ValidateIndexState;
 
+extern void mdb_index_init(void);
 extern void mdb_index_check_am(const char *table_name, Oid am);
 extern IndexFetchTableData *mdb_index_fetch_begin(Relation rel);
 extern void mdb_index_fetch_reset(IndexFetchTableData *data);

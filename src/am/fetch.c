@@ -242,13 +242,13 @@ fetch_delta(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, Tuple
 				mdb_slot_set_header(slot, tuple.t_data);
 			}
 		}
-		else if (all_dead && tuple.t_data)
+		else if (tuple.t_data)
 		{
 			LockBuffer(buf, BUFFER_LOCK_SHARE);
 			*all_dead = HeapTupleIsSurelyDead(&tuple, GlobalVisTestFor(heap));
 			LockBuffer(buf, BUFFER_LOCK_UNLOCK);
 		}
-		else if (all_dead)
+		else
 			*all_dead = true;
 		if (BufferIsValid(buf))
 			ReleaseBuffer(buf);
@@ -321,6 +321,26 @@ fetch_cold(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleT
 }
 
 /*
+ * Is a row elsewhere by now?  Who checks uniqueness reads an index without a snapshot: it may have gone
+ * past the place of the row's new entry before that was made, and come to the old one after the row had
+ * moved.  So to it either entry stands for the row.
+ */
+static bool
+fetch_moved(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
+{
+	ItemPointerData now = *tid;
+	int64 row;
+
+	while ((row = mdb_moved_find(f->table->storage_id, mdb_identity(&now))) >= 0)
+	{
+		mdb_tid_of_row(row, &now);
+		if (fetch_cold(f, rel, &now, snapshot, slot))
+			return true;
+	}
+	return false;
+}
+
+/*
  * mdb_fetch_row - the row with this identity, if a snapshot of whatever kind sees it.
  *
  * slot, one of ours, may be NULL; what is stored in it lasts until the next fetch.  *all_dead, unless
@@ -330,6 +350,7 @@ bool
 mdb_fetch_row(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
 			  bool *all_dead)
 {
+	bool gone = false;
 	bool found;
 
 	if (slot)
@@ -340,9 +361,13 @@ mdb_fetch_row(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, Tup
 	if (mdb_superseded_any() && mdb_superseded(f->table->storage_id, mdb_identity(tid), snapshot))
 		return false;
 	if (mdb_tid_is_delta(tid))
-		found = fetch_delta(f, rel, tid, snapshot, slot, all_dead);
+		found = fetch_delta(f, rel, tid, snapshot, slot, &gone);
 	else
 		found = fetch_cold(f, rel, tid, snapshot, slot);
+	if (!found && !gone && snapshot->snapshot_type == SNAPSHOT_DIRTY)
+		found = fetch_moved(f, rel, tid, snapshot, slot);
+	if (all_dead)
+		*all_dead = gone;
 	if (found && slot)
 	{
 		slot->tts_tid = *tid;

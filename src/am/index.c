@@ -651,3 +651,49 @@ mdb_index_validate_scan(Relation rel, Relation index, IndexInfo *info, Snapshot 
 	walk_serial(&b.walk);
 	build_end(&b);
 }
+
+/* ---- parts that rows were moved to ---- */
+
+typedef struct PartIndexer
+{
+	Walk walk; /* must be first */
+	MdbIndexWriter *writer;
+} PartIndexer;
+
+static void
+index_row(Walk *w, ItemPointer tid, bool alive)
+{
+	mdb_index_writer_insert(((PartIndexer *) w)->writer, w->slot);
+}
+
+/* See mdb_index_new_part(): nobody else sees the part yet. */
+static void
+index_part(Relation rel, const MdbPartInfo *part)
+{
+	MemoryContext mcxt =
+		AllocSetContextCreate(CurrentMemoryContext, "metricsdb part being indexed", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(mcxt);
+	PartIndexer p = {.walk = {.row = index_row}};
+
+	p.writer = mdb_index_writer_begin(rel);
+	if (p.writer)
+	{
+		walk_begin(&p.walk, rel, NULL, InvalidTransactionId);
+		mdb_shadows_close(p.walk.shadows);
+		p.walk.shadows = NULL;
+		walk_part(&p.walk, part, 0, part->nblocks);
+		walk_end(&p.walk);
+	}
+	mdb_index_writer_end(p.writer);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(mcxt);
+}
+
+/*
+ * mdb_index_init - at load.
+ */
+void
+mdb_index_init(void)
+{
+	mdb_part_indexer = index_part;
+}

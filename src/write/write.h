@@ -21,8 +21,8 @@ extern uint32 mdb_append_nrows(const MdbAppend *a);
 extern Size mdb_append_bytes(const MdbAppend *a);
 extern const MdbBatch *mdb_append_batch(const MdbAppend *a);
 extern const MdbTable *mdb_append_table(const MdbAppend *a);
-/* Told of rows of the batch, in order of their part, when they have got row numbers from row_first on. */
-typedef void (*MdbPlaced)(void *arg, const uint32 *rows, uint32 n, int64 row_first);
+/* Told of rows of the batch, in order of their part, when that is written. */
+typedef void (*MdbPlaced)(void *arg, const uint32 *rows, uint32 n, const MdbPartInfo *part);
 
 extern void mdb_append_on_placed(MdbAppend *a, MdbPlaced placed, void *arg);
 extern void mdb_append_write(MdbAppend *a, CommandId cid, int options, bool allow_delta, int32 source_id,
@@ -118,6 +118,12 @@ extern void mdb_index_writer_end(MdbIndexWriter *w);
 extern void mdb_indexes_delete(Relation rel, IndexBulkDeleteCallback callback, void *arg, int elevel,
 							   BufferAccessStrategy strategy);
 extern void mdb_indexes_forget_slot(Relation rel, int16 slot);
+extern BlockNumber mdb_indexes_worth(Relation rel, BlockNumber least);
+extern void mdb_index_new_part(Relation rel, const MdbPartInfo *part);
+
+/* Makes entries for all rows of a part; set by src/am, which knows how to read rows. */
+typedef void (*MdbPartIndexer)(Relation rel, const MdbPartInfo *part);
+extern PGDLLIMPORT MdbPartIndexer mdb_part_indexer;
 
 /* ---- part_lock.c ---- */
 
