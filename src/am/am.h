@@ -152,6 +152,10 @@ extern double mdb_index_build_range_scan(Relation rel, Relation index, struct In
 extern void mdb_index_validate_scan(Relation rel, Relation index, struct IndexInfo *info, Snapshot snapshot,
 									struct ValidateIndexState *state);
 
+/* ---- proxy.c ---- */
+
+extern uint64 mdb_proxy_passes(void);
+
 /* ---- modify.c ---- */
 
 extern void mdb_check_published(Relation rel, CmdType command);

@@ -121,7 +121,9 @@ open_live_heap(const MdbDeltaInfo *deltas, int ndeltas, int16 slot)
 
 /*
  * mdb_index_delete_tuples - see table_index_delete_tuples().  Each delta heap tells of its own rows.
- * Entries of rows of parts stay until VACUUM.
+ *
+ * Entries of rows of parts go if they were found dead, which they are only once their shadow was pruned
+ * (mdb_fetch_row): standbys were told then.  The others stay until VACUUM.
  */
 TransactionId
 mdb_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
@@ -136,6 +138,10 @@ mdb_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
 
 	mdb_delta_list(table->storage_id, snapshot, &deltas, &ndeltas);
 	UnregisterSnapshot(snapshot);
+	for (int i = 0; i < delstate->ndeltids; i++)
+		if (!mdb_tid_is_delta(&delstate->deltids[i].tid) &&
+			delstate->status[delstate->deltids[i].id].knowndeletable)
+			kept[nkept++] = delstate->deltids[i];
 	for (int16 slot = 0; slot < MDB_DELTA_SLOTS; slot++)
 	{
 		TM_IndexDeleteOp op = *delstate;

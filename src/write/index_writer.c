@@ -142,6 +142,22 @@ mdb_index_writer_end(MdbIndexWriter *w)
 }
 
 /*
+ * mdb_index_report - note, and tell, what VACUUM found in an index.
+ */
+void
+mdb_index_report(Relation index, const IndexBulkDeleteResult *stats, int elevel)
+{
+	if (stats == NULL)
+		return;
+	ereport(elevel, (errmsg("index \"%s\": %.0f entries removed, %.0f remain in %u pages",
+							RelationGetRelationName(index), stats->tuples_removed, stats->num_index_tuples,
+							stats->num_pages)));
+	if (!stats->estimated_count)
+		vac_update_relstats(index, stats->num_pages, stats->num_index_tuples, 0, false, InvalidTransactionId,
+							InvalidMultiXactId, NULL, NULL, false);
+}
+
+/*
  * mdb_indexes_delete - remove the entries that a callback names from all indexes of a table, which is
  * locked ShareUpdateExclusiveLock.
  */
@@ -169,16 +185,9 @@ mdb_indexes_delete(Relation rel, IndexBulkDeleteCallback callback, void *arg, in
 			info.strategy = strategy;
 			stats = index_bulk_delete(&info, NULL, callback, arg);
 			stats = index_vacuum_cleanup(&info, stats);
+			mdb_index_report(index, stats, elevel);
 			if (stats)
-			{
-				ereport(elevel, (errmsg("index \"%s\": %.0f entries removed, %.0f remain in %u pages",
-										RelationGetRelationName(index), stats->tuples_removed,
-										stats->num_index_tuples, stats->num_pages)));
-				if (!stats->estimated_count)
-					vac_update_relstats(index, stats->num_pages, stats->num_index_tuples, 0, false,
-										InvalidTransactionId, InvalidMultiXactId, NULL, NULL, false);
 				pfree(stats);
-			}
 		}
 		index_close(index, NoLock);
 	}

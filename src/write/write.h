@@ -104,9 +104,21 @@ extern MdbShadows *mdb_shadows_open(Relation rel, const MdbTable *table);
 extern void mdb_shadows_close(MdbShadows *s);
 extern bool mdb_shadows_dead(MdbShadows *s, int64 first, uint32 n, Snapshot snapshot, uint8 *dead);
 extern bool mdb_shadows_fates(MdbShadows *s, int64 first, uint32 n, TransactionId oldest_xmin, uint8 *fate);
+extern bool mdb_shadows_gone(MdbShadows *s, int64 first, uint32 n, uint8 *gone);
 extern bool mdb_shadow_tid(Relation heap, int64 storage_id, int64 row, bool make, ItemPointer tid);
 extern bool mdb_shadows_collect(Relation rel, const MdbTable *table);
-extern bool mdb_shadow_alive(Relation rel, Relation heap, int64 storage_id, int64 row, Snapshot snapshot);
+extern bool mdb_shadow_alive(Relation rel, Relation heap, int64 storage_id, int64 row, Snapshot snapshot,
+							 bool *gone);
+
+/* ---- gone.c ---- */
+
+typedef struct MdbGone MdbGone;
+
+extern MdbGone *mdb_gone_collect(Relation rel, const MdbTable *table);
+extern int64 mdb_gone_count(const MdbGone *g);
+extern int64 mdb_gone_shadows(const MdbGone *g);
+extern bool mdb_gone_has(const MdbGone *g, int64 row);
+extern void mdb_gone_free(MdbGone *g);
 
 /* ---- index_writer.c ---- */
 
@@ -115,6 +127,7 @@ typedef struct MdbIndexWriter MdbIndexWriter;
 extern MdbIndexWriter *mdb_index_writer_begin(Relation rel);
 extern void mdb_index_writer_insert(MdbIndexWriter *w, TupleTableSlot *slot);
 extern void mdb_index_writer_end(MdbIndexWriter *w);
+extern void mdb_index_report(Relation index, const IndexBulkDeleteResult *stats, int elevel);
 extern void mdb_indexes_delete(Relation rel, IndexBulkDeleteCallback callback, void *arg, int elevel,
 							   BufferAccessStrategy strategy);
 extern void mdb_indexes_forget_slot(Relation rel, int16 slot);
