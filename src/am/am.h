@@ -124,6 +124,7 @@ extern bool mdb_skip_load_block(MdbBlock *block, MdbPart *part, int number, MdbP
 typedef struct MdbFetch MdbFetch;
 
 extern MdbFetch *mdb_fetch_begin(Relation rel);
+extern void mdb_fetch_keep_heaps(MdbFetch *f);
 extern void mdb_fetch_end(MdbFetch *f);
 extern bool mdb_fetch_row(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
 						  bool *all_dead);

@@ -56,6 +56,10 @@ struct MdbFetch
 	int64 block_first; /* row number */
 	uint32 block_rows;
 	MemoryContext row_mcxt;
+
+	/* heaps of the delta that are kept open, if the fetch ends with its resource owner */
+	bool keeps_heaps;
+	Relation heaps[MDB_DELTA_SLOTS];
 };
 
 /*
@@ -81,11 +85,24 @@ mdb_fetch_begin(Relation rel)
 }
 
 /*
+ * mdb_fetch_keep_heaps - what begins and ends in one portal, as index scans do, need not open the heaps of
+ * the delta anew for each row.
+ */
+void
+mdb_fetch_keep_heaps(MdbFetch *f)
+{
+	f->keeps_heaps = true;
+}
+
+/*
  * mdb_fetch_end - free it.
  */
 void
 mdb_fetch_end(MdbFetch *f)
 {
+	for (int slot = 0; slot < MDB_DELTA_SLOTS; slot++)
+		if (f->heaps[slot])
+			table_close(f->heaps[slot], NoLock);
 	MemoryContextDelete(f->mcxt);
 }
 
@@ -236,6 +253,26 @@ slot_is_live(MdbFetch *f, Relation rel, int16 slot, Snapshot snapshot)
 	return live;
 }
 
+static Relation
+open_heap(MdbFetch *f, int16 slot)
+{
+	Relation heap = f->heaps[slot];
+
+	if (heap)
+		return heap;
+	heap = table_open(mdb_delta_relid(f->table->storage_id, slot), AccessShareLock);
+	if (f->keeps_heaps)
+		f->heaps[slot] = heap;
+	return heap;
+}
+
+static void
+close_heap(MdbFetch *f, Relation heap)
+{
+	if (!f->keeps_heaps)
+		table_close(heap, NoLock);
+}
+
 static bool
 fetch_delta(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
 			bool *all_dead)
@@ -252,7 +289,7 @@ fetch_delta(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, Tuple
 		MemoryContextSwitchTo(old);
 		return false;
 	}
-	heap = table_open(mdb_delta_relid(f->table->storage_id, delta_slot), AccessShareLock);
+	heap = open_heap(f, delta_slot);
 	mdb_tid_in_heap(tid, &tuple.t_self);
 	if (ItemPointerGetBlockNumber(&tuple.t_self) < RelationGetNumberOfBlocks(heap))
 	{
@@ -280,7 +317,7 @@ fetch_delta(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, Tuple
 		if (BufferIsValid(buf))
 			ReleaseBuffer(buf);
 	}
-	table_close(heap, NoLock);
+	close_heap(f, heap);
 	MemoryContextSwitchTo(old);
 	return found;
 }
@@ -297,9 +334,9 @@ row_alive(MdbFetch *f, Relation rel, int64 row, Snapshot snapshot, bool *gone)
 	/* Who comes to have a shadow after the view was made is deleted later than that. */
 	if (IsMVCCSnapshot(snapshot) && !f->has_shadows)
 		return true;
-	heap = table_open(mdb_delta_relid(f->table->storage_id, MDB_ROWS_SLOT), AccessShareLock);
+	heap = open_heap(f, MDB_ROWS_SLOT);
 	alive = mdb_shadow_alive(rel, heap, f->table->storage_id, row, snapshot, gone);
-	table_close(heap, NoLock);
+	close_heap(f, heap);
 	return alive;
 }
 

@@ -73,6 +73,7 @@ mdb_index_fetch_begin(Relation rel)
 
 	f->base.rel = rel;
 	f->fetch = mdb_fetch_begin(rel);
+	mdb_fetch_keep_heaps(f->fetch);
 	return &f->base;
 }
 
@@ -604,7 +605,8 @@ mdb_index_build_range_scan(Relation rel, Relation index, IndexInfo *info, bool a
 	b.callback = callback;
 	b.callback_state = callback_state;
 	build_begin(&b, rel, index, info, snapshot, oldest_xmin);
-	if (scan)
+	/* Who verifies an index comes with a serial scan, for its snapshot. */
+	if (scan && scan->rs_parallel)
 		walk_parallel(&b.walk, (MdbParallelScan *) scan->rs_parallel);
 	else
 		walk_serial(&b.walk);

@@ -62,11 +62,10 @@ SELECT * FROM ways();
 VACUUM (INDEX_CLEANUP on) t;
 SELECT * FROM ways();
 SELECT relname, reltuples FROM pg_class WHERE oid IN ('t_pkey'::regclass, 't_host'::regclass) ORDER BY 1;
-SELECT grow(i, i) FROM generate_series(1, 5000, 3) i WHERE i <> 7000;
+SELECT count(grow(i, i)) FROM generate_series(1, 5000, 3) i;
 CALL settle();
 VACUUM (INDEX_CLEANUP on) t;
 VACUUM (INDEX_CLEANUP on) t;
-SELECT relname, reltuples FROM pg_class WHERE oid IN ('t_pkey'::regclass, 't_host'::regclass) ORDER BY 1;
 SELECT * FROM ways();
 -- foreign keys and deferred constraints
 CREATE TABLE child (id int PRIMARY KEY, t int REFERENCES t ON DELETE CASCADE ON UPDATE CASCADE, n int UNIQUE DEFERRABLE INITIALLY DEFERRED);
@@ -88,4 +87,4 @@ SELECT conname, convalidated FROM pg_constraint WHERE conrelid = 'child'::regcla
 REINDEX TABLE CONCURRENTLY t;
 REINDEX TABLE t;
 SELECT * FROM ways();
-\ir again.sql
+\set ECHO none
