@@ -89,6 +89,7 @@ DROP INDEX CONCURRENTLY t_f;
 INSERT INTO t VALUES (now(), 'late', 605, 1, 'x');
 INSERT INTO t VALUES (now(), 'other', 605, 1, 'other');
 UPDATE t SET host = 'late' WHERE host = 'other';
+-- (which of the keys that are there twice is found first depends on the order of rows)
 \set VERBOSITY terse
 CREATE UNIQUE INDEX t_bad ON t (v);
 CREATE UNIQUE INDEX CONCURRENTLY t_bad ON t (note);
