@@ -371,7 +371,7 @@ slot_cmp(const void *a, const void *b)
 {
 	const MdbDeltaInfo *x = a, *y = b;
 
-	return x->slot - y->slot;
+	return y->slot - x->slot;
 }
 
 /* What there is to walk through, in order of identities; true to all processes of a parallel build. */
@@ -458,10 +458,10 @@ walk_serial(Walk *w)
 	Units u;
 
 	list_units(w, &u);
-	for (int i = 0; i < u.parts->count; i++)
-		walk_part(w, &u.parts->parts[i], 0, u.parts->parts[i].nblocks);
 	for (int i = 0; i < u.ndeltas; i++)
 		walk_heap(w, &u.deltas[i]);
+	for (int i = 0; i < u.parts->count; i++)
+		walk_part(w, &u.parts->parts[i], 0, u.parts->parts[i].nblocks);
 	if (w->snapshot == NULL)
 		walk_left(w, &u);
 }
