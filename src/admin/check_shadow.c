@@ -114,6 +114,7 @@ void
 mdb_check_shadows(MdbCheck *c)
 {
 	Shadows s = {.c = c};
+	bool unlogged;
 	ErrorData *error = mdb_guard(list_runs, &s);
 
 	if (error)
@@ -126,6 +127,8 @@ mdb_check_shadows(MdbCheck *c)
 		return;
 	/* Row numbers of parts that came later than the snapshot have shadows, too. */
 	mdb_meta_read(c->rel, &c->meta);
+	/* Of an unlogged table: what a crash has left of runs whose numbers are not used again. */
+	unlogged = c->rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED;
 	qsort(s.runs, s.count, sizeof(MdbShadowRun), block_cmp);
 	for (s.at = 0; s.at < s.count; s.at++)
 	{
@@ -143,6 +146,8 @@ mdb_check_shadows(MdbCheck *c)
 				(long long) run->block, (long long) run->run, (long long) c->meta.next_row);
 			continue;
 		}
+		if (unlogged)
+			continue;
 		if (s.at > 0 && s.runs[s.at - 1].block == run->block)
 		{
 			mdb_check_found(c, "error", "shadow", MDB_PLACE_TABLE,

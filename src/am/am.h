@@ -179,15 +179,6 @@ extern void mdb_buffer_flush_all(void);
 extern void mdb_buffer_discard(Oid relid);
 extern bool mdb_buffer_pending(void);
 
-/* Rows of outer subtransactions that could not be written yet, visible to a scan. */
-typedef struct MdbBufferedRows
-{
-	MinimalTuple *tuples;
-	uint32 nrows;
-} MdbBufferedRows;
-
-extern int mdb_buffer_visible(Relation rel, Snapshot snapshot, MdbBufferedRows **rows);
-
 /* ---- superseded.c ---- */
 
 extern int64 mdb_identity(ItemPointer tid);

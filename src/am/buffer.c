@@ -12,8 +12,8 @@
  *	   commands do.
  *	2. No command ends with rows in a buffer; none starts with them, but where a subtransaction
  *	   was begun in the middle of the command (an exception block in a function).  Rows of the
- *	   outer one cannot be written then, as they would share the inner one's fate: scans read
- *	   them from here (mdb_buffer_visible).
+ *	   outer one that must be visible then are written by the inner one, and kept: if it aborts
+ *	   they are still to be written.
  *	3. Nothing survives an abort of the buffer's subtransaction.
  */
 #include "postgres.h"
@@ -45,7 +45,8 @@ typedef struct WriteBuffer
 	Size bytes;
 	MdbAppend *append; /* NULL as long as rows are kept as tuples */
 	MemoryContext row_mcxt;
-	Size accounted; /* of total_bytes */
+	Size accounted;              /* of total_bytes */
+	SubTransactionId written_by; /* an inner subtransaction that has written the rows, or invalid */
 } WriteBuffer;
 
 static WriteBuffer *buffers = NULL;
@@ -122,8 +123,52 @@ buffer_flush(WriteBuffer *b)
 	buffer_free(b);
 }
 
+/* Columns back to tuples. */
+static void
+become_tuples(WriteBuffer *b, Relation rel)
+{
+	const MdbTable *table = mdb_append_table(b->append);
+	uint32 n = mdb_append_nrows(b->append);
+	MemoryContext old = MemoryContextSwitchTo(b->row_mcxt);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsMetricsDB);
+	MdbBlock *block = mdb_block_create(table, RelationGetDescr(rel), mdb_series_cache_create(table, NULL));
+
+	b->tuples = MemoryContextAllocHuge(b->mcxt, sizeof(MinimalTuple) * Max(1, n));
+	b->capacity = Max(1, n);
+	mdb_block_set_batch(block, mdb_append_batch(b->append), n);
+	for (uint32 i = 0; i < n; i++)
+	{
+		mdb_slot_store_row(slot, block, i);
+		b->tuples[i] = ExecCopySlotMinimalTuple(slot);
+		b->bytes += b->tuples[i]->t_len;
+		ExecClearTuple(slot);
+	}
+	b->ntuples = n;
+	ExecDropSingleTupleTableSlot(slot);
+	MemoryContextSwitchTo(old);
+	mdb_append_free(b->append);
+	b->append = NULL;
+	buffer_account(b);
+}
+
+/* Write an outer subtransaction's rows in this one, and keep them. */
+static void
+buffer_lend(WriteBuffer *b)
+{
+	Relation rel = table_open(b->relid, RowExclusiveLock);
+	MdbTable *table;
+
+	if (b->append)
+		become_tuples(b, rel);
+	table = mdb_table(rel);
+	mdb_delta_insert(rel, table, b->tuples, b->ntuples, b->cid, 0);
+	b->written_by = GetCurrentSubTransactionId();
+	pfree(table);
+	table_close(rel, NoLock);
+}
+
 /*
- * mdb_buffer_flush_relation - write what this subtransaction has collected for a table.
+ * mdb_buffer_flush_relation - write what has been collected for a table, so that it can be read.
  */
 void
 mdb_buffer_flush_relation(Oid relid)
@@ -136,8 +181,12 @@ mdb_buffer_flush_relation(Oid relid)
 	for (WriteBuffer *b = buffers, *next; b; b = next)
 	{
 		next = b->next;
-		if (b->relid == relid && b->subid == subid)
+		if (b->relid != relid)
+			continue;
+		if (b->subid == subid)
 			buffer_flush(b);
+		else if (b->written_by == InvalidSubTransactionId)
+			buffer_lend(b);
 	}
 }
 
@@ -181,56 +230,6 @@ bool
 mdb_buffer_pending(void)
 {
 	return buffers != NULL;
-}
-
-/* Rows that were turned into columns, as tuples again. */
-static void
-copy_columns(WriteBuffer *b, Relation rel, Snapshot snapshot, MdbBufferedRows *r)
-{
-	const MdbTable *table = mdb_append_table(b->append);
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsMetricsDB);
-	MdbBlock *block =
-		mdb_block_create(table, RelationGetDescr(rel), mdb_series_cache_create(table, snapshot));
-
-	mdb_block_set_batch(block, mdb_append_batch(b->append), r->nrows);
-	for (uint32 i = 0; i < r->nrows; i++)
-	{
-		mdb_slot_store_row(slot, block, i);
-		r->tuples[i] = ExecCopySlotMinimalTuple(slot);
-		ExecClearTuple(slot);
-	}
-	ExecDropSingleTupleTableSlot(slot);
-}
-
-/*
- * mdb_buffer_visible - copies of the buffered rows of outer subtransactions that a scan must
- * return, in CurrentMemoryContext.  Rare: see the second invariant.
- */
-int
-mdb_buffer_visible(Relation rel, Snapshot snapshot, MdbBufferedRows **rows)
-{
-	int n = 0;
-
-	*rows = NULL;
-	for (WriteBuffer *b = buffers; b; b = b->next)
-	{
-		MdbBufferedRows *r;
-
-		if (b->relid != RelationGetRelid(rel) || (b->ntuples == 0 && b->append == NULL))
-			continue;
-		if (snapshot && IsMVCCSnapshot(snapshot) && b->cid >= snapshot->curcid)
-			continue;
-		*rows = *rows ? repalloc(*rows, (n + 1) * sizeof(MdbBufferedRows)) : palloc(sizeof(MdbBufferedRows));
-		r = &(*rows)[n++];
-		r->nrows = b->append ? mdb_append_nrows(b->append) : (uint32) b->ntuples;
-		r->tuples = palloc_extended(sizeof(MinimalTuple) * ((Size) r->nrows + 1), MCXT_ALLOC_HUGE);
-		if (b->append)
-			copy_columns(b, rel, snapshot, r);
-		else
-			for (uint32 i = 0; i < r->nrows; i++)
-				r->tuples[i] = heap_copy_minimal_tuple(b->tuples[i]);
-	}
-	return n;
 }
 
 static WriteBuffer *
@@ -375,12 +374,20 @@ subxact_callback(SubXactEvent event, SubTransactionId subid, SubTransactionId pa
 {
 	if (event == SUBXACT_EVENT_PRE_COMMIT_SUB)
 		mdb_buffer_flush_all();
-	else if (event == SUBXACT_EVENT_ABORT_SUB)
+	else if (event == SUBXACT_EVENT_COMMIT_SUB || event == SUBXACT_EVENT_ABORT_SUB)
 		for (WriteBuffer *b = buffers, *next; b; b = next)
 		{
 			next = b->next;
 			if (b->subid == subid)
 				buffer_free(b);
+			else if (b->written_by != subid)
+				continue;
+			else if (event == SUBXACT_EVENT_ABORT_SUB)
+				b->written_by = InvalidSubTransactionId;
+			else if (parent == b->subid)
+				buffer_free(b);
+			else
+				b->written_by = parent;
 		}
 }
 

@@ -86,6 +86,20 @@ moved(const MdbTable *table, ItemPointer tid)
 	return true;
 }
 
+static bool
+heap_tuple_alive(Relation heap, ItemPointer tid)
+{
+	HeapTupleData tuple;
+	Buffer buf;
+	bool alive;
+
+	tuple.t_self = *tid;
+	alive = heap_fetch(heap, SnapshotSelf, &tuple, &buf, false);
+	if (alive)
+		ReleaseBuffer(buf);
+	return alive;
+}
+
 /* Find it, under the first invariant.  False if the row has gone elsewhere, or is dead to all. */
 static bool
 target_open(Relation rel, ItemPointer tid, CommandId cid, Target *t)
@@ -104,6 +118,10 @@ target_open(Relation rel, ItemPointer tid, CommandId cid, Target *t)
 			if (slot_is_live(rel, table.storage_id, t->slot) &&
 				ItemPointerGetBlockNumber(&t->tid) < RelationGetNumberOfBlocks(t->heap))
 				return true;
+			/* Who has changed it before it moved is asked there. */
+			if (ItemPointerGetBlockNumber(&t->tid) < RelationGetNumberOfBlocks(t->heap) &&
+				!heap_tuple_alive(t->heap, &t->tid))
+				return true;
 			table_close(t->heap, NoLock);
 		}
 		else
@@ -113,7 +131,8 @@ target_open(Relation rel, ItemPointer tid, CommandId cid, Target *t)
 
 			t->slot = MDB_ROWS_SLOT;
 			t->heap = table_open(mdb_delta_relid(table.storage_id, t->slot), RowExclusiveLock);
-			if (locked && mdb_shadow_tid(t->heap, table.storage_id, row, true, &t->tid))
+			if (mdb_shadow_tid(t->heap, table.storage_id, row, locked, &t->tid) &&
+				(locked || !mdb_shadow_alive(rel, t->heap, table.storage_id, row, SnapshotSelf)))
 				return true;
 			table_close(t->heap, NoLock);
 		}
@@ -132,6 +151,46 @@ target_moved(Relation rel, const Target *t, ItemPointer now)
 
 	mdb_tid_of_delta(t->slot, &heap, now);
 	return moved(&table, now);
+}
+
+/*
+ * The version of a tuple that an update, committed or not, has made of it.  False if there is none.
+ * *key_changed is set if a key was updated.
+ */
+static bool
+next_version(Relation heap, ItemPointer tid, bool *key_changed)
+{
+	HeapTupleData tuple;
+	ItemPointerData next;
+	TransactionId xmax = InvalidTransactionId;
+	Buffer buf;
+
+	if (ItemPointerGetBlockNumber(tid) >= RelationGetNumberOfBlocks(heap))
+		return false;
+	tuple.t_self = *tid;
+	if (!heap_fetch(heap, SnapshotAny, &tuple, &buf, false))
+		return false;
+	LockBuffer(buf, BUFFER_LOCK_SHARE);
+	next = tuple.t_data->t_ctid;
+	if (!(tuple.t_data->t_infomask & HEAP_XMAX_INVALID) &&
+		!HEAP_XMAX_IS_LOCKED_ONLY(tuple.t_data->t_infomask) &&
+		!HeapTupleHeaderIndicatesMovedPartitions(tuple.t_data))
+		xmax = HeapTupleHeaderGetUpdateXid(tuple.t_data);
+	if (key_changed && (tuple.t_data->t_infomask2 & HEAP_KEYS_UPDATED))
+		*key_changed = true;
+	UnlockReleaseBuffer(buf);
+	if (!TransactionIdIsValid(xmax) || ItemPointerEquals(&next, tid))
+		return false;
+	tuple.t_self = next;
+	if (!heap_fetch(heap, SnapshotAny, &tuple, &buf, false))
+		return false;
+	if (!TransactionIdEquals(HeapTupleHeaderGetXmin(tuple.t_data), xmax))
+		next = *tid;
+	ReleaseBuffer(buf);
+	if (ItemPointerEquals(&next, tid))
+		return false;
+	*tid = next;
+	return true;
 }
 
 /* What the heap says of its tuple, said of the row. */
@@ -239,6 +298,7 @@ mdb_insert_row(Relation rel, TupleTableSlot *slot, CommandId cid, int options)
 	heap_insert(heap, tuple, cid, options & HEAP_INSERT_FROZEN, NULL);
 	slot->tts_tableOid = RelationGetRelid(rel);
 	mdb_tid_of_delta(delta_slot, &tuple->t_self, &slot->tts_tid);
+	mdb_slot_set_header(slot, tuple->t_data);
 	table_close(heap, NoLock);
 	MemoryContextSwitchTo(old);
 }
@@ -296,6 +356,7 @@ mdb_insert_speculative(Relation rel, TupleTableSlot *slot, CommandId cid, int op
 	heap_insert(heap, tuple, cid, HEAP_INSERT_SPECULATIVE, NULL);
 	slot->tts_tableOid = RelationGetRelid(rel);
 	mdb_tid_of_delta(delta_slot, &tuple->t_self, &slot->tts_tid);
+	mdb_slot_set_header(slot, tuple->t_data);
 	table_close(heap, NoLock);
 	MemoryContextSwitchTo(old);
 }
@@ -460,6 +521,7 @@ mdb_update_row(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId c
 		{
 			slot->tts_tableOid = RelationGetRelid(rel);
 			mdb_tid_of_delta(t.slot, &heapslot->tts_tid, &slot->tts_tid);
+			mdb_slot_set_header(slot, ExecFetchSlotHeapTuple(heapslot, false, NULL)->t_data);
 			mdb_count_update(rel);
 		}
 		ExecDropSingleTupleTableSlot(heapslot);
@@ -477,6 +539,29 @@ mdb_update_row(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId c
 	if (result == TM_Ok && t.moved)
 		mdb_supersede(mdb_table_peek(rel)->storage_id, otid, cid);
 	return result;
+}
+
+/*
+ * A heap lets FOR KEY SHARE have a row that was updated, but not in its keys, also under an older
+ * snapshot.  Here the latest version may have been moved into a part since, which looks like a deletion
+ * to the heap: lock it there.
+ */
+static bool
+lock_key_share(Relation rel, const Target *t, Snapshot snapshot, TupleTableSlot *slot, CommandId cid,
+			   LockWaitPolicy wait_policy, uint8 flags, TM_FailureData *tmfd)
+{
+	Target last = *t;
+	TM_FailureData ignored = *tmfd;
+	ItemPointerData now;
+	bool key_changed = false;
+
+	while (next_version(last.heap, &last.tid, &key_changed))
+		if (key_changed)
+			return false;
+	if (ItemPointerEquals(&last.tid, (ItemPointer) &t->tid) || !target_moved(rel, &last, &now))
+		return false;
+	return mdb_lock_row(rel, &now, snapshot, slot, cid, LockTupleKeyShare, wait_policy, flags, &ignored) ==
+		   TM_Ok;
 }
 
 /*
@@ -498,7 +583,13 @@ mdb_lock_row(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *s
 	last = t;
 	heapslot = table_slot_create(t.heap, NULL);
 	last.tid = t.tid;
-	result = table_tuple_lock(t.heap, &last.tid, snapshot, heapslot, cid, mode, wait_policy, flags, tmfd);
+	/* NOWAIT's error is to name the table, not the heap. */
+	result = table_tuple_lock(t.heap, &last.tid, snapshot, heapslot, cid, mode,
+							  wait_policy == LockWaitError ? LockWaitSkip : wait_policy, flags, tmfd);
+	if (result == TM_WouldBlock && wait_policy == LockWaitError)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("could not obtain lock on row in relation \"%s\"", RelationGetRelationName(rel))));
 	if (result == TM_Deleted && target_moved(rel, &last, &now))
 	{
 		/* It, or the version of it that the chain of updates led to, was moved by compaction. */
@@ -507,6 +598,18 @@ mdb_lock_row(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *s
 		result = mdb_lock_row(rel, &now, snapshot, slot, cid, mode, wait_policy, flags, tmfd);
 		*tid = now;
 		return result;
+	}
+	if ((result == TM_Updated || result == TM_Deleted) && mode == LockTupleKeyShare &&
+		lock_key_share(rel, &t, snapshot, slot, cid, wait_policy, flags, tmfd))
+	{
+		/* What was locked is the latest version; what is returned is the one that was asked for. */
+		result = mdb_fetch_row_version(rel, tid, SnapshotAny, slot) ? TM_Ok : result;
+		if (result == TM_Ok)
+		{
+			ExecDropSingleTupleTableSlot(heapslot);
+			table_close(t.heap, NoLock);
+			return result;
+		}
 	}
 	if (!TTS_EMPTY(heapslot))
 	{
@@ -543,33 +646,39 @@ mdb_lock_row(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *s
 }
 
 /*
- * mdb_latest_tid - the latest version of a row that the scan's snapshot sees.
+ * mdb_latest_tid - the latest version of a row that the scan's snapshot sees, if it sees one: through
+ * updates, and through moves by compaction.
  */
 void
 mdb_latest_tid(TableScanDesc scan, ItemPointer tid)
 {
 	Relation rel = scan->rs_rd;
 	MdbTable table = *mdb_table_peek(rel);
-	int16 slot = mdb_tid_is_delta(tid) ? mdb_tid_slot(tid) : MDB_ROWS_SLOT;
-	Relation heap = table_open(mdb_delta_relid(table.storage_id, slot), AccessShareLock);
-	ItemPointerData first;
-	bool any = true;
+	ItemPointerData now = *tid;
 
-	if (mdb_tid_is_delta(tid))
-		mdb_tid_in_heap(tid, &first);
-	else
-		any = mdb_shadow_tid(heap, table.storage_id, mdb_row_of_tid(tid), false, &first);
-	if (any && ItemPointerGetBlockNumber(&first) < RelationGetNumberOfBlocks(heap))
+	for (;;)
 	{
-		TableScanDesc heapscan = table_beginscan_tid(heap, scan->rs_snapshot);
-		ItemPointerData latest = first;
+		int16 slot = mdb_tid_is_delta(&now) ? mdb_tid_slot(&now) : MDB_ROWS_SLOT;
+		Relation heap;
+		ItemPointerData at;
+		bool any = true;
 
-		heap_get_latest_tid(heapscan, &latest);
-		if (!ItemPointerEquals(&latest, &first))
-			mdb_tid_of_delta(slot, &latest, tid);
-		table_endscan(heapscan);
+		CHECK_FOR_INTERRUPTS();
+		if (mdb_row_visible(rel, &now, scan->rs_snapshot))
+			*tid = now;
+		if (moved(&table, &now))
+			continue;
+		heap = table_open(mdb_delta_relid(table.storage_id, slot), AccessShareLock);
+		if (mdb_tid_is_delta(&now))
+			mdb_tid_in_heap(&now, &at);
+		else
+			any = mdb_shadow_tid(heap, table.storage_id, mdb_row_of_tid(&now), false, &at);
+		any = any && next_version(heap, &at, NULL);
+		table_close(heap, NoLock);
+		if (!any)
+			return;
+		mdb_tid_of_delta(slot, &at, &now);
 	}
-	table_close(heap, NoLock);
 }
 
 /*

@@ -28,6 +28,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "metricsdb.h"
 #include "am/am.h"
 
 /* How long VACUUM of a delta heap waits for the table. */
@@ -203,6 +204,13 @@ vacuum_cleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 static IndexBuildResult *
 build(Relation heap, Relation index, struct IndexInfo *info)
 {
+	int64 storage_id;
+	int16 slot;
+
+	if (!mdb_delta_identify(heap, &storage_id, &slot))
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("access method \"%s\" is for the delta heaps of metricsdb tables alone",
+							   MDB_PROXY_AM_NAME)));
 	if (heap->rd_createSubid == InvalidSubTransactionId &&
 		heap->rd_newRelfilenodeSubid != InvalidSubTransactionId && RelationGetNumberOfBlocks(heap) > 0)
 		ereport(ERROR,

@@ -1,7 +1,6 @@
 /*
  * scan.c
- *	  Sequential scans: the blocks of the visible parts, then the live delta heaps, then rows
- *	  that an outer subtransaction of ours has not been able to write yet.
+ *	  Sequential scans: the blocks of the visible parts, then the live delta heaps.
  *
  * These are the scan's units, numbered in that order.  A serial scan walks them in either
  * direction; a parallel one takes chunks of them from a shared counter.  The list of parts is
@@ -41,8 +40,6 @@ typedef struct MdbScan
 	int64 *row_base;   /* [count + 1] rows before each part */
 	int ndeltas;
 	MdbDeltaInfo *deltas;
-	int nbuffers;
-	MdbBufferedRows *buffers;
 	MdbSeriesCache *series_cache;
 	MdbBlock *block;
 	TupleDesc slot_desc; /* of the last slot that rows were stored in */
@@ -95,7 +92,7 @@ typedef struct MdbScan
 static int64
 unit_count(MdbScan *s)
 {
-	return s->parts->nblocks + s->ndeltas + s->nbuffers;
+	return s->parts->nblocks + s->ndeltas;
 }
 
 static void
@@ -346,19 +343,10 @@ enter_unit(MdbScan *s, int64 unit, bool at_end)
 		s->nrows = s->block->nrows;
 		find_dead(s);
 	}
-	else if (unit < s->parts->nblocks + s->ndeltas)
+	else
 	{
 		open_delta(s, (int) (unit - s->parts->nblocks));
 		s->kind = UNIT_DELTA;
-	}
-	else
-	{
-		MdbBufferedRows *b = &s->buffers[unit - s->parts->nblocks - s->ndeltas];
-
-		s->nrows = b->nrows;
-		s->tuples = b->tuples;
-		s->tids = NULL;
-		s->kind = UNIT_TUPLES;
 	}
 	s->row = at_end ? s->nrows : 0;
 	s->on_row = false;
@@ -578,7 +566,6 @@ init_parts(MdbScan *s)
 	else
 	{
 		mdb_delta_live(s->table, s->base.rs_snapshot, &s->deltas, &s->ndeltas);
-		s->nbuffers = mdb_buffer_visible(s->base.rs_rd, s->base.rs_snapshot, &s->buffers);
 	}
 }
 
@@ -660,9 +647,6 @@ mdb_scan_rescan(TableScanDesc scan, struct ScanKeyData *key, bool set_params, bo
 	leave_unit(s);
 	s->unit = -1;
 	s->chunk_next = s->chunk_end = 0;
-	/* Rows may have come into the buffers of outer subtransactions since. */
-	if (s->base.rs_parallel == NULL)
-		s->nbuffers = mdb_buffer_visible(s->base.rs_rd, s->base.rs_snapshot, &s->buffers);
 }
 
 /*

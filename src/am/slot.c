@@ -239,13 +239,15 @@ mdb_slot_store_tuple(TupleTableSlot *slot, MinimalTuple tuple)
 }
 
 /*
- * mdb_slot_set_header - let the system columns of a slot of ours be those of a tuple of the delta.
+ * mdb_slot_set_header - let the system columns of a slot, if it is ours, be those of a tuple of the delta.
  */
 void
 mdb_slot_set_header(TupleTableSlot *slot, HeapTupleHeader header)
 {
 	MdbSlot *s = (MdbSlot *) slot;
 
+	if (slot->tts_ops != &TTSOpsMetricsDB)
+		return;
 	s->xmin = HeapTupleHeaderGetXmin(header);
 	s->xmax = HeapTupleHeaderGetRawXmax(header);
 	s->cid = HeapTupleHeaderGetRawCommandId(header);

@@ -25,6 +25,8 @@
 
 #include "store/store.h"
 
+#define Anum_shadow_run 2
+
 /* The highest of first + more (0: nothing more) over all rows of a storage, whatever their state. */
 static int64
 highest(const char *catalog, int64 storage_id, AttrNumber first, AttrNumber more)
@@ -85,6 +87,9 @@ mdb_storage_revive(Relation rel)
 		pfree(deltas);
 		meta.next_part = highest("part", meta.storage_id, Anum_part_part_id, 0) + 1;
 		meta.next_row = highest("part", meta.storage_id, Anum_part_row_first, Anum_part_nrows);
+		/* Their heap is empty now, too: a number in a run that has a page would be taken for a dead row. */
+		meta.next_row =
+			Max(meta.next_row, (highest("shadow", meta.storage_id, Anum_shadow_run, 0) + 1) * MDB_RUN_ROWS);
 		meta.next_series = highest("series", meta.storage_id, Anum_series_id_max, 0) + 1;
 		meta.incarnation = (int32) (GetCurrentTimestamp() / 1000 & 0x7ffffffe) + 1;
 		mdb_meta_restart(rel, &meta);

@@ -183,6 +183,9 @@ enum
 	Natts_compaction = Anum_compaction_retry_at
 };
 
+/* Row numbers whose shadows (see src/write) share a page: as many as fit. */
+#define MDB_RUN_ROWS 224
+
 typedef struct MdbPartInfo
 {
 	ItemPointerData tid; /* of the catalog row */

@@ -267,12 +267,19 @@ merge_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list, bool may
 	MdbTable *table = mdb_table(rel);
 	TimestampTz began = GetCurrentTimestamp();
 	Work work = {.rel = rel, .table = table, .goal = goal};
+	MdbPartList idle = *list;
 
 	/* Entries of indexes name rows by their numbers. */
 	if (rel->rd_rel->relhasindex)
 		return MDB_STEP_NOTHING;
-	if (!mdb_merge_choose(table, list, goal != NULL, began, &work.set) &&
-		!mdb_merge_choose_dead(rel, table, list, goal != NULL, &work.set))
+	/* Parts that somebody changes rows of are left for later. */
+	idle.parts = palloc_extended(sizeof(MdbPartInfo) * Max(1, list->count), MCXT_ALLOC_HUGE);
+	idle.count = 0;
+	for (int i = 0; i < list->count; i++)
+		if (!mdb_part_busy(&list->parts[i]))
+			idle.parts[idle.count++] = list->parts[i];
+	if (!mdb_merge_choose(table, &idle, goal != NULL, began, &work.set) &&
+		!mdb_merge_choose_dead(rel, table, &idle, goal != NULL, &work.set))
 		return MDB_STEP_NOTHING;
 	work.may_give_way = goal ? goal->gave_way < GIVE_WAY_MAX : may_give_way;
 	/* With one part less to choose from there may be another set. */
@@ -280,8 +287,8 @@ merge_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list, bool may
 		return MDB_STEP_DONE;
 	if (!work.done)
 	{
-		if (goal)
-			goal->gave_way++;
+		if (goal && goal->gave_way++ > 2 * GIVE_WAY_MAX)
+			return MDB_STEP_NOTHING;
 		return MDB_STEP_GAVE_WAY;
 	}
 	mdb_books_merge(table->storage_id, &work.set, &work.result, began);

@@ -218,6 +218,36 @@ mdb_part_claim(const MdbPartInfo *info)
 	return result == TM_Ok;
 }
 
+/*
+ * mdb_part_busy - is somebody's transaction at rows of a part, so that a claim would fail now?
+ */
+bool
+mdb_part_busy(const MdbPartInfo *info)
+{
+	Relation rel = mdb_catalog_open("part", AccessShareLock);
+	bool busy = true;
+	Buffer buf = ReadBuffer(rel, ItemPointerGetBlockNumber(&info->tid));
+	Page page;
+	ItemId item;
+
+	LockBuffer(buf, BUFFER_LOCK_SHARE);
+	page = BufferGetPage(buf);
+	if (ItemPointerGetOffsetNumber(&info->tid) <= PageGetMaxOffsetNumber(page) &&
+		ItemIdIsNormal(item = PageGetItemId(page, ItemPointerGetOffsetNumber(&info->tid))))
+	{
+		HeapTupleData tuple;
+
+		tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
+		tuple.t_len = ItemIdGetLength(item);
+		tuple.t_tableOid = RelationGetRelid(rel);
+		tuple.t_self = info->tid;
+		busy = HeapTupleSatisfiesUpdate(&tuple, GetCurrentCommandId(false), buf) != TM_Ok;
+	}
+	UnlockReleaseBuffer(buf);
+	table_close(rel, AccessShareLock);
+	return busy;
+}
+
 static void
 xact_callback(XactEvent event, void *arg)
 {

@@ -14,6 +14,7 @@
  * Invariants:
  *	1. Shadows and the rows of metricsdb.shadow are inserted frozen: everybody sees them at once,
  *	   also if their maker aborts.  That changes nothing for anybody: a shadow says "not deleted".
+ *	   So the catalog is read with SnapshotSelf, which takes no predicate locks either.
  *	2. The shadow of row r is item 1 + r % MDB_RUN_ROWS of its page and has the number r.  If that item
  *	   is anything else, the shadow was deleted and removed: the row is dead to everybody.
  *	3. Nobody touches a shadow but under a lock on its part (part_lock.c), which keeps merges away.
@@ -118,7 +119,6 @@ load_runs(MdbShadows *s, int64 first, int64 last)
 {
 	Relation catalog = mdb_catalog_open("shadow", AccessShareLock);
 	Relation index = index_open(mdb_catalog_index(catalog), AccessShareLock);
-	Snapshot snapshot = mdb_latest_snapshot();
 	ScanKeyData keys[3];
 	SysScanDesc scan;
 	HeapTuple tuple;
@@ -130,7 +130,7 @@ load_runs(MdbShadows *s, int64 first, int64 last)
 				Int64GetDatum(s->storage_id));
 	ScanKeyInit(&keys[1], Anum_shadow_run, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(first));
 	ScanKeyInit(&keys[2], Anum_shadow_run, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(last));
-	scan = systable_beginscan_ordered(catalog, index, snapshot, 3, keys);
+	scan = systable_beginscan_ordered(catalog, index, SnapshotSelf, 3, keys);
 	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
 	{
 		bool isnull;
@@ -151,7 +151,6 @@ load_runs(MdbShadows *s, int64 first, int64 last)
 			heap_getattr(tuple, Anum_shadow_block, RelationGetDescr(catalog), &isnull));
 	}
 	systable_endscan_ordered(scan);
-	UnregisterSnapshot(snapshot);
 	index_close(index, AccessShareLock);
 	table_close(catalog, AccessShareLock);
 }
@@ -163,16 +162,14 @@ bool
 mdb_shadows_exist(int64 storage_id)
 {
 	Relation catalog = mdb_catalog_open("shadow", AccessShareLock);
-	Snapshot snapshot = mdb_latest_snapshot();
 	ScanKeyData key;
 	SysScanDesc scan;
 	bool any;
 
 	ScanKeyInit(&key, Anum_shadow_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
-	scan = systable_beginscan(catalog, mdb_catalog_index(catalog), true, snapshot, 1, &key);
+	scan = systable_beginscan(catalog, mdb_catalog_index(catalog), true, SnapshotSelf, 1, &key);
 	any = HeapTupleIsValid(systable_getnext(scan));
 	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
 	table_close(catalog, AccessShareLock);
 	return any;
 }
@@ -338,7 +335,6 @@ mdb_shadows_fates(MdbShadows *s, int64 first, uint32 n, TransactionId oldest_xmi
 static BlockNumber
 find_run(Relation catalog, int64 storage_id, int64 run)
 {
-	Snapshot snapshot = mdb_latest_snapshot();
 	BlockNumber block = InvalidBlockNumber;
 	ScanKeyData keys[2];
 	SysScanDesc scan;
@@ -346,7 +342,7 @@ find_run(Relation catalog, int64 storage_id, int64 run)
 
 	ScanKeyInit(&keys[0], Anum_shadow_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
 	ScanKeyInit(&keys[1], Anum_shadow_run, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(run));
-	scan = systable_beginscan(catalog, mdb_catalog_index(catalog), true, snapshot, 2, keys);
+	scan = systable_beginscan(catalog, mdb_catalog_index(catalog), true, SnapshotSelf, 2, keys);
 	if (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		bool isnull;
@@ -355,7 +351,6 @@ find_run(Relation catalog, int64 storage_id, int64 run)
 			heap_getattr(tuple, Anum_shadow_block, RelationGetDescr(catalog), &isnull));
 	}
 	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
 	return block;
 }
 

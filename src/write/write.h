@@ -78,9 +78,6 @@ extern void mdb_delta_live(const MdbTable *table, Snapshot snapshot, MdbDeltaInf
 
 /* ---- shadow.c ---- */
 
-/* Row numbers whose shadows share a page: as many as fit. */
-#define MDB_RUN_ROWS 224
-
 /* A row of metricsdb.shadow, as it is. */
 typedef struct MdbShadowRun
 {
@@ -125,6 +122,7 @@ extern void mdb_indexes_forget_slot(Relation rel, int16 slot);
 /* ---- part_lock.c ---- */
 
 extern bool mdb_part_lock(Relation rel, const MdbTable *table, int64 row, CommandId cid);
+extern bool mdb_part_busy(const MdbPartInfo *info);
 extern bool mdb_part_claim(const MdbPartInfo *info);
 
 /* ---- moved.c ---- */

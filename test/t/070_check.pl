@@ -298,9 +298,9 @@ for my $round (1, 2)
 }
 is(findings('merged'), 'checksum', 'nothing else is damaged');
 $node->append_conf('postgresql.conf', "metricsdb.workers = on\n");
-sql("INSERT INTO merged $rows") for 1 .. 12;
+sql("INSERT INTO merged $rows") for 1 .. 20;
 $node->restart;
 ok(wait_for($node, sprintf("SELECT count(*) < 30 FROM (SELECT 1 FROM metricsdb.part WHERE %s) x", of_table('merged'))), 'the background merges the others');
-is(sql("SELECT sum(nrows), bool_or(part_id = $bad->{part_id}) FROM metricsdb.part WHERE " . of_table('merged')), '28800|t', 'and loses nothing');
+is(sql("SELECT sum(nrows), bool_or(part_id = $bad->{part_id}) FROM metricsdb.part WHERE " . of_table('merged')), '43200|t', 'and loses nothing');
 $node->stop('fast');
 done_testing();

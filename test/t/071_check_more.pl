@@ -60,6 +60,20 @@ $node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
 is($standby->safe_psql('postgres', "SELECT * FROM metricsdb.check('$_')"), '', "standby: $_") for qw(replicated live);
 $standby->stop;
 
+# ---- an unlogged table after a crash: rows that were deleted before have no say ----
+
+sql("CREATE UNLOGGED TABLE gone ($columns) USING metricsdb; SELECT metricsdb.set_options('gone', series => '{host}')");
+sql("INSERT INTO gone $rows");
+sql('DELETE FROM gone');
+$node->stop('immediate');
+$node->start;
+is(sql("SELECT * FROM metricsdb.check('gone')"), '', 'unlogged, after a crash');
+sql("INSERT INTO gone $rows");
+is(sql('SELECT count(*) FROM gone'), '1800', 'unlogged: all rows that came after the crash are there');
+sql('DELETE FROM gone WHERE b % 7000 = 0');
+sql("CALL metricsdb.compact('gone')");
+is(sql("SELECT * FROM metricsdb.check('gone')"), '', 'unlogged, used again');
+
 # ---- any bytes ----
 
 my $count = $ENV{METRICSDB_RANDOM} // 60;
