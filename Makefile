@@ -9,7 +9,7 @@ DATA_built   = sql/$(EXTENSION)--$(EXTVERSION).sql
 PG_CPPFLAGS  = -Isrc
 PG_CFLAGS    = -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers -MMD -MP
 SHLIB_LINK   = -lzstd -lrdkafka -lm
-EXTRA_CLEAN  = $(DATA_built) $(OBJS:.o=.d) build/run/root results
+EXTRA_CLEAN  = $(DATA_built) $(OBJS:.o=.d) build/testing build/run/root build/run/root-testing results
 
 # `make installcheck` against the server that PGHOST and PGPORT name, like any extension's.
 REGRESS      = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))

@@ -8,6 +8,7 @@
 #include "utils/guc.h"
 
 #include "metricsdb.h"
+#include "stop.h"
 
 PG_MODULE_MAGIC;
 
@@ -19,6 +20,9 @@ PGDLLEXPORT void _PG_init(void);
 void
 _PG_init(void)
 {
+#ifdef MDB_TESTING
+	mdb_stop_init();
+#endif
 	mdb_store_init();
 	mdb_series_init();
 	mdb_write_init();

@@ -34,6 +34,7 @@
 #include "utils/typcache.h"
 
 #include "am/am.h"
+#include "stop.h"
 
 MdbRolesHook mdb_roles_hook = NULL;
 
@@ -141,8 +142,11 @@ mdb_drop_storage(Relation rel)
 	if (storage_id == 0)
 		return;
 	owner = mdb_storage_relid(storage_id);
+	MDB_STOP("drop.before");
 	mdb_delta_drop_all(storage_id);
+	MDB_STOP("drop.deltas");
 	mdb_storage_forget(storage_id);
+	MDB_STOP("drop.after");
 	if (OidIsValid(owner) && owner != RelationGetRelid(rel))
 		mdb_storage_adopt(RelationGetRelid(rel), owner);
 }
@@ -176,18 +180,24 @@ mdb_set_new_filelocator(Relation rel, const MdbRelFile *file, char persistence, 
 	*minmulti = InvalidMultiXactId;
 
 	if (!mdb_rel_file_equals(mdb_rel_file(rel), *file))
+	{
 		mdb_drop_storage(rel);
+		MDB_STOP("file.old_dropped");
+	}
 
 	if (mdb_roles_hook == NULL || !mdb_roles_hook(rel, roles))
 		mdb_infer_roles(RelationGetDescr(rel), roles);
 	storage_id = IsBinaryUpgrade ? 0 : mdb_storage_new_id();
 	mdb_meta_create(rel, file, persistence, storage_id, roles);
+	MDB_STOP("file.metapage");
 	pfree(roles);
 	/* pg_upgrade brings the catalogs' and the deltas' files along with the table's. */
 	if (IsBinaryUpgrade)
 		return;
 	mdb_storage_register(storage_id, RelationGetRelid(rel), GetCurrentCommandId(true));
+	MDB_STOP("file.registered");
 	mdb_delta_create(rel, persistence, storage_id, MDB_ROWS_SLOT);
+	MDB_STOP("file.delta");
 }
 
 /*
@@ -217,6 +227,7 @@ mdb_nontransactional_truncate(Relation rel)
 		Relation delta = table_open(deltas[i].relid, AccessExclusiveLock);
 
 		heap_truncate_one_rel(delta);
+		MDB_STOP("file.emptied");
 		table_close(delta, NoLock);
 	}
 	mdb_shadows_forget(table->storage_id);
@@ -288,6 +299,7 @@ mdb_copy_data(Relation rel, const MdbRelFile *file)
 			log_smgrcreate(file, fork);
 		RelationCopyStorage(RelationGetSmgr(rel), dst, fork, rel->rd_rel->relpersistence);
 	}
+	MDB_STOP("file.copied");
 	RelationDropStorage(rel);
 	smgrclose(dst);
 	move_deltas(rel, mdb_rel_file_space(*file));
@@ -319,6 +331,7 @@ mdb_copy_for_cluster(Relation old, Relation new, Relation index, bool use_sort, 
 		*num_tuples += 1;
 	}
 	mdb_buffer_flush_relation(RelationGetRelid(new));
+	MDB_STOP("file.rewritten");
 	ExecDropSingleTupleTableSlot(slot);
 	table_endscan(scan);
 	UnregisterSnapshot(snapshot);

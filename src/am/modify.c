@@ -32,6 +32,7 @@
 #include "utils/snapmgr.h"
 
 #include "am/am.h"
+#include "stop.h"
 
 /* The heap tuple that stands for a row. */
 typedef struct Target
@@ -401,7 +402,11 @@ mdb_delete_row(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, 
 	if (crosscheck_fails(rel, tid, crosscheck))
 		result = TM_Updated;
 	else
+	{
+		MDB_STOP("delete.before");
 		result = heap_delete(t.heap, &t.tid, cid, crosscheck, wait, tmfd, changing_part);
+		MDB_STOP("delete.after");
+	}
 	table_close(t.heap, NoLock);
 	if (result == TM_Ok)
 		pgstat_count_heap_delete(rel);
@@ -515,8 +520,10 @@ mdb_update_row(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId c
 		values[Anum_delta_row - 1] = mdb_delta_bytes(tuple);
 		values[Anum_delta_version - 1] = Int64GetDatum(new_version());
 		ExecStoreHeapTuple(heap_form_tuple(RelationGetDescr(t.heap), values, isnull), heapslot, false);
+		MDB_STOP("update.before");
 		result = table_tuple_update(t.heap, &t.tid, heapslot, cid, snapshot, crosscheck, wait, tmfd,
 									&heap_mode, &heap_indexes);
+		MDB_STOP("update.after");
 		if (result == TM_Ok)
 		{
 			slot->tts_tableOid = RelationGetRelid(rel);

@@ -30,6 +30,7 @@
 
 #include "metricsdb.h"
 #include "am/am.h"
+#include "stop.h"
 
 /* How long VACUUM of a delta heap waits for the table. */
 #define LOCK_POLL_MS 50
@@ -173,6 +174,7 @@ forward(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBulkDeleteCall
 			one.estimated_count = true;
 			one.num_heap_tuples = table->rd_rel->reltuples;
 			*s = callback ? index_bulk_delete(&one, *s, is_dead, &cb) : index_vacuum_cleanup(&one, *s);
+			MDB_STOP("index.cleanup");
 		}
 		index_close(index, NoLock);
 	}

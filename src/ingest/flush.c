@@ -29,6 +29,7 @@
 #include "ingest/live.h"
 #include "ingest/offsets.h"
 #include "metricsdb.h"
+#include "stop.h"
 
 bool
 mdb_source_alive(MdbIngest *ingest)
@@ -123,11 +124,14 @@ mdb_flush(MdbIngest *ingest)
 
 	if (batch->npoints > 0)
 		store_points(ingest, rel);
+	MDB_STOP("kafka.points");
 	mdb_offsets_dead_letters(ingest->source, batch, ingest->partitions);
 	mdb_offsets_advance(ingest->source->id, ingest->npartitions, ingest->partitions);
+	MDB_STOP("kafka.offsets");
 	table_close(rel, NoLock);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	MDB_STOP("kafka.committed");
 	MemoryContextSwitchTo(before);
 
 	/* From here on the batch is stored: nothing below may raise an error. */

@@ -38,6 +38,7 @@
 
 #include "metricsdb.h"
 #include "series/series.h"
+#include "stop.h"
 
 #define DICT_PAGE          1024                 /* ids a page of the id -> entry array */
 #define DICT_SEGMENT       256                  /* pairs in one row of metricsdb.series */
@@ -407,6 +408,7 @@ mdb_dict_flush(MdbDict *dict, CommandId cid, int options)
 		v[Anum_series_nseries - 1] = Int32GetDatum(count);
 		v[Anum_series_payload - 1] = PointerGetDatum(payload);
 		mdb_catalog_insert(rel, v, n, cid, options);
+		MDB_STOP("series.segment");
 		pfree(payload);
 	}
 	pfree(entries);

@@ -23,6 +23,7 @@
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "commands/sequence.h"
+#include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -618,6 +619,82 @@ mdb_storage_list(int64 **ids, int *count)
 	systable_endscan(scan);
 	UnregisterSnapshot(snapshot);
 	table_close(rel, AccessShareLock);
+}
+
+static int
+id_cmp(const void *a, const void *b)
+{
+	const int64 *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+/* The storage ids in a catalog's first column, sorted, each once. */
+static int64 *
+storage_ids(const char *catalog, Snapshot snapshot, int *count)
+{
+	Relation rel = mdb_catalog_open(catalog, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
+	HeapTuple tuple;
+	int capacity = 64;
+	int64 *ids = palloc(capacity * sizeof(int64));
+	int n = 0;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool isnull;
+		int64 id = DatumGetInt64(heap_getattr(tuple, 1, RelationGetDescr(rel), &isnull));
+
+		CHECK_FOR_INTERRUPTS();
+		if (n > 0 && ids[n - 1] == id)
+			continue;
+		if (n == capacity)
+		{
+			capacity *= 2;
+			ids = repalloc_huge(ids, capacity * sizeof(int64));
+		}
+		ids[n++] = id;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	qsort(ids, n, sizeof(int64), id_cmp);
+	*count = 0;
+	for (int i = 0; i < n; i++)
+		if (*count == 0 || ids[*count - 1] != ids[i])
+			ids[(*count)++] = ids[i];
+	return ids;
+}
+
+/*
+ * mdb_storage_orphans - the ids of storages that have rows in the catalogs, but no transaction
+ * that has made one or is about to.
+ *
+ * Rows of a rewrite, and of shadows, are frozen: they survive its abort.  Its storage's row is not, and was there
+ * before them, so it is looked for after them, and also if it is not committed yet.
+ */
+void
+mdb_storage_orphans(int64 **ids, int *count)
+{
+	static const char *const catalogs[] = {"part", "series", "shadow"};
+	int64 *found[lengthof(catalogs)];
+	int nfound[lengthof(catalogs)];
+	Snapshot snapshot = mdb_latest_snapshot();
+	SnapshotData dirty;
+	int64 *known;
+	int nknown;
+
+	for (int c = 0; c < (int) lengthof(catalogs); c++)
+		found[c] = storage_ids(catalogs[c], snapshot, &nfound[c]);
+	UnregisterSnapshot(snapshot);
+	InitDirtySnapshot(dirty);
+	known = storage_ids("storage", &dirty, &nknown);
+
+	*ids = palloc(sizeof(int64) * (nfound[0] + nfound[1] + nfound[2] + 1));
+	*count = 0;
+	for (int c = 0; c < (int) lengthof(catalogs); c++)
+		for (int i = 0; i < nfound[c]; i++)
+			if (bsearch(&found[c][i], known, nknown, sizeof(int64), id_cmp) == NULL)
+				(*ids)[(*count)++] = found[c][i];
 }
 
 /* The row of a storage, found by one of its columns; a copy, or NULL. */

@@ -79,8 +79,7 @@ mdb_guard(void (*fn)(void *), void *arg)
 }
 
 /* Parts that merges of this process have found damaged, and until when they are left alone. */
-#define DAMAGED_MAX   64
-#define DAMAGED_PAUSE (INT64CONST(3600) * USECS_PER_SEC)
+#define DAMAGED_MAX 64
 
 static struct
 {
@@ -98,7 +97,7 @@ mdb_damaged_note(int64 storage_id, int64 part_id)
 {
 	damaged_parts[next_damaged].storage_id = storage_id;
 	damaged_parts[next_damaged].part_id = part_id;
-	damaged_parts[next_damaged].until = GetCurrentTimestamp() + DAMAGED_PAUSE;
+	damaged_parts[next_damaged].until = GetCurrentTimestamp() + MDB_DAMAGED_PAUSE;
 	next_damaged = (next_damaged + 1) % DAMAGED_MAX;
 }
 

@@ -34,6 +34,7 @@
 #include "utils/syscache.h"
 
 #include "metricsdb.h"
+#include "stop.h"
 #include "store/store.h"
 
 #define MDB_META_MAGIC   0x4d444253 /* "MDBS" */
@@ -236,9 +237,27 @@ meta_end(GenericXLogState *state, Buffer buf)
 	UnlockReleaseBuffer(buf);
 }
 
+/* Pages at the end; aborts the change of the metapage and raises an error if there are none. */
+static int64
+take_pages(Relation rel, MdbMeta *meta, GenericXLogState *state, Buffer buf, int64 npages)
+{
+	int64 first = meta->next_page;
+
+	if (first + npages >= (int64) MaxBlockNumber)
+	{
+		GenericXLogAbort(state);
+		UnlockReleaseBuffer(buf);
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("table \"%s\" has reached its largest size", RelationGetRelationName(rel)),
+						errhint("Partition the table, or drop old data.")));
+	}
+	meta->next_page += npages;
+	return first;
+}
+
 /*
  * mdb_meta_place_part - take the next part id, row numbers and, unless the extent was found
- * below, pages for a part; called under the allocation lock of space.c.
+ * already, pages for a part; called under the allocation lock of space.c.
  */
 void
 mdb_meta_place_part(Relation rel, MdbPartInfo *info)
@@ -247,24 +266,28 @@ mdb_meta_place_part(Relation rel, MdbPartInfo *info)
 	Buffer buf;
 	MdbMeta *meta = meta_begin(rel, &state, &buf);
 
+	if (info->page_first == 0)
+		info->page_first = take_pages(rel, meta, state, buf, info->npages);
 	info->incarnation = meta->incarnation;
 	info->part_id = meta->next_part++;
 	info->row_first = meta->next_row;
 	meta->next_row += info->nrows;
-	if (info->page_first == 0)
-	{
-		if ((int64) meta->next_page + info->npages >= (int64) MaxBlockNumber)
-		{
-			GenericXLogAbort(state);
-			UnlockReleaseBuffer(buf);
-			ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-							errmsg("table \"%s\" has reached its largest size", RelationGetRelationName(rel)),
-							errhint("Partition the table, or drop old data.")));
-		}
-		info->page_first = meta->next_page;
-		meta->next_page += info->npages;
-	}
 	meta_end(state, buf);
+}
+
+/*
+ * mdb_meta_take_pages - pages at the end of the file; under the allocation lock, too.
+ */
+int64
+mdb_meta_take_pages(Relation rel, int64 npages)
+{
+	GenericXLogState *state;
+	Buffer buf;
+	MdbMeta *meta = meta_begin(rel, &state, &buf);
+	int64 first = take_pages(rel, meta, state, buf, npages);
+
+	meta_end(state, buf);
+	return first;
 }
 
 /*
@@ -288,6 +311,7 @@ mdb_meta_reserve_series(Relation rel, int64 count)
 	}
 	meta->next_series = first + count;
 	meta_end(state, buf);
+	MDB_STOP("series.reserved");
 	return first;
 }
 

@@ -19,6 +19,7 @@
 #include "storage/lmgr.h"
 #include "utils/rel.h"
 
+#include "stop.h"
 #include "store/store.h"
 
 typedef struct MdbPageTail
@@ -67,6 +68,7 @@ mdb_pages_write(Relation rel, const MdbPartInfo *info, MdbPayloadFunction read, 
 	int64 left = info->nbytes;
 
 	extend_to(rel, (BlockNumber) (info->page_first + info->npages));
+	MDB_STOP("pages.extended");
 	for (int32 i = 0; i < info->npages; i++)
 	{
 		Buffer buf;
@@ -93,7 +95,10 @@ mdb_pages_write(Relation rel, const MdbPartInfo *info, MdbPayloadFunction read, 
 			log_newpage_buffer(buf, true);
 		END_CRIT_SECTION();
 		UnlockReleaseBuffer(buf);
+		if (i == info->npages / 2)
+			MDB_STOP("pages.middle");
 	}
+	MDB_STOP("pages.written");
 	if (strategy)
 		FreeAccessStrategy(strategy);
 	Assert(left == 0);

@@ -23,6 +23,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "stop.h"
 #include "store/store.h"
 
 #define Anum_shadow_run 2
@@ -92,7 +93,9 @@ mdb_storage_revive(Relation rel)
 			Max(meta.next_row, (highest("shadow", meta.storage_id, Anum_shadow_run, 0) + 1) * MDB_RUN_ROWS);
 		meta.next_series = highest("series", meta.storage_id, Anum_series_id_max, 0) + 1;
 		meta.incarnation = (int32) (GetCurrentTimestamp() / 1000 & 0x7ffffffe) + 1;
+		MDB_STOP("revive.before");
 		mdb_meta_restart(rel, &meta);
+		MDB_STOP("revive.after");
 	}
 	mdb_space_unlock(rel);
 }
@@ -127,6 +130,7 @@ mdb_storage_forget_void(Relation rel)
 			meta.incarnation)
 			continue;
 		simple_heap_delete(partrel, &tuple->t_self);
+		MDB_STOP("revive.forget");
 		any = true;
 	}
 	systable_endscan(scan);

@@ -29,6 +29,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "stop.h"
 #include "store/store.h"
 
 #define MDB_SPACE_LOCK 0x4d44 /* objsubid of the lock tag */
@@ -172,6 +173,7 @@ prune(Relation partrel, int64 storage_id)
 		buf = ReadBuffer(partrel, b);
 		mdb_heap_prune_page(partrel, buf);
 		ReleaseBuffer(buf);
+		MDB_STOP("prune.page");
 	}
 	pfree(dirty);
 	return any;
@@ -214,10 +216,35 @@ mdb_space_place_part(Relation rel, MdbPartInfo *info, CommandId cid, int options
 		if (info->page_first == 0 && prune(partrel, info->storage_id))
 			info->page_first = find_gap(partrel, info, meta.next_page);
 	}
+	if (info->page_first != 0)
+		MDB_STOP("place.gap");
 	mdb_meta_place_part(rel, info);
+	MDB_STOP("place.counters");
 	mdb_part_insert(partrel, info, cid, options);
+	MDB_STOP("place.row");
 	mdb_space_unlock(rel);
 	table_close(partrel, NoLock);
+}
+
+/* The gaps between extents, in place; there is one before each of them at most. */
+static int
+extents_to_gaps(MdbExtent *extents, int count)
+{
+	int64 at = MDB_META_BLOCK + 1;
+	int ngaps = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		MdbExtent e = extents[i];
+
+		if (e.first > at)
+		{
+			extents[ngaps].first = at;
+			extents[ngaps++].npages = e.first - at;
+		}
+		at = Max(at, e.first + e.npages);
+	}
+	return ngaps;
 }
 
 /* Sizes of parts for which the first gap to look at is remembered. */
@@ -232,34 +259,20 @@ mdb_space_place_part(Relation rel, MdbPartInfo *info, CommandId cid, int options
  * that the time for n parts and m gaps is of the order of n + m for each size of part.
  */
 int
-mdb_space_move_parts(Relation rel, MdbPartInfo *parts, int count, int64 *targets)
+mdb_space_move_parts(Relation rel, const MdbPartInfo *parts, int count, int64 *targets)
 {
 	Relation partrel = mdb_catalog_open("part", RowExclusiveLock);
 	MdbExtent *gaps;
-	int ngaps = 0;
+	int ngaps;
 	int from[SIZES_REMEMBERED] = {0};
 	int moved = 0;
-	int64 at = MDB_META_BLOCK + 1;
 
 	mdb_space_lock(rel);
 	gaps = covered_extents(partrel, parts[0].storage_id, parts[0].incarnation, &ngaps);
-	for (int i = 0, n = ngaps; i < n; i++)
-	{
-		MdbExtent e = gaps[i];
-
-		/* In place: there is at most one gap before each extent. */
-		if (i == 0)
-			ngaps = 0;
-		if (e.first > at)
-		{
-			gaps[ngaps].first = at;
-			gaps[ngaps++].npages = e.first - at;
-		}
-		at = Max(at, e.first + e.npages);
-	}
+	ngaps = extents_to_gaps(gaps, ngaps);
 	for (; moved < count; moved++)
 	{
-		MdbPartInfo *p = &parts[moved];
+		const MdbPartInfo *p = &parts[moved];
 		int g = p->npages < SIZES_REMEMBERED ? from[p->npages] : 0;
 
 		while (g < ngaps && gaps[g].first < p->page_first && gaps[g].npages < p->npages)
@@ -280,6 +293,77 @@ mdb_space_move_parts(Relation rel, MdbPartInfo *parts, int count, int64 *targets
 }
 
 /*
+ * mdb_space_clear_parts - make room for a part that is too large for each single gap before it:
+ * move the parts between some neighbouring gaps to the end of the file.
+ *
+ * parts are all of the table's, by falling page; the room is for the first.  Chosen are those gaps
+ * which hold it together with the fewest pages of parts between them, and no more pages than it has
+ * itself.  Once these pages are free the part and those that were moved out of the way fit there
+ * together, so the file ends before where the part is now.  Returns the index of the first that is
+ * to be moved; *count says how many, 0 = there is no such place, and targets where to.
+ */
+int
+mdb_space_clear_parts(Relation rel, const MdbPartInfo *parts, int nparts, int64 *targets, int *count)
+{
+	Relation partrel = mdb_catalog_open("part", RowExclusiveLock);
+	MdbExtent *extents;
+	int nextents;
+	int n = 0;
+	int first = 0;
+	int best_first = -1; /* parts, counted from the front of the file */
+	int best_end = -1;
+	int64 free_pages = 0;
+	int64 between = 0;
+	int64 best = parts[0].npages;
+
+	*count = 0;
+	mdb_space_lock(rel);
+	extents = covered_extents(partrel, parts[0].storage_id, parts[0].incarnation, &nextents);
+	/*
+	 * While pages of other rows than those are covered (of dead ones, which will be free soon, or of
+	 * new ones) nothing is moved to the end: it could go on and on.
+	 */
+#define PART(i)       (parts[nparts - 1 - (i)])
+#define PART_END(i)   (PART(i).page_first + PART(i).npages)
+#define GAP_BEFORE(i) (PART(i).page_first - ((i) > 0 ? PART_END((i) -1) : MDB_META_BLOCK + 1))
+	for (int i = 0; i < nparts && nextents == nparts; i++)
+	{
+		/* Parts first .. i - 1 lie between the gaps before first and before i. */
+		free_pages += GAP_BEFORE(i);
+		if (i > first)
+			between += PART(i - 1).npages;
+		while (first < i && free_pages - GAP_BEFORE(first) >= parts[0].npages)
+		{
+			free_pages -= GAP_BEFORE(first);
+			between -= PART(first).npages;
+			first++;
+		}
+		if (first < i && free_pages >= parts[0].npages && between <= best)
+		{
+			best = between;
+			best_first = first;
+			best_end = i;
+		}
+	}
+	if (best_first >= 0)
+	{
+		n = best_end - best_first;
+		for (int i = 0; i < n; i++)
+		{
+			const MdbPartInfo *p = &parts[nparts - best_end + i];
+
+			targets[i] = mdb_meta_take_pages(rel, p->npages);
+			mdb_part_set_place(p, targets[i]);
+		}
+	}
+	mdb_space_unlock(rel);
+	pfree(extents);
+	table_close(partrel, NoLock);
+	*count = n;
+	return nparts - best_end;
+}
+
+/*
  * mdb_space_truncate - cut free pages off the end of the file, if nobody is using the table.
  */
 bool
@@ -295,8 +379,11 @@ mdb_space_truncate(Relation rel, const MdbTable *table)
 	end = mdb_space_end(rel, table);
 	if (RelationGetNumberOfBlocks(rel) > end)
 	{
+		MDB_STOP("cut.before");
 		mdb_meta_lower_end(rel, end);
+		MDB_STOP("cut.counters");
 		RelationTruncate(rel, end);
+		MDB_STOP("cut.after");
 		done = true;
 	}
 	UnlockRelation(rel, AccessExclusiveLock);

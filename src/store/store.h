@@ -112,6 +112,7 @@ extern void mdb_meta_read(Relation rel, MdbMeta *meta);
 extern void mdb_meta_set_delta_slot(Relation rel, int16 slot);
 extern int64 mdb_meta_reserve_series(Relation rel, int64 count);
 extern void mdb_meta_place_part(Relation rel, struct MdbPartInfo *info);
+extern int64 mdb_meta_take_pages(Relation rel, int64 npages);
 extern void mdb_meta_restart(Relation rel, const MdbMeta *values);
 extern void mdb_meta_lower_end(Relation rel, BlockNumber next_page);
 extern bool mdb_is_metricsdb(Relation rel);
@@ -255,6 +256,7 @@ extern bool mdb_delta_history_gone(int64 storage_id, const MdbDeltaInfo *delta);
 extern int64 mdb_storage_new_id(void);
 extern void mdb_storage_register(int64 storage_id, Oid relid, CommandId cid);
 extern void mdb_storage_list(int64 **ids, int *count);
+extern void mdb_storage_orphans(int64 **ids, int *count);
 extern int64 mdb_storage_find(Oid relid);
 extern Oid mdb_storage_relid(int64 storage_id);
 extern void mdb_storage_set_relid(int64 storage_id, Oid relid);
@@ -274,7 +276,9 @@ typedef struct MdbExtent
 
 extern MdbExtent *mdb_space_covered(const MdbTable *table, int *count);
 extern void mdb_space_place_part(Relation rel, MdbPartInfo *info, CommandId cid, int options);
-extern int mdb_space_move_parts(Relation rel, MdbPartInfo *parts, int count, int64 *targets);
+extern int mdb_space_move_parts(Relation rel, const MdbPartInfo *parts, int count, int64 *targets);
+extern int mdb_space_clear_parts(Relation rel, const MdbPartInfo *parts, int nparts, int64 *targets,
+								 int *count);
 extern BlockNumber mdb_space_end(Relation rel, const MdbTable *table);
 extern void mdb_space_prune(const MdbTable *table);
 extern bool mdb_space_truncate(Relation rel, const MdbTable *table);
@@ -302,6 +306,9 @@ typedef enum MdbFault
 extern MdbFault mdb_last_fault;
 extern int64 mdb_last_part; /* the part that was read last */
 extern bool mdb_is_damage(int sqlerrcode);
+/* A part that was found damaged is left alone by merges for so long. */
+#define MDB_DAMAGED_PAUSE (INT64CONST(3600) * USECS_PER_SEC)
+
 extern void mdb_damaged_note(int64 storage_id, int64 part_id);
 extern bool mdb_damaged_known(int64 storage_id, int64 part_id);
 extern void mdb_damaged_forget(int64 storage_id);

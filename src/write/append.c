@@ -11,6 +11,7 @@
 #include "pgstat.h"
 #include "utils/memutils.h"
 
+#include "stop.h"
 #include "write/write.h"
 
 /* Encoded bytes after which a part is closed and another begun. */
@@ -368,6 +369,7 @@ mdb_append_write(MdbAppend *a, CommandId cid, int options, bool allow_delta, int
 
 	/* The dictionary first: no part may be visible without its series. */
 	mdb_dict_flush(a->dict, cid, options);
+	MDB_STOP("append.dictionary");
 	rows = palloc_extended((Size) batch->nrows * sizeof(uint32), MCXT_ALLOC_HUGE);
 	partitions = mdb_partition_rows(a->table, batch, rows, &count);
 	for (int i = 0; i < count; i++)
@@ -381,7 +383,9 @@ mdb_append_write(MdbAppend *a, CommandId cid, int options, bool allow_delta, int
 		}
 		mdb_sort_rows(batch, rows + p->first, p->nrows);
 		write_partition(a, p, rows + p->first, cid, options, source_id, epoch);
+		MDB_STOP("append.part");
 	}
+	MDB_STOP("append.written");
 	mdb_batch_reset(batch);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(tmp);

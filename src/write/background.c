@@ -168,7 +168,7 @@ heap_is_gone(Oid relid)
 
 /*
  * Forget storages whose delta heaps are gone: those of temporary tables of a backend that
- * crashed, whose files core removes without telling us.
+ * crashed, whose files core removes without telling us.  And what an aborted rewrite has left.
  */
 static void
 collect_orphans(void)
@@ -202,6 +202,9 @@ collect_orphans(void)
 		mdb_delta_drop_all(ids[i]);
 		mdb_storage_forget(ids[i]);
 	}
+	mdb_storage_orphans(&ids, &count);
+	for (int i = 0; i < count; i++)
+		mdb_storage_forget(ids[i]);
 }
 
 /* Enter a failure into the books, or that there is none any more, if nobody else is at work there. */

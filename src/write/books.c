@@ -20,6 +20,10 @@
 
 #include "write/merge.h"
 
+/* Bytes of parts moved in the background: a share of those written, and so many beyond that. */
+#define MOVE_SHARE      4
+#define MOVE_FREE_BYTES (INT64CONST(64) * 1024 * 1024)
+
 /* The row of a storage, to be changed. */
 typedef struct Entry
 {
@@ -57,6 +61,14 @@ open_entry(Entry *e, int64 storage_id)
 }
 
 static void
+leave_entry(Entry *e)
+{
+	systable_endscan(e->scan);
+	UnregisterSnapshot(e->snapshot);
+	table_close(e->rel, NoLock);
+}
+
+static void
 close_entry(Entry *e)
 {
 	HeapTuple tuple = heap_form_tuple(RelationGetDescr(e->rel), e->v, e->n);
@@ -65,9 +77,7 @@ close_entry(Entry *e)
 		CatalogTupleUpdate(e->rel, &e->old->t_self, tuple);
 	else
 		mdb_catalog_insert(e->rel, e->v, e->n, GetCurrentCommandId(true), 0);
-	systable_endscan(e->scan);
-	UnregisterSnapshot(e->snapshot);
-	table_close(e->rel, NoLock);
+	leave_entry(e);
 }
 
 static void
@@ -126,6 +136,25 @@ mdb_books_moved(int64 storage_id, int64 nbytes)
 	open_entry(&e, storage_id);
 	add(&e, Anum_compaction_moved_bytes, nbytes);
 	close_entry(&e);
+}
+
+/*
+ * mdb_books_may_move - have moves been but a part of what flushes and merges have written?
+ */
+bool
+mdb_books_may_move(int64 storage_id, const MdbPartList *list)
+{
+	int64 written = MOVE_FREE_BYTES;
+	Entry e;
+
+	open_entry(&e, storage_id);
+	for (int i = 0; i < list->count; i++)
+		if (list->parts[i].level == 0)
+			written += list->parts[i].nbytes;
+	written += DatumGetInt64(e.v[Anum_compaction_level0_bytes - 1]);
+	written += DatumGetInt64(e.v[Anum_compaction_merged_bytes - 1]);
+	leave_entry(&e);
+	return DatumGetInt64(e.v[Anum_compaction_moved_bytes - 1]) <= written / MOVE_SHARE;
 }
 
 /*

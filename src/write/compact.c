@@ -35,6 +35,7 @@
 #include "utils/timestamp.h"
 
 #include "metricsdb.h"
+#include "stop.h"
 #include "write/merge.h"
 
 /* Pages of a delta heap from which on the background moves it into parts. */
@@ -94,7 +95,9 @@ truncate_slot(Relation rel, int64 storage_id, const MdbDeltaInfo *info)
 	if (removable)
 	{
 		mdb_indexes_forget_slot(rel, info->slot);
+		MDB_STOP("empty.before");
 		heap_truncate_one_rel(delta);
+		MDB_STOP("empty.after");
 	}
 	table_close(delta, removable ? NoLock : AccessExclusiveLock);
 	return removable;
@@ -126,7 +129,11 @@ switch_slot(Relation rel, int16 slot)
 	UnregisterSnapshot(snapshot);
 	for (int i = 0; i < count; i++)
 		if (deltas[i].slot == slot && deltas[i].live)
+		{
+			MDB_STOP("seal.before");
 			mdb_meta_set_delta_slot(rel, slot);
+			MDB_STOP("seal.after");
+		}
 }
 
 /*
@@ -143,12 +150,13 @@ delta_step(Relation rel, MdbCompactGoal *goal, int *next_slot)
 	int current = -1;
 	int free_slot = -1;
 	int nlive = 0;
-	Snapshot snapshot = mdb_latest_snapshot();
+	Snapshot snapshot;
 
 	mdb_storage_revive(rel);
 	if (mdb_storage_forget_void(rel))
 		return true;
 	mdb_meta_read(rel, &meta);
+	snapshot = mdb_latest_snapshot();
 	mdb_delta_list(table->storage_id, snapshot, &deltas, &count);
 	UnregisterSnapshot(snapshot);
 	for (int i = 0; i < count; i++)
@@ -186,6 +194,7 @@ delta_step(Relation rel, MdbCompactGoal *goal, int *next_slot)
 	if (free_slot >= 0)
 	{
 		mdb_delta_set_live(&deltas[free_slot], true);
+		MDB_STOP("seal.live");
 		*next_slot = deltas[free_slot].slot;
 		return true;
 	}
@@ -381,6 +390,8 @@ mdb_compact_relation(Oid relid, bool full, bool may_give_way, MdbCommitFunction 
 			MemoryContextSwitchTo(outer);
 		if (step != MDB_STEP_NOTHING || again)
 			commit();
+		if (step != MDB_STEP_NOTHING)
+			MDB_STOP("compact.committed");
 		if (again && step == MDB_STEP_NOTHING)
 			pg_usleep(SPACE_WAIT_MS * 1000L);
 		if (next_slot >= 0)

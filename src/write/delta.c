@@ -55,6 +55,7 @@
 #include "utils/syscache.h"
 
 #include "metricsdb.h"
+#include "stop.h"
 #include "write/write.h"
 
 /*
@@ -113,6 +114,7 @@ mdb_delta_create(Relation rel, char persistence, int64 storage_id, int16 slot)
 									 false, true, true, InvalidOid, NULL);
 	CommandCounterIncrement();
 	NewRelationCreateToastTable(relid, (Datum) 0);
+	MDB_STOP("delta.created");
 	create_proxy_index(relid, name);
 
 	if (persistence != RELPERSISTENCE_TEMP)
@@ -373,6 +375,7 @@ mdb_delta_insert(Relation rel, const MdbTable *table, MinimalTuple *tuples, int 
 	for (int i = 0; i < ntuples; i++)
 		mdb_delta_check(rel, table, tuples[i]);
 	delta = mdb_delta_open_for_write(rel, table, &slot);
+	MDB_STOP("delta.before");
 	tmp = AllocSetContextCreate(CurrentMemoryContext, "metricsdb delta insert", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(tmp);
 	if (ntuples == 1)
@@ -404,6 +407,7 @@ mdb_delta_insert(Relation rel, const MdbTable *table, MinimalTuple *tuples, int 
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(tmp);
+	MDB_STOP("delta.after");
 	table_close(delta, NoLock);
 }
 

@@ -24,6 +24,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "stop.h"
 #include "write/merge.h"
 
 /* How long somebody waits for our lock until a merge gives way, and how often we look. */
@@ -388,6 +389,7 @@ finish_part(Merge *m)
 	pfree(taken_to);
 	if (m->lost)
 		return;
+	MDB_STOP("merge.claimed");
 	/* Blocks that are open were looked at with an older snapshot. */
 	for (int i = 0; i < m->ninputs; i++)
 	{
@@ -400,6 +402,7 @@ finish_part(Merge *m)
 		return;
 	mdb_writer_finish(m->writer, m->rel, &m->info, GetCurrentCommandId(true), 0);
 	m->writer = NULL;
+	MDB_STOP("merge.output");
 	mdb_merge_rows_placed(m->rows, m->info.row_first);
 	r->nrows += m->info.nrows;
 	r->nbytes += m->info.nbytes;
@@ -436,6 +439,7 @@ write_block(Merge *m)
 	if (m->writer == NULL)
 		m->writer = mdb_writer_begin(m->table, m->one_series);
 	mdb_writer_add(m->writer, block);
+	MDB_STOP("merge.middle");
 	pfree(vectors);
 	mdb_batch_reset(m->block);
 	m->block_bytes = 0;
@@ -618,6 +622,7 @@ mdb_merge_parts(Relation rel, const MdbTable *table, const MdbMergeSet *set, boo
 
 	result->mcxt = old;
 	begin_merge(&m, set);
+	MDB_STOP("merge.start");
 	while (m.nheap > 0)
 	{
 		Input *in = m.heap[0];
@@ -663,6 +668,7 @@ mdb_merge_parts(Relation rel, const MdbTable *table, const MdbMergeSet *set, boo
 				 RelationGetRelationName(rel), (long long) result->nrows, (long long) nrows,
 				 (long long) result->ndropped);
 		CommandCounterIncrement();
+		MDB_STOP("merge.end");
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(mcxt);

@@ -67,6 +67,7 @@ extern void mdb_sound_parts(const MdbTable *table, MdbPartList *list);
 extern void mdb_books_merge(int64 storage_id, const MdbMergeSet *inputs, const MdbMergeResult *result,
 							TimestampTz began);
 extern void mdb_books_moved(int64 storage_id, int64 nbytes);
+extern bool mdb_books_may_move(int64 storage_id, const MdbPartList *list);
 extern void mdb_books_failure(int64 storage_id, int failures, const char *message, TimestampTz retry_at);
 
 #endif /* MDB_MERGE_H */

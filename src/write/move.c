@@ -15,6 +15,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "stop.h"
 #include "write/merge.h"
 
 /* Free pages of a file that are not worth moving parts for. */
@@ -51,7 +52,8 @@ last_first(const void *a, const void *b)
  * mdb_space_step - give pages back that merges left behind: move the last parts into gaps before
  * them, or cut the free end of the file.
  *
- * With a goal as far as possible, else only once a good part of the file is free.  The caller holds
+ * With a goal as far as possible, else only once a good part of the file is free, and as long as
+ * moving is a small part of all that is written.  The caller holds
  * ShareUpdateExclusiveLock.  True if something was done.
  */
 bool
@@ -65,6 +67,7 @@ mdb_space_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list)
 	MdbPartInfo *parts;
 	int64 *targets;
 	int count = 0;
+	int first = 0;
 	int moved;
 
 	for (int i = 0; i < list->count; i++)
@@ -81,7 +84,7 @@ mdb_space_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list)
 		goal->moves_left = list->count;
 		goal->moves_counted = true;
 	}
-	if (list->count == 0 || (goal && goal->moves_left == 0))
+	if (list->count == 0 || (goal ? goal->moves_left == 0 : !mdb_books_may_move(table->storage_id, list)))
 		return false;
 
 	parts = palloc_extended(sizeof(MdbPartInfo) * list->count, MCXT_ALLOC_HUGE);
@@ -97,21 +100,27 @@ mdb_space_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list)
 		count++;
 	}
 	moved = mdb_space_move_parts(rel, parts, count, targets);
+	if (moved == 0)
+		first = mdb_space_clear_parts(rel, parts, list->count, targets, &moved);
+	if (moved > 0)
+		MDB_STOP("move.placed");
 	for (int i = 0; i < moved; i++)
 	{
-		MdbPartInfo to = parts[i];
-		Source source = {.rel = rel, .part = &parts[i]};
+		MdbPartInfo to = parts[first + i];
+		Source source = {.rel = rel, .part = &parts[first + i]};
 
 		to.page_first = targets[i];
 		mdb_pages_write(rel, &to, read_source, &source);
+		MDB_STOP("move.written");
 		nbytes += to.nbytes;
 	}
 	if (goal)
-		goal->moves_left -= moved;
+		goal->moves_left = Max(0, goal->moves_left - moved);
 	if (moved > 0)
 	{
 		mdb_books_moved(table->storage_id, nbytes);
 		CommandCounterIncrement();
+		MDB_STOP("move.end");
 	}
 	pfree(parts);
 	pfree(targets);

@@ -31,6 +31,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "stop.h"
 #include "write/write.h"
 
 #define RUNS_MAX MDB_BLOCK_ROWS_MAX
@@ -192,6 +193,7 @@ mdb_moves_write(MdbMoves *m, int64 base)
 			v[Anum_moved_payload - 1] = PointerGetDatum(m->pieces[i].payload);
 			mdb_catalog_insert(rel, v, n, GetCurrentCommandId(true), 0);
 			pfree(m->pieces[i].payload);
+			MDB_STOP("moved.map");
 		}
 		table_close(rel, NoLock);
 		pfree(m->pieces);
@@ -348,6 +350,7 @@ mdb_moved_expire(int64 storage_id)
 		if (TransactionIdIsNormal(xmin) && !TransactionIdPrecedes(xmin, horizon))
 			continue;
 		simple_heap_delete(rel, &tuple->t_self);
+		MDB_STOP("moved.expire");
 		any = true;
 	}
 	systable_endscan(scan);

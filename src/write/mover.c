@@ -21,6 +21,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "stop.h"
 #include "write/write.h"
 
 /* Rows that are made parts of at a time, out of a heap of the ring. */
@@ -125,6 +126,7 @@ move(Relation rel, const MdbTable *table, Relation heap, int16 slot, uint64 limi
 		mdb_append_slots(m.append, &rowslot, 1);
 		ExecClearTuple(rowslot);
 		MemoryContextReset(tmp);
+		MDB_STOP("retire.middle");
 
 		if (m.nfrom == m.from_capacity)
 		{
@@ -184,12 +186,15 @@ mdb_retire_slot(Relation rel, const MdbDeltaInfo *info)
 	if (!ConditionalLockRelationOid(info->relid, ShareLock))
 		return false;
 	heap = table_open(info->relid, NoLock);
+	MDB_STOP("retire.start");
 	/* Only a snapshot taken now, under the lock, is sure to see all that was committed. */
 	(void) move(rel, table, heap, info->slot, PG_UINT64_MAX, 0, &tids);
 	if (tids)
 		pfree(tids);
+	MDB_STOP("retire.parts");
 	mdb_delta_set_live(info, false);
 	CommandCounterIncrement();
+	MDB_STOP("retire.end");
 	table_close(heap, NoLock);
 	return true;
 }
@@ -257,8 +262,11 @@ mdb_move_rows(Relation rel, const MdbTable *table, MdbCompactGoal *goal)
 	for (uint64 i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
+		MDB_STOP("rows.middle");
 		simple_heap_delete(heap, &tids[i]);
 	}
+	if (n > 0)
+		MDB_STOP("rows.end");
 	if (tids)
 		pfree(tids);
 	CommandCounterIncrement();

@@ -38,6 +38,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "stop.h"
 #include "write/write.h"
 
 enum
@@ -449,10 +450,12 @@ mdb_shadow_tid(Relation heap, int64 storage_id, int64 row, bool make, ItemPointe
 				bool nulls[Natts_shadow] = {0};
 
 				block = make_page(heap, run);
+				MDB_STOP("shadow.page");
 				values[Anum_shadow_storage_id - 1] = Int64GetDatum(storage_id);
 				values[Anum_shadow_run - 1] = Int64GetDatum(run);
 				values[Anum_shadow_block - 1] = Int64GetDatum(block);
 				mdb_catalog_insert(catalog, values, nulls, GetCurrentCommandId(true), HEAP_INSERT_FROZEN);
+				MDB_STOP("shadow.row");
 			}
 			UnlockPage(heap, (BlockNumber) (run % MaxBlockNumber), ExclusiveLock);
 		}
@@ -612,6 +615,7 @@ mdb_shadows_collect(Relation rel, const MdbTable *table)
 				(void) heap_delete(heap, &shadow.t_self, GetCurrentCommandId(true), InvalidSnapshot, false,
 								   &tmfd, false);
 		}
+		MDB_STOP("shadow.collect");
 		simple_heap_delete(catalog, &tuple->t_self);
 		any = true;
 	}

@@ -12,6 +12,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
+#include "utils/timestamp.h"
 
 #include "write/merge.h"
 
@@ -54,6 +55,11 @@ mdb_sound_do(Relation rel, const MdbTable *table, void (*fn)(void *), void *arg)
 						  errdetail("%s", error->detail ? error->detail : error->message),
 						  errhint("SELECT * FROM metricsdb.check('%s') tells all that is damaged.",
 								  RelationGetRelationName(rel))));
+		/* A merge of others may succeed: this one's error is told until another comes. */
+		mdb_books_failure(table->storage_id, 1,
+						  psprintf("part %lld is damaged and is not merged: %s", (long long) mdb_last_part,
+								   error->detail ? error->detail : error->message),
+						  GetCurrentTimestamp() + MDB_DAMAGED_PAUSE);
 		FreeErrorData(error);
 		sound = false;
 	}

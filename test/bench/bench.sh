@@ -1,9 +1,11 @@
 #!/bin/sh
-# bench.sh [ingest|latency|copy|size|codec]...: what `make bench` does.  Speed is shown here and
+# bench.sh [ingest|latency|copy|size|codec|merge|cancel]...: what `make bench` does.  Speed is shown here and
 # tested nowhere: machines differ, so it prints ratios, medians and the runs they come from.
 #   BENCH_RUNS=3        runs of each; medians are shown
 #   BENCH_POINTS=20000000   points of an ingest run, over 100,000 series
 #   BENCH_ROWS=500000   rows of a COPY
+#   BENCH_SERIES=100000 BENCH_FLUSHES=3600 BENCH_PACE=30   the fleet of the merges, its seconds, and how many
+#                       of these a second; an hour of a million series is 1000000 3600 0
 set -eu
 lib=$(cd "$(dirname "$0")/../lib" && pwd)
 "$lib/deps.sh" demo
@@ -191,6 +193,47 @@ codec() {
 	make -s -C "$TOP" bench-codec
 }
 
+merge() {
+	echo
+	echo "== Merges, beside flushes that come faster than they would"
+	start_cluster
+	sql -v series="${BENCH_SERIES:-100000}" -v flushes="${BENCH_FLUSHES:-3600}" -v per_second="${BENCH_PACE:-30}" -f "$TOP/test/bench/merge.sql"
+	echo "again: make bench BENCH=merge BENCH_SERIES=${BENCH_SERIES:-100000} BENCH_FLUSHES=${BENCH_FLUSHES:-3600} BENCH_PACE=${BENCH_PACE:-30}"
+}
+
+# overrun NAME PREPARE STATEMENT: how long after its time-out a statement ends.
+overrun() {
+	: >"$TOP/build/bench.overrun"
+	for run in $(seq 25); do
+		ms=$((20 + (run * 7919) % 1100))
+		sql -c "$2"
+		sql -c "SET statement_timeout = $ms" -c "\\timing on" -c "$3" 2>&1 | awk -v ms=$ms '
+			/statement timeout/ { hit = 1 } /^Time:/ { if (hit) print $2 - ms }' >>"$TOP/build/bench.overrun"
+	done
+	printf '%s: %s of 25 ran into it; median %s ms, longest %s ms\n' "$1" "$(wc -l <"$TOP/build/bench.overrun")" \
+		"$(median <"$TOP/build/bench.overrun")" "$(sort -n "$TOP/build/bench.overrun" | tail -n 1)"
+}
+
+cancel() {
+	echo
+	echo "== How late statement_timeout takes effect, psql's own time included (goal: 100 ms)"
+	start_cluster
+	sql -c "ALTER SYSTEM SET metricsdb.workers = off" -c "SELECT pg_reload_conf()" >/dev/null
+	sql -c "CREATE TABLE w (time timestamptz, host text, a float8, b float8, c float8) USING metricsdb" \
+		-c "CREATE TABLE t (time timestamptz, host text, note text) USING metricsdb" \
+		-c "SELECT metricsdb.set_options('t', series => '{host}')" >/dev/null
+	wide="SELECT timestamptz '2026-01-01' + i * interval '10 ms', 'h' || i % 50000, random(), i, sin(i) FROM generate_series(1, 3000000) i"
+	text="SELECT timestamptz '2026-01-01' + i * interval '10 ms', 'h' || i % 100, md5(i::text) || repeat('x', i % 400) FROM generate_series(1, 1000000) i"
+	overrun "CALL compact(), numbers" "TRUNCATE w; INSERT INTO w $wide" "CALL metricsdb.compact('w')"
+	overrun "CALL compact(), text" "TRUNCATE t; INSERT INTO t $text" "CALL metricsdb.compact('t')"
+	overrun "scan of numbers" "SELECT 1 \\g /dev/null" "SELECT sum(a), sum(b), count(c) FROM w, generate_series(1, 3)"
+	overrun "scan of text" "SELECT 1 \\g /dev/null" "SELECT sum(length(note)) FROM t, generate_series(1, 9)"
+	overrun "INSERT of rows" "SELECT 1 \\g /dev/null" "INSERT INTO w $wide"
+	overrun "INSERT of new series" "SELECT 1 \\g /dev/null" "INSERT INTO w SELECT now(), 'new' || i, 1, 2, 3 FROM generate_series(1, 3000000) i"
+	overrun "INSERT of a value of 100 MB" "SELECT 1 \\g /dev/null" "INSERT INTO t SELECT now(), 'h', string_agg(md5(i::text), '') FROM generate_series(1, 3000000) i"
+	echo "again: make bench BENCH=cancel"
+}
+
 echo "on: $(sed -n 's/^model name.*: //p' /proc/cpuinfo | sort -u | head -n 1), $(nproc) cores, load $(cut -d' ' -f1 /proc/loadavg); commit $(git -C "$TOP" rev-parse --short HEAD 2>/dev/null || echo unknown)"
-[ $# -gt 0 ] || set -- ingest latency copy size codec
+[ $# -gt 0 ] || set -- ingest latency copy size codec merge cancel
 for part in "$@"; do "$part"; done

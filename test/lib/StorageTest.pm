@@ -20,7 +20,7 @@ sub new_node
 {
 	my ($name, %options) = @_;
 	my $init = delete $options{init} // [];
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $node = PostgreSQL::Test::Cluster->new($name, %{ delete $options{new} // {} });
 	my %conf = (
 		shared_preload_libraries => "'metricsdb'",
 		max_connections => 40,

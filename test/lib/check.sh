@@ -15,7 +15,8 @@ mkdir -p "$logs"
 
 pgxs=$(dirname "$("${PG_CONFIG:-pg_config}" --pgxs)")/../..
 root=$("$here/cluster.sh" root)
-bin=$root$("${PG_CONFIG:-pg_config}" --bindir)
+bin_prefix=$("${PG_CONFIG:-pg_config}" --bindir)
+bin=$root$bin_prefix
 cluster=$RUN/check
 
 say() { printf '%s\n' "$*"; }
@@ -95,8 +96,8 @@ names() { for f in "$@"; do [ ! -f "$f" ] || basename "${f%.*}"; done; }
 
 sql() {
 	tool=regress/pg_regress
-	# shellcheck disable=SC2046 # a list of names
-	regress sql shared_preload_libraries=metricsdb $(names test/sql/*.sql)
+	# shellcheck disable=SC2046,SC2086 # lists of names
+	regress sql shared_preload_libraries=metricsdb $(names ${CHECK_SQL:-test/sql/*.sql})
 }
 
 # The same without the library loaded at start; a test that needs it says so in its first line.
@@ -133,8 +134,10 @@ tap() {
 		KAFKA_JARS=
 		say "no Kafka jars (Maven reaches no registry): the tests of the real broker are skipped"
 	}
+	"$make" -s -j2 testing COPT="${COPT:--Werror}" || return 1
 	for t in ktool kput mock_broker fleet forge; do "$here/tool.sh" $t >/dev/null; done
 	as_user env PATH="$bin:$PATH" METRICSDB_RUN="$RUN" METRICSDB_ROOT="$root" METRICSDB_TOP="$WORK" KAFKA_JARS="$KAFKA_JARS" \
+		METRICSDB_TESTING="$root-testing${bin_prefix%/bin}" \
 		TESTDIR="$RUN/tap" TESTDATADIR="$RUN/tap/data" TESTLOGDIR="$RUN/tap/log" PG_REGRESS="$pgxs/src/test/regress/pg_regress" \
 		sh -c 'cd "$1" && shift && exec prove -I test/lib -I "$1" --timer test/t/*.pl' sh "$WORK" "$pgxs/src/test/perl"
 }

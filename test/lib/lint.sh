@@ -63,6 +63,13 @@ without_comment() {
 		END { for (n in made) if (!(n in said)) print n " has no COMMENT" }'
 }
 
+# The points in the code are those of the list in src/stop.c.
+stop_points() {
+	listed=$(sed -n 's/^\t"\([a-z._]*\):[swke]*",$/\1/p' src/stop.c | sort)
+	passed_by=$(grep -rhoE --include='*.c' 'MDB_STOP\("[^"]*"\)' src bgworkers | cut -d'"' -f2 | sort -u)
+	[ "$listed" = "$passed_by" ] || printf 'listed:\n%s\npassed:\n%s\n' "$listed" "$passed_by"
+}
+
 scripts() { find test .ci -name '*.sh' -o -path .ci/run; }
 
 # Other versions of clang-format lay some lines out otherwise.
@@ -81,5 +88,6 @@ fi
 check "no file above 1,000 lines" none long_files
 check "each folder of src has its README.md" none without_readme
 check "each SQL object has its COMMENT" none without_comment
+check "stop points are listed once, and listed ones are in the code" none stop_points
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

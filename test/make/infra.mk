@@ -1,5 +1,5 @@
 # Everything around the code: the private build, the tests, the demo.  The work is in test/lib.
-.PHONY: help private fuzz soak check lint check-asan demo demo-stop indent
+.PHONY: help private fuzz soak check lint check-asan check-valgrind demo demo-stop indent
 
 help:
 	@sed -n "s|^#: ||p" test/make/*.mk | sort
@@ -16,12 +16,16 @@ endif
 check-asan:
 	@test/lib/asan.sh
 
+#: make check-valgrind   some SQL tests with the server under valgrind (VALGRIND_TESTS="10_basic ...")
+check-valgrind:
+	@test/lib/valgrind.sh $(VALGRIND_TESTS)
+
 #: make fuzz             the fuzzers, FUZZ_SECONDS=60 each
 fuzz: $(filter fuzz-%,$(shell sed -n 's/^\(fuzz-[a-z0-9_]*\):.*/\1/p' test/make/*.mk))
 
-#: make soak             the Kafka tests with 200 kills (KILLS=...), then the fuzzers for ten minutes each
+#: make soak             1,000 random kill -9 (KILLS=...), 200 of Kafka workers (KAFKA_KILLS=...), all stop points, then the fuzzers for ten minutes each
 soak:
-	@METRICSDB_KILLS=$(or $(KILLS),200) test/lib/check.sh build tap
+	@METRICSDB_RANDOM_KILLS=$(or $(KILLS),1000) METRICSDB_KILLS=$(or $(KAFKA_KILLS),200) METRICSDB_STOPS=all test/lib/check.sh build tap
 	@$(MAKE) -s fuzz FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600)
 
 #: make lint             formatting, scripts, house rules
