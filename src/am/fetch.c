@@ -498,6 +498,28 @@ mdb_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTab
 	return found;
 }
 
+/*
+ * mdb_tid_valid - could there be a row with this identity?
+ */
+bool
+mdb_tid_valid(TableScanDesc scan, ItemPointer tid)
+{
+	int64 storage_id = mdb_table_peek(scan->rs_rd)->storage_id;
+	ItemPointerData in_heap;
+	Relation heap;
+	bool valid;
+
+	if (!ItemPointerIsValid(tid))
+		return false;
+	if (!mdb_tid_is_delta(tid) || mdb_tid_slot(tid) != MDB_ROWS_SLOT)
+		return true;
+	mdb_tid_in_heap(tid, &in_heap);
+	heap = table_open(mdb_delta_relid(storage_id, MDB_ROWS_SLOT), AccessShareLock);
+	valid = ItemPointerGetBlockNumber(&in_heap) < RelationGetNumberOfBlocks(heap);
+	table_close(heap, NoLock);
+	return valid;
+}
+
 static void
 xact_callback(XactEvent event, void *arg)
 {

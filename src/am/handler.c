@@ -20,12 +20,6 @@ slot_callbacks(Relation rel)
 	return &TTSOpsMetricsDB;
 }
 
-static bool
-tuple_tid_valid(TableScanDesc scan, ItemPointer tid)
-{
-	return ItemPointerIsValid(tid);
-}
-
 /*
  * Rows are buffered unless somebody needs to know at once where they are: indexes, AFTER ROW
  * triggers, which fetch them again, and RETURNING.
@@ -91,7 +85,7 @@ static const TableAmRoutine routine = {.type = T_TableAmRoutine,
 									   .index_fetch_tuple = mdb_index_fetch_tuple,
 
 									   .tuple_fetch_row_version = mdb_fetch_row_version,
-									   .tuple_tid_valid = tuple_tid_valid,
+									   .tuple_tid_valid = mdb_tid_valid,
 									   .tuple_get_latest_tid = mdb_latest_tid,
 									   .tuple_satisfies_snapshot = mdb_row_satisfies,
 									   .index_delete_tuples = mdb_index_delete_tuples,

@@ -14,6 +14,7 @@
 
 #include "access/genam.h"
 #include "access/heapam.h"
+#include "access/htup_details.h"
 #include "access/relscan.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -30,10 +31,12 @@
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/procarray.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/tuplesort.h"
 
 #include "am/am.h"
@@ -42,17 +45,28 @@
 #define BUILD_CHUNK 8
 
 /*
- * mdb_index_check_am - refuse to index a table by an access method that we do not know to work.
+ * mdb_index_check_am - refuse to index a table by an access method that we do not know to work: those
+ * that do nothing but bitmap scans, and those of extensions.
  */
 void
 mdb_index_check_am(const char *table_name, Oid am)
 {
-	if (am == BTREE_AM_OID || am == HASH_AM_OID)
+	HeapTuple tuple = SearchSysCache1(AMOID, ObjectIdGetDatum(am));
+	Oid handler = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		handler = ((Form_pg_am) GETSTRUCT(tuple))->amhandler;
+		ReleaseSysCache(tuple);
+	}
+	if (handler == F_BTHANDLER || handler == F_HASHHANDLER || handler == F_GISTHANDLER ||
+		handler == F_SPGHANDLER)
 		return;
-	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					errmsg("access method \"%s\" does not support metricsdb tables", get_am_name(am)),
-					errdetail("Table \"%s\" can have indexes of access methods btree and hash.", table_name),
-					errhint("Rows are kept in order of series and time; queries on these need no index.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("access method \"%s\" does not support metricsdb tables", get_am_name(am)),
+			 errdetail("Table \"%s\" can have indexes of access methods btree, hash, gist and spgist.", table_name),
+			 errhint("Rows are kept in order of series and time; queries on these need no index.")));
 }
 
 /* ---- fetching ---- */
@@ -378,7 +392,7 @@ slot_cmp(const void *a, const void *b)
 {
 	const MdbDeltaInfo *x = a, *y = b;
 
-	return x->slot - y->slot;
+	return y->slot - x->slot;
 }
 
 /* What there is to walk through, in order of identities; true to all processes of a parallel build. */
@@ -465,10 +479,10 @@ walk_serial(Walk *w)
 	Units u;
 
 	list_units(w, &u);
-	for (int i = 0; i < u.parts->count; i++)
-		walk_part(w, &u.parts->parts[i], 0, u.parts->parts[i].nblocks);
 	for (int i = 0; i < u.ndeltas; i++)
 		walk_heap(w, &u.deltas[i]);
+	for (int i = 0; i < u.parts->count; i++)
+		walk_part(w, &u.parts->parts[i], 0, u.parts->parts[i].nblocks);
 	if (w->snapshot == NULL)
 		walk_left(w, &u);
 }

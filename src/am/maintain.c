@@ -234,44 +234,86 @@ mdb_sample_next_tuple(TableScanDesc scan, struct SampleScanState *state, TupleTa
 	return true;
 }
 
+/* Rows of a page of a heap, as the planner guesses them of columns' widths. */
+static double
+heap_density(int32 width)
+{
+	return (BLCKSZ - SizeOfPageHeaderData) /
+		   (width + MAXALIGN(SizeofHeapTupleHeader) + sizeof(ItemIdData));
+}
+
 /*
- * mdb_estimate_size - for the planner: by the density that ANALYZE or VACUUM saw, as for a heap;
- * before that, by the catalog.
+ * mdb_estimate_size - for the planner.  The file is estimated by the density that ANALYZE or VACUUM saw;
+ * if they saw no part, by the catalog.  The delta is estimated as a heap is.
  */
 void
 mdb_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *tuples, double *allvisfrac)
 {
-	BlockNumber curpages = RelationGetNumberOfBlocks(rel);
+	BlockNumber file_pages = RelationGetNumberOfBlocks(rel);
+	double known = rel->rd_rel->reltuples;
+	double density = heap_density(get_rel_data_width(rel, attr_widths));
+	MdbTable *table;
+	Snapshot snapshot;
+	double in_delta = 0;
+	BlockNumber delta_pages = 0;
+	bool counted = true;
+	MdbDeltaInfo *deltas;
+	int n;
 
-	get_rel_data_width(rel, attr_widths);
-	*pages = curpages;
 	*allvisfrac = 0;
-	if (rel->rd_rel->reltuples >= 0 && rel->rd_rel->relpages > 0)
-		*tuples = rint(rel->rd_rel->reltuples / rel->rd_rel->relpages * curpages);
-	else
+	if (known >= 0 && rel->rd_rel->relpages > MDB_META_BLOCK + 1)
 	{
-		MdbTable *table = mdb_table(rel);
-		Snapshot snapshot = mdb_latest_snapshot();
-		MdbPartList *list = mdb_parts_visible(table, snapshot);
-		MdbDeltaInfo *deltas;
-		int n;
+		*pages = file_pages;
+		*tuples = rint(known / rel->rd_rel->relpages * file_pages);
+		return;
+	}
 
-		*tuples = list->nrows;
-		mdb_delta_list(table->storage_id, snapshot, &deltas, &n);
-		UnregisterSnapshot(snapshot);
-		for (int i = 0; i < n; i++)
+	table = mdb_table(rel);
+	snapshot = mdb_latest_snapshot();
+	mdb_delta_list(table->storage_id, snapshot, &deltas, &n);
+	for (int i = 0; i < n; i++)
+	{
+		Relation delta;
+		Form_pg_class class;
+		BlockNumber now;
+
+		if (!deltas[i].live)
+			continue;
+		delta = table_open(deltas[i].relid, AccessShareLock);
+		class = delta->rd_rel;
+		now = RelationGetNumberOfBlocks(delta);
+		if (class->reltuples >= 0 && class->relpages > 0)
+			in_delta += class->reltuples / class->relpages * now;
+		else
 		{
-			Relation delta;
-
-			if (!deltas[i].live)
-				continue;
-			delta = table_open(deltas[i].relid, AccessShareLock);
-			/* Half-full pages of rows with their headers, until someone counts. */
-			*tuples += (double) RelationGetNumberOfBlocks(delta) * 50;
-			*pages += RelationGetNumberOfBlocks(delta);
-			table_close(delta, NoLock);
+			in_delta += density * now;
+			counted &= now == 0;
 		}
+		delta_pages += now;
+		table_close(delta, NoLock);
+	}
+	pfree(deltas);
+
+	if (file_pages > MDB_META_BLOCK + 1)
+	{
+		MdbPartList *list = mdb_parts_visible(table, snapshot);
+
+		*pages = file_pages + delta_pages;
+		*tuples = rint(list->nrows + in_delta);
 		pfree(list->parts);
 		pfree(list);
 	}
+	/* A new table may be about to be filled: what core assumes of heaps. */
+	else if (delta_pages < 10 && known < 0 && !rel->rd_rel->relhassubclass)
+	{
+		*pages = 10;
+		*tuples = density * 10;
+	}
+	else
+	{
+		/* All was in the delta when the table was counted, if most of it is not newer. */
+		*pages = delta_pages;
+		*tuples = rint(!counted && known >= 0 && in_delta < known * 8 + density ? known : in_delta);
+	}
+	UnregisterSnapshot(snapshot);
 }

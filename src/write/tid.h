@@ -8,37 +8,39 @@
 #include "storage/itemptr.h"
 
 /*
- * The top bit of the block number tells rows of the delta; then come two bits of its slot.  Other
- * rows are known by their row number in the storage.
+ * The top bit of the block number tells rows of parts, which are known by their row number in the
+ * storage.  For a row of the delta two bits tell the slot, counted from the row heap's down, so that
+ * rows of the row heap have the ctid that they have in it.
  */
-#define MDB_TID_DELTA          0x80000000u
+#define MDB_TID_PART           0x80000000u
 #define MDB_TID_SLOT_SHIFT     29
+#define MDB_TID_SLOTS          4
 #define MDB_TID_ROWS_PER_BLOCK 2047
 
 static inline void
 mdb_tid_of_row(int64 row, ItemPointer tid)
 {
-	ItemPointerSet(tid, (BlockNumber) (row / MDB_TID_ROWS_PER_BLOCK),
+	ItemPointerSet(tid, MDB_TID_PART | (BlockNumber) (row / MDB_TID_ROWS_PER_BLOCK),
 				   (OffsetNumber) (1 + row % MDB_TID_ROWS_PER_BLOCK));
 }
 
 static inline int64
 mdb_row_of_tid(ItemPointer tid)
 {
-	return (int64) ItemPointerGetBlockNumberNoCheck(tid) * MDB_TID_ROWS_PER_BLOCK +
+	return (int64) (ItemPointerGetBlockNumberNoCheck(tid) & ~MDB_TID_PART) * MDB_TID_ROWS_PER_BLOCK +
 		   ItemPointerGetOffsetNumberNoCheck(tid) - 1;
 }
 
 static inline bool
 mdb_tid_is_delta(ItemPointer tid)
 {
-	return (ItemPointerGetBlockNumberNoCheck(tid) & MDB_TID_DELTA) != 0;
+	return (ItemPointerGetBlockNumberNoCheck(tid) & MDB_TID_PART) == 0;
 }
 
 static inline int16
 mdb_tid_slot(ItemPointer tid)
 {
-	return (int16) ((ItemPointerGetBlockNumberNoCheck(tid) & ~MDB_TID_DELTA) >> MDB_TID_SLOT_SHIFT);
+	return (int16) (MDB_TID_SLOTS - 1 - (ItemPointerGetBlockNumberNoCheck(tid) >> MDB_TID_SLOT_SHIFT));
 }
 
 /* Where a row of the delta is in its heap. */
@@ -53,7 +55,7 @@ static inline void
 mdb_tid_of_delta(int16 slot, ItemPointer heap, ItemPointer tid)
 {
 	ItemPointerSet(
-		tid, MDB_TID_DELTA | ((BlockNumber) slot << MDB_TID_SLOT_SHIFT) | ItemPointerGetBlockNumber(heap),
+		tid, (BlockNumber) (MDB_TID_SLOTS - 1 - slot) << MDB_TID_SLOT_SHIFT | ItemPointerGetBlockNumber(heap),
 		ItemPointerGetOffsetNumber(heap));
 }
 

@@ -95,7 +95,13 @@ suite() {
 	[ "$2" = heap ] || preload=metricsdb
 	set -- "$@" shared_preload_libraries=$preload
 	[ "$2" = heap ] || set -- "$@" metricsdb.workers=off
-	[ "$2" = heap ] || [ "$cold" = 0 ] || set -- "$@" metricsdb.direct_rows=1
+	if [ "$cold" = 0 ]; then
+		# Both without the plans that only heaps have, and rows where they are inserted, as on heap.
+		set -- "$@" enable_bitmapscan=off enable_indexonlyscan=off
+		[ "$2" = heap ] || set -- "$@" metricsdb.direct_rows=1000000 metricsdb.write_buffer=1GB
+	elif [ "$2" != heap ]; then
+		set -- "$@" metricsdb.direct_rows=1
+	fi
 	name=$1 am=$2 out=$3
 	shift 3
 	"$here/../lib/cluster.sh" start "$cluster" fsync=off max_connections=100 max_prepared_transactions=10 max_wal_size=4GB \
@@ -133,7 +139,7 @@ schedule() {
 
 # torture NAME: the suite on heap, unless that was done, and on metricsdb; then what differs.
 torture() {
-	key=$(cat "$work/lib/version" "$here/$1" 2>/dev/null | cksum | cut -d' ' -f1)
+	key=$(cat "$work/lib/version" "$here/$1" "$here/run.sh" 2>/dev/null | cksum | cut -d' ' -f1)-$cold
 	base=$work/heap/$1-$key
 	if [ ! -f "$base/complete" ]; then
 		began=$(date +%s)
