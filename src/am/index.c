@@ -62,11 +62,11 @@ mdb_index_check_am(const char *table_name, Oid am)
 	if (handler == F_BTHANDLER || handler == F_HASHHANDLER || handler == F_GISTHANDLER ||
 		handler == F_SPGHANDLER)
 		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("access method \"%s\" does not support metricsdb tables", get_am_name(am)),
-			 errdetail("Table \"%s\" can have indexes of access methods btree, hash, gist and spgist.", table_name),
-			 errhint("Rows are kept in order of series and time; queries on these need no index.")));
+	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					errmsg("access method \"%s\" does not support metricsdb tables", get_am_name(am)),
+					errdetail("Table \"%s\" can have indexes of access methods btree, hash, gist and spgist.",
+							  table_name),
+					errhint("Rows are kept in order of series and time; queries on these need no index.")));
 }
 
 /* ---- fetching ---- */

@@ -238,8 +238,7 @@ mdb_sample_next_tuple(TableScanDesc scan, struct SampleScanState *state, TupleTa
 static double
 heap_density(int32 width)
 {
-	return (BLCKSZ - SizeOfPageHeaderData) /
-		   (width + MAXALIGN(SizeofHeapTupleHeader) + sizeof(ItemIdData));
+	return (BLCKSZ - SizeOfPageHeaderData) / (width + MAXALIGN(SizeofHeapTupleHeader) + sizeof(ItemIdData));
 }
 
 /*
