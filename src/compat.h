@@ -28,6 +28,7 @@
 #define MdbUpdateIndexes          TU_UpdateIndexes
 #define MDB_UPDATE_ALL_INDEXES    TU_All
 #define mdb_count_update(rel)     pgstat_count_heap_update(rel, false, false)
+#define mdb_stat_dead_rows(entry) ((entry)->dead_tuples)
 /* Reads that failed are ended with their resource owner. */
 #define mdb_abort_buffer_io() ((void) 0)
 #else
@@ -40,6 +41,7 @@
 #define MdbUpdateIndexes          bool
 #define MDB_UPDATE_ALL_INDEXES    true
 #define mdb_count_update(rel)     pgstat_count_heap_update(rel, false)
+#define mdb_stat_dead_rows(entry) ((entry)->n_dead_tuples)
 #define mdb_abort_buffer_io()     AbortBufferIO()
 #endif
 

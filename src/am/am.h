@@ -124,6 +124,7 @@ extern bool mdb_skip_load_block(MdbBlock *block, MdbPart *part, int number, MdbP
 typedef struct MdbFetch MdbFetch;
 
 extern MdbFetch *mdb_fetch_begin(Relation rel);
+extern void mdb_fetch_keep_heaps(MdbFetch *f);
 extern void mdb_fetch_end(MdbFetch *f);
 extern bool mdb_fetch_row(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
 						  bool *all_dead);
@@ -137,6 +138,7 @@ extern void mdb_fetch_init(void);
 struct IndexInfo;
 struct ValidateIndexState;
 
+extern void mdb_index_init(void);
 extern void mdb_index_check_am(const char *table_name, Oid am);
 extern IndexFetchTableData *mdb_index_fetch_begin(Relation rel);
 extern void mdb_index_fetch_reset(IndexFetchTableData *data);
@@ -151,6 +153,10 @@ extern double mdb_index_build_range_scan(Relation rel, Relation index, struct In
 										 TableScanDesc scan);
 extern void mdb_index_validate_scan(Relation rel, Relation index, struct IndexInfo *info, Snapshot snapshot,
 									struct ValidateIndexState *state);
+
+/* ---- proxy.c ---- */
+
+extern uint64 mdb_proxy_passes(void);
 
 /* ---- modify.c ---- */
 

@@ -19,6 +19,9 @@
 
 #include "am/am.h"
 
+/* Rows of parts that are not of the part of the last one: so many are looked up before the list is read. */
+#define LOOK_UPS_MAX 8
+
 /* What makes two MVCC snapshots see the same. */
 typedef struct SnapshotId
 {
@@ -40,7 +43,9 @@ struct MdbFetch
 	MemoryContext view_mcxt;
 	bool has_view;
 	SnapshotId view;
-	MdbPartInfo *parts; /* by row number */
+	MdbPartInfo one; /* the part that was looked up last; nrows = 0: none */
+	int nlook_ups;
+	MdbPartInfo *parts; /* all, by row number; NULL: not read yet */
 	int nparts;
 	bool has_shadows;
 	MdbSeriesCache *series_cache;
@@ -51,6 +56,10 @@ struct MdbFetch
 	int64 block_first; /* row number */
 	uint32 block_rows;
 	MemoryContext row_mcxt;
+
+	/* heaps of the delta that are kept open, if the fetch ends with its resource owner */
+	bool keeps_heaps;
+	Relation heaps[MDB_DELTA_SLOTS];
 };
 
 /*
@@ -76,11 +85,24 @@ mdb_fetch_begin(Relation rel)
 }
 
 /*
+ * mdb_fetch_keep_heaps - what begins and ends in one portal, as index scans do, need not open the heaps of
+ * the delta anew for each row.
+ */
+void
+mdb_fetch_keep_heaps(MdbFetch *f)
+{
+	f->keeps_heaps = true;
+}
+
+/*
  * mdb_fetch_end - free it.
  */
 void
 mdb_fetch_end(MdbFetch *f)
 {
+	for (int slot = 0; slot < MDB_DELTA_SLOTS; slot++)
+		if (f->heaps[slot])
+			table_close(f->heaps[slot], NoLock);
 	MemoryContextDelete(f->mcxt);
 }
 
@@ -89,6 +111,9 @@ forget_view(MdbFetch *f)
 {
 	MemoryContextReset(f->view_mcxt);
 	f->has_view = false;
+	f->one.nrows = 0;
+	f->nlook_ups = 0;
+	f->parts = NULL;
 	f->part = NULL;
 	f->block = NULL;
 	f->block_rows = 0;
@@ -102,13 +127,11 @@ row_cmp(const void *a, const void *b)
 	return x->row_first < y->row_first ? -1 : x->row_first > y->row_first;
 }
 
-/* See to it that f->parts are those that an MVCC snapshot sees. */
+/* See to it that what is known of parts is what an MVCC snapshot sees. */
 static void
 use_view(MdbFetch *f, Snapshot snapshot)
 {
 	SnapshotId id = {0};
-	MemoryContext old;
-	MdbPartList *list;
 
 	id.xmin = snapshot->xmin;
 	id.xmax = snapshot->xmax;
@@ -118,22 +141,43 @@ use_view(MdbFetch *f, Snapshot snapshot)
 	if (f->has_view && memcmp(&id, &f->view, sizeof(id)) == 0)
 		return;
 	forget_view(f);
-	old = MemoryContextSwitchTo(f->view_mcxt);
-	list = mdb_parts_visible(f->table, snapshot);
-	qsort(list->parts, list->count, sizeof(MdbPartInfo), row_cmp);
-	f->parts = list->parts;
-	f->nparts = list->count;
 	f->has_shadows = mdb_shadows_exist(f->table->storage_id);
 	f->view = id;
 	f->has_view = true;
+}
+
+static void
+read_parts(MdbFetch *f, Snapshot snapshot)
+{
+	MemoryContext old = MemoryContextSwitchTo(f->view_mcxt);
+	MdbPartList *list = mdb_parts_visible(f->table, snapshot);
+
+	qsort(list->parts, list->count, sizeof(MdbPartInfo), row_cmp);
+	f->parts = list->parts;
+	f->nparts = list->count;
 	MemoryContextSwitchTo(old);
 }
 
+/* The part that holds a row for the snapshot of the view. */
 static const MdbPartInfo *
-part_in_view(const MdbFetch *f, int64 row)
+part_in_view(MdbFetch *f, int64 row, Snapshot snapshot)
 {
-	int lo = 0, hi = f->nparts;
+	int lo = 0, hi;
 
+	if (f->parts == NULL)
+	{
+		if (f->one.nrows > 0 && row >= f->one.row_first && row < f->one.row_first + f->one.nrows)
+			return &f->one;
+		if (f->nlook_ups++ < LOOK_UPS_MAX)
+		{
+			if (mdb_part_covering(f->table, row, snapshot, &f->one))
+				return &f->one;
+			f->one.nrows = 0;
+			return NULL;
+		}
+		read_parts(f, snapshot);
+	}
+	hi = f->nparts;
 	while (lo < hi)
 	{
 		int mid = (lo + hi) / 2;
@@ -209,6 +253,26 @@ slot_is_live(MdbFetch *f, Relation rel, int16 slot, Snapshot snapshot)
 	return live;
 }
 
+static Relation
+open_heap(MdbFetch *f, int16 slot)
+{
+	Relation heap = f->heaps[slot];
+
+	if (heap)
+		return heap;
+	heap = table_open(mdb_delta_relid(f->table->storage_id, slot), AccessShareLock);
+	if (f->keeps_heaps)
+		f->heaps[slot] = heap;
+	return heap;
+}
+
+static void
+close_heap(MdbFetch *f, Relation heap)
+{
+	if (!f->keeps_heaps)
+		table_close(heap, NoLock);
+}
+
 static bool
 fetch_delta(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
 			bool *all_dead)
@@ -225,7 +289,7 @@ fetch_delta(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, Tuple
 		MemoryContextSwitchTo(old);
 		return false;
 	}
-	heap = table_open(mdb_delta_relid(f->table->storage_id, delta_slot), AccessShareLock);
+	heap = open_heap(f, delta_slot);
 	mdb_tid_in_heap(tid, &tuple.t_self);
 	if (ItemPointerGetBlockNumber(&tuple.t_self) < RelationGetNumberOfBlocks(heap))
 	{
@@ -242,25 +306,25 @@ fetch_delta(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, Tuple
 				mdb_slot_set_header(slot, tuple.t_data);
 			}
 		}
-		else if (all_dead && tuple.t_data)
+		else if (tuple.t_data)
 		{
 			LockBuffer(buf, BUFFER_LOCK_SHARE);
 			*all_dead = HeapTupleIsSurelyDead(&tuple, GlobalVisTestFor(heap));
 			LockBuffer(buf, BUFFER_LOCK_UNLOCK);
 		}
-		else if (all_dead)
+		else
 			*all_dead = true;
 		if (BufferIsValid(buf))
 			ReleaseBuffer(buf);
 	}
-	table_close(heap, NoLock);
+	close_heap(f, heap);
 	MemoryContextSwitchTo(old);
 	return found;
 }
 
 /* Is a row of a part that the snapshot, of whatever kind, sees alive for it? */
 static bool
-row_alive(MdbFetch *f, Relation rel, int64 row, Snapshot snapshot)
+row_alive(MdbFetch *f, Relation rel, int64 row, Snapshot snapshot, bool *gone)
 {
 	Relation heap;
 	bool alive;
@@ -270,14 +334,15 @@ row_alive(MdbFetch *f, Relation rel, int64 row, Snapshot snapshot)
 	/* Who comes to have a shadow after the view was made is deleted later than that. */
 	if (IsMVCCSnapshot(snapshot) && !f->has_shadows)
 		return true;
-	heap = table_open(mdb_delta_relid(f->table->storage_id, MDB_ROWS_SLOT), AccessShareLock);
-	alive = mdb_shadow_alive(rel, heap, f->table->storage_id, row, snapshot);
-	table_close(heap, NoLock);
+	heap = open_heap(f, MDB_ROWS_SLOT);
+	alive = mdb_shadow_alive(rel, heap, f->table->storage_id, row, snapshot, gone);
+	close_heap(f, heap);
 	return alive;
 }
 
 static bool
-fetch_cold(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
+fetch_cold(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
+		   bool *all_dead)
 {
 	int64 row = mdb_row_of_tid(tid);
 	const MdbPartInfo *info = NULL;
@@ -285,8 +350,10 @@ fetch_cold(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleT
 
 	if (IsMVCCSnapshot(snapshot) || (snapshot->snapshot_type == SNAPSHOT_ANY && ActiveSnapshotSet()))
 	{
-		use_view(f, IsMVCCSnapshot(snapshot) ? snapshot : GetActiveSnapshot());
-		info = part_in_view(f, row);
+		Snapshot view = IsMVCCSnapshot(snapshot) ? snapshot : GetActiveSnapshot();
+
+		use_view(f, view);
+		info = part_in_view(f, row, view);
 		if (info == NULL && IsMVCCSnapshot(snapshot))
 			return false;
 	}
@@ -302,14 +369,14 @@ fetch_cold(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleT
 		TransactionId xmin = snapshot->xmin;
 		TransactionId xmax = snapshot->xmax;
 
-		if (!row_alive(f, rel, row, snapshot))
+		if (!row_alive(f, rel, row, snapshot, all_dead))
 			return false;
 		if (TransactionIdIsValid(xmin))
 			snapshot->xmin = xmin;
 		if (TransactionIdIsValid(xmax))
 			snapshot->xmax = xmax;
 	}
-	else if (!row_alive(f, rel, row, snapshot))
+	else if (!row_alive(f, rel, row, snapshot, all_dead))
 		return false;
 	PredicateLockTID(rel, tid, snapshot, InvalidTransactionId);
 	if (slot)
@@ -318,6 +385,26 @@ fetch_cold(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleT
 		mdb_slot_store_row(slot, f->block, (uint32) (row - f->block_first));
 	}
 	return true;
+}
+
+/*
+ * Is a row elsewhere by now?  Who checks uniqueness reads an index without a snapshot: it may have gone
+ * past the place of the row's new entry before that was made, and come to the old one after the row had
+ * moved.  So to it either entry stands for the row.
+ */
+static bool
+fetch_moved(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
+{
+	ItemPointerData now = *tid;
+	int64 row;
+
+	while ((row = mdb_moved_find(f->table->storage_id, mdb_identity(&now))) >= 0)
+	{
+		mdb_tid_of_row(row, &now);
+		if (fetch_cold(f, rel, &now, snapshot, slot, NULL))
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -330,6 +417,7 @@ bool
 mdb_fetch_row(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
 			  bool *all_dead)
 {
+	bool gone = false;
 	bool found;
 
 	if (slot)
@@ -340,9 +428,13 @@ mdb_fetch_row(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, Tup
 	if (mdb_superseded_any() && mdb_superseded(f->table->storage_id, mdb_identity(tid), snapshot))
 		return false;
 	if (mdb_tid_is_delta(tid))
-		found = fetch_delta(f, rel, tid, snapshot, slot, all_dead);
+		found = fetch_delta(f, rel, tid, snapshot, slot, &gone);
 	else
-		found = fetch_cold(f, rel, tid, snapshot, slot);
+		found = fetch_cold(f, rel, tid, snapshot, slot, &gone);
+	if (!found && !gone && snapshot->snapshot_type == SNAPSHOT_DIRTY)
+		found = fetch_moved(f, rel, tid, snapshot, slot);
+	if (all_dead)
+		*all_dead = gone;
 	if (found && slot)
 	{
 		slot->tts_tid = *tid;

@@ -62,11 +62,11 @@ mdb_index_check_am(const char *table_name, Oid am)
 	if (handler == F_BTHANDLER || handler == F_HASHHANDLER || handler == F_GISTHANDLER ||
 		handler == F_SPGHANDLER)
 		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("access method \"%s\" does not support metricsdb tables", get_am_name(am)),
-			 errdetail("Table \"%s\" can have indexes of access methods btree, hash, gist and spgist.", table_name),
-			 errhint("Rows are kept in order of series and time; queries on these need no index.")));
+	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					errmsg("access method \"%s\" does not support metricsdb tables", get_am_name(am)),
+					errdetail("Table \"%s\" can have indexes of access methods btree, hash, gist and spgist.",
+							  table_name),
+					errhint("Rows are kept in order of series and time; queries on these need no index.")));
 }
 
 /* ---- fetching ---- */
@@ -87,6 +87,7 @@ mdb_index_fetch_begin(Relation rel)
 
 	f->base.rel = rel;
 	f->fetch = mdb_fetch_begin(rel);
+	mdb_fetch_keep_heaps(f->fetch);
 	return &f->base;
 }
 
@@ -135,7 +136,9 @@ open_live_heap(const MdbDeltaInfo *deltas, int ndeltas, int16 slot)
 
 /*
  * mdb_index_delete_tuples - see table_index_delete_tuples().  Each delta heap tells of its own rows.
- * Entries of rows of parts stay until VACUUM.
+ *
+ * Entries of rows of parts go if they were found dead, which they are only once their shadow was pruned
+ * (mdb_fetch_row): standbys were told then.  The others stay until VACUUM.
  */
 TransactionId
 mdb_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
@@ -150,6 +153,10 @@ mdb_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
 
 	mdb_delta_list(table->storage_id, snapshot, &deltas, &ndeltas);
 	UnregisterSnapshot(snapshot);
+	for (int i = 0; i < delstate->ndeltids; i++)
+		if (!mdb_tid_is_delta(&delstate->deltids[i].tid) &&
+			delstate->status[delstate->deltids[i].id].knowndeletable)
+			kept[nkept++] = delstate->deltids[i];
 	for (int16 slot = 0; slot < MDB_DELTA_SLOTS; slot++)
 	{
 		TM_IndexDeleteOp op = *delstate;
@@ -612,7 +619,8 @@ mdb_index_build_range_scan(Relation rel, Relation index, IndexInfo *info, bool a
 	b.callback = callback;
 	b.callback_state = callback_state;
 	build_begin(&b, rel, index, info, snapshot, oldest_xmin);
-	if (scan)
+	/* Who verifies an index comes with a serial scan, for its snapshot. */
+	if (scan && scan->rs_parallel)
 		walk_parallel(&b.walk, (MdbParallelScan *) scan->rs_parallel);
 	else
 		walk_serial(&b.walk);
@@ -664,4 +672,50 @@ mdb_index_validate_scan(Relation rel, Relation index, IndexInfo *info, Snapshot 
 	build_begin(&b, rel, index, info, snapshot, InvalidTransactionId);
 	walk_serial(&b.walk);
 	build_end(&b);
+}
+
+/* ---- parts that rows were moved to ---- */
+
+typedef struct PartIndexer
+{
+	Walk walk; /* must be first */
+	MdbIndexWriter *writer;
+} PartIndexer;
+
+static void
+index_row(Walk *w, ItemPointer tid, bool alive)
+{
+	mdb_index_writer_insert(((PartIndexer *) w)->writer, w->slot);
+}
+
+/* See mdb_index_new_part(): nobody else sees the part yet. */
+static void
+index_part(Relation rel, const MdbPartInfo *part)
+{
+	MemoryContext mcxt =
+		AllocSetContextCreate(CurrentMemoryContext, "metricsdb part being indexed", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(mcxt);
+	PartIndexer p = {.walk = {.row = index_row}};
+
+	p.writer = mdb_index_writer_begin(rel);
+	if (p.writer)
+	{
+		walk_begin(&p.walk, rel, NULL, InvalidTransactionId);
+		mdb_shadows_close(p.walk.shadows);
+		p.walk.shadows = NULL;
+		walk_part(&p.walk, part, 0, part->nblocks);
+		walk_end(&p.walk);
+	}
+	mdb_index_writer_end(p.writer);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(mcxt);
+}
+
+/*
+ * mdb_index_init - at load.
+ */
+void
+mdb_index_init(void)
+{
+	mdb_part_indexer = index_part;
 }

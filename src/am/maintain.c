@@ -12,6 +12,7 @@
 #include "access/tableam.h"
 #include "access/tsmapi.h"
 #include "access/xact.h"
+#include "commands/progress.h"
 #include "commands/vacuum.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
@@ -29,6 +30,31 @@
 /* Rows that ANALYZE looks at: several times what it keeps, read in order. */
 #define ANALYZE_ROWS 150000
 
+static bool
+is_gone(ItemPointer tid, void *arg)
+{
+	return !mdb_tid_is_delta(tid) && mdb_gone_has(arg, mdb_row_of_tid(tid));
+}
+
+/* Remove index entries of rows of parts that nobody can need any more. */
+static void
+vacuum_indexes(Relation rel, struct VacuumParams *params, MdbGone *gone, BufferAccessStrategy bstrategy)
+{
+	pgstat_progress_start_command(PROGRESS_COMMAND_VACUUM, RelationGetRelid(rel));
+	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_VACUUM_INDEX);
+	mdb_indexes_delete(rel, is_gone, gone, params->options & VACOPT_VERBOSE ? INFO : DEBUG2, bstrategy);
+	pgstat_progress_end_command();
+}
+
+/* As far as the statistics know: are there entries of dead rows? */
+static int64
+dead_rows(Relation rel)
+{
+	PgStat_StatTabEntry *entry = pgstat_fetch_stat_tabentry(RelationGetRelid(rel));
+
+	return entry ? mdb_stat_dead_rows(entry) : 0;
+}
+
 /*
  * mdb_vacuum - work on what no snapshot needs any more.  Merging is not VACUUM's: see
  * src/write/README.md.
@@ -43,6 +69,8 @@ mdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstra
 	int ndeltas;
 	double live = list->nrows;
 	double dead = 0;
+	uint64 passes = mdb_proxy_passes();
+	MdbGone *gone;
 
 	mdb_delta_list(table->storage_id, snapshot, &deltas, &ndeltas);
 	UnregisterSnapshot(snapshot);
@@ -59,6 +87,17 @@ mdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstra
 			live += Max(delta->rd_rel->reltuples, 0);
 		table_close(delta, NoLock);
 	}
+	/* Shadows were pruned with the row heap; if it had rows to remove, entries of these went, too. */
+	gone = mdb_gone_collect(rel, table);
+	live = Max(0, live - mdb_gone_count(gone) - mdb_gone_shadows(gone));
+	if (rel->rd_rel->relhasindex && passes == mdb_proxy_passes())
+	{
+		if (params->index_cleanup == VACOPTVALUE_DISABLED)
+			dead = dead_rows(rel);
+		else if (params->index_cleanup == VACOPTVALUE_ENABLED || dead_rows(rel) > 0)
+			vacuum_indexes(rel, params, gone, bstrategy);
+	}
+	mdb_gone_free(gone);
 	if (params->truncate != VACOPTVALUE_DISABLED && !RELATION_IS_OTHER_TEMP(rel))
 		mdb_space_truncate(rel, table);
 
@@ -199,8 +238,7 @@ mdb_sample_next_tuple(TableScanDesc scan, struct SampleScanState *state, TupleTa
 static double
 heap_density(int32 width)
 {
-	return (BLCKSZ - SizeOfPageHeaderData) /
-		   (width + MAXALIGN(SizeofHeapTupleHeader) + sizeof(ItemIdData));
+	return (BLCKSZ - SizeOfPageHeaderData) / (width + MAXALIGN(SizeofHeapTupleHeader) + sizeof(ItemIdData));
 }
 
 /*

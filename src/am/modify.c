@@ -133,7 +133,7 @@ target_open(Relation rel, ItemPointer tid, CommandId cid, Target *t)
 			t->slot = MDB_ROWS_SLOT;
 			t->heap = table_open(mdb_delta_relid(table.storage_id, t->slot), RowExclusiveLock);
 			if (mdb_shadow_tid(t->heap, table.storage_id, row, locked, &t->tid) &&
-				(locked || !mdb_shadow_alive(rel, t->heap, table.storage_id, row, SnapshotSelf)))
+				(locked || !mdb_shadow_alive(rel, t->heap, table.storage_id, row, SnapshotSelf, NULL)))
 				return true;
 			table_close(t->heap, NoLock);
 		}

@@ -112,7 +112,20 @@ typedef struct Callback
 	int16 slot;
 	IndexBulkDeleteCallback callback;
 	void *arg;
+	MdbGone *gone; /* rows of parts whose entries can go, too; NULL = not known */
 } Callback;
+
+static uint64 passes = 0;
+
+/*
+ * mdb_proxy_passes - how often this process has removed entries of rows of parts in the course of VACUUM of
+ * a row heap.
+ */
+uint64
+mdb_proxy_passes(void)
+{
+	return passes;
+}
 
 static bool
 is_dead(ItemPointer tid, void *arg)
@@ -120,7 +133,9 @@ is_dead(ItemPointer tid, void *arg)
 	Callback *cb = arg;
 	ItemPointerData heap_tid;
 
-	if (!mdb_tid_is_delta(tid) || mdb_tid_slot(tid) != cb->slot)
+	if (!mdb_tid_is_delta(tid))
+		return cb->gone && mdb_gone_has(cb->gone, mdb_row_of_tid(tid));
+	if (mdb_tid_slot(tid) != cb->slot)
 		return false;
 	mdb_tid_in_heap(tid, &heap_tid);
 	return cb->callback(&heap_tid, cb->arg);
@@ -160,6 +175,12 @@ forward(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBulkDeleteCall
 		return &p->base;
 	}
 	cb.slot = slot;
+	/* Shadows were pruned just now: rows of parts go in the same pass. */
+	if (callback && indexes != NIL && slot == MDB_ROWS_SLOT)
+	{
+		cb.gone = mdb_gone_collect(table, mdb_table(table));
+		passes++;
+	}
 	foreach (lc, indexes)
 	{
 		Relation index = index_open(lfirst_oid(lc), RowExclusiveLock);
@@ -175,10 +196,14 @@ forward(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBulkDeleteCall
 			one.num_heap_tuples = table->rd_rel->reltuples;
 			*s = callback ? index_bulk_delete(&one, *s, is_dead, &cb) : index_vacuum_cleanup(&one, *s);
 			MDB_STOP("index.cleanup");
+			if (!callback)
+				mdb_index_report(index, *s, info->message_level);
 		}
 		index_close(index, NoLock);
 	}
 	list_free(indexes);
+	if (cb.gone)
+		mdb_gone_free(cb.gone);
 	if (table)
 		table_close(table, NoLock);
 	table_close(heap, NoLock);

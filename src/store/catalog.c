@@ -239,21 +239,27 @@ bool
 mdb_part_covering(const MdbTable *table, int64 row, Snapshot snapshot, MdbPartInfo *info)
 {
 	Relation rel = mdb_catalog_open("part", AccessShareLock);
+	Relation index = index_open(mdb_catalog_relid("part_row_first_idx", false), AccessShareLock);
 	bool found = false;
-	ScanKeyData key;
+	ScanKeyData keys[2];
 	SysScanDesc scan;
 	HeapTuple tuple;
 
-	ScanKeyInit(&key, Anum_part_storage_id, BTEqualStrategyNumber, F_INT8EQ,
+	ScanKeyInit(&keys[0], Anum_part_storage_id, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(table->storage_id));
-	scan = systable_beginscan(rel, mdb_catalog_index(rel), true, snapshot, 1, &key);
-	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	ScanKeyInit(&keys[1], Anum_part_row_first, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(row));
+	scan = systable_beginscan_ordered(rel, index, snapshot, 2, keys);
+	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, BackwardScanDirection)))
 	{
 		part_from_tuple(info, tuple, RelationGetDescr(rel));
-		found = info->incarnation == table->incarnation && row >= info->row_first &&
-				row < info->row_first + info->nrows;
+		if (info->incarnation != table->incarnation)
+			continue;
+		/* No two parts share row numbers. */
+		found = row < info->row_first + info->nrows;
+		break;
 	}
-	systable_endscan(scan);
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
 	table_close(rel, AccessShareLock);
 	return found;
 }
@@ -339,6 +345,54 @@ mdb_parts_leaving(const MdbTable *table, TransactionId oldest_xmin)
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return list;
+}
+
+static int
+row_range_cmp(const void *a, const void *b)
+{
+	const MdbRowRange *x = a, *y = b;
+
+	return x->first < y->first ? -1 : x->first > y->first;
+}
+
+/*
+ * mdb_part_ranges - the row numbers that some row of part covers, in whatever state it is; rising.
+ */
+void
+mdb_part_ranges(const MdbTable *table, MdbRowRange **ranges, int *count)
+{
+	Relation rel = mdb_catalog_open("part", AccessShareLock);
+	int capacity = 64;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	*count = 0;
+	*ranges = palloc(sizeof(MdbRowRange) * capacity);
+	ScanKeyInit(&key, Anum_part_storage_id, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(table->storage_id));
+	scan = systable_beginscan(rel, mdb_catalog_index(rel), true, SnapshotAny, 1, &key);
+	/* An entry that is known to be dead may still name a tuple that was not pruned. */
+	if (scan->iscan)
+		scan->iscan->ignore_killed_tuples = false;
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		MdbRowRange *r;
+		bool isnull;
+
+		if (*count == capacity)
+		{
+			capacity *= 2;
+			*ranges = repalloc_huge(*ranges, sizeof(MdbRowRange) * capacity);
+		}
+		r = &(*ranges)[(*count)++];
+		r->first = DatumGetInt64(heap_getattr(tuple, Anum_part_row_first, RelationGetDescr(rel), &isnull));
+		r->end =
+			r->first + DatumGetInt64(heap_getattr(tuple, Anum_part_nrows, RelationGetDescr(rel), &isnull));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	qsort(*ranges, *count, sizeof(MdbRowRange), row_range_cmp);
 }
 
 /*

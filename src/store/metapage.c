@@ -111,9 +111,11 @@ meta_check(Relation rel, const MdbMeta *meta)
 						errmsg("file of table \"%s\" has format version %d, this library reads version %d",
 							   RelationGetRelationName(rel), meta->version, MDB_META_VERSION),
 						errhint("Install a newer release of metricsdb.")));
-	if (meta->storage_id <= 0 || meta->time_attno < 0 || meta->natts < 0 || meta->nseries_columns < 0 ||
-		meta->nseries_columns > MDB_MAX_SERIES_COLUMNS || meta->next_page <= MDB_META_BLOCK ||
-		meta->next_part < 1 || meta->next_row < 0 || meta->next_series < 1)
+	/* While pg_upgrade makes tables, their files are no storages yet. */
+	if (meta->storage_id < (IsBinaryUpgrade ? 0 : 1) || meta->time_attno < 0 || meta->natts < 0 ||
+		meta->nseries_columns < 0 || meta->nseries_columns > MDB_MAX_SERIES_COLUMNS ||
+		meta->next_page <= MDB_META_BLOCK || meta->next_part < 1 || meta->next_row < 0 ||
+		meta->next_series < 1)
 		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
 						errmsg("metapage of table \"%s\" is damaged", RelationGetRelationName(rel)),
 						errhint("Restore the table from a backup.")));

@@ -233,6 +233,13 @@ typedef struct MdbPartList
 	int64 nblocks;
 } MdbPartList;
 
+/* Row numbers of a part, in whatever state its row in the catalog is. */
+typedef struct MdbRowRange
+{
+	int64 first;
+	int64 end;
+} MdbRowRange;
+
 extern Snapshot mdb_latest_snapshot(void);
 extern Oid mdb_catalog_relid(const char *name, bool missing_ok);
 extern Relation mdb_catalog_open(const char *name, LOCKMODE lockmode);
@@ -242,6 +249,7 @@ extern void mdb_catalog_insert(Relation rel, Datum *values, bool *nulls, Command
 extern void mdb_catalog_delete(const char *catalog, int64 storage_id);
 
 extern MdbPartList *mdb_parts_visible(const MdbTable *table, Snapshot snapshot);
+extern void mdb_part_ranges(const MdbTable *table, MdbRowRange **ranges, int *count);
 extern bool mdb_part_covering(const MdbTable *table, int64 row, Snapshot snapshot, MdbPartInfo *info);
 extern MdbPartList *mdb_parts_recorded(const MdbTable *table, Snapshot snapshot, bool by_index);
 extern bool mdb_part_is_live(int64 storage_id, int64 part_id);

@@ -322,7 +322,7 @@ write_partition(MdbAppend *a, const MdbPartition *p, const uint32 *rows, Command
 		{
 			mdb_writer_finish(writer, a->rel, &info, cid, options);
 			if (a->placed)
-				a->placed(a->placed_arg, rows + part_first, at - part_first, info.row_first);
+				a->placed(a->placed_arg, rows + part_first, at - part_first, &info);
 			part_first = at;
 			writer = NULL;
 		}
@@ -331,7 +331,7 @@ write_partition(MdbAppend *a, const MdbPartition *p, const uint32 *rows, Command
 	{
 		mdb_writer_finish(writer, a->rel, &info, cid, options);
 		if (a->placed)
-			a->placed(a->placed_arg, rows + part_first, p->nrows - part_first, info.row_first);
+			a->placed(a->placed_arg, rows + part_first, p->nrows - part_first, &info);
 	}
 	MemoryContextDelete(block->mcxt);
 }

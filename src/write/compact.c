@@ -41,6 +41,9 @@
 /* Pages of a delta heap from which on the background moves it into parts. */
 #define DELTA_PAGES_MIN 64
 
+/* In a table with indexes parts of so many rows are merged by CALL only, or if many of these are dead. */
+#define INDEXED_ROWS_MAX (1024 * 1024)
+
 /* How often merges of one CALL give way to others. */
 #define GIVE_WAY_MAX 3
 
@@ -168,7 +171,7 @@ delta_step(Relation rel, MdbCompactGoal *goal, int *next_slot)
 		else if (deltas[i].live)
 		{
 			nlive++;
-			if (!rel->rd_rel->relhasindex && mdb_retire_slot(rel, &deltas[i]))
+			if (mdb_retire_slot(rel, &deltas[i]))
 				return true;
 		}
 		else if (delta_pages(deltas[i].relid) == 0)
@@ -178,16 +181,14 @@ delta_step(Relation rel, MdbCompactGoal *goal, int *next_slot)
 	}
 	if (mdb_moved_expire(table->storage_id) | mdb_shadows_collect(rel, table))
 		return true;
-	/* Entries of indexes name rows by the place that they have. */
-	if (rel->rd_rel->relhasindex)
-		return false;
 	if (current < 0 || nlive > 0)
 		return mdb_move_rows(rel, table, goal);
 	if (goal && goal->delta_done)
 		return mdb_move_rows(rel, table, goal);
 	/* A table with hardly any rows needs no ring: they move out of the row heap. */
-	if (delta_pages(deltas[current].relid) <
-		(goal && deltas[current].slot != MDB_ROWS_SLOT ? 1 : DELTA_PAGES_MIN))
+	if (delta_pages(deltas[current].relid) < (goal && deltas[current].slot != MDB_ROWS_SLOT ? 1
+											  : goal                                        ? DELTA_PAGES_MIN
+													 : mdb_indexes_worth(rel, DELTA_PAGES_MIN)))
 		return mdb_move_rows(rel, table, goal);
 	if (goal)
 		goal->delta_done = true;
@@ -269,25 +270,37 @@ do_move(void *arg)
 	w->done = mdb_space_step(w->rel, w->goal, w->list);
 }
 
+/* Those parts of a list that are worth to be merged by themselves if each row costs entries of indexes. */
+static MdbPartList *
+small_parts(const MdbPartList *list)
+{
+	MdbPartList *small = palloc0(sizeof(MdbPartList));
+
+	small->parts = palloc_extended(sizeof(MdbPartInfo) * Max(1, list->count), MCXT_ALLOC_HUGE);
+	for (int i = 0; i < list->count; i++)
+		if (list->parts[i].nrows < INDEXED_ROWS_MAX)
+			small->parts[small->count++] = list->parts[i];
+	return small;
+}
+
 /* Merge one set of parts, if there is one that should be. */
 static MdbStep
 merge_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list, bool may_give_way)
 {
 	MdbTable *table = mdb_table(rel);
 	TimestampTz began = GetCurrentTimestamp();
+	bool indexed = rel->rd_rel->relhasindex;
 	Work work = {.rel = rel, .table = table, .goal = goal};
 	MdbPartList idle = *list;
 
-	/* Entries of indexes name rows by their numbers. */
-	if (rel->rd_rel->relhasindex)
-		return MDB_STEP_NOTHING;
 	/* Parts that somebody changes rows of are left for later. */
 	idle.parts = palloc_extended(sizeof(MdbPartInfo) * Max(1, list->count), MCXT_ALLOC_HUGE);
 	idle.count = 0;
 	for (int i = 0; i < list->count; i++)
 		if (!mdb_part_busy(&list->parts[i]))
 			idle.parts[idle.count++] = list->parts[i];
-	if (!mdb_merge_choose(table, &idle, goal != NULL, began, &work.set) &&
+	if (!mdb_merge_choose(table, indexed && goal == NULL ? small_parts(&idle) : &idle, goal != NULL, began,
+						  &work.set) &&
 		!mdb_merge_choose_dead(rel, table, &idle, goal != NULL, &work.set))
 		return MDB_STEP_NOTHING;
 	work.may_give_way = goal ? goal->gave_way < GIVE_WAY_MAX : may_give_way;
@@ -301,6 +314,10 @@ merge_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list, bool may
 		return MDB_STEP_GAVE_WAY;
 	}
 	mdb_books_merge(table->storage_id, &work.set, &work.result, began);
+	/* VACUUM is to remove the old entries. */
+	if (indexed)
+		pgstat_update_heap_dead_tuples(rel,
+									   -(int) Min(work.result.nrows + work.result.ndropped, PG_INT32_MAX));
 	for (int i = 0; goal && i < work.result.nparts; i++)
 		goal_add(goal, work.result.parts[i]);
 	return MDB_STEP_DONE;

@@ -23,6 +23,11 @@
 
 #include "write/write.h"
 
+/* Pages of indexes that are read for each page of rows that leave the delta. */
+#define INDEX_PAGES_EACH 4
+
+MdbPartIndexer mdb_part_indexer = NULL;
+
 struct MdbIndexWriter
 {
 	Relation rel;
@@ -137,6 +142,22 @@ mdb_index_writer_end(MdbIndexWriter *w)
 }
 
 /*
+ * mdb_index_report - note, and tell, what VACUUM found in an index.
+ */
+void
+mdb_index_report(Relation index, const IndexBulkDeleteResult *stats, int elevel)
+{
+	if (stats == NULL)
+		return;
+	ereport(elevel, (errmsg("index \"%s\": %.0f entries removed, %.0f remain in %u pages",
+							RelationGetRelationName(index), stats->tuples_removed, stats->num_index_tuples,
+							stats->num_pages)));
+	if (!stats->estimated_count)
+		vac_update_relstats(index, stats->num_pages, stats->num_index_tuples, 0, false, InvalidTransactionId,
+							InvalidMultiXactId, NULL, NULL, false);
+}
+
+/*
  * mdb_indexes_delete - remove the entries that a callback names from all indexes of a table, which is
  * locked ShareUpdateExclusiveLock.
  */
@@ -164,16 +185,9 @@ mdb_indexes_delete(Relation rel, IndexBulkDeleteCallback callback, void *arg, in
 			info.strategy = strategy;
 			stats = index_bulk_delete(&info, NULL, callback, arg);
 			stats = index_vacuum_cleanup(&info, stats);
+			mdb_index_report(index, stats, elevel);
 			if (stats)
-			{
-				ereport(elevel, (errmsg("index \"%s\": %.0f entries removed, %.0f remain in %u pages",
-										RelationGetRelationName(index), stats->tuples_removed,
-										stats->num_index_tuples, stats->num_pages)));
-				if (!stats->estimated_count)
-					vac_update_relstats(index, stats->num_pages, stats->num_index_tuples, 0, false,
-										InvalidTransactionId, InvalidMultiXactId, NULL, NULL, false);
 				pfree(stats);
-			}
 		}
 		index_close(index, NoLock);
 	}
@@ -195,4 +209,40 @@ mdb_indexes_forget_slot(Relation rel, int16 slot)
 {
 	if (rel->rd_rel->relhasindex)
 		mdb_indexes_delete(rel, is_of_slot, &slot, DEBUG1, GetAccessStrategy(BAS_VACUUM));
+}
+
+/*
+ * mdb_indexes_worth - how many pages of rows should leave the delta at a time: least, or more if the table
+ * has large indexes, as they will be read from end to end to remove the rows' old entries.
+ */
+BlockNumber
+mdb_indexes_worth(Relation rel, BlockNumber least)
+{
+	BlockNumber pages = 0;
+	List *oids;
+	ListCell *lc;
+
+	if (!rel->rd_rel->relhasindex)
+		return least;
+	oids = RelationGetIndexList(rel);
+	foreach (lc, oids)
+	{
+		Relation index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		pages += RelationGetNumberOfBlocks(index) / INDEX_PAGES_EACH;
+		index_close(index, AccessShareLock);
+	}
+	list_free(oids);
+	return Max(least, pages);
+}
+
+/*
+ * mdb_index_new_part - make entries for the rows of a part that this transaction has written, of rows
+ * that were elsewhere before.
+ */
+void
+mdb_index_new_part(Relation rel, const MdbPartInfo *part)
+{
+	if (rel->rd_rel->relhasindex && part->nrows > 0)
+		mdb_part_indexer(rel, part);
 }

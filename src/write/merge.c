@@ -404,6 +404,7 @@ finish_part(Merge *m)
 	m->writer = NULL;
 	MDB_STOP("merge.output");
 	mdb_merge_rows_placed(m->rows, m->info.row_first);
+	mdb_index_new_part(m->rel, &m->info);
 	r->nrows += m->info.nrows;
 	r->nbytes += m->info.nbytes;
 	r->parts = r->parts ? repalloc(r->parts, sizeof(int64) * (r->nparts + 1))

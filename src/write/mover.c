@@ -5,6 +5,9 @@
  * A heap of the ring moves as a whole, once nobody writes to it any more, and is truncated later.
  * Rows of the row heap, which nobody else's transaction is at work on, move some at a time and are
  * deleted there.  Both leave a map of the new row numbers (moved.c).
+ *
+ * Indexes get entries for the new row numbers in the same transaction, before the old rows go.  Old
+ * entries stay for those whose snapshots are older, until VACUUM, or until the heap is emptied.
  */
 #include "postgres.h"
 
@@ -44,7 +47,7 @@ typedef struct Pair
 typedef struct Mover
 {
 	MemoryContext mcxt; /* of what is here */
-	int16 slot;
+	Relation rel;
 	MdbAppend *append;
 	int64 *from; /* identities of the rows that were appended and not yet written */
 	uint32 nfrom;
@@ -55,7 +58,7 @@ typedef struct Mover
 } Mover;
 
 static void
-placed(void *arg, const uint32 *rows, uint32 n, int64 row_first)
+placed(void *arg, const uint32 *rows, uint32 n, const MdbPartInfo *part)
 {
 	Mover *m = arg;
 
@@ -68,8 +71,9 @@ placed(void *arg, const uint32 *rows, uint32 n, int64 row_first)
 	for (uint32 i = 0; i < n; i++)
 	{
 		m->pairs[m->npairs].from = m->from[rows[i]];
-		m->pairs[m->npairs++].to = row_first + i;
+		m->pairs[m->npairs++].to = part->row_first + i;
 	}
+	mdb_index_new_part(m->rel, part);
 }
 
 static void
@@ -101,7 +105,7 @@ move(Relation rel, const MdbTable *table, Relation heap, int16 slot, uint64 limi
 	TableScanDesc scan = table_beginscan(heap, snapshot, 0, NULL);
 	TupleTableSlot *heapslot = table_slot_create(heap, NULL);
 	TupleTableSlot *rowslot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsMinimalTuple);
-	Mover m = {.mcxt = CurrentMemoryContext, .slot = slot};
+	Mover m = {.mcxt = CurrentMemoryContext, .rel = rel};
 	MdbMoves *moves;
 	uint64 n = 0;
 	uint64 capacity = 0;
@@ -247,12 +251,10 @@ mdb_move_rows(Relation rel, const MdbTable *table, MdbCompactGoal *goal)
 
 	if (goal && goal->rows_done)
 		return false;
-	if (rel->rd_rel->relhasindex)
-		return false;
 	heap = table_open(relid, AccessShareLock);
 	pages = RelationGetNumberOfBlocks(heap);
 	table_close(heap, AccessShareLock);
-	if (pages == 0 || (!goal && (pages < PAGES_MIN || is_quiet(relid, pages))))
+	if (pages == 0 || (!goal && (pages < mdb_indexes_worth(rel, PAGES_MIN) || is_quiet(relid, pages))))
 		return false;
 	/* Nobody changes, or locks, rows of it meanwhile. */
 	if (!ConditionalLockRelationOid(relid, ShareLock))

@@ -45,6 +45,14 @@ static MdbPartInfo *list = NULL;
 static int list_count = 0;
 static const MdbPartInfo *last = NULL; /* locked */
 
+/* Commands that touch few rows look their parts up one by one. */
+#define LOOK_UPS_MAX 8
+
+static int64 one_storage = 0;
+static CommandId one_cid;
+static int one_count; /* look-ups of this command */
+static MdbPartInfo one;
+
 static int
 row_cmp(const void *a, const void *b)
 {
@@ -85,6 +93,30 @@ read_list(const MdbTable *table, CommandId cid)
 	list_storage = table->storage_id;
 	list_cid = cid;
 	MemoryContextSwitchTo(old);
+}
+
+/* The part that holds a row now, found by itself; NULL if there is none, or if the list is to be read. */
+static const MdbPartInfo *
+look_up(const MdbTable *table, int64 row, CommandId cid)
+{
+	Snapshot snapshot;
+	bool found;
+
+	if (one_storage != table->storage_id || one_cid != cid)
+		one_count = 0;
+	one_storage = table->storage_id;
+	one_cid = cid;
+	if (one_count++ >= LOOK_UPS_MAX)
+		return NULL;
+	snapshot = mdb_latest_snapshot();
+	found = mdb_part_covering(table, row, snapshot, &one);
+	UnregisterSnapshot(snapshot);
+	if (!found)
+		return NULL;
+	forget_list();
+	list_storage = table->storage_id;
+	list_cid = InvalidCommandId;
+	return &one;
 }
 
 static const MdbPartInfo *
@@ -150,7 +182,7 @@ mdb_part_lock(Relation rel, const MdbTable *table, int64 row, CommandId cid)
 		return true;
 	for (;;)
 	{
-		const MdbPartInfo *info;
+		const MdbPartInfo *info = NULL;
 		LockKey key = {0};
 		PartLock *lock;
 		bool found;
@@ -158,10 +190,15 @@ mdb_part_lock(Relation rel, const MdbTable *table, int64 row, CommandId cid)
 		/* While a command runs, its snapshot keeps the rows that the list points to from going. */
 		if (list_storage != table->storage_id || list_cid != cid)
 		{
-			read_list(table, cid);
-			fresh = true;
+			info = look_up(table, row, cid);
+			if (info == NULL)
+			{
+				read_list(table, cid);
+				fresh = true;
+			}
 		}
-		info = find_part(row);
+		if (info == NULL)
+			info = find_part(row);
 		if (info == NULL)
 		{
 			if (fresh)

@@ -236,6 +236,8 @@ fate_of(MdbShadows *s, Page page, Buffer buf, OffsetNumber off, int64 row, Snaps
 	if ((tuple.t_data->t_infomask & (HEAP_XMAX_INVALID | HEAP_XMIN_FROZEN)) ==
 		(HEAP_XMAX_INVALID | HEAP_XMIN_FROZEN))
 		return MDB_ROW_LIVE;
+	if (snapshot == NULL && !TransactionIdIsValid(oldest_xmin))
+		return MDB_ROW_LIVE;
 	if (snapshot == NULL)
 		switch (HeapTupleSatisfiesVacuum(&tuple, oldest_xmin, buf))
 		{
@@ -330,6 +332,16 @@ bool
 mdb_shadows_fates(MdbShadows *s, int64 first, uint32 n, TransactionId oldest_xmin, uint8 *fate)
 {
 	return read_fates(s, first, n, NULL, oldest_xmin, fate);
+}
+
+/*
+ * mdb_shadows_gone - which of these rows have a shadow that was pruned, gone[i] is MDB_ROW_DEAD then.
+ * False if none, gone is not touched then.
+ */
+bool
+mdb_shadows_gone(MdbShadows *s, int64 first, uint32 n, uint8 *gone)
+{
+	return read_fates(s, first, n, NULL, InvalidTransactionId, gone);
 }
 
 /* The page of a run, or InvalidBlockNumber. */
@@ -473,11 +485,12 @@ mdb_shadow_tid(Relation heap, int64 storage_id, int64 row, bool make, ItemPointe
 /*
  * mdb_shadow_alive - does a snapshot of whatever kind see a row of a part that it sees?
  *
- * A dirty snapshot is told who is deleting it.
+ * A dirty snapshot is told who is deleting it.  *gone, unless it is NULL, is set if its shadow was pruned.
  */
 bool
-mdb_shadow_alive(Relation rel, Relation heap, int64 storage_id, int64 row, Snapshot snapshot)
+mdb_shadow_alive(Relation rel, Relation heap, int64 storage_id, int64 row, Snapshot snapshot, bool *gone)
 {
+	bool found = false;
 	ItemPointerData tid;
 	Buffer buf;
 	Page page;
@@ -486,7 +499,11 @@ mdb_shadow_alive(Relation rel, Relation heap, int64 storage_id, int64 row, Snaps
 	if (!mdb_shadow_tid(heap, storage_id, row, false, &tid))
 		return true;
 	if (ItemPointerGetBlockNumber(&tid) >= RelationGetNumberOfBlocks(heap))
+	{
+		if (gone)
+			*gone = true;
 		return false;
+	}
 	buf = ReadBuffer(heap, ItemPointerGetBlockNumber(&tid));
 	LockBuffer(buf, BUFFER_LOCK_SHARE);
 	page = BufferGetPage(buf);
@@ -504,28 +521,16 @@ mdb_shadow_alive(Relation rel, Relation heap, int64 storage_id, int64 row, Snaps
 			tuple.t_self = tid;
 			if (mdb_shadow_of(tuple.t_data) == row)
 			{
+				found = true;
 				alive = HeapTupleSatisfiesVisibility(&tuple, snapshot, buf);
 				HeapCheckForSerializableConflictOut(alive, rel, &tuple, buf, snapshot);
 			}
 		}
 	}
 	UnlockReleaseBuffer(buf);
+	if (gone)
+		*gone = !found;
 	return alive;
-}
-
-/* Row numbers that some part has, in whatever state its row in the catalog is. */
-typedef struct Range
-{
-	int64 first;
-	int64 end;
-} Range;
-
-static int
-range_cmp(const void *a, const void *b)
-{
-	const Range *x = a, *y = b;
-
-	return x->first < y->first ? -1 : x->first > y->first;
 }
 
 /*
@@ -537,16 +542,14 @@ range_cmp(const void *a, const void *b)
 bool
 mdb_shadows_collect(Relation rel, const MdbTable *table)
 {
-	Relation parts;
 	Relation catalog;
 	Relation heap;
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple tuple;
 	Snapshot snapshot;
-	Range *ranges;
-	int n = 0;
-	int capacity = 64;
+	MdbRowRange *ranges;
+	int n;
 	int at = 0;
 	bool any = false;
 	MdbMeta meta;
@@ -555,29 +558,7 @@ mdb_shadows_collect(Relation rel, const MdbTable *table)
 		return false;
 	/* Numbers beyond what was given out when we looked at the parts may be in use by now. */
 	mdb_meta_read(rel, &meta);
-	ranges = palloc(sizeof(Range) * capacity);
-	parts = mdb_catalog_open("part", AccessShareLock);
-	ScanKeyInit(&key, Anum_part_storage_id, BTEqualStrategyNumber, F_INT8EQ,
-				Int64GetDatum(table->storage_id));
-	scan = systable_beginscan(parts, mdb_catalog_index(parts), true, SnapshotAny, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool isnull;
-
-		if (n == capacity)
-		{
-			capacity *= 2;
-			ranges = repalloc_huge(ranges, sizeof(Range) * capacity);
-		}
-		ranges[n].first =
-			DatumGetInt64(heap_getattr(tuple, Anum_part_row_first, RelationGetDescr(parts), &isnull));
-		ranges[n].end = ranges[n].first +
-						DatumGetInt64(heap_getattr(tuple, Anum_part_nrows, RelationGetDescr(parts), &isnull));
-		n++;
-	}
-	systable_endscan(scan);
-	table_close(parts, AccessShareLock);
-	qsort(ranges, n, sizeof(Range), range_cmp);
+	mdb_part_ranges(table, &ranges, &n);
 
 	heap = table_open(mdb_delta_relid(table->storage_id, MDB_ROWS_SLOT), RowExclusiveLock);
 	catalog = mdb_catalog_open("shadow", RowExclusiveLock);

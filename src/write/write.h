@@ -21,8 +21,8 @@ extern uint32 mdb_append_nrows(const MdbAppend *a);
 extern Size mdb_append_bytes(const MdbAppend *a);
 extern const MdbBatch *mdb_append_batch(const MdbAppend *a);
 extern const MdbTable *mdb_append_table(const MdbAppend *a);
-/* Told of rows of the batch, in order of their part, when they have got row numbers from row_first on. */
-typedef void (*MdbPlaced)(void *arg, const uint32 *rows, uint32 n, int64 row_first);
+/* Told of rows of the batch, in order of their part, when that is written. */
+typedef void (*MdbPlaced)(void *arg, const uint32 *rows, uint32 n, const MdbPartInfo *part);
 
 extern void mdb_append_on_placed(MdbAppend *a, MdbPlaced placed, void *arg);
 extern void mdb_append_write(MdbAppend *a, CommandId cid, int options, bool allow_delta, int32 source_id,
@@ -104,9 +104,21 @@ extern MdbShadows *mdb_shadows_open(Relation rel, const MdbTable *table);
 extern void mdb_shadows_close(MdbShadows *s);
 extern bool mdb_shadows_dead(MdbShadows *s, int64 first, uint32 n, Snapshot snapshot, uint8 *dead);
 extern bool mdb_shadows_fates(MdbShadows *s, int64 first, uint32 n, TransactionId oldest_xmin, uint8 *fate);
+extern bool mdb_shadows_gone(MdbShadows *s, int64 first, uint32 n, uint8 *gone);
 extern bool mdb_shadow_tid(Relation heap, int64 storage_id, int64 row, bool make, ItemPointer tid);
 extern bool mdb_shadows_collect(Relation rel, const MdbTable *table);
-extern bool mdb_shadow_alive(Relation rel, Relation heap, int64 storage_id, int64 row, Snapshot snapshot);
+extern bool mdb_shadow_alive(Relation rel, Relation heap, int64 storage_id, int64 row, Snapshot snapshot,
+							 bool *gone);
+
+/* ---- gone.c ---- */
+
+typedef struct MdbGone MdbGone;
+
+extern MdbGone *mdb_gone_collect(Relation rel, const MdbTable *table);
+extern int64 mdb_gone_count(const MdbGone *g);
+extern int64 mdb_gone_shadows(const MdbGone *g);
+extern bool mdb_gone_has(const MdbGone *g, int64 row);
+extern void mdb_gone_free(MdbGone *g);
 
 /* ---- index_writer.c ---- */
 
@@ -115,9 +127,16 @@ typedef struct MdbIndexWriter MdbIndexWriter;
 extern MdbIndexWriter *mdb_index_writer_begin(Relation rel);
 extern void mdb_index_writer_insert(MdbIndexWriter *w, TupleTableSlot *slot);
 extern void mdb_index_writer_end(MdbIndexWriter *w);
+extern void mdb_index_report(Relation index, const IndexBulkDeleteResult *stats, int elevel);
 extern void mdb_indexes_delete(Relation rel, IndexBulkDeleteCallback callback, void *arg, int elevel,
 							   BufferAccessStrategy strategy);
 extern void mdb_indexes_forget_slot(Relation rel, int16 slot);
+extern BlockNumber mdb_indexes_worth(Relation rel, BlockNumber least);
+extern void mdb_index_new_part(Relation rel, const MdbPartInfo *part);
+
+/* Makes entries for all rows of a part; set by src/am, which knows how to read rows. */
+typedef void (*MdbPartIndexer)(Relation rel, const MdbPartInfo *part);
+extern PGDLLIMPORT MdbPartIndexer mdb_part_indexer;
 
 /* ---- part_lock.c ---- */
 

@@ -14,7 +14,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep time);
 
-our @EXPORT = qw(new_node session catalogs_in_order size_bounded restart_after_crash wait_for grep_log);
+our @EXPORT = qw(new_node session catalogs_in_order size_bounded restart_after_crash wait_for wait_for_merge grep_log);
 
 sub new_node
 {
@@ -60,6 +60,24 @@ sub wait_for
 		usleep(100_000);
 	}
 	return 0;
+}
+
+# wait_for_merge(node, table): until the background has had the table's lock for 50 ms: it does not just look.
+sub wait_for_merge
+{
+	my ($node, $table) = @_;
+	my ($rc, $out) = $node->psql('postgres', qq{
+		DO \$\$ DECLARE seen int := 0; BEGIN
+			FOR i IN 1 .. 12000 LOOP
+				PERFORM FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.backend_type = 'metricsdb maintainer'
+					AND l.relation = '$table'::regclass AND l.mode = 'ShareUpdateExclusiveLock';
+				seen := CASE WHEN FOUND THEN seen + 1 ELSE 0 END;
+				IF seen = 10 THEN RETURN; END IF;
+				PERFORM pg_sleep(0.005), pg_stat_clear_snapshot();
+			END LOOP;
+			RAISE 'no merge';
+		END \$\$});
+	return $rc == 0;
 }
 
 # restart_after_crash(node): starts a server whose postmaster was killed, once its children are gone.

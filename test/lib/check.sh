@@ -110,8 +110,7 @@ sql_plain() {
 # Each spec on heap tables, on metricsdb tables whose rows go to parts, and to the delta: one answer.
 isolation() {
 	tool=isolation/pg_isolation_regress all=0
-	# heap alone as long as metricsdb refuses to change rows
-	for kind in ${ISOLATION_KINDS:-heap}; do
+	for kind in ${ISOLATION_KINDS:-heap parts delta}; do
 		case $kind in
 		heap) options="-c default_table_access_method=heap" ;;
 		parts) options="-c default_table_access_method=metricsdb -c metricsdb.direct_rows=1" ;;

@@ -4,5 +4,4 @@
 \getenv srcdir PG_ABS_SRCDIR
 \set dir :srcdir '/sql/include'
 \cd :dir
-\set needs index
 \ir kinds.sql

@@ -27,7 +27,11 @@ END $$;
 SET ROLE mdb_mover;
 CREATE TABLE m (time timestamptz, host text, v int, note text) USING metricsdb TABLESPACE mdb_one;
 INSERT INTO m SELECT '2024-01-01Z', 'h' || i % 3, i, 'part' FROM generate_series(1, 1000) i;
--- Heaps that were emptied and used again, and TOAST
+-- Heaps that were emptied and used again, TOAST, and more of them than the first
+SET metricsdb.direct_rows = 1000;
+INSERT INTO m SELECT '2024-01-01Z', 'w', i, repeat('delta', 380) FROM generate_series(1, 300) i;
+SET metricsdb.direct_rows = 10;
+CALL metricsdb.compact('m');
 INSERT INTO m SELECT '2024-01-01Z', 'a', i, 'delta' FROM generate_series(1, 5) i;
 CALL metricsdb.compact('m');
 INSERT INTO m SELECT '2024-01-01Z', 'b', 1, string_agg(md5(i::text), '') FROM generate_series(1, 3000) i;

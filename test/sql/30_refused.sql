@@ -21,6 +21,8 @@ END $$;
 \pset tuples_only on
 SELECT refuse('CREATE INDEX ON r USING brin (time)');
 SELECT refuse('CREATE INDEX ON r USING gin (to_tsvector(''simple'', host))');
+SELECT refuse('CREATE INDEX ON r USING gist (to_tsvector(''simple'', host))');
+SELECT refuse('CREATE INDEX ON r USING spgist (host)');
 SELECT refuse('CREATE INDEX ON r USING metricsdb_proxy (v)');
 SELECT refuse('ALTER TABLE r ADD EXCLUDE USING gist (host WITH =)');
 SELECT refuse('CREATE TABLE p (id int REFERENCES r (v)) USING heap');

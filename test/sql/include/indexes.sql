@@ -46,21 +46,17 @@ CALL settle();
 SELECT * FROM find('v < 70');
 SELECT * FROM find('v >= 10000');
 SELECT * FROM find('v BETWEEN 495 AND 760');
--- Hash, GiST, SP-GiST, several columns, expressions, INCLUDE, partial, descending, of time and series
+-- Hash, several columns, expressions, INCLUDE, partial, descending, of time and series
 CREATE INDEX t_note ON t USING hash (note);
 CREATE INDEX t_two ON t (host, v DESC NULLS LAST);
 CREATE INDEX t_expr ON t ((v % 100), lower(host));
 CREATE INDEX t_part ON t (f) WHERE host = 'h3';
 CREATE INDEX t_incl ON t (time) INCLUDE (v, host);
-CREATE INDEX t_gist ON t USING gist (int8range(v, v + 2));
-CREATE INDEX t_spgist ON t USING spgist (note);
 SELECT * FROM find('note = ''n3''');
 SELECT * FROM find('host = ''h2'' AND v BETWEEN 100 AND 200');
 SELECT * FROM find('v % 100 = 7 AND lower(host) = ''h2''');
 SELECT * FROM find('host = ''h3'' AND f < 50');
 SELECT * FROM find('time >= ''2024-03-01Z''');
-SELECT * FROM find('int8range(v, v + 2) && ''[107,120)''');
-SELECT * FROM find('note ^@ ''n3''');
 SELECT count(*) FROM pg_index WHERE indrelid = 't'::regclass AND indisvalid AND indisready;
 UPDATE t SET host = 'h3' WHERE v BETWEEN 100 AND 110;
 UPDATE t SET host = 'H9', note = 'n3', f = -f WHERE v BETWEEN 105 AND 115;
@@ -71,14 +67,10 @@ SELECT * FROM find('host = ''h2'' AND v BETWEEN 100 AND 250');
 SELECT * FROM find('v % 100 = 7 AND lower(host) = ''h9''');
 SELECT * FROM find('host = ''h3'' AND f < 50');
 SELECT * FROM find('time >= ''2024-03-01Z''');
-SELECT * FROM find('int8range(v, v + 2) && ''[107,120)''');
-SELECT * FROM find('note ^@ ''n3''');
 CALL settle();
 SELECT * FROM find('note = ''n3''');
 SELECT * FROM find('host = ''h3'' AND f < 50');
 SELECT * FROM find('v % 100 = 7 AND lower(host) = ''h9''');
-SELECT * FROM find('int8range(v, v + 2) && ''[107,120)''');
-SELECT * FROM find('note ^@ ''n3''');
 -- REINDEX, and indexes made beside others
 REINDEX INDEX t_v;
 REINDEX TABLE t;
@@ -97,9 +89,10 @@ DROP INDEX CONCURRENTLY t_f;
 INSERT INTO t VALUES (now(), 'late', 605, 1, 'x');
 INSERT INTO t VALUES (now(), 'other', 605, 1, 'other');
 UPDATE t SET host = 'late' WHERE host = 'other';
-CREATE UNIQUE INDEX t_bad ON t (v) WHERE v > 600;
-CREATE UNIQUE INDEX CONCURRENTLY t_bad ON t (note) WHERE note = 'x';
+-- (which of the keys that are there twice is found first depends on the order of rows)
 \set VERBOSITY terse
+CREATE UNIQUE INDEX t_bad ON t (v);
+CREATE UNIQUE INDEX CONCURRENTLY t_bad ON t (note);
 SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('t_bad');
 DROP INDEX t_bad;
 DELETE FROM t WHERE host = 'other';
