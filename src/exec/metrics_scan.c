@@ -41,6 +41,7 @@
 #include "optimizer/prep.h"
 #include "optimizer/restrictinfo.h"
 #include "port/atomics.h"
+#include "storage/bufmgr.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -274,7 +275,8 @@ set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *r
 		get_plan_rowmark(root->rowMarks, rti) != NULL || wants_special_columns(rel))
 		return;
 	relation = table_open(rte->relid, NoLock);
-	if (mdb_is_metricsdb(relation))
+	/* Without parts there is nothing to leave out; the first one invalidates plans. */
+	if (mdb_is_metricsdb(relation) && RelationGetNumberOfBlocks(relation) > MDB_META_BLOCK + 1)
 	{
 		table = mdb_table(relation);
 		pushed = find_pushed(rel, table);

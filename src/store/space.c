@@ -26,6 +26,7 @@
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -223,6 +224,9 @@ mdb_space_place_part(Relation rel, MdbPartInfo *info, CommandId cid, int options
 	mdb_part_insert(partrel, info, cid, options);
 	MDB_STOP("place.row");
 	mdb_space_unlock(rel);
+	/* The first one: plans were made for a table without parts. */
+	if (info->page_first == MDB_META_BLOCK + 1)
+		CacheInvalidateRelcache(rel);
 	table_close(partrel, NoLock);
 }
 

@@ -80,7 +80,7 @@ sub server_log
 
 # --- Rules
 
-# Each: { tests, why, todo, subs, plans, rows, hunks, used }
+# Each: { tests, why, todo, anything, subs, plans, rows, hunks, used }
 sub read_rules
 {
 	my (@rules, $rule, $hunk);
@@ -114,6 +114,7 @@ sub read_rules
 		$where->('not in a section') if !$rule;
 		if (/^why\s+(.+)/) { $rule->{why} = $1; }
 		elsif (/^todo\s+(.+)/) { $rule->{todo} = $1; }
+		elsif (/^anything$/) { $rule->{anything} = 1; }
 		elsif (/^plans(?:\s+(.+))?$/) { push @{ $rule->{plans} }, $1 // '.'; }
 		elsif (/^rows(?:\s+(.+))?$/) { push @{ $rule->{rows} }, $1 // '.'; }
 		elsif (m{^s/((?:[^/\\]|\\.)*)/((?:[^/\\]|\\.)*)/$})
@@ -293,6 +294,7 @@ foreach my $t (@$tests)
 	}
 	my @left;
 	if (!$b) { @left = (['+ (no output)']); }
+	elsif (grep { $_->{anything} } @applicable) { $_->{used} = 1 foreach grep { $_->{anything} } @applicable; }
 	else
 	{
 		push @applicable, $any if $cold && $suite eq 'regress';

@@ -56,8 +56,7 @@ database() {
 		"timezone_abbreviations TO 'Default'"; do
 		psql_here -c "ALTER DATABASE $1 SET $s"
 	done
-	[ "$2" = heap ] || psql_here -d "$1" -c "CREATE EXTENSION metricsdb" \
-		-c "ALTER DATABASE $1 SET default_table_access_method TO '$2'"
+	psql_here -d "$1" -c "CREATE EXTENSION metricsdb" -c "ALTER DATABASE $1 SET default_table_access_method TO '$2'"
 }
 
 # watch PID OUT: waits for the suite; ends a statement that hangs, or, by stopping the server, the suite.
@@ -91,10 +90,7 @@ suite() {
 	"$here/../lib/cluster.sh" drop "$cluster"
 	rm -rf "$3"
 	as_user mkdir -p "$3"
-	preload=
-	[ "$2" = heap ] || preload=metricsdb
-	set -- "$@" shared_preload_libraries=$preload
-	[ "$2" = heap ] || set -- "$@" metricsdb.workers=off
+	set -- "$@" shared_preload_libraries=metricsdb metricsdb.workers=off
 	if [ "$cold" = 0 ]; then
 		# Both without the plans that only heaps have, and rows where they are inserted, as on heap.
 		set -- "$@" enable_bitmapscan=off enable_indexonlyscan=off
