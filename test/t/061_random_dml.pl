@@ -2,8 +2,8 @@
 # what is in the tables afterwards must be the same.  Several pairs of sessions have transactions open
 # at a time; a lock that is held is an error, on both.
 #
-#   METRICSDB_RANDOM_ROUNDS=n	rounds: each with tables of its own (6)
-#   METRICSDB_STEPS=n	steps a round (120)
+#   METRICSDB_RANDOM_ROUNDS=n	rounds: each with tables of its own (5)
+#   METRICSDB_STEPS=n	steps a round (100)
 #   METRICSDB_SEED=n	to repeat a run
 # A round that fails leaves its statements in the log's folder, as random_dml_SEED_ROUND.sql.
 use strict;
@@ -14,8 +14,8 @@ use Test::More;
 use Time::HiRes qw(time);
 use StorageTest;
 
-my $rounds = $ENV{METRICSDB_RANDOM_ROUNDS} || 6;
-my $steps = $ENV{METRICSDB_STEPS} || 120;
+my $rounds = $ENV{METRICSDB_RANDOM_ROUNDS} || 5;
+my $steps = $ENV{METRICSDB_STEPS} || 100;
 my $first_seed = $ENV{METRICSDB_SEED} || (time() ^ $$) & 0xffffff;
 my $verbose = $ENV{METRICSDB_VERBOSE};
 
