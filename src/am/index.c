@@ -234,8 +234,10 @@ typedef struct Walk
 	MdbBlock *block;
 	uint8 *fates;
 	uint32 fates_capacity;
-	TupleTableSlot *slot; /* the present row */
-	MdbBlock *in_block;   /* if it is one of a part: where it is */
+	TupleTableSlot *slot;       /* the present row */
+	TupleTableSlot *tuple_slot; /* if it is one of the delta, and nothing but columns is asked of it */
+	bool columns_only;
+	MdbBlock *in_block; /* if it is one of a part: where it is */
 	uint32 in_row;
 	MemoryContext row_mcxt;
 	bool progress;
@@ -254,6 +256,7 @@ walk_begin(Walk *w, Relation rel, Snapshot snapshot, TransactionId oldest_xmin)
 	w->shadows = mdb_shadows_open(rel, w->table);
 	w->block = mdb_block_create(w->table, RelationGetDescr(rel), mdb_series_cache_create(w->table, snapshot));
 	w->slot = table_slot_create(rel, NULL);
+	w->tuple_slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsMinimalTuple);
 	w->row_mcxt =
 		AllocSetContextCreate(CurrentMemoryContext, "metricsdb indexed row", ALLOCSET_DEFAULT_SIZES);
 }
@@ -262,6 +265,7 @@ static void
 walk_end(Walk *w)
 {
 	ExecDropSingleTupleTableSlot(w->slot);
+	ExecDropSingleTupleTableSlot(w->tuple_slot);
 	mdb_shadows_close(w->shadows);
 }
 
@@ -321,18 +325,76 @@ walk_part(Walk *w, const MdbPartInfo *info, int from, int to)
 	mdb_part_close(part);
 }
 
-/* Does a tuple of a delta heap get an entry?  As for any heap. */
+/* Does a tuple of a delta heap, whose page is locked, get an entry?  As for any heap. */
 static bool
-wanted(Walk *w, TupleTableSlot *heapslot, bool *alive)
+wanted(Walk *w, HeapTuple tuple, Buffer buf, bool *alive)
 {
-	BufferHeapTupleTableSlot *b = (BufferHeapTupleTableSlot *) heapslot;
-	HTSV_Result state;
+	HTSV_Result state = HeapTupleSatisfiesVacuum(tuple, w->oldest_xmin, buf);
 
-	LockBuffer(b->buffer, BUFFER_LOCK_SHARE);
-	state = HeapTupleSatisfiesVacuum(b->base.tuple, w->oldest_xmin, b->buffer);
-	LockBuffer(b->buffer, BUFFER_LOCK_UNLOCK);
 	*alive = !w->left && (state == HEAPTUPLE_LIVE || state == HEAPTUPLE_INSERT_IN_PROGRESS);
 	return state != HEAPTUPLE_DEAD;
+}
+
+/* A tuple of a delta heap. */
+static void
+walk_tuple(Walk *w, Relation heap, int16 slot, HeapTuple tuple, bool alive)
+{
+	MemoryContext old;
+	ItemPointerData tid;
+	Datum row;
+	bool isnull;
+
+	row = heap_getattr(tuple, Anum_delta_row, RelationGetDescr(heap), &isnull);
+	if (isnull)
+		return;
+	MemoryContextReset(w->row_mcxt);
+	old = MemoryContextSwitchTo(w->row_mcxt);
+	mdb_tid_of_delta(slot, &tuple->t_self, &tid);
+	if (w->columns_only)
+		ExecStoreMinimalTuple(mdb_delta_row(row), w->tuple_slot, false);
+	else
+	{
+		ExecClearTuple(w->slot);
+		mdb_slot_store_tuple(w->slot, mdb_delta_row(row));
+		w->slot->tts_tid = tid;
+		w->slot->tts_tableOid = RelationGetRelid(w->rel);
+	}
+	MemoryContextSwitchTo(old);
+	w->row(w, &tid, alive);
+}
+
+/* The tuples of a page of a delta heap that are not dead to all. */
+static void
+walk_page(Walk *w, Relation heap, int16 slot, BlockNumber block, BufferAccessStrategy strategy)
+{
+	Buffer buf = ReadBufferExtended(heap, MAIN_FORKNUM, block, RBM_NORMAL, strategy);
+	HeapTupleData tuples[MaxHeapTuplesPerPage];
+	bool alive[MaxHeapTuplesPerPage];
+	int n = 0;
+	Page page;
+	OffsetNumber max;
+
+	LockBuffer(buf, BUFFER_LOCK_SHARE);
+	page = BufferGetPage(buf);
+	max = PageIsNew(page) ? 0 : PageGetMaxOffsetNumber(page);
+	for (OffsetNumber off = FirstOffsetNumber; off <= max; off++)
+	{
+		ItemId item = PageGetItemId(page, off);
+
+		if (!ItemIdIsNormal(item))
+			continue;
+		tuples[n].t_data = (HeapTupleHeader) PageGetItem(page, item);
+		tuples[n].t_len = ItemIdGetLength(item);
+		tuples[n].t_tableOid = RelationGetRelid(heap);
+		ItemPointerSet(&tuples[n].t_self, block, off);
+		if (wanted(w, &tuples[n], buf, &alive[n]))
+			n++;
+	}
+	/* The pin keeps them where they are. */
+	LockBuffer(buf, BUFFER_LOCK_UNLOCK);
+	for (int i = 0; i < n; i++)
+		walk_tuple(w, heap, slot, &tuples[i], alive[i]);
+	ReleaseBuffer(buf);
 }
 
 static void
@@ -340,43 +402,42 @@ walk_heap(Walk *w, const MdbDeltaInfo *delta)
 {
 	/* Kept to the end of the transaction: nobody truncates it before. */
 	Relation heap = table_open(delta->relid, AccessShareLock);
-	TupleTableSlot *heapslot = table_slot_create(heap, NULL);
-	TableScanDesc scan =
-		table_beginscan_strat(heap, w->snapshot ? w->snapshot : SnapshotAny, 0, NULL, true, false);
-	BlockNumber last = 0;
 
 	w->in_block = NULL;
-	while (table_scan_getnextslot(scan, ForwardScanDirection, heapslot))
+	if (w->snapshot == NULL)
 	{
-		BlockNumber block = ItemPointerGetBlockNumber(&heapslot->tts_tid);
-		ItemPointerData tid;
-		MinimalTuple tuple;
-		MemoryContext old;
-		bool alive = true;
+		BufferAccessStrategy strategy = GetAccessStrategy(BAS_BULKREAD);
+		BlockNumber nblocks = RelationGetNumberOfBlocks(heap);
 
-		CHECK_FOR_INTERRUPTS();
-		if (block != last)
-			block_done(w, block - last);
-		last = block;
-		if (w->snapshot == NULL && !wanted(w, heapslot, &alive))
-			continue;
-		MemoryContextReset(w->row_mcxt);
-		old = MemoryContextSwitchTo(w->row_mcxt);
-		ExecClearTuple(w->slot);
-		tuple = mdb_delta_tuple(heapslot);
-		if (tuple)
-			mdb_slot_store_tuple(w->slot, tuple);
-		MemoryContextSwitchTo(old);
-		if (tuple == NULL)
-			continue;
-		mdb_tid_of_delta(delta->slot, &heapslot->tts_tid, &tid);
-		w->slot->tts_tid = tid;
-		w->slot->tts_tableOid = RelationGetRelid(w->rel);
-		w->row(w, &tid, alive);
+		for (BlockNumber block = 0; block < nblocks; block++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			walk_page(w, heap, delta->slot, block, strategy);
+			block_done(w, 1);
+		}
+		FreeAccessStrategy(strategy);
+	}
+	else
+	{
+		TupleTableSlot *heapslot = table_slot_create(heap, NULL);
+		TableScanDesc scan = table_beginscan_strat(heap, w->snapshot, 0, NULL, true, false);
+		BlockNumber last = 0;
+
+		while (table_scan_getnextslot(scan, ForwardScanDirection, heapslot))
+		{
+			BlockNumber block = ItemPointerGetBlockNumber(&heapslot->tts_tid);
+
+			CHECK_FOR_INTERRUPTS();
+			if (block != last)
+				block_done(w, block - last);
+			last = block;
+			walk_tuple(w, heap, delta->slot, ExecFetchSlotHeapTuple(heapslot, false, NULL), true);
+		}
+		table_endscan(scan);
+		ExecDropSingleTupleTableSlot(heapslot);
 	}
 	ExecClearTuple(w->slot);
-	table_endscan(scan);
-	ExecDropSingleTupleTableSlot(heapslot);
+	ExecClearTuple(w->tuple_slot);
 	table_close(heap, NoLock);
 }
 
@@ -554,6 +615,7 @@ build_begin(Build *b, Relation rel, Relation index, IndexInfo *info, Snapshot sn
 	walk_begin(&b->walk, rel, snapshot, oldest_xmin);
 	b->econtext->ecxt_scantuple = b->walk.slot;
 	b->predicate = ExecPrepareQual(info->ii_Predicate, b->estate);
+	b->walk.columns_only = b->plain && b->predicate == NULL;
 }
 
 static void
@@ -580,7 +642,8 @@ form_keys(Build *b, Datum *values, bool *isnull)
 			values[i] =
 				mdb_block_value(w->in_block, w->in_row, b->info->ii_IndexAttrNumbers[i] - 1, &isnull[i]);
 	else
-		FormIndexDatum(b->info, w->slot, b->estate, values, isnull);
+		FormIndexDatum(b->info, w->in_block || !w->columns_only ? w->slot : w->tuple_slot, b->estate, values,
+					   isnull);
 	return true;
 }
 
