@@ -7,6 +7,9 @@
  *	2. It looks at the Kafka sources at least each second while compaction goes on, within the
  *	   length of one step of it; a failing compaction does not keep it from doing so.
  *	3. It holds no lock and no snapshot while it waits.
+ *	4. Where there are more databases than worker processes it makes room for another's maintainer, once
+ *	   there is nothing to do or it has had its time, and comes back later; but not as long as there are
+ *	   Kafka sources to care for.
  */
 #include "postgres.h"
 
@@ -28,6 +31,9 @@
 #include "worker.h"
 
 #define ROUND_MS 1000
+
+/* While others have no maintainer we stay for so long, if there is something to do. */
+#define STAY_US (30 * USECS_PER_SEC)
 
 /* A source whose worker we started; lives as long as the maintainer. */
 typedef struct Started
@@ -135,6 +141,7 @@ mdb_maintainer_main(Datum arg)
 	volatile int source_failures = 0;
 	volatile int compact_failures = 0;
 	volatile TimestampTz compact_at = 0;
+	TimestampTz came_at = GetCurrentTimestamp();
 
 	mdb_worker_begin(MDB_WORKER_MAINTAINER, arg);
 	while (mdb_workers_enabled)
@@ -174,6 +181,9 @@ mdb_maintainer_main(Datum arg)
 			}
 			PG_END_TRY();
 		}
+		if ((!more || GetCurrentTimestamp() - came_at > STAY_US) && hash_get_num_entries(started) == 0 &&
+			mdb_worker_make_room())
+			proc_exit(0);
 		if (source_failures > 0)
 			mdb_worker_wait(mdb_worker_backoff(source_failures));
 		else

@@ -43,6 +43,7 @@ PG_FUNCTION_INFO_V1(mdb_wake_launcher);
 #define LEAVES           16
 #define START_TIME       (30 * USECS_PER_SEC)
 #define LEAVE_TIME       (10 * USECS_PER_SEC)
+#define WANTED_TIME      (5 * USECS_PER_SEC)
 #define REGISTER_TRANCHE "metricsdb_workers"
 
 typedef struct Slot
@@ -66,6 +67,7 @@ typedef struct Register
 	} leaves[LEAVES];
 	uint32 wakes;
 	pid_t launcher;
+	TimestampTz wanted_at; /* a database had no maintainer for want of a worker process */
 } Register;
 
 bool mdb_workers_enabled = true;
@@ -230,8 +232,22 @@ mdb_worker_start(MdbWorkerKind kind, Oid database, int32 source_id, const char *
 	LWLockAcquire(reg_lock, LW_EXCLUSIVE);
 	if (reg->slots[at].turn == turn)
 		reg->slots[at].taken = false;
+	if (kind == MDB_WORKER_MAINTAINER)
+		reg->wanted_at = GetCurrentTimestamp();
 	LWLockRelease(reg_lock);
 	return false;
+}
+
+bool
+mdb_worker_make_room(void)
+{
+	bool wanted;
+
+	LWLockAcquire(reg_lock, LW_EXCLUSIVE);
+	wanted = reg->wanted_at > GetCurrentTimestamp() - WANTED_TIME;
+	reg->wanted_at = 0;
+	LWLockRelease(reg_lock);
+	return wanted;
 }
 
 static void

@@ -31,6 +31,12 @@ extern bool mdb_worker_present(MdbWorkerKind kind, Oid database, int32 source_id
 extern bool mdb_worker_start(MdbWorkerKind kind, Oid database, int32 source_id, const char *name);
 
 /*
+ * mdb_worker_make_room - does another database lack a maintainer, because no worker process is free?
+ * Says yes to one who asks, who then leaves.
+ */
+extern bool mdb_worker_make_room(void);
+
+/*
  * mdb_worker_begin - first thing in a worker's main function: signal handlers, the register, the
  * connection and its settings.  Returns the source id.  slot is the main function's argument.
  */

@@ -77,7 +77,7 @@ static const char *const stops[] = {
 	"move.placed:swe",
 	"move.written:swe",
 	"move.end:swe",
-	/* rows that change: am/modify.c, write/shadow.c, write/moved.c, am/proxy.c */
+	/* rows that change: am/modify.c, write/shadow.c, write/moved.c, am/proxy.c, am/index.c */
 	"delete.before:se",
 	"delete.after:se",
 	"update.before:se",
@@ -88,6 +88,7 @@ static const char *const stops[] = {
 	"moved.map:swe",
 	"moved.expire:swe",
 	"index.cleanup:se",
+	"index.part:se",
 	/* the end of the file: store/space.c */
 	"prune.page:swe",
 	"cut.before:swe",

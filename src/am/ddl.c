@@ -309,7 +309,8 @@ mdb_copy_data(Relation rel, const MdbRelFile *file)
  * mdb_copy_for_cluster - VACUUM FULL: all rows, in order, into the new file.
  *
  * The new parts' catalog rows are frozen: nobody can come to them but through the new file, and
- * a snapshot older than this command must see the rows there.
+ * a snapshot older than this command must see the rows there.  It sees also those that it would not have
+ * seen before, and not those that died since: a transaction that had not touched the table yet.
  */
 void
 mdb_copy_for_cluster(Relation old, Relation new, Relation index, bool use_sort, TransactionId oldest_xmin,

@@ -40,6 +40,7 @@
 #include "utils/tuplesort.h"
 
 #include "am/am.h"
+#include "stop.h"
 
 /* Blocks of parts that a process of a parallel build takes at a time. */
 #define BUILD_CHUNK 8
@@ -707,6 +708,7 @@ index_part(Relation rel, const MdbPartInfo *part)
 		walk_end(&p.walk);
 	}
 	mdb_index_writer_end(p.writer);
+	MDB_STOP("index.part");
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(mcxt);
 }

@@ -12,6 +12,7 @@
 
 #include "catalog/pg_type.h"
 #include "datatype/timestamp.h"
+#include "miscadmin.h"
 #include "port/pg_bitutils.h"
 #include "utils/date.h"
 
@@ -252,7 +253,7 @@ typedef struct TimedRow
 } TimedRow;
 
 static int
-timed_row_cmp(const void *a, const void *b)
+timed_row_cmp(const void *a, const void *b, void *arg)
 {
 	const TimedRow *x = a, *y = b;
 
@@ -273,7 +274,7 @@ sort_by_time(const MdbBatch *batch, uint32 *rows, uint32 n)
 		t[i].order = i;
 		t[i].row = rows[i];
 	}
-	qsort(t, n, sizeof(TimedRow), timed_row_cmp);
+	qsort_interruptible(t, n, sizeof(TimedRow), timed_row_cmp, NULL);
 	for (uint32 i = 0; i < n; i++)
 		rows[i] = t[i].row;
 	pfree(t);
@@ -338,6 +339,7 @@ mdb_sort_rows(const MdbBatch *batch, uint32 *rows, uint32 n)
 		{
 			uint32 *swap = from;
 
+			CHECK_FOR_INTERRUPTS();
 			counting_pass(batch->series, from, to, n, min, shift, nbuckets, counts);
 			from = to;
 			to = swap;

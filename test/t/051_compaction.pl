@@ -131,6 +131,29 @@ workers('off');
 $node->stop;
 grep_log($node, 'compaction', qr/broken/);
 
+# ---- more databases than worker processes ----
+
+# Of four the launchers, ours and that of logical replication, take two.
+$node->append_conf('postgresql.conf', "max_worker_processes = 4\n");
+$node->start;
+for my $db (map { "turn_$_" } 1 .. 5)
+{
+	sql("CREATE DATABASE $db");
+	$node->safe_psql($db, q{CREATE EXTENSION metricsdb; CREATE TABLE t (time timestamptz, host text, v float8) USING metricsdb});
+	$node->safe_psql($db, q{SET metricsdb.direct_rows = 10; INSERT INTO t SELECT now(), 'h' || i, i FROM generate_series(1, 40) i}) for 1 .. 16;
+}
+workers('on');
+my $until = time() + 240;
+my @left = map { "turn_$_" } 1 .. 5;
+while (@left && time() < $until)
+{
+	usleep(300_000);
+	@left = grep { $node->safe_psql($_, q{SELECT merges > 0 FROM metricsdb.compaction_status}) ne 't' } @left;
+}
+is("@left", '', 'turns: each database had its own');
+workers('off');
+$node->stop;
+
 # ---- memory ----
 
 # Large values in many parts of one series: a merge takes a few of them at a time, not all.

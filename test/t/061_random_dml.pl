@@ -205,6 +205,8 @@ my @statements = (
 	[ 2, sub { return insert_sql() if !$round{unique} || $round{two_keys} || $round{partitioned}; my $one = some_id(); "DECLARE c CURSOR FOR SELECT * FROM @ WHERE id = $one FOR UPDATE; MOVE 1 FROM c; " . pick('UPDATE @ SET ' . sets(), 'DELETE FROM @') . ' WHERE CURRENT OF c; CLOSE c' } ],
 	[ 1, sub { 'SELECT count(*), sum(id), sum(k), count(note), max(host) FROM @ WHERE ' . where() } ],
 	[ 2, sub { 'SELECT a.id, b.v FROM @ a JOIN @ b ON a.id = b.id + 1 WHERE ' . where('a') . ' AND ' . where('b') } ],
+	[ 3, sub { return insert_sql() if $round{partitioned}; my $rows = 'ctid = ANY (ARRAY(SELECT ctid FROM @ o WHERE ' . where('o') . '))'; pick('UPDATE @ SET ' . sets(), 'DELETE FROM @', 'SELECT id, v FROM @') . " WHERE $rows" } ],
+	[ 2, sub { 'DELETE FROM @ WHERE id = (SELECT id FROM @ WHERE id > ' . some_id() . ' ORDER BY id, k LIMIT 1 FOR UPDATE' . pick('', ' SKIP LOCKED') . ')' } ],
 	[ 1, sub { 'UPDATE p_@ SET n = n + 20 WHERE n = ' . int(rand(40)) } ],
 	[ 2, sub { pick('DELETE FROM p_@ WHERE n = ' . int(rand(40)), 'INSERT INTO p_@ SELECT generate_series(0, 19) ON CONFLICT DO NOTHING') } ],
 	[ 3, sub { "COPY @ $columns FROM '" . copy_file(pick(1, 5, 60, 150)) . "'" } ]);
@@ -291,7 +293,7 @@ sub compare_tables
 		both($p, 'SET enable_seqscan = off; SET metricsdb.enable_custom_scan = off');
 		both($p, sprintf($digest, $where));
 		both($p, 'SELECT id FROM @ ' . $where . ' ORDER BY id LIMIT 20');
-		both($p, 'RESET enable_seqscan; RESET metricsdb.enable_custom_scan');
+		both($p, 'RESET enable_seqscan; RESET metricsdb.enable_custom_scan' . ($round{plans} =~ /seqscan/ ? "; SET $round{plans}" : ''));
 		return if $p->{failed};
 	}
 	return;
@@ -306,8 +308,8 @@ sub finish
 	if ($how eq 'PREPARE')
 	{
 		my $name = 'p' . $next_name++;
-		both($p, "PREPARE TRANSACTION '$name\@'");
-		push @prepared, $name;
+		# It may fail by a deferred constraint.
+		push @prepared, $name if both($p, "PREPARE TRANSACTION '$name\@'") !~ /ERROR|ROLLBACK/;
 	}
 	else { both($p, $how) }
 	@$p{qw(open failed view)} = (0, 0, undef);
@@ -457,7 +459,8 @@ sub connect_all
 		@$p{qw(open failed)} = (0, 0);
 		$p->{points} = [];
 		my $rows = $p->{direct_rows} // 50;
-		$p->{$_}->query("SET metricsdb.direct_rows = $rows; SET max_parallel_workers_per_gather = 0") for 'mm', 'hh';
+		my $plans = $round{plans} // '';
+		$p->{$_}->query("SET metricsdb.direct_rows = $rows; SET max_parallel_workers_per_gather = " . ($plans =~ /parallel/ ? 2 : 0) . ($plans ? "; SET $plans" : '')) for 'mm', 'hh';
 	}
 	return;
 }
@@ -475,7 +478,9 @@ sub create
 		partitioned => chance(0.2),
 		triggers => chance(0.25),
 		parent => chance(0.25),
-		settled => chance(0.5));
+		settled => chance(0.5),
+		plans => pick(('') x 5, 'enable_seqscan = off; SET metricsdb.enable_custom_scan = off', 'enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off',
+			'parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET min_parallel_index_scan_size = 0'));
 	$round{indexes} ||= $round{unique};
 	($next_id, $next_name, $hot, $count, @done, @prepared) = (1, 1, 1, 1000);
 	connect_all();
@@ -491,7 +496,7 @@ sub create
 		push @sql, "CREATE TABLE @ $list PARTITION BY RANGE (k)", 'CREATE TABLE @_1 PARTITION OF @ FOR VALUES FROM (MINVALUE) TO (7) USING #',
 		  'CREATE TABLE @_2 PARTITION OF @ FOR VALUES FROM (7) TO (14) USING ' . pick('#', 'heap'), 'CREATE TABLE @_3 PARTITION OF @ FOR VALUES FROM (14) TO (MAXVALUE) USING #';
 	}
-	else { push @sql, "CREATE TABLE @ $list USING #" }
+	else { push @sql, 'CREATE ' . (chance(0.1) ? 'UNLOGGED ' : '') . "TABLE @ $list USING #" }
 	push @sql, 'CREATE TABLE p_@ (n int PRIMARY KEY) USING #', 'INSERT INTO p_@ SELECT generate_series(0, 39)';
 	push @sql, q{CREATE FUNCTION touch_@(int8, int) RETURNS int8 LANGUAGE plpgsql AS $$ DECLARE n int8; BEGIN UPDATE @ SET v = coalesce(v, 0) + 1000 WHERE id = $1 AND $2 > 0; GET DIAGNOSTICS n = ROW_COUNT; IF $2 = 3 THEN PERFORM 1 / ($1 % 7); END IF; RETURN n; EXCEPTION WHEN division_by_zero THEN RETURN -1; END $$};
 	push @sql, q{CREATE OR REPLACE FUNCTION count_of(int8) RETURNS int8 LANGUAGE sql AS $$ SELECT $1 % 10 $$};
