@@ -46,17 +46,21 @@ CALL settle();
 SELECT * FROM find('v < 70');
 SELECT * FROM find('v >= 10000');
 SELECT * FROM find('v BETWEEN 495 AND 760');
--- Hash, several columns, expressions, INCLUDE, partial, descending, of time and series
+-- Hash, GiST, SP-GiST, several columns, expressions, INCLUDE, partial, descending, of time and series
 CREATE INDEX t_note ON t USING hash (note);
 CREATE INDEX t_two ON t (host, v DESC NULLS LAST);
 CREATE INDEX t_expr ON t ((v % 100), lower(host));
 CREATE INDEX t_part ON t (f) WHERE host = 'h3';
 CREATE INDEX t_incl ON t (time) INCLUDE (v, host);
+CREATE INDEX t_gist ON t USING gist (int8range(v, v + 2));
+CREATE INDEX t_spgist ON t USING spgist (note);
 SELECT * FROM find('note = ''n3''');
 SELECT * FROM find('host = ''h2'' AND v BETWEEN 100 AND 200');
 SELECT * FROM find('v % 100 = 7 AND lower(host) = ''h2''');
 SELECT * FROM find('host = ''h3'' AND f < 50');
 SELECT * FROM find('time >= ''2024-03-01Z''');
+SELECT * FROM find('int8range(v, v + 2) && ''[107,120)''');
+SELECT * FROM find('note ^@ ''n3''');
 SELECT count(*) FROM pg_index WHERE indrelid = 't'::regclass AND indisvalid AND indisready;
 UPDATE t SET host = 'h3' WHERE v BETWEEN 100 AND 110;
 UPDATE t SET host = 'H9', note = 'n3', f = -f WHERE v BETWEEN 105 AND 115;
@@ -67,10 +71,14 @@ SELECT * FROM find('host = ''h2'' AND v BETWEEN 100 AND 250');
 SELECT * FROM find('v % 100 = 7 AND lower(host) = ''h9''');
 SELECT * FROM find('host = ''h3'' AND f < 50');
 SELECT * FROM find('time >= ''2024-03-01Z''');
+SELECT * FROM find('int8range(v, v + 2) && ''[107,120)''');
+SELECT * FROM find('note ^@ ''n3''');
 CALL settle();
 SELECT * FROM find('note = ''n3''');
 SELECT * FROM find('host = ''h3'' AND f < 50');
 SELECT * FROM find('v % 100 = 7 AND lower(host) = ''h9''');
+SELECT * FROM find('int8range(v, v + 2) && ''[107,120)''');
+SELECT * FROM find('note ^@ ''n3''');
 -- REINDEX, and indexes made beside others
 REINDEX INDEX t_v;
 REINDEX TABLE t;
