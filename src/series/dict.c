@@ -268,14 +268,14 @@ load_rows(MdbDict *dict, int64 id_from, int64 id_upto, Snapshot snapshot, EntryS
 		AllocSetContextCreate(CurrentMemoryContext, "metricsdb dictionary load", ALLOCSET_DEFAULT_SIZES);
 	LoadState load = {dict, state};
 	ScanKeyData keys[2];
-	SysScanDesc scan;
+	MdbCatalogScan scan;
 	HeapTuple tuple;
 
 	ScanKeyInit(&keys[0], Anum_series_storage_id, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(dict->storage_id));
 	ScanKeyInit(&keys[1], Anum_series_id_max, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(id_from));
-	scan = systable_beginscan(rel, mdb_catalog_index(rel), true, snapshot, 2, keys);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	mdb_catalog_scan_begin(&scan, rel, snapshot, false, 2, keys);
+	while (HeapTupleIsValid(tuple = mdb_catalog_scan_next(&scan)))
 	{
 		Datum v[Natts_series];
 		bool n[Natts_series];
@@ -291,7 +291,7 @@ load_rows(MdbDict *dict, int64 id_from, int64 id_upto, Snapshot snapshot, EntryS
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(tmp);
 	}
-	systable_endscan(scan);
+	mdb_catalog_scan_end(&scan);
 	table_close(rel, AccessShareLock);
 	MemoryContextDelete(tmp);
 }

@@ -193,15 +193,18 @@ list_parts(const MdbTable *table, Snapshot snapshot, bool by_index, bool all)
 	MdbPartList *list = palloc0(sizeof(MdbPartList));
 	int capacity = 64;
 	ScanKeyData key;
-	SysScanDesc scan;
+	MdbCatalogScan scan;
+	SysScanDesc plain = NULL;
 	HeapTuple tuple;
 
 	list->parts = palloc(capacity * sizeof(MdbPartInfo));
 	ScanKeyInit(&key, Anum_part_storage_id, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(table->storage_id));
-	scan =
-		systable_beginscan(rel, by_index ? mdb_catalog_index(rel) : InvalidOid, by_index, snapshot, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	if (by_index)
+		mdb_catalog_scan_begin(&scan, rel, snapshot, true, 1, &key);
+	else
+		plain = systable_beginscan(rel, InvalidOid, false, snapshot, 1, &key);
+	while (HeapTupleIsValid(tuple = plain ? systable_getnext(plain) : mdb_catalog_scan_next(&scan)))
 	{
 		MdbPartInfo *p;
 
@@ -225,7 +228,10 @@ list_parts(const MdbTable *table, Snapshot snapshot, bool by_index, bool all)
 		list->nblocks += p->nblocks;
 		list->count++;
 	}
-	systable_endscan(scan);
+	if (plain)
+		systable_endscan(plain);
+	else
+		mdb_catalog_scan_end(&scan);
 	table_close(rel, AccessShareLock);
 	qsort(list->parts, list->count, sizeof(MdbPartInfo), part_cmp);
 	return list;
@@ -485,15 +491,15 @@ mdb_delta_list(int64 storage_id, Snapshot snapshot, MdbDeltaInfo **deltas, int *
 {
 	Relation rel = mdb_catalog_open("delta", AccessShareLock);
 	ScanKeyData key;
-	SysScanDesc scan;
+	MdbCatalogScan scan;
 	HeapTuple tuple;
 	int capacity = 4;
 
 	*count = 0;
 	*deltas = palloc(capacity * sizeof(MdbDeltaInfo));
 	ScanKeyInit(&key, Anum_delta_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
-	scan = systable_beginscan(rel, mdb_catalog_index(rel), true, snapshot, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	mdb_catalog_scan_begin(&scan, rel, snapshot, false, 1, &key);
+	while (HeapTupleIsValid(tuple = mdb_catalog_scan_next(&scan)))
 	{
 		Datum v[Natts_delta];
 		bool n[Natts_delta];
@@ -512,7 +518,7 @@ mdb_delta_list(int64 storage_id, Snapshot snapshot, MdbDeltaInfo **deltas, int *
 		d->relid = DatumGetObjectId(v[Anum_delta_relid - 1]);
 		d->live = DatumGetBool(v[Anum_delta_live - 1]);
 	}
-	systable_endscan(scan);
+	mdb_catalog_scan_end(&scan);
 	table_close(rel, AccessShareLock);
 }
 

@@ -248,6 +248,26 @@ extern void mdb_catalog_insert(Relation rel, Datum *values, bool *nulls, Command
 
 extern void mdb_catalog_delete(const char *catalog, int64 storage_id);
 
+/* ---- catalog_scan.c ---- */
+
+typedef struct MdbCatalogScan
+{
+	Relation rel;
+	struct SysScanDescData *scan;
+	Snapshot snapshot;
+	bool conflicts;
+	bool by_hand; /* rows' visibility is seen to here */
+} MdbCatalogScan;
+
+struct ScanKeyData;
+
+extern void mdb_catalog_scan_begin(MdbCatalogScan *s, Relation rel, Snapshot snapshot, bool conflicts,
+								   int nkeys, struct ScanKeyData *keys);
+extern HeapTuple mdb_catalog_scan_next(MdbCatalogScan *s);
+extern void mdb_catalog_scan_end(MdbCatalogScan *s);
+
+/* ---- catalog.c, again ---- */
+
 extern MdbPartList *mdb_parts_visible(const MdbTable *table, Snapshot snapshot);
 extern void mdb_part_ranges(const MdbTable *table, MdbRowRange **ranges, int *count);
 extern bool mdb_part_covering(const MdbTable *table, int64 row, Snapshot snapshot, MdbPartInfo *info);

@@ -294,17 +294,16 @@ int64
 mdb_moved_find(int64 storage_id, int64 identity)
 {
 	Relation rel = mdb_catalog_open("moved", AccessShareLock);
-	Relation index = index_open(mdb_catalog_index(rel), AccessShareLock);
 	Snapshot snapshot = mdb_latest_snapshot();
 	int64 result = -1;
 	ScanKeyData keys[2];
-	SysScanDesc scan;
+	MdbCatalogScan scan;
 	HeapTuple tuple;
 
 	ScanKeyInit(&keys[0], Anum_moved_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
 	ScanKeyInit(&keys[1], Anum_moved_last, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(identity));
-	scan = systable_beginscan_ordered(rel, index, snapshot, 2, keys);
-	while (result < 0 && HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	mdb_catalog_scan_begin(&scan, rel, snapshot, false, 2, keys);
+	while (result < 0 && HeapTupleIsValid(tuple = mdb_catalog_scan_next(&scan)))
 	{
 		Datum v[Natts_moved];
 		bool n[Natts_moved];
@@ -319,9 +318,8 @@ mdb_moved_find(int64 storage_id, int64 identity)
 		if ((Pointer) payload != DatumGetPointer(v[Anum_moved_payload - 1]))
 			pfree(payload);
 	}
-	systable_endscan_ordered(scan);
+	mdb_catalog_scan_end(&scan);
 	UnregisterSnapshot(snapshot);
-	index_close(index, AccessShareLock);
 	table_close(rel, AccessShareLock);
 	return result;
 }

@@ -1,0 +1,76 @@
+/*
+ * catalog_scan.c
+ *	  Reading the catalogs without that counting as reading them.
+ *
+ * All tables' rows are together in one catalog.  A serializable transaction that reads some would take
+ * predicate locks on pages of its index, and others that insert there, for tables of their own, would
+ * be taken for writers of what it has read.  What is read and written in truth is the user's table, and
+ * the access method has its own locks for that (am/scan.c).  So in such transactions the catalogs
+ * are read with SnapshotAny, which takes none, and each row is looked at for whether the snapshot sees
+ * it; of the rows of metricsdb.part also for whether it is one that the transaction should have seen.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/relscan.h"
+#include "access/xact.h"
+#include "executor/tuptable.h"
+#include "storage/bufmgr.h"
+#include "storage/predicate.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "store/store.h"
+
+/*
+ * mdb_catalog_scan_begin - as systable_beginscan() with the catalog's own index.  conflicts: rows that
+ * the snapshot does not see are conflicts of serializable transactions.
+ */
+void
+mdb_catalog_scan_begin(MdbCatalogScan *s, Relation rel, Snapshot snapshot, bool conflicts, int nkeys,
+					   struct ScanKeyData *keys)
+{
+	s->rel = rel;
+	s->snapshot = snapshot;
+	s->conflicts = conflicts;
+	s->by_hand = IsolationIsSerializable() && IsMVCCSnapshot(snapshot);
+	s->scan = systable_beginscan(rel, mdb_catalog_index(rel), true, s->by_hand ? SnapshotAny : snapshot,
+								 nkeys, keys);
+}
+
+/*
+ * mdb_catalog_scan_next - the next row that the snapshot sees, or NULL.
+ */
+HeapTuple
+mdb_catalog_scan_next(MdbCatalogScan *s)
+{
+	HeapTuple tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(s->scan)))
+	{
+		Buffer buf;
+		bool visible;
+
+		if (!s->by_hand)
+			return tuple;
+		buf = ((BufferHeapTupleTableSlot *) s->scan->slot)->buffer;
+		LockBuffer(buf, BUFFER_LOCK_SHARE);
+		visible = HeapTupleSatisfiesVisibility(tuple, s->snapshot, buf);
+		if (s->conflicts)
+			HeapCheckForSerializableConflictOut(visible, s->rel, tuple, buf, s->snapshot);
+		LockBuffer(buf, BUFFER_LOCK_UNLOCK);
+		if (visible)
+			return tuple;
+	}
+	return NULL;
+}
+
+/*
+ * mdb_catalog_scan_end - finish it.
+ */
+void
+mdb_catalog_scan_end(MdbCatalogScan *s)
+{
+	systable_endscan(s->scan);
+}
