@@ -55,7 +55,8 @@ sub wait_for
 
 	while (time() < $until)
 	{
-		my ($rc, $out) = $node->psql('postgres', $query);
+		# psql may be gone before it has read the query.
+		my ($rc, $out) = eval { $node->psql('postgres', $query) };
 		return 1 if defined $rc && $rc == 0 && $out eq 't';
 		usleep(100_000);
 	}

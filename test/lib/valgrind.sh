@@ -34,7 +34,7 @@ exec valgrind --quiet --leak-check=no --track-origins=${VALGRIND_ORIGINS:-yes} -
 END
 chmod 755 "$copy/postgres.sh"
 
-[ $# -gt 0 ] || set -- 10_basic 11_transactions 42_statistics 50_compact
+[ $# -gt 0 ] || set -- 10_basic 14_partitions 42_statistics 50_compact
 tests=test/sql/00_setup.sql
 for t in "$@"; do tests="$tests test/sql/$t.sql"; done
 rc=0

@@ -109,7 +109,7 @@ for my $round (1 .. $crashes)
 	if ($how ne 'postmaster')
 	{
 		my $where = $how eq 'session' ? "application_name = 'session' AND state = 'active' ORDER BY random()" : "backend_type ~ 'maintainer'";
-		(undef, $victim) = $node->psql('postgres', "SELECT pid FROM pg_stat_activity WHERE $where LIMIT 1");
+		(undef, $victim) = eval { $node->psql('postgres', "SELECT pid FROM pg_stat_activity WHERE $where LIMIT 1") };
 		$how = 'postmaster' unless $victim;
 	}
 	$hit{$how}++;
