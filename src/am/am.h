@@ -51,6 +51,7 @@ extern void mdb_block_load(MdbBlock *b);
 extern const TupleTableSlotOps TTSOpsMetricsDB;
 extern void mdb_slot_store_row(TupleTableSlot *slot, MdbBlock *block, uint32 row);
 extern void mdb_slot_store_tuple(TupleTableSlot *slot, MinimalTuple tuple);
+extern void mdb_slot_set_xmax(TupleTableSlot *slot, HeapTupleHeader header);
 extern void mdb_slot_set_header(TupleTableSlot *slot, HeapTupleHeader header);
 
 /* ---- scan.c ---- */

@@ -488,14 +488,24 @@ mdb_row_visible(Relation rel, ItemPointer tid, Snapshot snapshot)
 bool
 mdb_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
 {
-	bool found = mdb_fetch_row(get_current(rel), rel, tid, snapshot, slot, NULL);
+	MdbFetch *f = get_current(rel);
+	bool found = mdb_fetch_row(f, rel, tid, snapshot, slot, NULL);
 
-	if (found)
+	if (!found)
+		return false;
+	slot_getallattrs(slot);
+	ExecMaterializeSlot(slot);
+	/* Who asks for a row whatever its state has mostly just changed it: xmax is its shadow's. */
+	if (!mdb_tid_is_delta(tid) && snapshot->snapshot_type == SNAPSHOT_ANY)
 	{
-		slot_getallattrs(slot);
-		ExecMaterializeSlot(slot);
+		Relation heap = table_open(mdb_delta_relid(f->table->storage_id, MDB_ROWS_SLOT), AccessShareLock);
+		HeapTupleHeaderData header;
+
+		if (mdb_shadow_header(heap, f->table->storage_id, mdb_row_of_tid(tid), &header))
+			mdb_slot_set_xmax(slot, &header);
+		table_close(heap, NoLock);
 	}
-	return found;
+	return true;
 }
 
 /*

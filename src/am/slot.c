@@ -70,8 +70,8 @@ slot_getsome(TupleTableSlot *slot, int natts)
 }
 
 /*
- * Rows of parts are as old as their part, whose catalog row knows its transaction; to SQL they
- * look frozen.
+ * Rows of parts are as old as their part.  So xmin, which some clients take for the version of a row,
+ * changes with each merge, but never back to what it was before a change of the row.
  */
 static Datum
 slot_getsys(TupleTableSlot *slot, int attnum, bool *isnull)
@@ -219,6 +219,8 @@ mdb_slot_store_row(TupleTableSlot *slot, MdbBlock *block, uint32 row)
 
 	s->block = block;
 	s->row = row;
+	if (block->part)
+		s->xmin = block->part->info.xmin;
 	slot->tts_nvalid = 0;
 	slot->tts_flags &= ~TTS_FLAG_EMPTY;
 }
@@ -249,6 +251,18 @@ mdb_slot_set_header(TupleTableSlot *slot, HeapTupleHeader header)
 	if (slot->tts_ops != &TTSOpsMetricsDB)
 		return;
 	s->xmin = HeapTupleHeaderGetXmin(header);
+	s->xmax = HeapTupleHeaderGetRawXmax(header);
+	s->cid = HeapTupleHeaderGetRawCommandId(header);
+}
+
+/*
+ * mdb_slot_set_xmax - the same for a row of a part, whose shadow this is the header of.
+ */
+void
+mdb_slot_set_xmax(TupleTableSlot *slot, HeapTupleHeader header)
+{
+	MdbSlot *s = (MdbSlot *) slot;
+
 	s->xmax = HeapTupleHeaderGetRawXmax(header);
 	s->cid = HeapTupleHeaderGetRawCommandId(header);
 }

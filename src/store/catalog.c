@@ -159,6 +159,7 @@ part_from_tuple(MdbPartInfo *p, HeapTuple tuple, TupleDesc desc)
 
 	heap_deform_tuple(tuple, desc, v, n);
 	p->tid = tuple->t_self;
+	p->xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
 	p->storage_id = DatumGetInt64(v[Anum_part_storage_id - 1]);
 	p->part_id = DatumGetInt64(v[Anum_part_part_id - 1]);
 	p->incarnation = DatumGetInt32(v[Anum_part_incarnation - 1]);

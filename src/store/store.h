@@ -190,6 +190,7 @@ enum
 typedef struct MdbPartInfo
 {
 	ItemPointerData tid; /* of the catalog row */
+	TransactionId xmin;  /* of it: who wrote the part, frozen or not */
 	int64 storage_id;
 	int64 part_id;
 	int32 incarnation;

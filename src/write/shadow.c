@@ -483,6 +483,27 @@ mdb_shadow_tid(Relation heap, int64 storage_id, int64 row, bool make, ItemPointe
 }
 
 /*
+ * mdb_shadow_header - a copy of the header of a row's shadow; false if it has none.
+ */
+bool
+mdb_shadow_header(Relation heap, int64 storage_id, int64 row, HeapTupleHeader header)
+{
+	HeapTupleData tuple;
+	Buffer buf;
+	bool found = false;
+
+	if (!mdb_shadow_tid(heap, storage_id, row, false, &tuple.t_self) ||
+		ItemPointerGetBlockNumber(&tuple.t_self) >= RelationGetNumberOfBlocks(heap) ||
+		!heap_fetch(heap, SnapshotAny, &tuple, &buf, false))
+		return false;
+	LockBuffer(buf, BUFFER_LOCK_SHARE);
+	found = mdb_shadow_of(tuple.t_data) == row;
+	memcpy(header, tuple.t_data, SizeofHeapTupleHeader);
+	UnlockReleaseBuffer(buf);
+	return found;
+}
+
+/*
  * mdb_shadow_alive - does a snapshot of whatever kind see a row of a part that it sees?
  *
  * A dirty snapshot is told who is deleting it.  *gone, unless it is NULL, is set if its shadow was pruned.

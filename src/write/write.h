@@ -107,6 +107,7 @@ extern bool mdb_shadows_fates(MdbShadows *s, int64 first, uint32 n, TransactionI
 extern bool mdb_shadows_gone(MdbShadows *s, int64 first, uint32 n, uint8 *gone);
 extern bool mdb_shadow_tid(Relation heap, int64 storage_id, int64 row, bool make, ItemPointer tid);
 extern bool mdb_shadows_collect(Relation rel, const MdbTable *table);
+extern bool mdb_shadow_header(Relation heap, int64 storage_id, int64 row, HeapTupleHeader header);
 extern bool mdb_shadow_alive(Relation rel, Relation heap, int64 storage_id, int64 row, Snapshot snapshot,
 							 bool *gone);
 
