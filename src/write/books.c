@@ -21,8 +21,8 @@
 #include "write/merge.h"
 
 /* Bytes of parts moved in the background: a share of those written, and so many beyond that. */
-#define MOVE_SHARE      4
-#define MOVE_FREE_BYTES (INT64CONST(64) * 1024 * 1024)
+#define MOVE_SHARE      8
+#define MOVE_FREE_BYTES (INT64CONST(16) * 1024 * 1024)
 
 /* The row of a storage, to be changed. */
 typedef struct Entry

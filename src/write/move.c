@@ -14,12 +14,16 @@
 #include "storage/bufmgr.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/timestamp.h"
 
 #include "stop.h"
 #include "write/merge.h"
 
 /* Free pages of a file that are not worth moving parts for. */
 #define SLACK_PAGES 256
+
+/* A part of level 0 at the end of the file is not moved before that. */
+#define YOUNG_US (60 * USECS_PER_SEC)
 
 /* Pages moved in one step. */
 #define STEP_PAGES 8192
@@ -91,6 +95,9 @@ mdb_space_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list)
 	targets = palloc_extended(sizeof(int64) * list->count, MCXT_ALLOC_HUGE);
 	memcpy(parts, list->parts, sizeof(MdbPartInfo) * list->count);
 	qsort(parts, list->count, sizeof(MdbPartInfo), last_first);
+	/* Who has just been written goes by itself when it is merged. */
+	if (!goal && parts[0].level == 0 && parts[0].created_at > GetCurrentTimestamp() - YOUNG_US)
+		return false;
 	/* At least one, however large. */
 	while (count < list->count && !(goal && count == goal->moves_left))
 	{
