@@ -190,6 +190,7 @@ extern bool mdb_buffer_pending(void);
 /* ---- superseded.c ---- */
 
 extern int64 mdb_identity(ItemPointer tid);
+extern void mdb_tid_of_identity(int64 identity, ItemPointer tid);
 extern void mdb_supersede(int64 storage_id, ItemPointer tid, CommandId cid);
 extern bool mdb_superseded_any(void);
 extern bool mdb_superseded(int64 storage_id, int64 identity, Snapshot snapshot);

@@ -489,10 +489,21 @@ bool
 mdb_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
 {
 	MdbFetch *f = get_current(rel);
-	bool found = mdb_fetch_row(f, rel, tid, snapshot, slot, NULL);
+	ItemPointerData now = *tid;
 
-	if (!found)
-		return false;
+	while (!mdb_fetch_row(f, rel, &now, snapshot, slot, NULL))
+	{
+		int64 row;
+
+		/* Who takes a row in any state takes it also from where it was moved to. */
+		if (snapshot->snapshot_type != SNAPSHOT_ANY)
+			return false;
+		row = mdb_moved_find(f->table->storage_id, mdb_identity(&now));
+		if (row < 0)
+			return false;
+		mdb_tid_of_row(row, &now);
+	}
+	tid = &now;
 	slot_getallattrs(slot);
 	ExecMaterializeSlot(slot);
 	/* Who asks for a row whatever its state has mostly just changed it: xmax is its shadow's. */

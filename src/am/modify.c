@@ -689,10 +689,25 @@ mdb_latest_tid(TableScanDesc scan, ItemPointer tid)
 }
 
 /*
- * mdb_row_satisfies - does a snapshot see the row that was fetched into a slot?
+ * mdb_row_satisfies - does a snapshot see the row that was fetched into a slot?  Also if it sees it under
+ * another identity, which it had before it was moved.
  */
 bool
 mdb_row_satisfies(Relation rel, TupleTableSlot *slot, Snapshot snapshot)
 {
-	return mdb_row_visible(rel, &slot->tts_tid, snapshot);
+	MdbTable table = *mdb_table_peek(rel);
+	ItemPointerData tid = slot->tts_tid;
+
+	while (!mdb_row_visible(rel, &tid, snapshot))
+	{
+		int64 origin;
+
+		if (mdb_tid_is_delta(&tid) || !IsMVCCSnapshot(snapshot))
+			return false;
+		origin = mdb_moved_origin(table.storage_id, mdb_row_of_tid(&tid));
+		if (origin < 0)
+			return false;
+		mdb_tid_of_identity(origin, &tid);
+	}
+	return true;
 }

@@ -46,6 +46,21 @@ mdb_identity(ItemPointer tid)
 }
 
 /*
+ * mdb_tid_of_identity - the reverse.
+ */
+void
+mdb_tid_of_identity(int64 identity, ItemPointer tid)
+{
+	int16 slot;
+	ItemPointerData heap;
+
+	if (mdb_moved_in_heap(identity, &slot, &heap))
+		mdb_tid_of_delta(slot, &heap, tid);
+	else
+		mdb_tid_of_row(identity, tid);
+}
+
+/*
  * mdb_supersede - command cid of this transaction has changed a row under another identity.
  */
 void

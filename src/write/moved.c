@@ -24,6 +24,7 @@
 #include "access/table.h"
 #include "access/transam.h"
 #include "access/xact.h"
+#include "miscadmin.h"
 #include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -214,6 +215,19 @@ mdb_moved_identity(int16 slot, ItemPointer heap)
 		   ((int64) ItemPointerGetBlockNumberNoCheck(heap) << 16) | ItemPointerGetOffsetNumberNoCheck(heap);
 }
 
+/*
+ * mdb_moved_in_heap - the reverse; false if it is a row number.
+ */
+bool
+mdb_moved_in_heap(int64 identity, int16 *slot, ItemPointer heap)
+{
+	if (!(identity & (INT64CONST(1) << 62)))
+		return false;
+	*slot = (int16) ((identity >> 56) & 0x3f);
+	ItemPointerSet(heap, (BlockNumber) ((identity >> 16) & 0xffffffff), (OffsetNumber) (identity & 0xffff));
+	return true;
+}
+
 static const uint8 *
 get(const uint8 *p, const uint8 *end, uint32 n, int64 *v)
 {
@@ -230,9 +244,9 @@ get(const uint8 *p, const uint8 *end, uint32 n, int64 *v)
 	return NULL;
 }
 
-/* Look an identity up in one row's payload: its new row number, or -1. */
+/* Look an identity up in one row's payload: its new row number, or -1.  Or, backwards, the reverse. */
 static int64
-look_up(bytea *payload, int64 first, int64 base, int64 identity)
+look_up(bytea *payload, int64 first, int64 base, int64 wanted, bool backwards)
 {
 	const uint8 *p = (const uint8 *) VARDATA_ANY(payload);
 	const uint8 *end = p + VARSIZE_ANY_EXHDR(payload);
@@ -255,13 +269,14 @@ look_up(bytea *payload, int64 first, int64 base, int64 identity)
 	(void) get(p, end, n, to_gap);
 	for (uint32 i = 0; i < n; i++)
 	{
+		int64 begin;
+
 		from += gap[i];
 		to += to_gap[i];
-		if (identity < from)
-			break;
-		if (identity < from + length[i])
+		begin = backwards ? to : from;
+		if (wanted >= begin && wanted < begin + length[i])
 		{
-			result = to + identity - from;
+			result = (backwards ? from : to) + wanted - begin;
 			break;
 		}
 		from += length[i];
@@ -282,7 +297,7 @@ mdb_moves_find(MdbMoves *m, int64 from)
 	end_piece(m);
 	for (int i = 0; i < m->npieces; i++)
 		if (from >= m->pieces[i].first && from <= m->pieces[i].last)
-			return look_up(m->pieces[i].payload, m->pieces[i].first, 0, from);
+			return look_up(m->pieces[i].payload, m->pieces[i].first, 0, from, false);
 	return -1;
 }
 
@@ -314,7 +329,44 @@ mdb_moved_find(int64 storage_id, int64 identity)
 			continue;
 		payload = DatumGetByteaPP(v[Anum_moved_payload - 1]);
 		result = look_up(payload, DatumGetInt64(v[Anum_moved_first - 1]),
-						 DatumGetInt64(v[Anum_moved_base - 1]), identity);
+						 DatumGetInt64(v[Anum_moved_base - 1]), identity, false);
+		if ((Pointer) payload != DatumGetPointer(v[Anum_moved_payload - 1]))
+			pfree(payload);
+	}
+	mdb_catalog_scan_end(&scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+/*
+ * mdb_moved_origin - the identity that the row with this number had before it was moved, or -1.
+ *
+ * Reads all maps of the storage: for what is rare.
+ */
+int64
+mdb_moved_origin(int64 storage_id, int64 row)
+{
+	Relation rel = mdb_catalog_open("moved", AccessShareLock);
+	Snapshot snapshot = mdb_latest_snapshot();
+	int64 result = -1;
+	ScanKeyData key;
+	MdbCatalogScan scan;
+	HeapTuple tuple;
+
+	ScanKeyInit(&key, Anum_moved_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
+	mdb_catalog_scan_begin(&scan, rel, snapshot, false, 1, &key);
+	while (result < 0 && HeapTupleIsValid(tuple = mdb_catalog_scan_next(&scan)))
+	{
+		Datum v[Natts_moved];
+		bool n[Natts_moved];
+		bytea *payload;
+
+		CHECK_FOR_INTERRUPTS();
+		heap_deform_tuple(tuple, RelationGetDescr(rel), v, n);
+		payload = DatumGetByteaPP(v[Anum_moved_payload - 1]);
+		result = look_up(payload, DatumGetInt64(v[Anum_moved_first - 1]),
+						 DatumGetInt64(v[Anum_moved_base - 1]), row, true);
 		if ((Pointer) payload != DatumGetPointer(v[Anum_moved_payload - 1]))
 			pfree(payload);
 	}
