@@ -361,7 +361,7 @@ mdb_worker_recover(MemoryContext context)
 {
 	HOLD_INTERRUPTS();
 	EmitErrorReport();
-	AbortCurrentTransaction();
+	AbortOutOfAnyTransaction();
 	MemoryContextSwitchTo(context);
 	FlushErrorState();
 	pgstat_report_activity(STATE_IDLE, NULL);

@@ -232,7 +232,8 @@ turn_failed(Turn *turn, MemoryContext mcxt)
 	error = CopyErrorData();
 	EmitErrorReport();
 	FlushErrorState();
-	AbortCurrentTransaction();
+	/* A merge runs in a subtransaction. */
+	AbortOutOfAnyTransaction();
 	RESUME_INTERRUPTS();
 	turn->failures++;
 	turn->next_at = GetCurrentTimestamp() + Min(FAILED_MAX_US, FAILED_US << Min(turn->failures - 1, 10));

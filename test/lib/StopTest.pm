@@ -179,7 +179,7 @@ sub run_at
 sub start_at
 {
 	my ($node, $section, $stop) = @_;
-	my $run = { out => '', err => '', sql => workload($section) };
+	my $run = { out => '', err => '', sql => workload($section) . "\\q\n" };
 
 	local $ENV{PGOPTIONS} = "-c metricsdb.stop_at=$stop -c client_min_messages=warning";
 	local $ENV{PGAPPNAME} = 'stopping';
