@@ -84,6 +84,7 @@ struct MdbDict
 	uint32 npages;
 	Entry **slots; /* open addressing by hash of the key */
 	uint32 nslots;
+	Entry **grown; /* twice as many, being filled; NULL = none */
 	uint32 nentries;
 	bool loaded; /* all rows of the catalog were read once */
 	int64 reserved_next;
@@ -179,6 +180,37 @@ find_id(MdbDict *dict, uint32 id)
 	return dict->pages[page][id % DICT_PAGE];
 }
 
+/* Twice as many slots.  An interrupt on the way leaves the old ones in use. */
+static void
+grow_slots(MdbDict *dict)
+{
+	Entry **old = dict->slots;
+	uint32 n = dict->nslots;
+	uint32 mask = 2 * n - 1;
+	Entry **grown;
+
+	if (dict->grown)
+		pfree(dict->grown);
+	grown = dict->grown = MemoryContextAllocExtended(dict->mcxt, 2 * (Size) n * sizeof(Entry *),
+													 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	for (uint32 k = 0; k < n; k++)
+	{
+		uint32 i;
+
+		if (k % 65536 == 0)
+			CHECK_FOR_INTERRUPTS();
+		if (old[k] == NULL)
+			continue;
+		for (i = old[k]->hash & mask; grown[i] != NULL; i = (i + 1) & mask)
+			;
+		grown[i] = old[k];
+	}
+	dict->slots = grown;
+	dict->nslots = 2 * n;
+	dict->grown = NULL;
+	pfree(old);
+}
+
 /* Make an entry.  If the key has one already, this one is found by its id only. */
 static Entry *
 add_entry(MdbDict *dict, uint32 id, uint32 hash, const char *key, uint32 len, EntryState state)
@@ -187,6 +219,8 @@ add_entry(MdbDict *dict, uint32 id, uint32 hash, const char *key, uint32 len, En
 	uint32 page = id / DICT_PAGE;
 	Entry *e;
 
+	if ((dict->nentries + 1) * 2 > dict->nslots)
+		grow_slots(dict);
 	if (size > dict->arena_left)
 	{
 		Size chunk = Max(size, (Size) 65536 - 64);
@@ -220,19 +254,7 @@ add_entry(MdbDict *dict, uint32 id, uint32 hash, const char *key, uint32 len, En
 
 	if (find_key(dict, hash, key, len) == NULL)
 	{
-		if (++dict->nentries * 2 > dict->nslots)
-		{
-			Entry **old = dict->slots;
-			uint32 n = dict->nslots;
-
-			dict->nslots *= 2;
-			dict->slots = MemoryContextAllocExtended(dict->mcxt, dict->nslots * sizeof(Entry *),
-													 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-			for (uint32 i = 0; i < n; i++)
-				if (old[i])
-					slots_put(dict, old[i]);
-			pfree(old);
-		}
+		dict->nentries++;
 		slots_put(dict, e);
 	}
 	return e;
@@ -346,7 +368,7 @@ mdb_dict_intern(MdbDict *dict, Relation rel, const char *key, uint32 len)
 }
 
 static int
-entry_cmp(const void *a, const void *b)
+entry_cmp(const void *a, const void *b, void *arg)
 {
 	uint32 x = (*(Entry *const *) a)->id, y = (*(Entry *const *) b)->id;
 
@@ -383,7 +405,7 @@ mdb_dict_flush(MdbDict *dict, CommandId cid, int options)
 		return;
 	rel = mdb_catalog_open("series", RowExclusiveLock);
 	entries = palloc(sizeof(MdbSegmentEntry) * DICT_SEGMENT);
-	qsort(dict->queue.v, dict->queue.n, sizeof(Entry *), entry_cmp);
+	qsort_interruptible(dict->queue.v, dict->queue.n, sizeof(Entry *), entry_cmp, NULL);
 	for (uint32 at = 0, count; at < dict->queue.n; at += count)
 	{
 		Datum v[Natts_series];
@@ -391,6 +413,7 @@ mdb_dict_flush(MdbDict *dict, CommandId cid, int options)
 		Size bytes = 0;
 		bytea *payload;
 
+		CHECK_FOR_INTERRUPTS();
 		for (count = 0; count < DICT_SEGMENT && at + count < dict->queue.n && bytes < DICT_SEGMENT_BYTES;
 			 count++)
 		{

@@ -229,11 +229,11 @@ cancel() {
 	text="SELECT timestamptz '2026-01-01' + i * interval '10 ms', 'h' || i % 100, md5(i::text) || repeat('x', i % 400) FROM generate_series(1, 1000000) i"
 	overrun "CALL compact(), numbers" "TRUNCATE w; INSERT INTO w $wide" "CALL metricsdb.compact('w')"
 	overrun "CALL compact(), text" "TRUNCATE t; INSERT INTO t $text" "CALL metricsdb.compact('t')"
-	overrun "scan of numbers" "SELECT 1 \\g /dev/null" "SELECT sum(a), sum(b), count(c) FROM w, generate_series(1, 3)"
-	overrun "scan of text" "SELECT 1 \\g /dev/null" "SELECT sum(length(note)) FROM t, generate_series(1, 9)"
-	overrun "INSERT of rows" "SELECT 1 \\g /dev/null" "INSERT INTO w $wide"
-	overrun "INSERT of new series" "SELECT 1 \\g /dev/null" "INSERT INTO w SELECT now(), 'new' || i, 1, 2, 3 FROM generate_series(1, 3000000) i"
-	overrun "INSERT of a value of 100 MB" "SELECT 1 \\g /dev/null" "INSERT INTO t SELECT now(), 'h', string_agg(md5(i::text), '') FROM generate_series(1, 3000000) i"
+	overrun "scan of numbers" "SET jit = off" "SELECT sum(a), sum(b), count(c) FROM w, generate_series(1, 3)"
+	overrun "scan of text" "SET jit = off" "SELECT sum(length(note)) FROM t, generate_series(1, 9)"
+	overrun "INSERT of rows" "SET jit = off" "INSERT INTO w $wide"
+	overrun "INSERT of new series" "SET jit = off" "INSERT INTO w SELECT now(), 'new' || i, 1, 2, 3 FROM generate_series(1, 3000000) i"
+	overrun "INSERT of a value of 100 MB" "SET jit = off" "INSERT INTO t SELECT now(), 'h', string_agg(md5(i::text), '') FROM generate_series(1, 3000000) i"
 	echo "again: make bench BENCH=cancel"
 }
 
