@@ -491,6 +491,8 @@ mdb_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTab
 	MdbFetch *f = get_current(rel);
 	ItemPointerData now = *tid;
 
+	if (snapshot->snapshot_type == SNAPSHOT_ANY)
+		mdb_require_tid(rel, tid);
 	while (!mdb_fetch_row(f, rel, &now, snapshot, slot, NULL))
 	{
 		int64 row;

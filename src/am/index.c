@@ -304,6 +304,7 @@ walk_block(Walk *w, MdbPart *part, int block)
 		if (fates && w->fates[i] == MDB_ROW_DEAD)
 			continue;
 		mdb_tid_of_row(first + i, &tid);
+		mdb_require_tid(w->rel, &tid);
 		ExecClearTuple(w->slot);
 		mdb_slot_store_row(w->slot, b, i);
 		w->slot->tts_tid = tid;

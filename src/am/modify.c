@@ -101,6 +101,21 @@ heap_tuple_alive(Relation heap, ItemPointer tid)
 	return alive;
 }
 
+/*
+ * mdb_require_tid - raise an error unless a row has an identity.
+ */
+void
+mdb_require_tid(Relation rel, ItemPointer tid)
+{
+	if (likely(ItemPointerIsValid(tid)))
+		return;
+	ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					errmsg("table \"%s\" has run out of row numbers", RelationGetRelationName(rel)),
+					errdetail("Its rows can be read and added to, but those written last cannot be changed, "
+							  "locked or indexed."),
+					errhint("Rewrite the table with VACUUM FULL, or drop old partitions of it.")));
+}
+
 /* Find it, under the first invariant.  False if the row has gone elsewhere, or is dead to all. */
 static bool
 target_open(Relation rel, ItemPointer tid, CommandId cid, Target *t)
@@ -108,6 +123,7 @@ target_open(Relation rel, ItemPointer tid, CommandId cid, Target *t)
 	MdbTable table = *mdb_table_peek(rel);
 	ItemPointerData now = *tid;
 
+	mdb_require_tid(rel, tid);
 	t->moved = false;
 	for (;;)
 	{

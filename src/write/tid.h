@@ -17,9 +17,17 @@
 #define MDB_TID_SLOTS          4
 #define MDB_TID_ROWS_PER_BLOCK 2047
 
+/* Row numbers from here on have no identity: such rows can be read, but not be changed or indexed. */
+#define MDB_TID_ROWS_MAX ((int64) (MDB_TID_PART - 1) * MDB_TID_ROWS_PER_BLOCK)
+
 static inline void
 mdb_tid_of_row(int64 row, ItemPointer tid)
 {
+	if (unlikely(row >= MDB_TID_ROWS_MAX))
+	{
+		ItemPointerSetInvalid(tid);
+		return;
+	}
 	ItemPointerSet(tid, MDB_TID_PART | (BlockNumber) (row / MDB_TID_ROWS_PER_BLOCK),
 				   (OffsetNumber) (1 + row % MDB_TID_ROWS_PER_BLOCK));
 }
