@@ -254,7 +254,7 @@ if ($baseline)
 	print ", the tests being of another minor version than the server or sensitive to the machine: @differ" if @differ;
 	print "\n";
 	print "CRASH: $_\n" foreach @$crashes;
-	exit(@$crashes || @differ > 0.3 * @$tests + 3 ? 1 : 0);
+	exit(@$crashes || @differ > 0.5 * @$tests + 3 ? 1 : 0);
 }
 
 my @rules = read_rules($rules);
