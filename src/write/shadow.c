@@ -31,6 +31,7 @@
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/bufpage.h"
+#include "storage/freespace.h"
 #include "storage/lmgr.h"
 #include "storage/predicate.h"
 #include "utils/fmgroids.h"
@@ -367,13 +368,53 @@ find_run(Relation catalog, int64 storage_id, int64 run)
 	return block;
 }
 
-/* A new page of the row heap with the shadows of a run. */
+/* Has VACUUM left nothing on a page? */
+static bool
+page_is_free(Page page)
+{
+	if (PageIsNew(page))
+		return false;
+	for (OffsetNumber off = FirstOffsetNumber; off <= PageGetMaxOffsetNumber(page); off++)
+		if (ItemIdIsUsed(PageGetItemId(page, off)))
+			return false;
+	return true;
+}
+
+/* A page of the row heap for shadows, locked: an empty one if the free space map knows one, else a new one. */
+static Buffer
+take_page(Relation heap, bool *reused)
+{
+	Buffer buf;
+
+	*reused = false;
+	for (int attempt = 0; attempt < 3; attempt++)
+	{
+		BlockNumber block = GetPageWithFreeSpace(heap, MaxHeapTupleSize);
+
+		if (!BlockNumberIsValid(block) || block >= RelationGetNumberOfBlocks(heap))
+			break;
+		buf = ReadBuffer(heap, block);
+		LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
+		*reused = page_is_free(BufferGetPage(buf));
+		RecordPageWithFreeSpace(heap, block, *reused ? 0 : PageGetHeapFreeSpace(BufferGetPage(buf)));
+		if (*reused)
+			return buf;
+		UnlockReleaseBuffer(buf);
+	}
+	LockRelationForExtension(heap, ExclusiveLock);
+	buf = ReadBufferExtended(heap, MAIN_FORKNUM, P_NEW, RBM_ZERO_AND_LOCK, NULL);
+	UnlockRelationForExtension(heap, ExclusiveLock);
+	return buf;
+}
+
+/* A page of the row heap with the shadows of a run. */
 static BlockNumber
 make_page(Relation heap, int64 run)
 {
 	BlockNumber block;
 	Buffer buf;
 	Page page;
+	bool reused;
 	Datum values[Natts_delta_row] = {0};
 	bool isnull[Natts_delta_row] = {true, false, true};
 	HeapTuple tuples[MDB_RUN_ROWS];
@@ -395,14 +436,15 @@ make_page(Relation heap, int64 run)
 		header->t_infomask |= HEAP_XMAX_INVALID;
 	}
 
-	LockRelationForExtension(heap, ExclusiveLock);
-	buf = ReadBufferExtended(heap, MAIN_FORKNUM, P_NEW, RBM_ZERO_AND_LOCK, NULL);
-	UnlockRelationForExtension(heap, ExclusiveLock);
+	buf = take_page(heap, &reused);
 	block = BufferGetBlockNumber(buf);
 	page = BufferGetPage(buf);
 
 	START_CRIT_SECTION();
 	PageInit(page, BLCKSZ, 0);
+	/* The visibility map may say so of the empty page, and it is true of what comes on it now. */
+	if (reused)
+		PageSetAllVisible(page);
 	for (int i = 0; i < MDB_RUN_ROWS; i++)
 	{
 		HeapTupleHeader header = tuples[i]->t_data;
