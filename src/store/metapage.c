@@ -293,6 +293,20 @@ mdb_meta_take_pages(Relation rel, int64 npages)
 }
 
 /*
+ * mdb_meta_skip_rows - give out no row numbers below next_row any more; called under the allocation lock.
+ */
+void
+mdb_meta_skip_rows(Relation rel, int64 next_row)
+{
+	GenericXLogState *state;
+	Buffer buf;
+	MdbMeta *meta = meta_begin(rel, &state, &buf);
+
+	meta->next_row = Max(meta->next_row, next_row);
+	meta_end(state, buf);
+}
+
+/*
  * mdb_meta_reserve_series - take count consecutive series ids; returns the first.
  */
 int64

@@ -110,6 +110,7 @@ extern void mdb_meta_create(Relation rel, const MdbRelFile *file, char persisten
 							const MdbRoles *roles);
 extern void mdb_meta_read(Relation rel, MdbMeta *meta);
 extern void mdb_meta_set_delta_slot(Relation rel, int16 slot);
+extern void mdb_meta_skip_rows(Relation rel, int64 next_row);
 extern int64 mdb_meta_reserve_series(Relation rel, int64 count);
 extern void mdb_meta_place_part(Relation rel, struct MdbPartInfo *info);
 extern int64 mdb_meta_take_pages(Relation rel, int64 npages);

@@ -614,17 +614,30 @@ mdb_shadows_collect(Relation rel, const MdbTable *table)
 	MdbRowRange *ranges;
 	int n;
 	int at = 0;
+	int64 next_run;
+	int64 end = 0;
 	bool any = false;
 	MdbMeta meta;
 
 	if (!mdb_shadows_exist(table->storage_id))
 		return false;
-	/* Numbers beyond what was given out when we looked at the parts may be in use by now. */
-	mdb_meta_read(rel, &meta);
-	mdb_part_ranges(table, &ranges, &n);
-
 	heap = table_open(mdb_delta_relid(table->storage_id, MDB_ROWS_SLOT), RowExclusiveLock);
 	catalog = mdb_catalog_open("shadow", RowExclusiveLock);
+	/* Under this lock numbers are given out and the rows of their parts inserted. */
+	mdb_space_lock(rel);
+	mdb_meta_read(rel, &meta);
+	mdb_part_ranges(table, &ranges, &n);
+	next_run = meta.next_row / MDB_RUN_ROWS;
+	for (int i = 0; i < n; i++)
+		end = Max(end, ranges[i].end);
+	/* Of the run whose last numbers are still to come these are given up if the others are unused. */
+	if (meta.next_row % MDB_RUN_ROWS != 0 && end <= next_run * MDB_RUN_ROWS &&
+		BlockNumberIsValid(find_run(catalog, table->storage_id, next_run)))
+	{
+		mdb_meta_skip_rows(rel, (next_run + 1) * MDB_RUN_ROWS);
+		mdb_meta_read(rel, &meta);
+	}
+	mdb_space_unlock(rel);
 	snapshot = mdb_latest_snapshot();
 	ScanKeyInit(&key, Anum_shadow_storage_id, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(table->storage_id));
