@@ -10,6 +10,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use List::Util qw(shuffle);
 use Test::More;
+use Time::HiRes qw(time usleep);
 use StorageTest;
 use StopTest;
 
@@ -52,7 +53,7 @@ for my $point (stop_points($node, 's'))
 	{
 		for my $action ('kill', $errors{$point} ? 'error' : ())
 		{
-			my ($hit, $what);
+			my ($hit, $what, $log_end);
 
 			empty_tables($node) if ++$n % 12 == 0;
 			my $pass = 1 + int(rand(3));
@@ -60,12 +61,16 @@ for my $point (stop_points($node, 's'))
 			{
 				$what = "$point in $section: $action";
 				crash() if $section eq 'unlogged';
+				$log_end = -s $node->logfile;
 				run_at($node, $section, "$point:$action:$pass");
 				$hit = stopped($node);
 				$pass = 1;
 				last if defined $hit;
 			}
 			is($hit, $point, "$what: stopped") or next;
+			# The session is gone a moment before the server knows of the crash.
+			my $until = time() + 60;
+			while ($action eq 'kill' && time() < $until && PostgreSQL::Test::Utils::slurp_file($node->logfile, $log_end) !~ /terminated by signal 9/) { usleep(20_000); }
 			ok(wait_for($node, 'SELECT true'), "$what: the server is back") if $action eq 'kill';
 			usable($node, $what);
 		}
