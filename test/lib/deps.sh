@@ -15,9 +15,9 @@ installed() { dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx
 
 # PostgreSQL: whatever PG_CONFIG has server and headers of, else Debian's own version.
 config=${PG_CONFIG:-pg_config}
-postgres_missing() {
-	! { [ -x "$($config --bindir 2>/dev/null)/postgres" ] && [ -f "$($config --pgxs 2>/dev/null)" ]; }
-}
+server_missing() { ! [ -x "$($config --bindir 2>/dev/null)/postgres" ]; }
+# Not --pgxs: Debian has some of it in packages without headers.
+headers_missing() { ! [ -f "$($config --includedir-server 2>/dev/null)/postgres.h" ]; }
 
 wanted="gcc make libc6-dev libzstd-dev librdkafka-dev libxxhash-dev default-jre-headless maven"
 if [ "$what" = check ]; then
@@ -42,9 +42,14 @@ for p in $wanted; do
 	esac
 	installed "$p" || missing="$missing $p"
 done
-if postgres_missing; then
-	v=$(apt-cache depends postgresql 2>/dev/null | sed -n 's/.*Depends: postgresql-\([0-9]*\)$/\1/p')
-	missing="$missing postgresql-${v:-15} postgresql-server-dev-${v:-15}"
+if server_missing || headers_missing; then
+	v=$($config --version 2>/dev/null | sed -n 's/^PostgreSQL \([0-9]*\).*/\1/p')
+	# A server that is there is left as it is, lest a newer one restarts what runs on it.
+	if server_missing; then
+		v=$(apt-cache depends postgresql 2>/dev/null | sed -n 's/.*Depends: postgresql-\([0-9]*\)$/\1/p')
+		missing="$missing postgresql-${v:-15}"
+	fi
+	missing="$missing postgresql-server-dev-${v:-15}"
 fi
 [ -n "$missing" ] || exit 0
 
