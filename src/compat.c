@@ -11,6 +11,21 @@
 #include "utils/rel.h"
 
 /*
+ * mdb_extend_file - a page at the end of a file that only we know of, locked.
+ */
+Buffer
+mdb_extend_file(struct SMgrRelationData *srel, const MdbRelFile *file, char persistence)
+{
+#if PG_VERSION_NUM >= 160000
+	return ExtendBufferedRel(BMR_SMGR(srel, persistence), MAIN_FORKNUM, NULL,
+							 EB_SKIP_EXTENSION_LOCK | EB_LOCK_FIRST);
+#else
+	return ReadBufferWithoutRelcache(*file, MAIN_FORKNUM, P_NEW, RBM_ZERO_AND_LOCK, NULL,
+									 persistence == RELPERSISTENCE_PERMANENT);
+#endif
+}
+
+/*
  * mdb_heap_prune_page - prune a heap page if it has something to prune and nobody is in the way.
  *
  * heap_page_prune_opt() does so only when the page has less free space than the fill factor

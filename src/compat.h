@@ -17,12 +17,14 @@
 #error "metricsdb needs PostgreSQL 15 or later"
 #endif
 
-/* PostgreSQL 16 renamed relfilenodes to relfile locators. */
+/* PostgreSQL 16 renamed relfilenodes to relfile locators, and postgres.h no longer brings varlenas. */
 #if PG_VERSION_NUM >= 160000
 #include "storage/relfilelocator.h"
+#include "varatt.h"
 #define MdbRelFile                RelFileLocator
 #define mdb_rel_file(rel)         ((rel)->rd_locator)
 #define mdb_rel_file_space(f)     ((f).spcOid)
+#define mdb_has_new_file(rel)     ((rel)->rd_newRelfilelocatorSubid != InvalidSubTransactionId)
 #define mdb_file_skips_wal(f)     RelFileLocatorSkippingWAL(f)
 #define mdb_rel_file_equals(a, b) RelFileLocatorEquals(a, b)
 #define MdbUpdateIndexes          TU_UpdateIndexes
@@ -36,6 +38,7 @@
 #define MdbRelFile                RelFileNode
 #define mdb_rel_file(rel)         ((rel)->rd_node)
 #define mdb_rel_file_space(f)     ((f).spcNode)
+#define mdb_has_new_file(rel)     ((rel)->rd_newRelfilenodeSubid != InvalidSubTransactionId)
 #define mdb_file_skips_wal(f)     RelFileNodeSkippingWAL(f)
 #define mdb_rel_file_equals(a, b) RelFileNodeEquals(a, b)
 #define MdbUpdateIndexes          bool
@@ -89,11 +92,58 @@
 #define mdb_index_insert_end(index, info) ((void) 0)
 #endif
 
+/* PostgreSQL 17 has no error of its own for snapshots that are too old. */
+#ifndef ERRCODE_SNAPSHOT_TOO_OLD
+#define ERRCODE_SNAPSHOT_TOO_OLD MAKE_SQLSTATE('7', '2', '0', '0', '0')
+#endif
+
+/* PostgreSQL 17 asks a slot whether this transaction has made its row, instead of for xmin. */
+#if PG_VERSION_NUM >= 170000
+#define MDB_SLOT_SYSTEM(attribute, current_xact) \
+	.getsysattr = (attribute), .is_current_xact_tuple = (current_xact)
+#else
+#define MDB_SLOT_SYSTEM(attribute, current_xact) .getsysattr = (attribute)
+#endif
+
+/* PostgreSQL 18 names the file that is scanned in parallel, can have room before minimal tuples, ... */
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#define mdb_parallel_scan_set(scan, rel) ((scan)->phs_locator = (rel)->rd_locator)
+#define MDB_COPY_MINIMAL_ARGS            TupleTableSlot *slot, Size extra
+#define mdb_form_minimal_tuple(desc, values, isnull, extra) \
+	heap_form_minimal_tuple((desc), (values), (isnull), (extra))
+/* ... counts pages that are all frozen, and the time that VACUUM takes, */
+#define mdb_update_relstats(rel, pages, rows, indexed, xid, multi) \
+	vac_update_relstats((rel), (pages), (rows), 0, 0, (indexed), (xid), (multi), NULL, NULL, false)
+#define mdb_report_vacuum(rel, live, dead, started) \
+	pgstat_report_vacuum(RelationGetRelid(rel), (rel)->rd_rel->relisshared, (live), (dead), (started))
+/* ... and has paths count what is disabled in them, where it was a matter of costs. */
+#define mdb_path_disabled_like(path, other) ((path)->disabled_nodes = (other)->disabled_nodes)
+#else
+#define mdb_parallel_scan_set(scan, rel) ((scan)->phs_relid = RelationGetRelid(rel))
+#define MDB_COPY_MINIMAL_ARGS            TupleTableSlot *slot
+#define mdb_form_minimal_tuple(desc, values, isnull, extra) \
+	heap_form_minimal_tuple((desc), (values), (isnull))
+#define mdb_update_relstats(rel, pages, rows, indexed, xid, multi) \
+	vac_update_relstats((rel), (pages), (rows), 0, (indexed), (xid), (multi), NULL, NULL, false)
+#define mdb_report_vacuum(rel, live, dead, started) \
+	((void) (started),                              \
+	 pgstat_report_vacuum(RelationGetRelid(rel), (rel)->rd_rel->relisshared, (live), (dead)))
+#define mdb_path_disabled_like(path, other) ((void) 0)
+#endif
+
+/* PostgreSQL 18 spells it so. */
+#ifndef pg_noreturn
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 struct IndexInfo;
 struct List;
+struct SMgrRelationData;
 
 extern void mdb_index_create(Relation heap, const char *name, struct IndexInfo *info, struct List *columns,
 							 Oid am, Oid tablespace, Oid opclass);
+extern Buffer mdb_extend_file(struct SMgrRelationData *srel, const MdbRelFile *file, char persistence);
 extern void mdb_heap_prune_page(Relation rel, Buffer buf);
 
 #endif /* MDB_COMPAT_H */

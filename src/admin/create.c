@@ -172,7 +172,8 @@ take_options(List *list, MdbOptions *options)
 	return rest;
 }
 
-pg_attribute_noreturn() static void not_ours(const Target *t)
+pg_noreturn static void
+not_ours(const Target *t)
 {
 	ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 					errmsg("options \"%s.*\" are for metricsdb tables, which \"%s\" would not be", MDB_SCHEMA,
@@ -185,12 +186,12 @@ static void
 run_creation(Creation *c, PlannedStmt *pstmt, const char *queryString, ProcessUtilityContext context,
 			 ParamListInfo params, QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
 {
-	ProcessUtility_hook_type next = prev_process_utility ? prev_process_utility : standard_ProcessUtility;
-
 	c->outer = creating;
 	creating = c;
 	PG_TRY();
 	{
+		ProcessUtility_hook_type next = prev_process_utility ? prev_process_utility : standard_ProcessUtility;
+
 		next(pstmt, queryString, false, context, params, queryEnv, dest, qc);
 	}
 	PG_FINALLY();
@@ -237,17 +238,26 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree, 
 
 /*
  * mdb_create_options - the options that the running CREATE statement gives to the table whose
- * file is being made, if it is the statement's table.
+ * file is being made, if it is the statement's table, or the one by which PostgreSQL 17 fills a
+ * materialized view that the statement has made: REFRESH's.
  */
 bool
 mdb_create_options(Relation rel, MdbOptions *options)
 {
 	Creation *c = creating;
+	Oid source;
 
-	if (c == NULL || OidIsValid(c->relid) || strcmp(c->name->relname, RelationGetRelationName(rel)) != 0 ||
-		RangeVarGetCreationNamespace(c->name) != RelationGetNamespace(rel))
+	if (c == NULL)
 		return false;
-	c->relid = RelationGetRelid(rel);
+	if (!OidIsValid(c->relid))
+	{
+		if (strcmp(c->name->relname, RelationGetRelationName(rel)) != 0 ||
+			RangeVarGetCreationNamespace(c->name) != RelationGetNamespace(rel))
+			return false;
+		c->relid = RelationGetRelid(rel);
+	}
+	else if (sscanf(RelationGetRelationName(rel), "pg_temp_%u", &source) != 1 || source != c->relid)
+		return false;
 	*options = c->options;
 	return true;
 }

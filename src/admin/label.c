@@ -61,7 +61,8 @@ mdb_options_to_json(const MdbOptions *options)
 	return buf.data;
 }
 
-pg_attribute_noreturn() static void malformed(const char *json, const char *detail)
+pg_noreturn static void
+malformed(const char *json, const char *detail)
 {
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					errmsg("invalid metricsdb table options: %s", json), errdetail("%s", detail),

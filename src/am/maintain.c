@@ -70,6 +70,7 @@ mdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstra
 	double live = list->nrows;
 	double dead = 0;
 	uint64 passes = mdb_proxy_passes();
+	TimestampTz started = GetCurrentTimestamp();
 	MdbGone *gone;
 
 	mdb_delta_list(table->storage_id, snapshot, &deltas, &ndeltas);
@@ -102,13 +103,12 @@ mdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstra
 		mdb_space_truncate(rel, table);
 
 	/* A rewrite by core gives the table a frozen xid; as the file has none, ours is now. */
-	vac_update_relstats(
-		rel, RelationGetNumberOfBlocks(rel), live, 0, RelationGetIndexList(rel) != NIL,
+	mdb_update_relstats(
+		rel, RelationGetNumberOfBlocks(rel), live, RelationGetIndexList(rel) != NIL,
 		TransactionIdIsValid(rel->rd_rel->relfrozenxid) ? GetOldestNonRemovableTransactionId(rel)
 														: InvalidTransactionId,
-		MultiXactIdIsValid(rel->rd_rel->relminmxid) ? GetOldestMultiXactId() : InvalidMultiXactId, NULL, NULL,
-		false);
-	pgstat_report_vacuum(RelationGetRelid(rel), rel->rd_rel->relisshared, live, dead);
+		MultiXactIdIsValid(rel->rd_rel->relminmxid) ? GetOldestMultiXactId() : InvalidMultiXactId);
+	mdb_report_vacuum(rel, live, dead, started);
 }
 
 /*

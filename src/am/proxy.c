@@ -238,8 +238,8 @@ build(Relation heap, Relation index, struct IndexInfo *info)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 						errmsg("access method \"%s\" is for the delta heaps of metricsdb tables alone",
 							   MDB_PROXY_AM_NAME)));
-	if (heap->rd_createSubid == InvalidSubTransactionId &&
-		heap->rd_newRelfilenodeSubid != InvalidSubTransactionId && RelationGetNumberOfBlocks(heap) > 0)
+	if (heap->rd_createSubid == InvalidSubTransactionId && mdb_has_new_file(heap) &&
+		RelationGetNumberOfBlocks(heap) > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot rewrite \"%s\", which is part of a metricsdb table",

@@ -699,7 +699,7 @@ mdb_parallelscan_initialize(Relation rel, ParallelTableScanDesc pscan)
 	MdbParallelScan *shared = (MdbParallelScan *) pscan;
 	MdbDeltaInfo *deltas;
 
-	shared->base.phs_relid = RelationGetRelid(rel);
+	mdb_parallel_scan_set(&shared->base, rel);
 	shared->base.phs_syncscan = false;
 	pg_atomic_init_u64(&shared->next, 0);
 	for (int i = 0; i < MDB_SKIP_SHARED; i++)

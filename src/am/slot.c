@@ -94,6 +94,13 @@ slot_getsys(TupleTableSlot *slot, int attnum, bool *isnull)
 	return (Datum) 0;
 }
 
+/* Foreign keys ask: has this transaction made the row? */
+static inline bool
+slot_is_current_xact(TupleTableSlot *slot)
+{
+	return TransactionIdIsCurrentTransactionId(((MdbSlot *) slot)->xmin);
+}
+
 /* Bytes that a by-reference value takes in a copy. */
 static inline Size
 value_size(Form_pg_attribute att, Datum v)
@@ -190,10 +197,10 @@ slot_copy_heap_tuple(TupleTableSlot *slot)
 }
 
 static MinimalTuple
-slot_copy_minimal_tuple(TupleTableSlot *slot)
+slot_copy_minimal_tuple(MDB_COPY_MINIMAL_ARGS)
 {
 	slot_getallattrs(slot);
-	return heap_form_minimal_tuple(slot->tts_tupleDescriptor, slot->tts_values, slot->tts_isnull);
+	return mdb_form_minimal_tuple(slot->tts_tupleDescriptor, slot->tts_values, slot->tts_isnull, extra);
 }
 
 const TupleTableSlotOps TTSOpsMetricsDB = {.base_slot_size = sizeof(MdbSlot),
@@ -201,7 +208,7 @@ const TupleTableSlotOps TTSOpsMetricsDB = {.base_slot_size = sizeof(MdbSlot),
 										   .release = slot_release,
 										   .clear = slot_clear,
 										   .getsomeattrs = slot_getsome,
-										   .getsysattr = slot_getsys,
+										   MDB_SLOT_SYSTEM(slot_getsys, slot_is_current_xact),
 										   .materialize = slot_materialize,
 										   .copyslot = slot_copy,
 										   .get_heap_tuple = NULL,

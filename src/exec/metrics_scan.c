@@ -226,6 +226,7 @@ make_path(PlannerInfo *root, RelOptInfo *rel, const Path *seq, const Pushed *pus
 	path->path.parallel_safe = seq->parallel_safe;
 	path->path.parallel_workers = seq->parallel_workers;
 	path->path.rows = seq->rows;
+	mdb_path_disabled_like(&path->path, seq);
 	path->path.startup_cost = seq->startup_cost;
 	/* Blocks hold rows of other times, and of other series at level 0: some are read in vain. */
 	path->path.total_cost =

@@ -32,7 +32,8 @@ put_varint(StringInfo buf, uint32 v)
 	appendStringInfoCharMacro(buf, (char) v);
 }
 
-pg_attribute_noreturn() static void damaged(void)
+pg_noreturn static void
+damaged(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED), errmsg("a segment of the series dictionary is damaged")));

@@ -16,7 +16,7 @@ typedef struct MdbDict MdbDict;
 /* Longest key, in bytes: together with what fills a segment up, less than a segment may hold. */
 #define MDB_KEY_MAX (128 * 1024 * 1024)
 
-pg_attribute_noreturn() extern void mdb_key_too_long(Relation rel, uint64 len);
+pg_noreturn extern void mdb_key_too_long(Relation rel, uint64 len);
 extern void mdb_key_build(const MdbTable *table, const Datum *values, const bool *isnull, StringInfo key);
 extern void mdb_key_decode(const MdbTable *table, const char *key, uint32 len, Datum *values, bool *isnull);
 

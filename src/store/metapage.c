@@ -170,14 +170,13 @@ mdb_meta_create(Relation rel, const MdbRelFile *file, char persistence, int64 st
 		PGAlignedBlock block;
 
 		meta_fill((Page) block.data, storage_id, incarnation, roles, natts);
+		PageSetChecksumInplace((Page) block.data, MDB_META_BLOCK);
 		smgrextend(srel, MAIN_FORKNUM, MDB_META_BLOCK, block.data, true);
 	}
 	else
 	{
-		Buffer buf;
+		Buffer buf = mdb_extend_file(srel, file, persistence);
 
-		buf = ReadBufferWithoutRelcache(*file, MAIN_FORKNUM, P_NEW, RBM_ZERO_AND_LOCK, NULL,
-										persistence == RELPERSISTENCE_PERMANENT);
 		START_CRIT_SECTION();
 		meta_fill(BufferGetPage(buf), storage_id, incarnation, roles, natts);
 		MarkBufferDirty(buf);

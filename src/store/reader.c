@@ -17,7 +17,8 @@
 #include "store/layout.h"
 #include "store/store.h"
 
-pg_attribute_noreturn() static void damaged(const MdbPart *part, MdbFault fault, const char *what)
+pg_noreturn static void
+damaged(const MdbPart *part, MdbFault fault, const char *what)
 {
 	mdb_last_fault = fault;
 	mdb_last_part = part->info.part_id;

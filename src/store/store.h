@@ -486,7 +486,7 @@ extern MdbPart *mdb_part_open(Relation rel, const MdbPartInfo *info);
 extern void mdb_part_close(MdbPart *part);
 extern void mdb_part_release(MdbPart *part);
 extern Size mdb_directory_bytes(int64 nblocks, int ncolumns);
-extern void mdb_part_damaged(const MdbPart *part, const char *what) pg_attribute_noreturn();
+pg_noreturn extern void mdb_part_damaged(const MdbPart *part, const char *what);
 extern int mdb_part_column_index(const MdbPart *part, AttrNumber attno);
 extern void mdb_part_read_series(MdbPart *part, int block, uint32 *series);
 extern void mdb_part_read_times(MdbPart *part, int block, int64 *times);

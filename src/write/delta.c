@@ -194,7 +194,7 @@ mdb_delta_form(TupleDesc desc, const Datum *values, const bool *isnull)
 		}
 		flat[i] = PointerGetDatum(detoast_external_attr((struct varlena *) DatumGetPointer(values[i])));
 	}
-	tuple = heap_form_minimal_tuple(desc, flat ? flat : (Datum *) values, (bool *) isnull);
+	tuple = mdb_form_minimal_tuple(desc, flat ? flat : (Datum *) values, (bool *) isnull, 0);
 	if (flat)
 		pfree(flat);
 	return tuple;

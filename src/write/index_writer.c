@@ -153,8 +153,8 @@ mdb_index_report(Relation index, const IndexBulkDeleteResult *stats, int elevel)
 							RelationGetRelationName(index), stats->tuples_removed, stats->num_index_tuples,
 							stats->num_pages)));
 	if (!stats->estimated_count)
-		vac_update_relstats(index, stats->num_pages, stats->num_index_tuples, 0, false, InvalidTransactionId,
-							InvalidMultiXactId, NULL, NULL, false);
+		mdb_update_relstats(index, stats->num_pages, stats->num_index_tuples, false, InvalidTransactionId,
+							InvalidMultiXactId);
 }
 
 /*

@@ -18,6 +18,8 @@ root=$("$here/cluster.sh" root)
 bin_prefix=$("${PG_CONFIG:-pg_config}" --bindir)
 bin=$root$bin_prefix
 cluster=$RUN/check
+# As PostgreSQL 18 does of itself.
+export METRICSDB_INITDB=--data-checksums
 
 say() { printf '%s\n' "$*"; }
 

@@ -35,7 +35,8 @@ export_env() {
 make_cluster() {
 	as_user mkdir -p "$dir"
 	as_user chmod 700 "$dir"
-	as_user "$bin/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --no-locale --no-sync >"$RUN/initdb.log" 2>&1 || {
+	# shellcheck disable=SC2086 # options
+	as_user "$bin/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --no-locale --no-sync ${METRICSDB_INITDB:-} >"$RUN/initdb.log" 2>&1 || {
 		cat "$RUN/initdb.log" >&2
 		die "initdb failed"
 	}

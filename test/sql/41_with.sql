@@ -21,7 +21,7 @@ SELECT "column", role FROM metricsdb.describe('mv');
 REFRESH MATERIALIZED VIEW mv;
 SELECT "column", role FROM metricsdb.describe('mv');
 SELECT count(*), count(DISTINCT note) FROM mv;
-EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) CREATE TABLE explained USING metricsdb WITH (metricsdb.time = '') AS SELECT now() AS time, 1 AS v;
+EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) CREATE TABLE explained USING metricsdb WITH (metricsdb.time = '') AS SELECT now() AS time, 1 AS v \g /dev/null
 SELECT "column", role FROM metricsdb.describe('explained');
 EXPLAIN (COSTS off) CREATE TABLE not_made USING metricsdb WITH (metricsdb.time = '') AS SELECT now() AS time, 1 AS v;
 CREATE TABLE IF NOT EXISTS explained (time timestamptz, v int) USING metricsdb WITH (metricsdb.series = 'v');

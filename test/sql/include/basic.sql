@@ -40,7 +40,7 @@ CREATE TABLE copy3 (LIKE cpu INCLUDING ALL);
 INSERT INTO copy3 TABLE cpu;
 CREATE TABLE copy4 AS SELECT * FROM cpu WITH NO DATA;
 SELECT compare('cpu', 'copy1'), compare('cpu', 'copy3'), (SELECT count(*) FROM copy2) - (SELECT count(*) FROM cpu) AS fewer, (SELECT count(*) FROM copy4) AS none;
-EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) CREATE TABLE copy5 AS SELECT 1 AS one;
+EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) CREATE TABLE copy5 AS SELECT 1 AS one \g /dev/null
 SELECT * FROM copy5;
 
 -- COPY, in and out, text, CSV and binary

@@ -61,8 +61,8 @@ DELETE FROM parent WHERE id BETWEEN 10 AND 30;
 TABLE children;
 UPDATE parent SET id = id + 1000 WHERE id BETWEEN 40 AND 60;
 TABLE children;
-DELETE FROM parent WHERE id = 125;
-UPDATE parent SET id = 2000 WHERE id = 125;
+DO $$ BEGIN DELETE FROM parent WHERE id = 125; EXCEPTION WHEN integrity_constraint_violation THEN RAISE NOTICE 'restricted'; END $$; -- 18 has an error of its own for that
+DO $$ BEGIN UPDATE parent SET id = 2000 WHERE id = 125; EXCEPTION WHEN integrity_constraint_violation THEN RAISE NOTICE 'restricted'; END $$;
 UPDATE parent SET note = 'changed' WHERE id BETWEEN 100 AND 140;
 DELETE FROM parent WHERE id = 1;
 TABLE children;

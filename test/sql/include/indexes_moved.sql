@@ -82,7 +82,7 @@ UPDATE t SET id = 8001 WHERE id = 31;
 CALL settle();
 SELECT * FROM child WHERE id IN (29, 30, 31) ORDER BY id;
 SELECT count(*) FROM child WHERE n BETWEEN 5 AND 50;
-SELECT conname, convalidated FROM pg_constraint WHERE conrelid = 'child'::regclass ORDER BY 1;
+SELECT conname, convalidated FROM pg_constraint WHERE conrelid = 'child'::regclass AND contype <> 'n' ORDER BY 1;
 -- concurrently, and again
 REINDEX TABLE CONCURRENTLY t;
 REINDEX TABLE t;

@@ -177,7 +177,10 @@ INSERT INTO c (time, host, v) VALUES ('2024-01-02Z', 'mine', 1) RETURNING v;
 INSERT INTO c (time, host, v) VALUES ('2024-01-02Z', 'mine', 1) RETURNING host;
 INSERT INTO c (time, secret) VALUES ('2024-01-02Z', 'mine');
 INSERT INTO c VALUES ('2024-01-02Z', 'mine', 'x', 1);
+-- By their codes, as their words are others in each version
+\set VERBOSITY sqlstate
 COPY c (v) TO '/dev/null';
+\set VERBOSITY default
 COPY c TO stdout;
 COPY c (time, v) FROM stdin;
 2024-01-03Z	7
@@ -185,8 +188,10 @@ COPY c (time, v) FROM stdin;
 SELECT max(time), sum(v) FROM c;
 LOCK TABLE c IN ACCESS EXCLUSIVE MODE;
 TRUNCATE c;
+\set VERBOSITY sqlstate
 ANALYZE c;
 VACUUM c;
+\set VERBOSITY default
 ALTER TABLE c ADD x int;
 COMMENT ON TABLE c IS 'mine';
 SELECT attname FROM pg_stats WHERE schemaname = 'work' AND tablename = 'c' ORDER BY attname;
