@@ -1,7 +1,7 @@
 #!/bin/sh
 # versions.sh [VERSION]...: the tests with other versions of PostgreSQL than the machine's; 17 and 18 if none is
 # named.  Each in the release of Debian that has it, in a root of its own: made once, in the user's cache, from the
-# machine's mirror (600 MB each; to begin anew, remove it).  Needs root, nothing of the machine is changed.
+# machine's mirror (2 GB each; to begin anew, remove it).  Needs root, nothing of the machine is changed.
 #   VERSIONS_STEPS="build sql"   steps of check.sh, else those below; VERSIONS_STEPS=sh gives a shell instead
 # What is tested is a copy of the tree, build/versions/VERSION, with logs as ever in its build/check.
 # Ends with the line "N passed, N failed".

@@ -1,5 +1,5 @@
 # Everything around the code: the private build, the tests, the demo.  The work is in test/lib.
-.PHONY: help private fuzz soak check lint check-asan check-valgrind demo demo-stop indent
+.PHONY: help private fuzz soak check lint check-asan check-versions check-valgrind demo demo-stop indent
 
 help:
 	@sed -n "s|^#: ||p" test/make/*.mk | sort
@@ -15,6 +15,10 @@ endif
 #: make check-asan       the SQL tests under the address and undefined-behaviour sanitizers
 check-asan:
 	@test/lib/asan.sh
+
+#: make check-versions   the tests on PostgreSQL 17 and 18 (VERSIONS="18"), each in a root of the Debian that has it; as root
+check-versions:
+	@test/lib/versions.sh $(VERSIONS)
 
 #: make check-valgrind   some SQL tests with the server under valgrind (VALGRIND_TESTS="10_basic ...")
 check-valgrind:
