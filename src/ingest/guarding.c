@@ -249,7 +249,14 @@ mdb_guarding_clock(MdbGuarding *g, TimestampTz now)
 		g->refused = NULL;
 }
 
-/* ---- the transaction ---- */
+/* ---- transactions ---- */
+
+void
+mdb_guarding_tick(MdbGuarding *g)
+{
+	if (g->storage_id != 0)
+		mdb_guard_read_limits(g->guard);
+}
 
 /* A pair that others have registered: is its metric one that is closed to new series? */
 static void

@@ -49,6 +49,9 @@ extern const char *mdb_guarding_reason(const MdbGuarding *g, const MdbCardMetric
 /* mdb_guarding_clock - what time it is: an hour may have ended. */
 extern void mdb_guarding_clock(MdbGuarding *g, TimestampTz now);
 
+/* mdb_guarding_tick - in a transaction, once a second: limits may have changed. */
+extern void mdb_guarding_tick(MdbGuarding *g);
+
 /*
  * mdb_guarding_begin - in the transaction that is to store a batch: read limits, learn what others have
  * registered.  False: a series that was refused in this batch may be known after all, read it again.

@@ -488,6 +488,7 @@ tick(MdbIngest *ingest, TimestampTz now)
 				discard(ingest);
 				ingest->topology_at = now;
 			}
+			mdb_guarding_tick(ingest->guarding);
 		}
 		commit();
 		ingest->looked_at = now;

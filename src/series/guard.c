@@ -324,9 +324,11 @@ metric_name(const MdbCardMetric *metric)
 	return (MdbCardBytes){metric->name, metric->name_len};
 }
 
-/* Read the limits; those of metrics that are known follow. */
-static void
-read_limits(MdbGuard *g)
+/*
+ * mdb_guard_read_limits - read the limits, in a transaction; those of metrics that are known follow.
+ */
+void
+mdb_guard_read_limits(MdbGuard *g)
 {
 	MemoryContext fresh = AllocSetContextCreate(g->mcxt, "metricsdb cardinality limits", ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(fresh);
@@ -457,7 +459,7 @@ mdb_guard_open(MdbGuard *g, Relation rel, const MdbTable *table)
 		g->nlimits = 0;
 	}
 	mdb_guard_shape(rel, table, &g->name, &g->tags);
-	read_limits(g);
+	mdb_guard_read_limits(g);
 	if (mdb_guard_hour(g, GetCurrentTimestamp()) || other)
 		read_books(g);
 }

@@ -74,6 +74,7 @@ typedef struct MdbGuard
 
 extern MdbGuard *mdb_guard_create(bool sql);
 extern void mdb_guard_open(MdbGuard *g, Relation rel, const MdbTable *table);
+extern void mdb_guard_read_limits(MdbGuard *g);
 extern bool mdb_guard_hour(MdbGuard *g, TimestampTz now);
 extern MdbCardMetric *mdb_guard_metric(MdbGuard *g, MdbCardBytes name);
 extern void mdb_guard_reread(MdbGuard *g, MdbCardMetric *metric);
