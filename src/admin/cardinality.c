@@ -78,7 +78,8 @@ metric_argument(FunctionCallInfo fcinfo, Relation rel)
 
 	if (strlen(metric) > METRIC_MAX)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("name of a metric is too long"),
-						errdetail("It has %zu bytes, a limit can be set for up to %d.", strlen(metric), METRIC_MAX)));
+						errdetail("It has %zu bytes, a limit can be set for up to %d.", strlen(metric),
+								  METRIC_MAX)));
 	mdb_guard_shape(rel, table, &name, &tags);
 	if (name == 0 && metric[0] != '\0')
 		ereport(ERROR,
@@ -101,7 +102,8 @@ delete_limit(Relation catalog, Oid relid, const char *metric)
 				ObjectIdGetDatum(relid));
 	ScanKeyInit(&keys[1], Anum_cardinality_limit_metric, BTEqualStrategyNumber, F_TEXTEQ,
 				CStringGetTextDatum(metric));
-	keys[1].sk_collation = TupleDescAttr(RelationGetDescr(catalog), Anum_cardinality_limit_metric - 1)->attcollation;
+	keys[1].sk_collation =
+		TupleDescAttr(RelationGetDescr(catalog), Anum_cardinality_limit_metric - 1)->attcollation;
 	/* One statement may call us often. */
 	scan = systable_beginscan(catalog, mdb_catalog_index(catalog), true, SnapshotSelf, 2, keys);
 	tuple = systable_getnext(scan);
@@ -229,7 +231,8 @@ read_lines(int64 storage_id)
 	SysScanDesc scan;
 	HeapTuple tuple;
 
-	ScanKeyInit(&key, Anum_cardinality_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
+	ScanKeyInit(&key, Anum_cardinality_storage_id, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(storage_id));
 	/* Rows of a metric and hour come one after the other. */
 	scan = systable_beginscan(rel, mdb_catalog_index(rel), true, GetActiveSnapshot(), 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
@@ -307,7 +310,8 @@ put_line(ReturnSetInfo *rsinfo, Relation rel, bool named, const MdbLimit *limits
 	if (!n[8])
 		v[8] = PointerGetDatum(cstring_to_text_with_len(tag.data, tag.len));
 	v[9] = Int64GetDatum(estimate);
-	v[10] = BoolGetDatum(rule.limit >= 0 && used >= rule.limit && (line ? line->hour : this_hour) == this_hour);
+	v[10] =
+		BoolGetDatum(rule.limit >= 0 && used >= rule.limit && (line ? line->hour : this_hour) == this_hour);
 	put_limit(v, n, 11, sql.limit);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, v, n);
 }
@@ -352,7 +356,8 @@ mdb_all_cardinality(PG_FUNCTION_ARGS)
 	ListCell *lc;
 
 	InitMaterializedSRF(fcinfo, 0);
-	mcxt = AllocSetContextCreate(CurrentMemoryContext, "metricsdb cardinality status", ALLOCSET_DEFAULT_SIZES);
+	mcxt =
+		AllocSetContextCreate(CurrentMemoryContext, "metricsdb cardinality status", ALLOCSET_DEFAULT_SIZES);
 	foreach (lc, mdb_watched_tables())
 	{
 		MemoryContext old;

@@ -20,7 +20,7 @@
 #include "ingest/intake.h"
 
 /* Points of a metric's new series that are told one by one in an hour. */
-#define TOLD_ONE_BY_ONE 1000
+#define TOLD_ONE_BY_ONE  1000
 
 #define EPOCH_DIFFERENCE ((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 

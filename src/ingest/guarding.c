@@ -165,8 +165,7 @@ drop_tag(MdbProtoSeries *series, const MdbCardBytes *tag)
 {
 	for (int i = 0; i < series->ntags; i++)
 	{
-		if (series->tags[i].key.len != tag->len ||
-			memcmp(series->tags[i].key.data, tag->data, tag->len) != 0)
+		if (series->tags[i].key.len != tag->len || memcmp(series->tags[i].key.data, tag->data, tag->len) != 0)
 			continue;
 		memmove(&series->tags[i], &series->tags[i + 1], (series->ntags - i - 1) * sizeof(MdbProtoTag));
 		series->ntags--;
@@ -194,8 +193,7 @@ mdb_guarding_admit(MdbGuarding *g, MdbProtoSeries *series, bool again)
 	if (metric->rule.limit < 0)
 		return MDB_ADMISSION_GRANTED;
 	resetStringInfo(&g->key);
-	if (!mdb_guarding_key(g, series, &g->key) ||
-		mdb_dict_peek(g->storage_id, g->key.data, g->key.len) != 0)
+	if (!mdb_guarding_key(g, series, &g->key) || mdb_dict_peek(g->storage_id, g->key.data, g->key.len) != 0)
 		return MDB_ADMISSION_GRANTED;
 
 	if (again)
@@ -239,7 +237,8 @@ mdb_guarding_reason(const MdbGuarding *g, const MdbCardMetric *metric)
 						(long long) metric->rule.limit);
 	return psprintf("metric has reached its limit of %lld new series an hour; tag \"%.*s\" grows most, about "
 					"%lld different values",
-					(long long) metric->rule.limit, (int) tag.len, (const char *) tag.data, (long long) values);
+					(long long) metric->rule.limit, (int) tag.len, (const char *) tag.data,
+					(long long) values);
 }
 
 void

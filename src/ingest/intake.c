@@ -118,7 +118,8 @@ mdb_intake_dead(MdbIntake *batch, const MdbSource *source, int partition, const 
 			dead->key = copy_bytes(batch->context, message->key, Min(message->key_length, MAX_KEY_BYTES));
 		dead->payload = copy_bytes(batch->context, payload.data, keep);
 		batch->dead_bytes += keep + (dead->key ? VARSIZE(dead->key) : 0);
-	}	return dead;
+	}
+	return dead;
 }
 
 void

@@ -89,8 +89,8 @@ extern void mdb_intake_reserve(MdbIntake *batch, uint32 n);
 
 /* mdb_intake_dead - add a dead letter; good until the next one is added. */
 extern MdbDeadLetter *mdb_intake_dead(MdbIntake *batch, const MdbSource *source, int partition,
-							const MdbMessage *message, int32 point, MdbProtoBytes payload, const char *code,
-							const char *reason);
+									  const MdbMessage *message, int32 point, MdbProtoBytes payload,
+									  const char *code, const char *reason);
 
 /*
  * mdb_intake_flood_begins - the dead letter that was added last stands for all further points of its partition

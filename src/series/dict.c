@@ -271,7 +271,7 @@ typedef struct LoadState
 {
 	MdbDict *dict;
 	EntryState state;
-	bool news; /* rows whose pairs are known need not be decoded, */
+	bool news;                   /* rows whose pairs are known need not be decoded, */
 	MdbSegmentCallback callback; /* and whoever wants to is told of pairs that were not */
 	void *arg;
 } LoadState;
@@ -356,9 +356,9 @@ load_rows(MdbDict *dict, int64 id_from, int64 id_upto, Snapshot snapshot, LoadSt
 		heap_deform_tuple(tuple, RelationGetDescr(rel), v, n);
 		if (DatumGetInt64(v[Anum_series_id_min - 1]) > id_upto)
 			continue;
-		if (load.news && pairs_known(dict, DatumGetInt64(v[Anum_series_id_min - 1]),
-									 DatumGetInt64(v[Anum_series_id_max - 1]),
-									 DatumGetInt32(v[Anum_series_nseries - 1])))
+		if (load.news &&
+			pairs_known(dict, DatumGetInt64(v[Anum_series_id_min - 1]),
+						DatumGetInt64(v[Anum_series_id_max - 1]), DatumGetInt32(v[Anum_series_nseries - 1])))
 			continue;
 		/* Only what is decoded: the scan itself lives in the context of the caller. */
 		old = MemoryContextSwitchTo(tmp);
@@ -448,8 +448,7 @@ mdb_dict_refresh(MdbDict *dict, MdbSegmentCallback callback, void *arg)
 
 	load_rows(
 		dict, 0, PG_INT64_MAX, snapshot,
-		(LoadState){
-			.dict = dict, .state = ENTRY_WRITTEN, .news = true, .callback = callback, .arg = arg});
+		(LoadState){.dict = dict, .state = ENTRY_WRITTEN, .news = true, .callback = callback, .arg = arg});
 	UnregisterSnapshot(snapshot);
 	dict->loaded = true;
 }

@@ -95,18 +95,17 @@ mdb_guard_limits(Oid relid, int *count)
 		if (*count == capacity)
 		{
 			capacity = Max(8, capacity * 2);
-			limits = limits ? repalloc(limits, capacity * sizeof(MdbLimit))
-							: palloc(capacity * sizeof(MdbLimit));
+			limits =
+				limits ? repalloc(limits, capacity * sizeof(MdbLimit)) : palloc(capacity * sizeof(MdbLimit));
 		}
 		limit = &limits[(*count)++];
 		limit->metric = TextDatumGetCString(v[Anum_cardinality_limit_metric - 1]);
 		limit->new_per_hour = n[Anum_cardinality_limit_new_per_hour - 1]
 								  ? MDB_CARD_UNLIMITED
 								  : DatumGetInt64(v[Anum_cardinality_limit_new_per_hour - 1]);
-		limit->action =
-			strcmp(TextDatumGetCString(v[Anum_cardinality_limit_action - 1]), "drop_tag") == 0
-				? MDB_CARD_DROP_TAG
-				: MDB_CARD_REJECT;
+		limit->action = strcmp(TextDatumGetCString(v[Anum_cardinality_limit_action - 1]), "drop_tag") == 0
+							? MDB_CARD_DROP_TAG
+							: MDB_CARD_REJECT;
 		limit->drop_tag = n[Anum_cardinality_limit_drop_tag - 1]
 							  ? NULL
 							  : TextDatumGetCString(v[Anum_cardinality_limit_drop_tag - 1]);
@@ -298,7 +297,8 @@ mdb_guard_create(bool sql)
 {
 	MdbGuard *g = palloc0(sizeof(MdbGuard));
 
-	g->mcxt = AllocSetContextCreate(CurrentMemoryContext, "metricsdb cardinality guard", ALLOCSET_DEFAULT_SIZES);
+	g->mcxt =
+		AllocSetContextCreate(CurrentMemoryContext, "metricsdb cardinality guard", ALLOCSET_DEFAULT_SIZES);
 	g->limits_mcxt = AllocSetContextCreate(g->mcxt, "metricsdb cardinality limits", ALLOCSET_SMALL_SIZES);
 	g->sql = sql;
 	g->card = make_card(g->mcxt);
@@ -330,7 +330,8 @@ metric_name(const MdbCardMetric *metric)
 void
 mdb_guard_read_limits(MdbGuard *g)
 {
-	MemoryContext fresh = AllocSetContextCreate(g->mcxt, "metricsdb cardinality limits", ALLOCSET_SMALL_SIZES);
+	MemoryContext fresh =
+		AllocSetContextCreate(g->mcxt, "metricsdb cardinality limits", ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(fresh);
 	int setting = g->sql ? mdb_max_new_series_sql : mdb_max_new_series;
 	MdbLimit *limits;
@@ -405,8 +406,8 @@ read_books(MdbGuard *g)
 		name = DatumGetTextPP(v[Anum_cardinality_metric - 1]);
 		bytes.data = VARDATA_ANY(name);
 		bytes.len = VARSIZE_ANY_EXHDR(name);
-		metric = mdb_card_metric_hashed(g->card, (uint64_t) DatumGetInt64(v[Anum_cardinality_metric_hash - 1]),
-										bytes, &made);
+		metric = mdb_card_metric_hashed(
+			g->card, (uint64_t) DatumGetInt64(v[Anum_cardinality_metric_hash - 1]), bytes, &made);
 		if (made)
 			metric->rule = mdb_guard_rule(g->limits, g->nlimits, bytes, g->sql);
 		metric->used += DatumGetInt64(v[Anum_cardinality_new_series - 1]);
@@ -491,8 +492,8 @@ claimed(Relation rel, const MdbGuard *g, const MdbCardMetric *metric)
 	{
 		bool isnull;
 
-		sum += DatumGetInt64(
-			heap_getattr(tuple, Anum_cardinality_new_series, RelationGetDescr(rel), &isnull));
+		sum +=
+			DatumGetInt64(heap_getattr(tuple, Anum_cardinality_new_series, RelationGetDescr(rel), &isnull));
 	}
 	systable_endscan(scan);
 	return sum;
@@ -529,7 +530,8 @@ insert_row(Relation rel, int64 storage_id, TimestampTz hour, const MdbCardMetric
 	v[Anum_cardinality_storage_id - 1] = Int64GetDatum(storage_id);
 	v[Anum_cardinality_hour - 1] = TimestampTzGetDatum(hour);
 	v[Anum_cardinality_metric_hash - 1] = Int64GetDatum((int64) metric->hash);
-	v[Anum_cardinality_metric - 1] = PointerGetDatum(cstring_to_text_with_len(metric->name, metric->name_len));
+	v[Anum_cardinality_metric - 1] =
+		PointerGetDatum(cstring_to_text_with_len(metric->name, metric->name_len));
 	v[Anum_cardinality_new_series - 1] = Int64GetDatum(new_series);
 	v[Anum_cardinality_refused - 1] = Int64GetDatum(refused);
 	n[Anum_cardinality_sketch - 1] = !sketch;
@@ -551,7 +553,8 @@ most(const MdbCardRule *rule)
 {
 	if (rule->limit < 0)
 		return PG_INT64_MAX;
-	return rule->action == MDB_CARD_DROP_TAG && rule->limit < PG_INT64_MAX / 2 ? rule->limit * 2 : rule->limit;
+	return rule->action == MDB_CARD_DROP_TAG && rule->limit < PG_INT64_MAX / 2 ? rule->limit * 2
+																			   : rule->limit;
 }
 
 /*
@@ -723,8 +726,9 @@ tidy_group(Relation rel, const TidyGroup *group, TimestampTz oldest, MemoryConte
 			text *name = DatumGetTextPP(v[Anum_cardinality_metric - 1]);
 			bool made;
 
-			metric = mdb_card_metric_hashed(card, (uint64_t) group->hash,
-											(MdbCardBytes){VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)}, &made);
+			metric =
+				mdb_card_metric_hashed(card, (uint64_t) group->hash,
+									   (MdbCardBytes){VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)}, &made);
 		}
 		new_series += DatumGetInt64(v[Anum_cardinality_new_series - 1]);
 		refused += DatumGetInt64(v[Anum_cardinality_refused - 1]);

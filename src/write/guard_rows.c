@@ -56,8 +56,8 @@ typedef struct NewRows
 	MdbGuard *guard;
 	NewRow *rows;
 	int n;
-	HTAB *seen;      /* hashes of keys that were counted in this try */
-	bool looked;     /* the dictionary and the delta are as of now */
+	HTAB *seen;  /* hashes of keys that were counted in this try */
+	bool looked; /* the dictionary and the delta are as of now */
 	StringInfo scratch;
 } NewRows;
 
@@ -86,7 +86,8 @@ guard_of(Relation rel, const MdbTable *table)
 	{
 		HASHCTL ctl = {.keysize = sizeof(int64), .entrysize = sizeof(GuardEntry)};
 
-		guards_mcxt = AllocSetContextCreate(TopMemoryContext, "metricsdb guarded tables", ALLOCSET_DEFAULT_SIZES);
+		guards_mcxt =
+			AllocSetContextCreate(TopMemoryContext, "metricsdb guarded tables", ALLOCSET_DEFAULT_SIZES);
 		ctl.hcxt = guards_mcxt;
 		guards = hash_create("metricsdb guards", GUARDS_MAX, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
@@ -192,8 +193,8 @@ tags_of(const NewRows *n, const NewRow *row, MdbCardTag *tags, int room)
 		}
 		else
 			tags[count].value =
-				(MdbCardBytes){DatumGetPointer(*value), att->attlen == -2 ? strlen(DatumGetCString(*value))
-																		   : (size_t) att->attlen};
+				(MdbCardBytes){DatumGetPointer(*value),
+							   att->attlen == -2 ? strlen(DatumGetCString(*value)) : (size_t) att->attlen};
 		count++;
 	}
 	return count;
@@ -216,7 +217,8 @@ drop_tag(NewRows *n, NewRow *row, const MdbCardRule *rule)
 		object = DatumGetJsonbP(row->slot->tts_values[attno - 1]);
 		key.val.string.val = (char *) name;
 		key.val.string.len = rule->drop_tag.len;
-		if (!JB_ROOT_IS_OBJECT(object) || findJsonbValueFromContainer(&object->root, JB_FOBJECT, &key) == NULL)
+		if (!JB_ROOT_IS_OBJECT(object) ||
+			findJsonbValueFromContainer(&object->root, JB_FOBJECT, &key) == NULL)
 			return false;
 		row->slot->tts_values[attno - 1] =
 			DirectFunctionCall2(jsonb_delete, JsonbPGetDatum(object), CStringGetTextDatum(name));
@@ -248,19 +250,19 @@ pg_attribute_noreturn() static void refuse(NewRows *n, MdbCardMetric *metric)
 	mdb_guard_estimate(n->guard, metric);
 	values = mdb_card_top(metric, &tag);
 	detail = psprintf("%lld new series an hour are allowed; there were %lld since %s.",
-					  (long long) metric->rule.limit, (long long) metric->used, timestamptz_to_str(n->guard->hour));
+					  (long long) metric->rule.limit, (long long) metric->used,
+					  timestamptz_to_str(n->guard->hour));
 	if (tag.data)
 		detail = psprintf("%s Tag \"%.*s\" grows most: about %lld different values.", detail, (int) tag.len,
 						  (const char *) tag.data, (long long) values);
-	ereport(ERROR,
-			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-			 n->guard->name != 0
-				 ? errmsg("metric \"%.*s\" of table \"%s\" has reached its limit of new series",
-						  (int) metric->name_len, metric->name, table)
-				 : errmsg("table \"%s\" has reached its limit of new series", table),
-			 errdetail_internal("%s", detail),
-			 errhint("Series that are known can be written as before. Do without the tag, or have "
-					 "metricsdb.set_cardinality_limit() allow more, or drop the tag.")));
+	ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+					n->guard->name != 0
+						? errmsg("metric \"%.*s\" of table \"%s\" has reached its limit of new series",
+								 (int) metric->name_len, metric->name, table)
+						: errmsg("table \"%s\" has reached its limit of new series", table),
+					errdetail_internal("%s", detail),
+					errhint("Series that are known can be written as before. Do without the tag, or have "
+							"metricsdb.set_cardinality_limit() allow more, or drop the tag.")));
 }
 
 /* ---- what is known after all ---- */
@@ -313,7 +315,8 @@ search_delta(NewRows *n)
 					MdbSegmentEntry *entry = &known[nknown++];
 
 					entry->len = n->scratch->len;
-					entry->key = memcpy(MemoryContextAlloc(tmp, entry->len + 1), n->scratch->data, entry->len);
+					entry->key =
+						memcpy(MemoryContextAlloc(tmp, entry->len + 1), n->scratch->data, entry->len);
 				}
 				ExecClearTuple(rowslot);
 			}
@@ -484,11 +487,12 @@ mdb_guard_rows(Relation rel, TupleTableSlot **slots, int nslots)
 			/* Others took it meanwhile; their rows may be what we thought new. */
 			n.looked = false;
 			if (i >= CLAIM_TRIES)
-				ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-								errmsg("could not register new series of table \"%s\"",
-									   RelationGetRelationName(rel)),
-								errdetail("Others register so many at this moment that their limit is nearly reached."),
-								errhint("Try again.")));
+				ereport(
+					ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not register new series of table \"%s\"", RelationGetRelationName(rel)),
+					 errdetail("Others register so many at this moment that their limit is nearly reached."),
+					 errhint("Try again.")));
 		}
 		register_new(&n);
 	}
