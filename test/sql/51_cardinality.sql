@@ -44,10 +44,12 @@ SELECT count(*) FROM fleet WHERE metric_name = 'cpu';
 
 -- 1,000 rows of which one is too many: none comes in, with COPY neither.
 SELECT try($$INSERT INTO fleet SELECT 'cpu', jsonb_build_object('host', CASE WHEN i = 777 THEN 'new' ELSE 'h' || i % 5 + 1 END), now(), i FROM generate_series(1, 1000) i$$);
+\set VERBOSITY terse
 COPY fleet (metric_name, tags, time, value) FROM stdin;
 cpu	{"host": "h1"}	2026-01-01 00:00:00+00	1
 cpu	{"host": "new"}	2026-01-01 00:00:00+00	2
 \.
+\set VERBOSITY default
 SELECT count(*) FROM fleet WHERE metric_name = 'cpu';
 COPY fleet (metric_name, tags, time, value) FROM stdin;
 cpu	{"host": "h1"}	2026-01-01 00:00:00+00	1
