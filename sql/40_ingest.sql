@@ -57,6 +57,8 @@ CREATE TABLE kafka_dead_letter (
 	payload_length int4        NOT NULL,
 	code           text        NOT NULL,
 	reason         text        NOT NULL,
+	points         int4        NOT NULL DEFAULT 1,	-- that it stands for: in a flood it is the first of many
+	last_offset    int8,					-- of them
 	created_at     timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	PRIMARY KEY (source_id, partition, "offset", point_index)
 ) USING heap;
@@ -193,7 +195,7 @@ COMMENT ON VIEW kafka_status IS 'one row for each partition of each Kafka source
 
 CREATE VIEW kafka_dead_letters WITH (security_barrier) AS
 	SELECT s.name AS source, d.topic, d.partition, d."offset", d.point_index, d.message_at, d.key, d.payload,
-		d.payload_length, d.code, d.reason, d.created_at
+		d.payload_length, d.code, d.reason, d.points, d.last_offset, d.created_at
 	FROM metricsdb.kafka_dead_letter d JOIN metricsdb.kafka_source s USING (source_id)
 	WHERE pg_catalog.pg_has_role(s.owner::oid, 'USAGE');
 COMMENT ON VIEW kafka_dead_letters IS 'the dead letters of the user''s Kafka sources';

@@ -25,6 +25,7 @@ _PG_init(void)
 #endif
 	mdb_store_init();
 	mdb_series_init();
+	mdb_guard_init();
 	mdb_write_init();
 	mdb_am_init();
 	mdb_exec_init();

@@ -13,6 +13,7 @@
 
 extern void mdb_store_init(void);   /* src/store: settings of the part store */
 extern void mdb_series_init(void);  /* src/series: follows transactions */
+extern void mdb_guard_init(void);   /* src/series: settings of the cardinality guard */
 extern void mdb_write_init(void);   /* src/write: follows transactions */
 extern void mdb_am_init(void);      /* src/am: hooks of the access method */
 extern void mdb_exec_init(void);    /* src/exec: planner hook, MetricsScan */

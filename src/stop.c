@@ -109,7 +109,8 @@ static const char *const stops[] = {
 	"drop.before:se",
 	"drop.deltas:se",
 	"drop.after:se",
-	/* a batch from Kafka: ingest/flush.c */
+	/* a batch from Kafka: series/guard.c, ingest/flush.c */
+	"guard.claimed:ke",
 	"kafka.points:ke",
 	"kafka.offsets:ke",
 	"kafka.committed:k",

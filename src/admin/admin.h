@@ -40,6 +40,9 @@ extern void mdb_options_init(void);
 extern bool mdb_create_options(Relation rel, MdbOptions *options);
 extern void mdb_create_init(void);
 
+/* ---- compaction.c ---- */
+
+extern List *mdb_watched_tables(void);
 
 /* ---- describe.c: what a table is ---- */
 

@@ -230,9 +230,11 @@ put_table(ReturnSetInfo *rsinfo, Relation rel)
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, v, n);
 }
 
-/* OIDs of the metricsdb tables that the caller owns, or of all if he monitors the server. */
-static List *
-watched_tables(void)
+/*
+ * mdb_watched_tables - OIDs of the metricsdb tables that the caller owns, or of all if he monitors the server.
+ */
+List *
+mdb_watched_tables(void)
 {
 	Oid am = mdb_am_oid(true);
 	bool all = has_privs_of_role(GetUserId(), ROLE_PG_MONITOR);
@@ -264,7 +266,7 @@ mdb_all_compaction(PG_FUNCTION_ARGS)
 	ListCell *lc;
 
 	InitMaterializedSRF(fcinfo, 0);
-	foreach (lc, watched_tables())
+	foreach (lc, mdb_watched_tables())
 	{
 		Relation rel;
 

@@ -28,6 +28,7 @@
 
 #include "metricsdb.h"
 #include "am/am.h"
+#include "series/guard.h"
 
 PG_FUNCTION_INFO_V1(mdb_load_library);
 
@@ -41,7 +42,12 @@ relation_dropped(Oid relid)
 	Relation rel;
 	char *name;
 	Oid table;
+	char kind;
 
+	/* It may have been ours when a limit was set for it. */
+	kind = get_rel_relkind(relid);
+	if (kind == RELKIND_RELATION || kind == RELKIND_MATVIEW)
+		mdb_guard_forget(relid);
 	if (!mdb_is_metricsdb_oid(relid))
 	{
 		/* SET ACCESS METHOD has left its table's old heap here, named by make_new_heap(). */

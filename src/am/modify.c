@@ -366,6 +366,7 @@ mdb_insert_speculative(Relation rel, TupleTableSlot *slot, CommandId cid, int op
 	HeapTuple tuple;
 
 	insert_begin(rel, 1);
+	mdb_guard_rows(rel, &slot, 1);
 	table = *mdb_table_peek(rel);
 	heap = mdb_delta_open_for_write(rel, &table, &delta_slot);
 	tuple = form_tuple(rel, heap, slot);
@@ -502,6 +503,7 @@ mdb_update_row(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId c
 	mdb_check_published(rel, CMD_UPDATE);
 	CheckForSerializableConflictIn(rel, otid, ItemPointerGetBlockNumberNoCheck(otid));
 	slot_getallattrs(slot);
+	mdb_guard_rows(rel, &slot, 1);
 	*lockmode = key_changes(rel, otid, slot) ? LockTupleExclusive : LockTupleNoKeyExclusive;
 	*update_indexes = MDB_UPDATE_ALL_INDEXES;
 	if (!target_open(rel, otid, cid, &t))

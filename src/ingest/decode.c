@@ -19,12 +19,16 @@
 
 #include "ingest/intake.h"
 
+/* Points of a metric's new series that are told one by one in an hour. */
+#define TOLD_ONE_BY_ONE  1000
+
 #define EPOCH_DIFFERENCE ((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
 struct MdbDecoder
 {
 	const MdbSource *source;
 	MdbKeyCache *cache;
+	MdbGuarding *guarding;
 	MdbIntake *batch;
 
 	/* Timestamps as sent are accepted from low to low + span, then become microseconds. */
@@ -43,12 +47,13 @@ struct MdbDecoder
 };
 
 MdbDecoder *
-mdb_decoder_create(const MdbSource *source, MdbKeyCache *cache, MdbIntake *batch)
+mdb_decoder_create(const MdbSource *source, MdbKeyCache *cache, MdbGuarding *guarding, MdbIntake *batch)
 {
 	MdbDecoder *decoder = palloc0(sizeof(MdbDecoder));
 
 	decoder->source = source;
 	decoder->cache = cache;
+	decoder->guarding = guarding;
 	decoder->batch = batch;
 	switch (source->unit)
 	{
@@ -134,6 +139,35 @@ dead_letter(MdbDecoder *decoder, const MdbMessage *message, int32 point, MdbProt
 	decoder->at->counts.dead_letters++;
 }
 
+/*
+ * closed - a point of a new series that the cardinality guard refuses.  Some are told one by one, so that
+ * people can see what they are; a flood of them by one dead letter for each partition, metric and batch.
+ */
+static void
+closed(MdbDecoder *decoder, const MdbMessage *message, int32 point, MdbProtoBytes payload)
+{
+	MdbCardMetric *metric = mdb_guarding_refused(decoder->guarding);
+	MdbIntake *batch = decoder->batch;
+	MdbDeadLetter *dead;
+
+	decoder->at->counts.consumed++;
+	decoder->at->counts.dead_letters++;
+	dead = mdb_intake_flood(batch, decoder->partition, metric->hash);
+	if (dead != NULL)
+	{
+		dead->points++;
+		dead->last_offset = message->offset;
+		return;
+	}
+	if (metric->told < TOLD_ONE_BY_ONE)
+		metric->told++;
+	dead = mdb_intake_dead(batch, decoder->source, decoder->partition, message, point, payload, "cardinality",
+						   NULL);
+	dead->reason = mdb_intake_text(batch, mdb_guarding_reason(decoder->guarding, metric));
+	if (metric->told == TOLD_ONE_BY_ONE)
+		mdb_intake_flood_begins(batch, dead, metric->hash);
+}
+
 void
 mdb_decode_drain(MdbDecoder *decoder)
 {
@@ -159,6 +193,11 @@ mdb_decode_drain(MdbDecoder *decoder)
 			{
 				dead_letter(decoder, decoder->messages[i], decoder->indexes[i], decoder->raw[i],
 							mdb_proto_code(status), mdb_proto_reason(status));
+				continue;
+			}
+			if (series[i] == MDB_CLOSED_SERIES)
+			{
+				closed(decoder, decoder->messages[i], decoder->indexes[i], decoder->raw[i]);
 				continue;
 			}
 		}

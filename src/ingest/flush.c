@@ -39,13 +39,15 @@ mdb_source_alive(MdbIngest *ingest)
 }
 
 /*
- * store_points - append the batch's points to the target, as the source's owner.
+ * store_points - append the batch's points to the target, as the source's owner.  False if there are more new
+ * series among them than may be, by now.
  */
-static void
+static bool
 store_points(MdbIngest *ingest, Relation rel)
 {
 	MdbIntake *batch = ingest->batch;
 	MdbTarget target;
+	bool fits;
 	MdbAppendColumn column = {0};
 	uint64 generation;
 	Oid user;
@@ -53,6 +55,8 @@ store_points(MdbIngest *ingest, Relation rel)
 
 	mdb_target_check(rel, &target);
 	mdb_target_check_role(rel, ingest->source->owner);
+	if (!mdb_guarding_begin(ingest->guarding, rel))
+		return false;
 
 	if (ingest->ids_room < batch->npoints)
 	{
@@ -68,12 +72,37 @@ store_points(MdbIngest *ingest, Relation rel)
 	generation = mdb_append_open(ingest->append, rel);
 	mdb_key_cache_ids(ingest->cache, ingest->append, generation, &target, batch->npoints, batch->series,
 					  ingest->ids);
+	fits = mdb_guarding_claim(ingest->guarding);
+	if (!fits)
+	{
+		SetUserIdAndSecContext(user, context);
+		return false;
+	}
 	column.attno = target.value;
 	column.values = batch->values;
 	mdb_append_rows(ingest->append, batch->npoints, ingest->ids, batch->times, 1, &column);
 	mdb_append_finish(ingest->append, ingest->source->id, 0);
 	mdb_append_close(ingest->append);
 	SetUserIdAndSecContext(user, context);
+	return true;
+}
+
+/*
+ * read_again - the guard has learnt that it took what is known for new, or hoped for what others took: end the
+ * transaction without a trace, and have everything decoded anew by what is known now.
+ */
+static bool
+read_again(MdbIngest *ingest, Relation rel)
+{
+	table_close(rel, NoLock);
+	PopActiveSnapshot();
+	AbortCurrentTransaction();
+	mdb_append_reset(ingest->append);
+	mdb_key_cache_aborted(ingest->cache);
+	mdb_guarding_aborted(ingest->guarding);
+	mdb_key_cache_clear(ingest->cache);
+	ingest->read_again = true;
+	return true;
 }
 
 /*
@@ -122,8 +151,8 @@ mdb_flush(MdbIngest *ingest)
 		return false;
 	}
 
-	if (batch->npoints > 0)
-		store_points(ingest, rel);
+	if ((batch->npoints > 0 || mdb_guarding_any(ingest->guarding)) && !store_points(ingest, rel))
+		return read_again(ingest, rel);
 	MDB_STOP("kafka.points");
 	mdb_offsets_dead_letters(ingest->source, batch, ingest->partitions);
 	mdb_offsets_advance(ingest->source->id, ingest->npartitions, ingest->partitions);
@@ -136,6 +165,7 @@ mdb_flush(MdbIngest *ingest)
 
 	/* From here on the batch is stored: nothing below may raise an error. */
 	mdb_key_cache_committed(ingest->cache);
+	mdb_guarding_committed(ingest->guarding);
 	for (int i = 0; i < ingest->npartitions; i++)
 	{
 		MdbPartition *p = &ingest->partitions[i];

@@ -19,6 +19,7 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -304,6 +305,24 @@ check_offsets(MdbIngest *ingest)
 }
 
 /*
+ * open_guard - have the cardinality guard know the table's series and limits before anything is decoded.  What
+ * is wrong with the target is for the flush to say.
+ */
+static void
+open_guard(MdbIngest *ingest)
+{
+	Relation rel;
+
+	begin();
+	rel = try_table_open(ingest->source->target, AccessShareLock);
+	if (rel != NULL && mdb_is_metricsdb(rel))
+		(void) mdb_guarding_begin(ingest->guarding, rel);
+	if (rel != NULL)
+		table_close(rel, NoLock);
+	commit();
+}
+
+/*
  * look_at_topic - find new partitions, verify the offsets, and assign if anything is new.
  */
 static void
@@ -344,6 +363,7 @@ look_at_topic(MdbIngest *ingest)
 	{
 		discard(ingest);
 		load_offsets(ingest);
+		open_guard(ingest);
 		mdb_consumer_assign(ingest->consumer, ingest->npartitions, ingest->partitions);
 		ingest->assigned = true;
 		ingest->reassign = false;
@@ -367,6 +387,7 @@ take_messages(MdbIngest *ingest)
 	{
 		batch->since = GetCurrentTimestamp();
 		mdb_decode_window(ingest->decoder, batch->since);
+		mdb_guarding_clock(ingest->guarding, batch->since);
 	}
 	for (int i = 0; i < n; i++)
 	{
@@ -467,6 +488,7 @@ tick(MdbIngest *ingest, TimestampTz now)
 				discard(ingest);
 				ingest->topology_at = now;
 			}
+			mdb_guarding_tick(ingest->guarding);
 		}
 		commit();
 		ingest->looked_at = now;
@@ -498,6 +520,23 @@ wait_for_more(MdbIngest *ingest, TimestampTz now)
 }
 
 /*
+ * flush - store the batch, or throw it away if it must be decoded anew.  False as mdb_flush.
+ */
+static bool
+flush(MdbIngest *ingest)
+{
+	ingest->read_again = false;
+	if (!mdb_flush(ingest))
+		return false;
+	if (ingest->read_again)
+	{
+		discard(ingest);
+		ingest->topology_at = GetCurrentTimestamp();
+	}
+	return true;
+}
+
+/*
  * one_round - one turn of the loop.  False when the worker is to leave.
  */
 static bool
@@ -513,13 +552,16 @@ one_round(MdbIngest *ingest)
 		ProcessConfigFile(PGC_SIGHUP);
 	}
 
+	ingest->read_again = false;
 	if (ingest->assigned)
 		n = take_messages(ingest);
 	now = GetCurrentTimestamp();
 	if (flush_due(ingest, now))
 	{
-		if (!mdb_flush(ingest))
+		if (!flush(ingest))
 			return false;
+		if (ingest->read_again)
+			return true;
 		ingest->failures = 0;
 		if (mdb_key_cache_full(ingest->cache))
 		{
@@ -535,8 +577,10 @@ one_round(MdbIngest *ingest)
 	if (now >= ingest->topology_at)
 	{
 		/* Store first what would be read again otherwise. */
-		if (ingest->batch->messages > 0 && !mdb_flush(ingest))
+		if (ingest->batch->messages > 0 && !flush(ingest))
 			return false;
+		if (ingest->read_again)
+			return true;
 		look_at_topic(ingest);
 		if (ingest->recheck)
 			ingest->topology_at = Min(ingest->topology_at, GetCurrentTimestamp() + TICK);
@@ -573,6 +617,7 @@ recover(MdbIngest *ingest)
 	AbortCurrentTransaction();
 	mdb_append_reset(ingest->append);
 	mdb_key_cache_aborted(ingest->cache);
+	mdb_guarding_aborted(ingest->guarding);
 	discard(ingest);
 
 	wait = Min(LAST_BACKOFF_MS, FIRST_BACKOFF_MS << Min(ingest->failures, 10));
@@ -609,9 +654,10 @@ set_up(int32 source_id, MemoryContext context)
 	ingest = palloc0(sizeof(MdbIngest));
 	ingest->context = context;
 	ingest->source = source;
-	ingest->cache = mdb_key_cache_create((Size) mdb_kafka_cache_kb * 1024);
+	ingest->guarding = mdb_guarding_create();
+	ingest->cache = mdb_key_cache_create((Size) mdb_kafka_cache_kb * 1024, ingest->guarding);
 	ingest->batch = mdb_intake_create();
-	ingest->decoder = mdb_decoder_create(source, ingest->cache, ingest->batch);
+	ingest->decoder = mdb_decoder_create(source, ingest->cache, ingest->guarding, ingest->batch);
 	ingest->append = mdb_append_create();
 	ingest->consumer = mdb_consumer_create(source);
 	ingest->tick_at = ingest->looked_at = GetCurrentTimestamp();

@@ -9,6 +9,7 @@
 
 #include "ingest/intake.h"
 #include "ingest/consumer.h"
+#include "ingest/guarding.h"
 #include "ingest/series_cache.h"
 #include "ingest/source.h"
 #include "write/append.h"
@@ -20,6 +21,8 @@ typedef struct MdbIngest
 	const MdbSource *source;
 	MdbConsumer *consumer;
 	MdbKeyCache *cache;
+	MdbGuarding *guarding;
+	bool read_again; /* the last flush has stored nothing: the batch is to be decoded anew */
 	MdbIntake *batch;
 	MdbDecoder *decoder;
 	MdbAppend *append;
@@ -54,7 +57,7 @@ extern void mdb_ingest_run(int32 source_id, bool (*keep_going)(void));
 
 /*
  * mdb_flush - store the batch in one transaction (flush.c).  False: the source is not to run any
- * more, or not as we know it, and nothing was stored.
+ * more, or not as we know it, and nothing was stored.  Nor was it if read_again is set.
  */
 extern bool mdb_flush(MdbIngest *ingest);
 

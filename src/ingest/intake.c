@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 
 #include "ingest/intake.h"
@@ -20,6 +21,20 @@
 /* Keys are short; of payloads no more than this is kept in one batch, the rest is only counted. */
 #define MAX_KEY_BYTES  1024
 #define PAYLOAD_BUDGET (16 * 1024 * 1024)
+
+/* A dead letter that goes on to take points. */
+typedef struct FloodKey
+{
+	uint64 what;
+	int32 partition;
+	int32 padding;
+} FloodKey;
+
+typedef struct Flood
+{
+	FloodKey key;
+	uint32 dead; /* index */
+} Flood;
 
 MdbIntake *
 mdb_intake_create(void)
@@ -44,6 +59,7 @@ mdb_intake_reset(MdbIntake *batch)
 	batch->npoints = 0;
 	batch->ndead = 0;
 	batch->dead_bytes = 0;
+	batch->floods = NULL;
 	batch->messages = 0;
 	batch->bytes = 0;
 	batch->since = 0;
@@ -72,7 +88,7 @@ copy_bytes(MemoryContext context, const uint8 *data, uint32 len)
 	return copy;
 }
 
-void
+MdbDeadLetter *
 mdb_intake_dead(MdbIntake *batch, const MdbSource *source, int partition, const MdbMessage *message,
 				int32 point, MdbProtoBytes payload, const char *code, const char *reason)
 {
@@ -94,6 +110,8 @@ mdb_intake_dead(MdbIntake *batch, const MdbSource *source, int partition, const 
 	dead->key = NULL;
 	dead->payload = NULL;
 	dead->payload_length = payload.len;
+	dead->points = 1;
+	dead->last_offset = message->offset;
 	if (batch->dead_bytes + keep <= PAYLOAD_BUDGET)
 	{
 		if (message->key != NULL)
@@ -101,4 +119,36 @@ mdb_intake_dead(MdbIntake *batch, const MdbSource *source, int partition, const 
 		dead->payload = copy_bytes(batch->context, payload.data, keep);
 		batch->dead_bytes += keep + (dead->key ? VARSIZE(dead->key) : 0);
 	}
+	return dead;
+}
+
+void
+mdb_intake_flood_begins(MdbIntake *batch, const MdbDeadLetter *dead, uint64 what)
+{
+	FloodKey key = {what, dead->partition, 0};
+	Flood *flood;
+
+	if (batch->floods == NULL)
+	{
+		HASHCTL ctl = {.keysize = sizeof(FloodKey), .entrysize = sizeof(Flood), .hcxt = batch->context};
+
+		batch->floods = hash_create("metricsdb floods", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	flood = hash_search(batch->floods, &key, HASH_ENTER, NULL);
+	flood->dead = dead - batch->dead;
+}
+
+MdbDeadLetter *
+mdb_intake_flood(MdbIntake *batch, int partition, uint64 what)
+{
+	FloodKey key = {what, partition, 0};
+	Flood *flood = batch->floods ? hash_search(batch->floods, &key, HASH_FIND, NULL) : NULL;
+
+	return flood ? &batch->dead[flood->dead] : NULL;
+}
+
+const char *
+mdb_intake_text(MdbIntake *batch, const char *text)
+{
+	return MemoryContextStrdup(batch->context, text);
 }

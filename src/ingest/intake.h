@@ -59,6 +59,8 @@ typedef struct MdbDeadLetter
 	bytea *key;     /* NULL = none */
 	bytea *payload; /* the point's bytes, or the message's; NULL = over budget */
 	int32 payload_length;
+	int32 points;      /* that it stands for */
+	int64 last_offset; /* of the last of them */
 } MdbDeadLetter;
 
 typedef struct MdbIntake
@@ -73,6 +75,7 @@ typedef struct MdbIntake
 	uint32 dead_room;
 	MdbDeadLetter *dead;
 	Size dead_bytes;
+	struct HTAB *floods; /* dead letters that go on to take points; NULL = none */
 	int64 messages;
 	int64 bytes;       /* of payload */
 	TimestampTz since; /* when its first message was read; 0 = empty */
@@ -84,15 +87,25 @@ extern void mdb_intake_reset(MdbIntake *batch);
 /* mdb_intake_reserve - room for n points more. */
 extern void mdb_intake_reserve(MdbIntake *batch, uint32 n);
 
-/* mdb_intake_dead - add a dead letter. */
-extern void mdb_intake_dead(MdbIntake *batch, const MdbSource *source, int partition,
-							const MdbMessage *message, int32 point, MdbProtoBytes payload, const char *code,
-							const char *reason);
+/* mdb_intake_dead - add a dead letter; good until the next one is added. */
+extern MdbDeadLetter *mdb_intake_dead(MdbIntake *batch, const MdbSource *source, int partition,
+									  const MdbMessage *message, int32 point, MdbProtoBytes payload,
+									  const char *code, const char *reason);
+
+/*
+ * mdb_intake_flood_begins - the dead letter that was added last stands for all further points of its partition
+ * that what is the hash of.  mdb_intake_flood - the dead letter for that, or NULL.
+ * mdb_intake_text - a copy of a text that lives as long as the batch.
+ */
+extern void mdb_intake_flood_begins(MdbIntake *batch, const MdbDeadLetter *dead, uint64 what);
+extern MdbDeadLetter *mdb_intake_flood(MdbIntake *batch, int partition, uint64 what);
+extern const char *mdb_intake_text(MdbIntake *batch, const char *text);
 
 /* decode.c */
 typedef struct MdbDecoder MdbDecoder;
 
-extern MdbDecoder *mdb_decoder_create(const MdbSource *source, MdbKeyCache *cache, MdbIntake *batch);
+extern MdbDecoder *mdb_decoder_create(const MdbSource *source, MdbKeyCache *cache, MdbGuarding *guarding,
+									  MdbIntake *batch);
 
 /* mdb_decode_window - set the bounds of acceptable timestamps by this clock. */
 extern void mdb_decode_window(MdbDecoder *decoder, TimestampTz now);

@@ -190,8 +190,8 @@ void
 mdb_offsets_dead_letters(const MdbSource *source, const MdbIntake *batch, const MdbPartition *partitions)
 {
 	static SPIPlanPtr plan = NULL;
-	Oid types[] = {INT4OID,  TEXTOID,  INT4OID, INT8OID, INT4OID, TIMESTAMPTZOID,
-				   BYTEAOID, BYTEAOID, INT4OID, TEXTOID, TEXTOID};
+	Oid types[] = {INT4OID,  TEXTOID, INT4OID, INT8OID, INT4OID, TIMESTAMPTZOID, BYTEAOID,
+				   BYTEAOID, INT4OID, TEXTOID, TEXTOID, INT4OID, INT8OID};
 	Datum args[lengthof(types)];
 	char nulls[lengthof(types) + 1];
 
@@ -200,8 +200,8 @@ mdb_offsets_dead_letters(const MdbSource *source, const MdbIntake *batch, const 
 	SPI_connect();
 	keep_plan(&plan,
 			  "INSERT INTO metricsdb.kafka_dead_letter (source_id, topic, partition, \"offset\", point_index,"
-			  " message_at, key, payload, payload_length, code, reason)"
-			  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+			  " message_at, key, payload, payload_length, code, reason, points, last_offset)"
+			  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
 			  /* Who seeks back reads the same bad points again. */
 			  " ON CONFLICT DO NOTHING",
 			  lengthof(types), types);
@@ -226,6 +226,8 @@ mdb_offsets_dead_letters(const MdbSource *source, const MdbIntake *batch, const 
 		args[8] = Int32GetDatum(dead->payload_length);
 		args[9] = CStringGetTextDatum(dead->code);
 		args[10] = CStringGetTextDatum(dead->reason);
+		args[11] = Int32GetDatum(dead->points);
+		args[12] = Int64GetDatum(dead->last_offset);
 		MemoryContextSwitchTo(before);
 		SPI_execute_plan(plan, args, nulls, false, 0);
 		if (i % 1024 == 0)

@@ -87,6 +87,8 @@ struct MdbKeyCache
 	uint32 nrefused;
 	uint32 *refused;
 	const char **reasons;
+	MdbGuarding *guarding;
+	StringInfoData dict_key;
 	uint8 canonical[MDB_PROTO_MAX_KEY];
 	MdbProtoSeries parsed;
 };
@@ -191,11 +193,13 @@ keep_bytes(MdbKeyCache *cache, const uint8 *key, uint32 len)
 }
 
 MdbKeyCache *
-mdb_key_cache_create(Size limit)
+mdb_key_cache_create(Size limit, MdbGuarding *guarding)
 {
 	MdbKeyCache *cache = palloc0(sizeof(MdbKeyCache));
 
 	cache->limit = limit;
+	cache->guarding = guarding;
+	initStringInfo(&cache->dict_key);
 	cache->context =
 		AllocSetContextCreate(CurrentMemoryContext, "metricsdb series cache", ALLOCSET_DEFAULT_SIZES);
 	cache->scratch =
@@ -208,6 +212,7 @@ void
 mdb_key_cache_clear(MdbKeyCache *cache)
 {
 	MemoryContextReset(cache->context);
+	mdb_guarding_cleared(cache->guarding);
 	cache->generation++;
 	cache->arena_left = 0;
 	table_init(&cache->spellings, cache->context);
@@ -387,12 +392,28 @@ mdb_key_cache_add(MdbKeyCache *cache, MdbSeriesHint *hint, const MdbProtoPoint *
 	status = mdb_proto_series(point->key, &cache->parsed);
 	if (status != MDB_PROTO_OK)
 		return status;
-	len = mdb_proto_canonical(&cache->parsed, cache->canonical, sizeof(cache->canonical));
-	if (len == 0)
-		return MDB_PROTO_LONG_KEY;
+	for (bool reduced = false;; reduced = true)
+	{
+		MdbAdmission admission;
 
-	hash = XXH3_64bits(cache->canonical, len);
-	*series = table_find(&cache->series, cache->canonical, len, hash);
+		len = mdb_proto_canonical(&cache->parsed, cache->canonical, sizeof(cache->canonical));
+		if (len == 0)
+			return MDB_PROTO_LONG_KEY;
+		hash = XXH3_64bits(cache->canonical, len);
+		*series = table_find(&cache->series, cache->canonical, len, hash);
+		if (*series != MDB_NO_SERIES)
+			break;
+		admission = mdb_guarding_admit(cache->guarding, &cache->parsed, reduced);
+		if (admission == MDB_ADMISSION_GRANTED)
+			break;
+		/* What is refused, or comes in another form, is not remembered: there may be millions. */
+		remember = false;
+		if (admission == MDB_ADMISSION_REFUSED)
+		{
+			*series = MDB_CLOSED_SERIES;
+			return MDB_PROTO_OK;
+		}
+	}
 	if (*series == MDB_NO_SERIES)
 	{
 		uint32 room = cache->series.room;
@@ -403,7 +424,7 @@ mdb_key_cache_add(MdbKeyCache *cache, MdbSeriesHint *hint, const MdbProtoPoint *
 			cache->ids = repalloc_huge(cache->ids, (Size) cache->series.room * sizeof(uint32));
 		cache->ids[*series] = MDB_NO_SERIES;
 	}
-	else if (hint->bypass == 0)
+	else if (hint->bypass == 0 && remember)
 		hint->reordered++;
 
 	if (remember)
@@ -441,6 +462,15 @@ ask_id(MdbKeyCache *cache, MdbAppend *append, const MdbTarget *target, uint32 se
 	uint32 id;
 
 	mdb_proto_canonical_read(entry->key, entry->len, parsed);
+
+	/* In most tables the key is made of name and tags, and nothing else. */
+	resetStringInfo(&cache->dict_key);
+	if (mdb_guarding_key(cache->guarding, parsed, &cache->dict_key))
+	{
+		if (!mdb_append_registered(append, cache->dict_key.data, cache->dict_key.len))
+			mdb_guarding_register(cache->guarding, parsed->name);
+		return mdb_append_key(append, cache->dict_key.data, cache->dict_key.len);
+	}
 
 	before = MemoryContextSwitchTo(cache->scratch);
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);

@@ -7,11 +7,15 @@
 
 #include "postgres.h"
 
+#include "ingest/guarding.h"
 #include "ingest/proto.h"
 #include "ingest/target.h"
 #include "write/append.h"
 
 #define MDB_NO_SERIES PG_UINT32_MAX
+
+/* Not one of the cache: the cardinality guard lets no more new ones in. */
+#define MDB_CLOSED_SERIES (PG_UINT32_MAX - 1)
 
 /* At most so many points are looked up at once. */
 #define MDB_SERIES_GROUP 32
@@ -34,7 +38,8 @@ typedef struct MdbSeriesHint
 	uint32 bypass;    /* look-ups until bytes are remembered again */
 } MdbSeriesHint;
 
-extern MdbKeyCache *mdb_key_cache_create(Size limit);
+/* mdb_key_cache_create - a cache of at most limit bytes, which asks the guard about series it does not know. */
+extern MdbKeyCache *mdb_key_cache_create(Size limit, MdbGuarding *guarding);
 
 /*
  * mdb_key_cache_lookup - the series of n <= MDB_SERIES_GROUP points, MDB_NO_SERIES for those
@@ -45,7 +50,8 @@ extern void mdb_key_cache_lookup(MdbKeyCache *cache, MdbSeriesHint *hint, int n,
 
 /*
  * mdb_key_cache_add - read the point's key in full and find or make its series.  Anything but
- * MDB_PROTO_OK: there is no such series, the point is to be refused with that reason.
+ * MDB_PROTO_OK: there is no such series, the point is to be refused with that reason.  The series is
+ * MDB_CLOSED_SERIES if it is new and the guard refuses it: then mdb_guarding_refused() says why.
  */
 extern MdbProtoStatus mdb_key_cache_add(MdbKeyCache *cache, MdbSeriesHint *hint, const MdbProtoPoint *point,
 										uint32 *series);

@@ -87,6 +87,7 @@ struct MdbDict
 	Entry **grown; /* twice as many, being filled; NULL = none */
 	uint32 nentries;
 	bool loaded; /* all rows of the catalog were read once */
+	bool kept;   /* not dropped for want of memory */
 	int64 reserved_next;
 	int64 reserved_end;
 	int64 reserve_step;
@@ -270,25 +271,74 @@ typedef struct LoadState
 {
 	MdbDict *dict;
 	EntryState state;
+	bool news;                   /* rows whose pairs are known need not be decoded, */
+	MdbSegmentCallback callback; /* and whoever wants to is told of pairs that were not */
+	void *arg;
 } LoadState;
+
+/* The entry by which a key is found is one whose row stays. */
+static void
+prefer_written(MdbDict *dict, Entry *e)
+{
+	uint32 mask = dict->nslots - 1;
+
+	for (uint32 i = e->hash & mask; dict->slots[i] != NULL; i = (i + 1) & mask)
+	{
+		Entry *other = dict->slots[i];
+
+		if (other == e)
+			return;
+		if (other->hash == e->hash && other->len == e->len && memcmp(other->key, e->key, e->len) == 0)
+		{
+			if (other->state == ENTRY_UNWRITTEN)
+				dict->slots[i] = e;
+			return;
+		}
+	}
+}
 
 static void
 load_entry(void *arg, uint32 id, const char *key, uint32 len)
 {
 	LoadState *load = arg;
+	Entry *e = find_id(load->dict, id);
 
-	if (find_id(load->dict, id) == NULL)
-		add_entry(load->dict, id, key_hash(key, len), key, len, load->state);
+	if (e != NULL && !(load->news && e->state == ENTRY_UNWRITTEN))
+		return;
+	if (e == NULL)
+		e = add_entry(load->dict, id, key_hash(key, len), key, len, load->state);
+	if (load->news)
+	{
+		e->state = load->state;
+		prefer_written(load->dict, e);
+		if (load->callback)
+			load->callback(load->arg, id, key, len);
+	}
+}
+
+/* Are as many pairs between two ids known to have a row as there are in one? */
+static bool
+pairs_known(MdbDict *dict, int64 id_min, int64 id_max, int64 count)
+{
+	if (id_max - id_min > 64 * DICT_SEGMENT)
+		return false;
+	for (int64 id = id_min; id <= id_max && count > 0; id++)
+	{
+		Entry *e = find_id(dict, (uint32) id);
+
+		if (e != NULL && e->state == ENTRY_WRITTEN)
+			count--;
+	}
+	return count <= 0;
 }
 
 /* Read the rows whose ids reach up to at least id_from into the cache. */
 static void
-load_rows(MdbDict *dict, int64 id_from, int64 id_upto, Snapshot snapshot, EntryState state)
+load_rows(MdbDict *dict, int64 id_from, int64 id_upto, Snapshot snapshot, LoadState load)
 {
 	Relation rel = mdb_catalog_open("series", AccessShareLock);
 	MemoryContext tmp =
 		AllocSetContextCreate(CurrentMemoryContext, "metricsdb dictionary load", ALLOCSET_DEFAULT_SIZES);
-	LoadState load = {dict, state};
 	ScanKeyData keys[2];
 	MdbCatalogScan scan;
 	HeapTuple tuple;
@@ -305,6 +355,10 @@ load_rows(MdbDict *dict, int64 id_from, int64 id_upto, Snapshot snapshot, EntryS
 
 		heap_deform_tuple(tuple, RelationGetDescr(rel), v, n);
 		if (DatumGetInt64(v[Anum_series_id_min - 1]) > id_upto)
+			continue;
+		if (load.news &&
+			pairs_known(dict, DatumGetInt64(v[Anum_series_id_min - 1]),
+						DatumGetInt64(v[Anum_series_id_max - 1]), DatumGetInt32(v[Anum_series_nseries - 1])))
 			continue;
 		/* Only what is decoded: the scan itself lives in the context of the caller. */
 		old = MemoryContextSwitchTo(tmp);
@@ -327,7 +381,7 @@ load_all(MdbDict *dict)
 	if (dict->loaded)
 		return;
 	snapshot = mdb_latest_snapshot();
-	load_rows(dict, 0, PG_INT64_MAX, snapshot, ENTRY_WRITTEN);
+	load_rows(dict, 0, PG_INT64_MAX, snapshot, (LoadState){.dict = dict, .state = ENTRY_WRITTEN});
 	UnregisterSnapshot(snapshot);
 	dict->loaded = true;
 }
@@ -367,6 +421,72 @@ mdb_dict_intern(MdbDict *dict, Relation rel, const char *key, uint32 len)
 	return e->id;
 }
 
+/*
+ * mdb_dict_registered - does a key have a row that stays, as far as this process knows?
+ */
+bool
+mdb_dict_registered(MdbDict *dict, const char *key, uint32 len)
+{
+	uint32 hash = key_hash(key, len);
+	Entry *e = find_key(dict, hash, key, len);
+
+	if (e == NULL && !dict->loaded)
+	{
+		load_all(dict);
+		e = find_key(dict, hash, key, len);
+	}
+	return e != NULL && e->state == ENTRY_WRITTEN;
+}
+
+/*
+ * mdb_dict_refresh - learn what others have registered since, telling callback (may be NULL) of each pair.
+ */
+void
+mdb_dict_refresh(MdbDict *dict, MdbSegmentCallback callback, void *arg)
+{
+	Snapshot snapshot = mdb_latest_snapshot();
+
+	load_rows(
+		dict, 0, PG_INT64_MAX, snapshot,
+		(LoadState){.dict = dict, .state = ENTRY_WRITTEN, .news = true, .callback = callback, .arg = arg});
+	UnregisterSnapshot(snapshot);
+	dict->loaded = true;
+}
+
+/*
+ * mdb_dict_keep - load a dictionary, and have it stay in memory: it may be peeked at between transactions.
+ * mdb_dict_let_go - no more.
+ */
+void
+mdb_dict_keep(MdbDict *dict)
+{
+	load_all(dict);
+	dict->kept = true;
+}
+
+void
+mdb_dict_let_go(int64 storage_id)
+{
+	MdbDict *dict = dicts ? hash_search(dicts, &storage_id, HASH_FIND, NULL) : NULL;
+
+	if (dict)
+		dict->kept = false;
+}
+
+/*
+ * mdb_dict_peek - mdb_dict_registered for a dictionary that is kept, in or out of a transaction: 1 = yes,
+ * 0 = no, -1 = it is not kept.
+ */
+int
+mdb_dict_peek(int64 storage_id, const char *key, uint32 len)
+{
+	MdbDict *dict = dicts ? hash_search(dicts, &storage_id, HASH_FIND, NULL) : NULL;
+
+	if (dict == NULL || !dict->kept)
+		return -1;
+	return mdb_dict_registered(dict, key, len) ? 1 : 0;
+}
+
 static int
 entry_cmp(const void *a, const void *b, void *arg)
 {
@@ -391,22 +511,18 @@ written_list(MdbDict *dict)
 	return dict->written;
 }
 
-/*
- * mdb_dict_flush - write the rows of what was interned, as of command cid.
- */
-void
-mdb_dict_flush(MdbDict *dict, CommandId cid, int options)
+/* Write the rows of some entries that are queued, as of command cid. */
+static void
+write_entries(MdbDict *dict, EntryList *list, CommandId cid, int options)
 {
 	Relation rel;
 	Written *written;
 	MdbSegmentEntry *entries;
 
-	if (dict->queue.n == 0)
-		return;
 	rel = mdb_catalog_open("series", RowExclusiveLock);
 	entries = palloc(sizeof(MdbSegmentEntry) * DICT_SEGMENT);
-	qsort_interruptible(dict->queue.v, dict->queue.n, sizeof(Entry *), entry_cmp, NULL);
-	for (uint32 at = 0, count; at < dict->queue.n; at += count)
+	qsort_interruptible(list->v, list->n, sizeof(Entry *), entry_cmp, NULL);
+	for (uint32 at = 0, count; at < list->n; at += count)
 	{
 		Datum v[Natts_series];
 		bool n[Natts_series] = {0};
@@ -414,10 +530,9 @@ mdb_dict_flush(MdbDict *dict, CommandId cid, int options)
 		bytea *payload;
 
 		CHECK_FOR_INTERRUPTS();
-		for (count = 0; count < DICT_SEGMENT && at + count < dict->queue.n && bytes < DICT_SEGMENT_BYTES;
-			 count++)
+		for (count = 0; count < DICT_SEGMENT && at + count < list->n && bytes < DICT_SEGMENT_BYTES; count++)
 		{
-			Entry *e = dict->queue.v[at + count];
+			Entry *e = list->v[at + count];
 
 			entries[count].id = e->id;
 			entries[count].len = e->len;
@@ -439,12 +554,58 @@ mdb_dict_flush(MdbDict *dict, CommandId cid, int options)
 
 	/* Only now: had an error come in between, all of them would still be queued. */
 	written = written_list(dict);
-	for (uint32 i = 0; i < dict->queue.n; i++)
+	for (uint32 i = 0; i < list->n; i++)
 	{
-		dict->queue.v[i]->state = ENTRY_WRITTEN;
-		list_add(dict->mcxt, &written->entries, dict->queue.v[i]);
+		list->v[i]->state = ENTRY_WRITTEN;
+		list_add(dict->mcxt, &written->entries, list->v[i]);
 	}
+}
+
+/*
+ * mdb_dict_flush - write the rows of what was interned, as of command cid.
+ */
+void
+mdb_dict_flush(MdbDict *dict, CommandId cid, int options)
+{
+	if (dict->queue.n == 0)
+		return;
+	write_entries(dict, &dict->queue, cid, options);
 	dict->queue.n = 0;
+}
+
+/*
+ * mdb_dict_register - intern some keys, and write the rows of those that have none at once, and of no others.
+ */
+void
+mdb_dict_register(MdbDict *dict, Relation rel, const MdbSegmentEntry *keys, int count, CommandId cid)
+{
+	EntryList list = {0};
+	uint32 left = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		Entry *e;
+
+		(void) mdb_dict_intern(dict, rel, keys[i].key, keys[i].len);
+		e = find_key(dict, key_hash(keys[i].key, keys[i].len), keys[i].key, keys[i].len);
+		if (e->state == ENTRY_QUEUED)
+			list_add(CurrentMemoryContext, &list, e);
+	}
+	if (list.n == 0)
+		return;
+	/* A key may have come twice. */
+	qsort_interruptible(list.v, list.n, sizeof(Entry *), entry_cmp, NULL);
+	for (uint32 i = 0; i < list.n; i++)
+		if (i == 0 || list.v[i] != list.v[left - 1])
+			list.v[left++] = list.v[i];
+	list.n = left;
+	write_entries(dict, &list, cid, 0);
+	left = 0;
+	for (uint32 i = 0; i < dict->queue.n; i++)
+		if (dict->queue.v[i]->state == ENTRY_QUEUED)
+			dict->queue.v[left++] = dict->queue.v[i];
+	dict->queue.n = left;
+	pfree(list.v);
 }
 
 /*
@@ -467,14 +628,15 @@ mdb_dict_key(MdbDict *dict, uint32 id, Snapshot snapshot, uint32 *len)
 		/* Registered since we loaded. */
 		Snapshot latest = mdb_latest_snapshot();
 
-		load_rows(dict, id, id == PG_UINT32_MAX ? id : PG_INT64_MAX, latest, ENTRY_WRITTEN);
+		load_rows(dict, id, id == PG_UINT32_MAX ? id : PG_INT64_MAX, latest,
+				  (LoadState){.dict = dict, .state = ENTRY_WRITTEN});
 		UnregisterSnapshot(latest);
 		e = find_id(dict, id);
 	}
 	if (e == NULL)
 	{
 		/* Written by this transaction, or a part whose dictionary row is about to be removed. */
-		load_rows(dict, id, id, SnapshotAny, ENTRY_UNWRITTEN);
+		load_rows(dict, id, id, SnapshotAny, (LoadState){.dict = dict, .state = ENTRY_UNWRITTEN});
 		e = find_id(dict, id);
 	}
 	if (e == NULL)
@@ -609,7 +771,7 @@ xact_callback(XactEvent event, void *arg)
 	while ((dict = hash_seq_search(&seq)) != NULL)
 	{
 		xact_ended(dict, committed);
-		if (evict)
+		if (evict && !dict->kept)
 		{
 			MemoryContextDelete(dict->mcxt);
 			hash_search(dicts, &dict->storage_id, HASH_REMOVE, NULL);

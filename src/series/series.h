@@ -40,6 +40,13 @@ extern void mdb_segment_decode(const bytea *payload, uint32 id_min, MdbSegmentCa
 
 extern MdbDict *mdb_dict_open(const MdbTable *table);
 extern uint32 mdb_dict_intern(MdbDict *dict, Relation rel, const char *key, uint32 len);
+extern bool mdb_dict_registered(MdbDict *dict, const char *key, uint32 len);
+extern void mdb_dict_refresh(MdbDict *dict, MdbSegmentCallback callback, void *arg);
+extern void mdb_dict_keep(MdbDict *dict);
+extern void mdb_dict_let_go(int64 storage_id);
+extern int mdb_dict_peek(int64 storage_id, const char *key, uint32 len);
+extern void mdb_dict_register(MdbDict *dict, Relation rel, const MdbSegmentEntry *keys, int count,
+							  CommandId cid);
 extern void mdb_dict_flush(MdbDict *dict, CommandId cid, int options);
 extern const char *mdb_dict_key(MdbDict *dict, uint32 id, Snapshot snapshot, uint32 *len);
 extern int64 mdb_dict_bytes(const MdbTable *table, Snapshot snapshot, int64 *nseries);

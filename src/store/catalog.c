@@ -25,6 +25,7 @@
 #include "commands/sequence.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -859,6 +860,23 @@ mdb_catalog_delete(const char *catalog, int64 storage_id)
 }
 
 /*
+ * Keep out others who change a storage's rows of metricsdb.cardinality, to the end of
+ * the transaction.  See src/series/guard.c, where the lock is had for less.
+ */
+static void
+cardinality_lock(int64 storage_id)
+{
+	Oid relid = mdb_catalog_relid("cardinality", true);
+	Relation rel;
+
+	if (!OidIsValid(relid))
+		return;
+	rel = table_open(relid, RowExclusiveLock);
+	LockPage(rel, (BlockNumber) storage_id, ExclusiveLock);
+	table_close(rel, NoLock);
+}
+
+/*
  * mdb_storage_forget - delete all that the catalogs know of a file; transactional.  The delta
  * heaps themselves are dropped by the caller.  Catalogs that are gone already are skipped.
  */
@@ -873,5 +891,7 @@ mdb_storage_forget(int64 storage_id)
 	mdb_catalog_delete("moved", storage_id);
 	mdb_catalog_delete("series", storage_id);
 	mdb_catalog_delete("compaction", storage_id);
+	cardinality_lock(storage_id);
+	mdb_catalog_delete("cardinality", storage_id);
 	CommandCounterIncrement();
 }

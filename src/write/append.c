@@ -122,6 +122,21 @@ mdb_append_series(MdbAppend *a, const Datum *values, const bool *isnull)
 	return a->last_series;
 }
 
+/*
+ * mdb_append_key, mdb_append_registered - see append.h.
+ */
+uint32
+mdb_append_key(MdbAppend *a, const char *key, uint32 len)
+{
+	return mdb_dict_intern(a->dict, a->rel, key, len);
+}
+
+bool
+mdb_append_registered(MdbAppend *a, const char *key, uint32 len)
+{
+	return mdb_dict_registered(a->dict, key, len);
+}
+
 static void
 set_time_null(MdbBatch *batch, uint32 row)
 {

@@ -51,6 +51,13 @@ extern uint64 mdb_append_open(MdbAppend *a, Relation rel);
  */
 extern uint32 mdb_append_series(MdbAppend *a, const Datum *values, const bool *isnull);
 
+/*
+ * mdb_append_key - the same for the key's bytes, as mdb_key_build makes them.
+ * mdb_append_registered - does the key have a row of the dictionary that stays?
+ */
+extern uint32 mdb_append_key(MdbAppend *a, const char *key, uint32 len);
+extern bool mdb_append_registered(MdbAppend *a, const char *key, uint32 len);
+
 /* mdb_append_rows - add n rows.  times may be NULL if the table has no time column. */
 extern void mdb_append_rows(MdbAppend *a, uint32 n, const uint32 *series, const int64 *times, int ncolumns,
 							const MdbAppendColumn *columns);

@@ -26,6 +26,7 @@
 #include "utils/timestamp.h"
 
 #include "metricsdb.h"
+#include "series/guard.h"
 #include "write/merge.h"
 
 /* Tables are stepped through for about so long before others of the worker's duties have their turn. */
@@ -295,6 +296,8 @@ mdb_compact_step(void)
 	mdb_compact_begin();
 	MemoryContextSwitchTo(mcxt);
 	collect_orphans();
+	commit_worker();
+	mdb_guard_tidy();
 	commit_worker();
 	list_tables();
 	MemoryContextSwitchTo(mcxt);

@@ -76,6 +76,10 @@ extern MinimalTuple mdb_delta_tuple(TupleTableSlot *heapslot);
 extern MinimalTuple mdb_delta_row(Datum d);
 extern void mdb_delta_live(const MdbTable *table, Snapshot snapshot, MdbDeltaInfo **live, int *count);
 
+/* ---- guard_rows.c ---- */
+
+extern void mdb_guard_rows(Relation rel, TupleTableSlot **slots, int nslots);
+
 /* ---- shadow.c ---- */
 
 /* A row of metricsdb.shadow, as it is. */

@@ -1,5 +1,5 @@
 #!/bin/sh
-# bench.sh [ingest|latency|copy|size|cost|codec|merge|cancel]...: what `make bench` does.  Speed is shown here and
+# bench.sh [ingest|latency|copy|size|cost|codec|merge|cancel|guard]...: what `make bench` does.  Speed is shown here and
 # tested nowhere: machines differ, so it prints ratios, medians and the runs they come from.
 #   BENCH_RUNS=3        runs of each; medians are shown
 #   BENCH_POINTS=20000000   points of an ingest run, over 100,000 series
@@ -189,6 +189,8 @@ size() {
 
 # shellcheck source=test/bench/cost.sh
 . "$TOP/test/bench/cost.sh"
+# shellcheck source=test/bench/guard.sh
+. "$TOP/test/bench/guard.sh"
 
 codec() {
 	echo
@@ -238,5 +240,5 @@ cancel() {
 }
 
 echo "on: $(sed -n 's/^model name.*: //p' /proc/cpuinfo | sort -u | head -n 1), $(nproc) cores, load $(cut -d' ' -f1 /proc/loadavg); commit $(git -C "$TOP" rev-parse --short HEAD 2>/dev/null || echo unknown)"
-[ $# -gt 0 ] || set -- ingest latency copy size cost codec merge cancel
+[ $# -gt 0 ] || set -- ingest latency copy size cost codec merge cancel guard
 for part in "$@"; do "$part"; done

@@ -69,6 +69,9 @@ CREATE RULE r AS ON INSERT TO late WHERE NEW.a < 0 DO INSTEAD NOTHING;
 sql("INSERT INTO pm SELECT time, host, value FROM (" . rows(1, 3000) . ") x(time, host, region, value, note)");
 sql(q{CREATE MATERIALIZED VIEW mv_empty USING metricsdb AS SELECT * FROM late WITH NO DATA});
 
+# A limit goes along, and does not stop the rows of its own table: restored, it is for Kafka only.
+sql("SELECT metricsdb.set_cardinality_limit('late', NULL, 2, 'drop_tag', 'b'); SELECT metricsdb.set_cardinality_limit('c', NULL, 0)");
+
 my @tables = ('late', 'pm', 'pm_1', 'pm_2', 'pm_2_1', 'pm_3', 'parent', 'child', 'a', 'b', 'c', 'p', 'p1', 'u', '"odd name ""x"""', 'mv');
 
 sub sums { my ($db) = @_; return join "\n", map { "$_ " . sql("SELECT count(*), md5(string_agg(x::text, ',' ORDER BY x::text)) FROM $_ x", $db) } @tables }
@@ -131,7 +134,7 @@ for my $file (map { "$dir/$_" } 'custom', 'parallel', 'tar')
 	my ($label) = grep { $toc[$_] =~ / SECURITY LABEL public TABLE late / } 0 .. $#toc;
 	my ($data) = grep { $toc[$_] =~ / TABLE DATA public / } 0 .. $#toc;
 	ok(defined $label && defined $data && $label < $data, "$file: options of a table come before the first row");
-	is(scalar(grep { / metricsdb (?!kafka_)/ && / TABLE/ } @toc), 0, "$file: no table of the engine");
+	is(scalar(grep { / metricsdb (?!kafka_|cardinality_limit)/ && / TABLE/ } @toc), 0, "$file: no table of the engine");
 }
 
 # Sections one by one, from an archive and from pg_dump itself
@@ -164,6 +167,9 @@ for my $what ('schema', 'data')
 # Views are filled in the section behind the data, which neither of these has.
 sql('REFRESH MATERIALIZED VIEW mv', 'two');
 restored('two', 'schema, then data');
+is(sql(q{SELECT "table", "limit", sql_limit IS NULL, action, drop_tag FROM metricsdb.cardinality_status ORDER BY 1::text}, 'two'), "c|0|t|reject|\nlate|2|t|drop_tag|b", 'limits are there, and not for SQL');
+sql("SELECT metricsdb.set_cardinality_limit('c', NULL, 0)", 'two');
+like(($node->psql('two', "INSERT INTO c (time, host, region) VALUES (now(), 'new', 'new')"))[2], qr/has reached its limit of new series/, 'until they are set again');
 unlike(slurp_file("$dir/data-only.sql"), qr/SECURITY LABEL|CREATE /, 'data only: rows');
 unlike(slurp_file("$dir/schema-only.sql"), qr/^COPY /m, 'schema only: no rows');
 

@@ -1,0 +1,370 @@
+/*
+ * guarding.c
+ *	  The cardinality guard at work in a Kafka worker.
+ *
+ * Invariants:
+ *	1. A series with a row in the table's dictionary is never refused: the dictionary is in this
+ *	   process's memory and asked first, and brought up to what others have committed in each
+ *	   transaction that is to store refusals.
+ *	2. Pending is what the cache holds of series that were admitted and are not committed.  What the
+ *	   transaction claims are those that the dictionary in truth does not have.
+ *	3. What is refused enters no cache.
+ *	4. A batch is read again at most once in a row because a refused series was found to be known, and
+ *	   otherwise only if a claim failed, after which the counts are those of all writers.
+ *
+ * Called by series_cache.c (admit, register), decode.c (refused), flush.c (begin to aborted).
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+
+#include "ingest/guarding.h"
+
+struct MdbGuarding
+{
+	MemoryContext mcxt;
+	MdbGuard *guard;
+	int64 storage_id; /* whose dictionary is kept; 0 = none */
+	bool two_columns; /* the series columns are name and tags, in the order of series */
+	bool name_first;
+	AttrNumber name;
+	AttrNumber tags;
+	StringInfoData key;
+	MdbCardMetric *refused; /* last */
+	bool any_refused;       /* in this batch */
+	bool found;             /* a pair of a metric that was closed has turned up */
+	bool again;             /* the batch was read again because of that */
+	bool claimed;           /* in the present transaction */
+	MdbTable *table;        /* in the present transaction */
+};
+
+MdbGuarding *
+mdb_guarding_create(void)
+{
+	MdbGuarding *g = palloc0(sizeof(MdbGuarding));
+
+	g->mcxt = CurrentMemoryContext;
+	g->guard = mdb_guard_create(false);
+	initStringInfo(&g->key);
+	return g;
+}
+
+/* ---- keys ---- */
+
+static void
+put_varint(StringInfo key, uint32 v)
+{
+	while (v >= 0x80)
+	{
+		appendStringInfoCharMacro(key, (char) (v | 0x80));
+		v >>= 7;
+	}
+	appendStringInfoCharMacro(key, (char) v);
+}
+
+/* jsonb has its keys by length, then by bytes. */
+static int
+jsonb_key_cmp(const void *a, const void *b)
+{
+	const MdbProtoTag *x = *(const MdbProtoTag *const *) a;
+	const MdbProtoTag *y = *(const MdbProtoTag *const *) b;
+
+	if (x->key.len != y->key.len)
+		return x->key.len < y->key.len ? -1 : 1;
+	return memcmp(x->key.data, y->key.data, x->key.len);
+}
+
+/*
+ * The tags as the bytes of a jsonb object of strings, without its length word: what JsonbValueToJsonb makes
+ * of them, in a tenth of the time.  See jsonb.h for the layout.
+ */
+static void
+put_jsonb(StringInfo key, const MdbProtoSeries *series)
+{
+	const MdbProtoTag *order[MDB_PROTO_MAX_TAGS];
+	int n = series->ntags;
+	bool sorted = true;
+	uint32 offset = 0;
+	uint32 at;
+	uint32 header = (uint32) n | JB_FOBJECT;
+
+	for (int i = 0; i < n; i++)
+	{
+		order[i] = &series->tags[i];
+		sorted = sorted && (i == 0 || jsonb_key_cmp(&order[i - 1], &order[i]) < 0);
+	}
+	if (!sorted)
+		qsort(order, n, sizeof(order[0]), jsonb_key_cmp);
+	appendBinaryStringInfo(key, (const char *) &header, sizeof(header));
+	at = key->len;
+	enlargeStringInfo(key, 2 * n * sizeof(JEntry));
+	key->len += 2 * n * sizeof(JEntry);
+	/* All keys, then all values; of each JB_OFFSET_STRIDE'th is kept where it ends, of others how long it is. */
+	for (int i = 0; i < 2 * n; i++)
+	{
+		MdbProtoBytes bytes = i < n ? order[i]->key : order[i - n]->value;
+		JEntry entry = JENTRY_ISSTRING | bytes.len;
+
+		offset += bytes.len;
+		if (i % JB_OFFSET_STRIDE == 0)
+			entry = JENTRY_ISSTRING | offset | JENTRY_HAS_OFF;
+		memcpy(key->data + at + i * sizeof(JEntry), &entry, sizeof(JEntry));
+		appendBinaryStringInfo(key, (const char *) bytes.data, bytes.len);
+	}
+}
+
+bool
+mdb_guarding_key(MdbGuarding *g, const MdbProtoSeries *series, StringInfo key)
+{
+	uint32 jsonb_len = sizeof(uint32) + 2 * series->ntags * sizeof(JEntry);
+
+	if (!g->two_columns)
+		return false;
+	for (int i = 0; i < series->ntags; i++)
+		jsonb_len += series->tags[i].key.len + series->tags[i].value.len;
+	for (int i = 0; i < 2; i++)
+		if ((i == 0) == g->name_first)
+		{
+			put_varint(key, g->name);
+			put_varint(key, series->name.len + 1);
+			appendBinaryStringInfo(key, (const char *) series->name.data, series->name.len);
+		}
+		else
+		{
+			put_varint(key, g->tags);
+			put_varint(key, jsonb_len + 1);
+			put_jsonb(key, series);
+		}
+	return true;
+}
+
+/* ---- admission ---- */
+
+static MdbCardMetric *
+metric_of(MdbGuarding *g, MdbProtoBytes name)
+{
+	return mdb_guard_metric(g->guard, (MdbCardBytes){name.data, name.len});
+}
+
+static void
+look(MdbGuarding *g, MdbCardMetric *metric, const MdbProtoSeries *series)
+{
+	MdbCardTag tags[MDB_PROTO_MAX_TAGS];
+
+	for (int i = 0; i < series->ntags; i++)
+		tags[i] = (MdbCardTag){{series->tags[i].key.data, series->tags[i].key.len},
+							   {series->tags[i].value.data, series->tags[i].value.len}};
+	mdb_card_look(g->guard->card, metric, series->ntags, tags);
+}
+
+/* Take the tag out of the series.  False if it does not have it. */
+static bool
+drop_tag(MdbProtoSeries *series, const MdbCardBytes *tag)
+{
+	for (int i = 0; i < series->ntags; i++)
+	{
+		if (series->tags[i].key.len != tag->len || memcmp(series->tags[i].key.data, tag->data, tag->len) != 0)
+			continue;
+		memmove(&series->tags[i], &series->tags[i + 1], (series->ntags - i - 1) * sizeof(MdbProtoTag));
+		series->ntags--;
+		return true;
+	}
+	return false;
+}
+
+static MdbAdmission
+refuse(MdbGuarding *g, MdbCardMetric *metric)
+{
+	g->refused = metric;
+	g->any_refused = true;
+	return MDB_ADMISSION_REFUSED;
+}
+
+MdbAdmission
+mdb_guarding_admit(MdbGuarding *g, MdbProtoSeries *series, bool again)
+{
+	MdbCardMetric *metric;
+
+	if (g->storage_id == 0)
+		return MDB_ADMISSION_GRANTED;
+	metric = metric_of(g, series->name);
+	if (metric->rule.limit < 0)
+		return MDB_ADMISSION_GRANTED;
+	resetStringInfo(&g->key);
+	if (!mdb_guarding_key(g, series, &g->key) || mdb_dict_peek(g->storage_id, g->key.data, g->key.len) != 0)
+		return MDB_ADMISSION_GRANTED;
+
+	if (again)
+		return mdb_card_admit_reduced(metric) ? MDB_ADMISSION_GRANTED : refuse(g, metric);
+	look(g, metric, series);
+	switch (mdb_card_admit(metric))
+	{
+		case MDB_CARD_ADMITTED:
+			return MDB_ADMISSION_GRANTED;
+		case MDB_CARD_REDUCE:
+			if (drop_tag(series, &metric->rule.drop_tag))
+				return MDB_ADMISSION_REDUCED;
+			mdb_card_refuse(metric);
+			break;
+		case MDB_CARD_REFUSED:
+			break;
+	}
+	return refuse(g, metric);
+}
+
+bool
+mdb_guarding_any(const MdbGuarding *g)
+{
+	return g->any_refused;
+}
+
+MdbCardMetric *
+mdb_guarding_refused(const MdbGuarding *g)
+{
+	return g->refused;
+}
+
+const char *
+mdb_guarding_reason(const MdbGuarding *g, const MdbCardMetric *metric)
+{
+	MdbCardBytes tag;
+	int64 values = mdb_card_top(metric, &tag);
+
+	if (tag.data == NULL)
+		return psprintf("metric has reached its limit of %lld new series an hour",
+						(long long) metric->rule.limit);
+	return psprintf("metric has reached its limit of %lld new series an hour; tag \"%.*s\" grows most, about "
+					"%lld different values",
+					(long long) metric->rule.limit, (int) tag.len, (const char *) tag.data,
+					(long long) values);
+}
+
+void
+mdb_guarding_clock(MdbGuarding *g, TimestampTz now)
+{
+	if (g->storage_id != 0 && mdb_guard_hour(g->guard, now))
+		g->refused = NULL;
+}
+
+/* ---- transactions ---- */
+
+void
+mdb_guarding_tick(MdbGuarding *g)
+{
+	if (g->storage_id != 0)
+		mdb_guard_read_limits(g->guard);
+}
+
+/* A pair that others have registered: is its metric one that is closed to new series? */
+static void
+turned_up(void *arg, uint32 id, const char *key, uint32 len)
+{
+	MdbGuarding *g = arg;
+	Datum *values;
+	bool *isnull;
+	MdbCardMetric *metric;
+	text *name;
+
+	if (g->found || !g->two_columns)
+		return;
+	values = palloc(sizeof(Datum) * g->table->natts);
+	isnull = palloc(sizeof(bool) * g->table->natts);
+	mdb_key_decode(g->table, key, len, values, isnull);
+	if (!isnull[g->name - 1])
+	{
+		name = DatumGetTextPP(values[g->name - 1]);
+		metric = metric_of(g, (MdbProtoBytes){(const uint8_t *) VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)});
+		g->found = metric->refused > 0;
+	}
+	pfree(values);
+	pfree(isnull);
+}
+
+bool
+mdb_guarding_begin(MdbGuarding *g, Relation rel)
+{
+	MemoryContext before = MemoryContextSwitchTo(g->mcxt);
+	MdbDict *dict;
+
+	if (g->table)
+		pfree(g->table);
+	g->table = mdb_table(rel);
+	mdb_guard_open(g->guard, rel, g->table);
+	g->name = g->guard->name;
+	g->tags = g->guard->tags;
+	g->two_columns = g->name != 0;
+	g->name_first = g->two_columns && g->table->series_attnos[0] == g->name;
+
+	dict = mdb_dict_open(g->table);
+	if (g->storage_id != g->table->storage_id)
+	{
+		if (g->storage_id != 0)
+			mdb_dict_let_go(g->storage_id);
+		g->storage_id = g->table->storage_id;
+		g->refused = NULL;
+	}
+	g->found = false;
+	mdb_dict_keep(dict);
+	if (g->any_refused)
+		mdb_dict_refresh(dict, turned_up, g);
+	MemoryContextSwitchTo(before);
+	if (g->found && !g->again)
+	{
+		g->again = true;
+		return false;
+	}
+	return true;
+}
+
+void
+mdb_guarding_register(MdbGuarding *g, MdbProtoBytes name)
+{
+	MdbCardMetric *metric = metric_of(g, name);
+
+	/* What is not limited is not counted. */
+	if (metric->rule.limit >= 0)
+		metric->fresh++;
+}
+
+bool
+mdb_guarding_claim(MdbGuarding *g)
+{
+	g->claimed = mdb_guard_claim(g->guard);
+	return g->claimed;
+}
+
+void
+mdb_guarding_committed(MdbGuarding *g)
+{
+	mdb_guard_committed(g->guard);
+	g->any_refused = g->again = g->claimed = false;
+}
+
+void
+mdb_guarding_aborted(MdbGuarding *g)
+{
+	MdbCardMetric *metric;
+	uint32_t at = 0;
+
+	/* The batch will be read again, and what it says of refusals with it. */
+	while ((metric = mdb_card_next(g->guard->card, &at)) != NULL)
+	{
+		metric->refused_in_hour -= Min(metric->refused_in_hour, metric->refused);
+		if (g->claimed)
+			metric->used -= metric->fresh;
+		metric->fresh = metric->refused = 0;
+	}
+	g->any_refused = g->claimed = false;
+}
+
+void
+mdb_guarding_cleared(MdbGuarding *g)
+{
+	MdbCardMetric *metric;
+	uint32_t at = 0;
+
+	while ((metric = mdb_card_next(g->guard->card, &at)) != NULL)
+		metric->pending = 0;
+}
