@@ -89,6 +89,13 @@
 #define mdb_index_insert_end(index, info) ((void) 0)
 #endif
 
+/* PostgreSQL 16 leaves out grouping columns that others determine. */
+#if PG_VERSION_NUM >= 160000
+#define mdb_group_clause(root) ((root)->processed_groupClause)
+#else
+#define mdb_group_clause(root) ((root)->parse->groupClause)
+#endif
+
 struct IndexInfo;
 struct List;
 

@@ -45,9 +45,10 @@
 
 #include "metricsdb.h"
 #include "am/am.h"
+#include "exec/agg_node.h"
 #include "exec/pushdown.h"
 
-static bool enable_custom_scan = true;
+bool mdb_enable_custom_scan = true;
 static set_rel_pathlist_hook_type prev_set_rel_pathlist = NULL;
 
 /* What parallel processes share beside the scan itself. */
@@ -121,7 +122,7 @@ set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *r
 	if (prev_set_rel_pathlist)
 		prev_set_rel_pathlist(root, rel, rti, rte);
 
-	if (!enable_custom_scan || rte->rtekind != RTE_RELATION || rte->inh || rte->tablesample != NULL ||
+	if (!mdb_enable_custom_scan || rte->rtekind != RTE_RELATION || rte->inh || rte->tablesample != NULL ||
 		(rel->reloptkind != RELOPT_BASEREL && rel->reloptkind != RELOPT_OTHER_MEMBER_REL) ||
 		rel->baserestrictinfo == NIL || IS_DUMMY_REL(rel) || bms_is_member(rti, root->all_result_relids) ||
 		get_plan_rowmark(root->rowMarks, rti) != NULL || mdb_wants_special_columns(rel))
@@ -392,8 +393,9 @@ mdb_exec_init(void)
 {
 	DefineCustomBoolVariable("metricsdb.enable_custom_scan",
 							 "Lets the planner use MetricsScan for metricsdb tables.", NULL,
-							 &enable_custom_scan, true, PGC_USERSET, 0, NULL, NULL, NULL);
+							 &mdb_enable_custom_scan, true, PGC_USERSET, 0, NULL, NULL, NULL);
 	RegisterCustomScanMethods(&scan_methods);
 	prev_set_rel_pathlist = set_rel_pathlist_hook;
 	set_rel_pathlist_hook = set_rel_pathlist;
+	mdb_agg_init();
 }
