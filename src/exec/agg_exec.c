@@ -21,6 +21,10 @@
 
 #include "exec/agg_node.h"
 
+#ifdef MDB_TESTING
+int mdb_agg_memory = 0;
+#endif
+
 /* ---------- begin and end ---------- */
 
 /* Conditions came as references to the scan's list of columns; take them back to the table's. */
@@ -179,6 +183,10 @@ begin_agg(CustomScanState *css, EState *estate, int eflags)
 	state->partial = lsecond_int(numbers) != 0;
 	state->conditions = lfourth(cscan->custom_exprs);
 	state->memory_limit = get_hash_memory_limit();
+#ifdef MDB_TESTING
+	if (mdb_agg_memory > 0)
+		state->memory_limit = (Size) mdb_agg_memory * 1024;
+#endif
 	state->row_slot = MakeSingleTupleTableSlot(RelationGetDescr(state->rel), table_slot_callbacks(state->rel));
 
 	exprs = (List *) to_table((Node *) cscan->custom_exprs, tlist);

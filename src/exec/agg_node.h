@@ -11,6 +11,10 @@ extern bool mdb_enable_custom_scan;
 extern bool mdb_enable_vector_agg;
 extern const CustomScanMethods mdb_agg_scan_methods;
 
+#ifdef MDB_TESTING
+extern int mdb_agg_memory; /* metricsdb.agg_memory, in kB */
+#endif
+
 struct ExplainState;
 
 extern void mdb_agg_init(void);

@@ -435,6 +435,9 @@ mdb_agg_init(void)
 #ifdef MDB_TESTING
 	DefineCustomBoolVariable("metricsdb.kernel_fault", "Makes sums of MetricsAgg wrong, for tests of tests.",
 							 NULL, &mdb_kernel_fault, false, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("metricsdb.agg_memory",
+							"Memory for groups of MetricsAgg, for tests; 0: as for any hash table.", NULL,
+							&mdb_agg_memory, 0, 0, MAX_KILOBYTES, PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
 #endif
 	RegisterCustomScanMethods(&mdb_agg_scan_methods);
 	prev_create_upper_paths = create_upper_paths_hook;
