@@ -205,9 +205,17 @@ mdb_agg_bucket_number(MetricsAggState *state, uint32 stretch)
 char *
 mdb_agg_group(MetricsAggState *state, uint32 series, uint32 bucket)
 {
-	if (unlikely(series < state->series_from || bucket < state->bucket_from))
+	if (unlikely(series < state->series_from))
 		return NULL;
-	if (unlikely(series >= state->series_to || bucket >= state->bucket_to))
+	/* Before the range of buckets is looked at, which is that of the last series of this pass. */
+	if (unlikely(series >= state->series_to))
+	{
+		state->more = true;
+		return NULL;
+	}
+	if (unlikely(bucket < state->bucket_from))
+		return NULL;
+	if (unlikely(bucket >= state->bucket_to))
 	{
 		state->more = true;
 		return NULL;

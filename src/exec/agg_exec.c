@@ -379,7 +379,8 @@ leave_some(MetricsAggState *state)
 	}
 	else if (state->nbucket_keys > 0)
 	{
-		uint32 buckets = mdb_keys_count(state->bucket_numbers);
+		/* Numbers are given out for rows that are left, too. */
+		uint32 buckets = Min(mdb_keys_count(state->bucket_numbers), state->bucket_to);
 
 		state->series_to = state->series_from + 1;
 		if (buckets <= state->bucket_from + 1)

@@ -4,7 +4,7 @@
 # that overlap, columns that came later.  Each query is asked of a heap, and of a metricsdb table with
 # everything off, everything on, with parallel workers, and with so little memory that there are several
 # passes.  All answers are equal; sums of floats, which depend on the order of their rows, within
-#   |difference| <= 4 n 2^-52 sum|x|   (2^-23 for sum(real)), and for variances n times the sum of squares.
+#   |difference| <= 4 n 2.3e-16 sum|x|   (1.2e-7 for sum(real)), and for variances n times the sum of squares.
 # It tells which share of the queries meant to took the fast path, by shape.
 #
 #   METRICSDB_QUERIES=n	queries a table (40)
@@ -188,9 +188,9 @@ sub aggregate
 				['CASE WHEN ok THEN n END', ''], ['n + s', ''], ['n - 5', ''], ['n / 7', ''], ['n::float8', 'sum'], ['a / 3', 'sum'], ['CASE WHEN b IS NULL THEN 1 WHEN b > 50 THEN 2 ELSE 3 END', '']) };
 		$what = pick('sum', 'avg', 'max', 'min');
 		$kind = '' if $what =~ /^m/;
-		return ["$what($e)$filter", $kind ? "4 * count($e)$filter * " . ($e =~ /^f/ ? '2^-23' : '2^-52') . " * sum(abs(($e)::float8))$filter" : undef];
+		return ["$what($e)$filter", $kind ? "4 * count($e)$filter * " . ($e =~ /^f/ ? '1.2e-7' : '2.3e-16') . " * sum(abs(($e)::float8))$filter" : undef];
 	}
-	my $eps = $x eq 'f' && $what eq 'sum' ? '2^-23' : '2^-52';
+	my $eps = $x eq 'f' && $what eq 'sum' ? '1.2e-7' : '2.3e-16';
 	return ["$what($x)$filter", $float ? "4 * count($x)$filter * $eps * sum(abs($x\::float8))$filter" : undef] if $what eq 'sum' || $what eq 'avg';
 	my $fn = pick('stddev', 'stddev_pop', 'stddev_samp', 'variance', 'var_pop', 'var_samp');
 	# Of a deviation the bound is that of its square's root.
