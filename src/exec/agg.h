@@ -82,7 +82,7 @@ typedef struct MdbAggInput
 
 	/* of the present block */
 	const void *values;
-	const uint8 *valid;	   /* rows that pass all conditions and are not NULL; NULL = all */
+	const uint8 *valid;    /* rows that pass all conditions and are not NULL; NULL = all */
 	const uint8 *selected; /* rows that pass all conditions; NULL = all */
 	const uint8 *nulls;
 	uint8 *valid_space;
@@ -98,13 +98,13 @@ typedef struct MdbAggCall
 	Aggref *aggref;
 	int input; /* -1: count(*), rows of the group */
 	Oid arg_type;
-	int column; /* of the output */
+	int column;        /* of the output */
 	FmgrInfo final_fn; /* of those that core finishes, see agg_state.c */
 	FmgrInfo deserial_fn;
 } MdbAggCall;
 
-extern bool mdb_agg_recognise(const MdbTable *table, Index varno, Aggref *aggref, MdbAggKind *kind, Expr **arg,
-							  uint8 *needs);
+extern bool mdb_agg_recognise(const MdbTable *table, Index varno, Aggref *aggref, MdbAggKind *kind,
+							  Expr **arg, uint8 *needs);
 extern int mdb_agg_place(MdbAggInput *inputs, int ninputs);
 extern void mdb_agg_update_run(const MdbAggInput *in, char *state, uint32 begin, uint32 end,
 							   const int64 *times);

@@ -270,7 +270,7 @@ find_rows(MetricsAggState *state, uint32 *count)
 			*count += mask[i];
 		}
 	}
-	for (int f = 0; f < state->nfilters && *count > 0; f++)
+	for (int f = 0; f<state->nfilters && * count> 0; f++)
 	{
 		MdbVec v;
 
@@ -482,7 +482,8 @@ add_series_block(MetricsAggState *state, MdbTimePlan *plan, const uint8 *mask, u
 	for (uint32 r = 0; r < plan->nruns; r++)
 	{
 		const MdbRun *run = &plan->runs[r];
-		uint32 rows = mask ? mdb_count_valid(mask + run->begin, run->end - run->begin) : run->end - run->begin;
+		uint32 rows =
+			mask ? mdb_count_valid(mask + run->begin, run->end - run->begin) : run->end - run->begin;
 
 		if (rows == 0)
 			continue;
@@ -539,7 +540,8 @@ add_mixed_block(MetricsAggState *state, const uint8 *mask, uint32 count)
 			rows += mask == NULL || mask[row];
 			row++;
 		}
-		group = mdb_agg_group(state, by_series ? series_number(state, id) : 0, mdb_agg_bucket_number(state, stretch));
+		group = mdb_agg_group(state, by_series ? series_number(state, id) : 0,
+							  mdb_agg_bucket_number(state, stretch));
 		if (group)
 			(void) add_run(state, group, begin, row, rows, mask, times);
 	}
@@ -559,7 +561,8 @@ mdb_agg_block(MetricsAggState *state, const MdbUnit *unit)
 
 	state->unit = *unit;
 	/* Left for another pass? */
-	if (b->part->one_series && state->nseries_keys > 0 && (state->series_from > 0 || state->series_to < MDB_NO_GROUP))
+	if (b->part->one_series && state->nseries_keys > 0 &&
+		(state->series_from > 0 || state->series_to < MDB_NO_GROUP))
 	{
 		uint32 number = known_number(state, (uint32) b->part->series_first[b->block]);
 

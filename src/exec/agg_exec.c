@@ -144,8 +144,10 @@ init_keys(MetricsAggState *state, List *tlist, int nkeys, List *eqops, List *tim
 		else
 			state->series_keys[state->nseries_keys++] = ExecInitExpr(key, ps);
 	}
-	state->series_numbers = mdb_keys_create(state->mcxt, state->nseries_keys, types[0], ops[0], collations[0]);
-	state->bucket_numbers = mdb_keys_create(state->mcxt, state->nbucket_keys, types[1], ops[1], collations[1]);
+	state->series_numbers =
+		mdb_keys_create(state->mcxt, state->nseries_keys, types[0], ops[0], collations[0]);
+	state->bucket_numbers =
+		mdb_keys_create(state->mcxt, state->nbucket_keys, types[1], ops[1], collations[1]);
 	state->times = mdb_times_create(
 		state->mcxt, buckets ? mdb_bucketing_create(state->table, state->varno, buckets, ps) : NULL);
 }
@@ -187,7 +189,8 @@ begin_agg(CustomScanState *css, EState *estate, int eflags)
 	if (mdb_agg_memory > 0)
 		state->memory_limit = (Size) mdb_agg_memory * 1024;
 #endif
-	state->row_slot = MakeSingleTupleTableSlot(RelationGetDescr(state->rel), table_slot_callbacks(state->rel));
+	state->row_slot =
+		MakeSingleTupleTableSlot(RelationGetDescr(state->rel), table_slot_callbacks(state->rel));
 
 	exprs = (List *) to_table((Node *) cscan->custom_exprs, tlist);
 	mdb_push_begin(&state->push, &css->ss.ps, state->rel, linitial(cscan->custom_private), linitial(exprs),
@@ -201,8 +204,8 @@ begin_agg(CustomScanState *css, EState *estate, int eflags)
 			mdb_vec_compile(state->table, state->varno, lfirst(lc), &css->ss.ps);
 	init_keys(state, tlist, nkeys, lsecond(cscan->custom_private), lthird(cscan->custom_private));
 	init_calls(state, tlist, nkeys, lfourth_int(numbers));
-	state->groups = mdb_groups_create(state->mcxt, mdb_agg_place(state->inputs, state->ninputs),
-									  state->nbucket_keys > 0);
+	state->groups =
+		mdb_groups_create(state->mcxt, mdb_agg_place(state->inputs, state->ninputs), state->nbucket_keys > 0);
 
 	old = MemoryContextSwitchTo(state->mcxt);
 	mdb_vec_block_init(&state->vec, state->table, RelationGetDescr(state->rel), state->mcxt);

@@ -125,7 +125,8 @@ keys_grow(MdbKeys *k)
 		return;
 	pfree(k->slots);
 	k->nslots *= 2;
-	k->slots = MemoryContextAllocExtended(k->mcxt, sizeof(uint32) * k->nslots, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	k->slots =
+		MemoryContextAllocExtended(k->mcxt, sizeof(uint32) * k->nslots, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	for (uint32 i = 0; i < k->count; i++)
 	{
 		uint32 s = k->hashes[i] & (k->nslots - 1);
@@ -260,9 +261,8 @@ make_state(MdbGroups *g, uint32 series, uint32 bucket)
 
 		while (n <= series)
 			n *= 2;
-		g->series = g->series
-						? repalloc_huge(g->series, sizeof(SeriesGroups) * n)
-						: MemoryContextAllocHuge(g->mcxt, sizeof(SeriesGroups) * n);
+		g->series = g->series ? repalloc_huge(g->series, sizeof(SeriesGroups) * n)
+							  : MemoryContextAllocHuge(g->mcxt, sizeof(SeriesGroups) * n);
 		memset(g->series + g->capacity, 0, sizeof(SeriesGroups) * (n - g->capacity));
 		g->bytes += sizeof(SeriesGroups) * (n - g->capacity);
 		g->capacity = n;

@@ -56,14 +56,14 @@ typedef struct MetricsAggState
 	MdbAggCounters counters;
 
 	/* what is asked for */
-	List *conditions;    /* all, as shown */
+	List *conditions;     /* all, as shown */
 	List *filter_clauses; /* on values, in terms of the table */
 	int nfilters;
 	MdbVecExpr **filters;
-	bool *decided; /* [nfilters], of the present block: true for all rows */
+	bool *decided;          /* [nfilters], of the present block: true for all rows */
 	ExprState *filter_qual; /* for rows of the delta */
 	int nkeys;
-	bool *timed;		 /* [nkeys] */
+	bool *timed; /* [nkeys] */
 	int nseries_keys;
 	ExprState **series_keys;
 	int nbucket_keys;
@@ -76,9 +76,9 @@ typedef struct MetricsAggState
 
 	/* while it runs */
 	MemoryContext mcxt;
-	bool filled; /* groups are complete, and are being returned */
-	bool done;	 /* and there are no more behind them */
-	bool empty_due; /* without keys there is one group, even of no rows */
+	bool filled;              /* groups are complete, and are being returned */
+	bool done;                /* and there are no more behind them */
+	bool empty_due;           /* without keys there is one group, even of no rows */
 	TupleTableSlot *row_slot; /* rows of the delta, series, times: to evaluate keys on */
 	MdbKeys *series_numbers;
 	MdbKeys *bucket_numbers;
@@ -91,7 +91,7 @@ typedef struct MetricsAggState
 	uint8 *mask;
 	int64 stats_part;
 	MdbBlockStats *stats; /* [natts], of part stats_part */
-	uint8 *stats_read;	  /* [natts] */
+	uint8 *stats_read;    /* [natts] */
 	AggState *fake;
 	ExprContext *result_context;
 	Size memory_limit;

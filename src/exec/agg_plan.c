@@ -49,7 +49,7 @@ typedef struct Grouping
 	MdbPushed *pushed;
 	List *filters; /* clauses on values */
 	List *group_clause;
-	List *keys;	   /* expressions */
+	List *keys;    /* expressions */
 	List *eqops;   /* their equality */
 	List *timed;   /* which of them are over the time: 0 or 1 */
 	List *series;  /* expressions over series columns */
@@ -60,10 +60,11 @@ typedef struct Grouping
 	double rows; /* that come to be looked at */
 } Grouping;
 
-static Plan *plan_metrics_agg(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist, List *clauses,
-							  List *custom_plans);
+static Plan *plan_metrics_agg(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist,
+							  List *clauses, List *custom_plans);
 
-static const CustomPathMethods path_methods = {.CustomName = "MetricsAgg", .PlanCustomPath = plan_metrics_agg};
+static const CustomPathMethods path_methods = {.CustomName = "MetricsAgg",
+											   .PlanCustomPath = plan_metrics_agg};
 
 /* ---------- can it be done? ---------- */
 
@@ -200,7 +201,8 @@ time_range(const Grouping *g, double *lo, double *hi)
 		if (slot.nvalues > 0)
 		{
 			found = true;
-			*lo = g->table->time_type == DATEOID ? DatumGetInt32(slot.values[0]) : DatumGetInt64(slot.values[0]);
+			*lo = g->table->time_type == DATEOID ? DatumGetInt32(slot.values[0])
+												 : DatumGetInt64(slot.values[0]);
 			*hi = g->table->time_type == DATEOID ? DatumGetInt32(slot.values[slot.nvalues - 1])
 												 : DatumGetInt64(slot.values[slot.nvalues - 1]);
 		}
@@ -256,7 +258,8 @@ static CustomPath *
 make_path(Grouping *g, RelOptInfo *rel, List *aggrefs, Node *having, bool partial, int workers)
 {
 	CustomPath *path = makeNode(CustomPath);
-	double share = workers > 0 ? workers + (parallel_leader_participation ? Max(0, 1 - 0.3 * workers) : 0) : 1;
+	double share =
+		workers > 0 ? workers + (parallel_leader_participation ? Max(0, 1 - 0.3 * workers) : 0) : 1;
 	double wanted = g->input->tuples > 0 ? g->rows / g->input->tuples : 1;
 	Cost cost;
 
@@ -308,11 +311,12 @@ add_parallel_path(Grouping *g, RelOptInfo *grouped, GroupPathExtraData *extra, N
 	workers = ((Path *) linitial(g->input->partial_pathlist))->parallel_workers;
 	path = make_path(g, partial_rel, aggrefs, NULL, true, workers);
 	rows = g->groups * workers;
-	gather = (Path *) create_gather_path(g->root, partial_rel, &path->path, partial_rel->reltarget, NULL, &rows);
-	add_path(grouped, (Path *) create_agg_path(g->root, grouped, gather, grouped->reltarget,
-											   g->group_clause ? AGG_HASHED : AGG_PLAIN, AGGSPLIT_FINAL_DESERIAL,
-											   g->group_clause, (List *) having, &extra->agg_final_costs,
-											   g->groups));
+	gather =
+		(Path *) create_gather_path(g->root, partial_rel, &path->path, partial_rel->reltarget, NULL, &rows);
+	add_path(grouped,
+			 (Path *) create_agg_path(g->root, grouped, gather, grouped->reltarget,
+									  g->group_clause ? AGG_HASHED : AGG_PLAIN, AGGSPLIT_FINAL_DESERIAL,
+									  g->group_clause, (List *) having, &extra->agg_final_costs, g->groups));
 }
 
 static void
@@ -340,7 +344,8 @@ try_grouping(PlannerInfo *root, RelOptInfo *input, RelOptInfo *grouped, GroupPat
 }
 
 static void
-create_upper_paths(PlannerInfo *root, UpperRelationKind stage, RelOptInfo *input, RelOptInfo *output, void *extra)
+create_upper_paths(PlannerInfo *root, UpperRelationKind stage, RelOptInfo *input, RelOptInfo *output,
+				   void *extra)
 {
 	Query *parse = root->parse;
 	RangeTblEntry *rte;
@@ -383,9 +388,9 @@ make_scan_tlist(List *keys, List *aggrefs, List *group_clause, List *exprs, Inde
 	foreach (lc, aggrefs)
 		tlist = lappend(tlist, makeTargetEntry(copyObject(lfirst(lc)), ++n, NULL, false));
 	/* This one tells which entry of the range table it is. */
-	tlist = lappend(tlist, makeTargetEntry((Expr *) makeVar(relid, TableOidAttributeNumber, OIDOID, -1,
-															InvalidOid, 0),
-										   ++n, NULL, false));
+	tlist = lappend(
+		tlist, makeTargetEntry((Expr *) makeVar(relid, TableOidAttributeNumber, OIDOID, -1, InvalidOid, 0),
+							   ++n, NULL, false));
 	foreach (lc, pull_var_clause((Node *) exprs, 0))
 		if (tlist_member(lfirst(lc), tlist) == NULL)
 			tlist = lappend(tlist, makeTargetEntry(copyObject(lfirst(lc)), ++n, NULL, false));
@@ -408,16 +413,15 @@ plan_metrics_agg(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tli
 	cscan->scan.plan.qual = linitial(more);
 	cscan->scan.scanrelid = 0;
 	cscan->flags = path->flags;
-	cscan->custom_scan_tlist =
-		make_scan_tlist(keys, aggrefs, lsecond(more),
-						list_make3(lthird(conditions), lfourth(conditions), lthird(more)), lthird_int(numbers));
+	cscan->custom_scan_tlist = make_scan_tlist(
+		keys, aggrefs, lsecond(more), list_make3(lthird(conditions), lfourth(conditions), lthird(more)),
+		lthird_int(numbers));
 	/* Values of conditions on time; conditions on series, on values; and all conditions, to be shown. */
 	cscan->custom_exprs =
 		list_make4(lsecond(conditions), lthird(conditions), lfourth(conditions), lthird(more));
-	cscan->custom_private =
-		list_make4(linitial(conditions), lsecond(grouping), lthird(grouping),
-				   list_make4_int(linitial_int(numbers), lsecond_int(numbers), list_length(keys),
-								  list_length(aggrefs)));
+	cscan->custom_private = list_make4(
+		linitial(conditions), lsecond(grouping), lthird(grouping),
+		list_make4_int(linitial_int(numbers), lsecond_int(numbers), list_length(keys), list_length(aggrefs)));
 	cscan->methods = &mdb_agg_scan_methods;
 	return (Plan *) cscan;
 }

@@ -139,7 +139,8 @@ aggregate_kind(Oid function, MdbAggKind *kind)
  * count(*)), and what is to be kept of it.
  */
 bool
-mdb_agg_recognise(const MdbTable *table, Index varno, Aggref *aggref, MdbAggKind *kind, Expr **arg, uint8 *needs)
+mdb_agg_recognise(const MdbTable *table, Index varno, Aggref *aggref, MdbAggKind *kind, Expr **arg,
+				  uint8 *needs)
 {
 	List *args = aggref->args;
 	MdbVecType type;
@@ -572,9 +573,11 @@ mdb_agg_add_stats(const MdbAggInput *in, char *state, const MdbBlockStats *stats
 		if (in->needs & MDB_NEED_SUM)
 			FIELD(int128, state, in->off_sum) +=
 				((int128) stats->isum_hi[block] << 64) + (uint64) stats->isum_lo[block];
-		if ((in->needs & MDB_NEED_MIN) && (before == 0 || stats->imin[block] < FIELD(int64, state, in->off_min)))
+		if ((in->needs & MDB_NEED_MIN) &&
+			(before == 0 || stats->imin[block] < FIELD(int64, state, in->off_min)))
 			FIELD(int64, state, in->off_min) = stats->imin[block];
-		if ((in->needs & MDB_NEED_MAX) && (before == 0 || stats->imax[block] > FIELD(int64, state, in->off_max)))
+		if ((in->needs & MDB_NEED_MAX) &&
+			(before == 0 || stats->imax[block] > FIELD(int64, state, in->off_max)))
 			FIELD(int64, state, in->off_max) = stats->imax[block];
 		first = stats->ifirst[block];
 		last = stats->ilast[block];
@@ -655,7 +658,8 @@ numeric_of_int128(int128 v)
 	} while (a != 0);
 	if (negative)
 		*--p = '-';
-	return DirectFunctionCall3(numeric_in, CStringGetDatum(p), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+	return DirectFunctionCall3(numeric_in, CStringGetDatum(p), ObjectIdGetDatum(InvalidOid),
+							   Int32GetDatum(-1));
 }
 
 /*
@@ -745,7 +749,8 @@ float_state(double n, double sum, double squares)
 {
 	Datum v[3] = {Float8GetDatum(n), Float8GetDatum(sum), Float8GetDatum(squares)};
 
-	return PointerGetDatum(construct_array(v, 3, FLOAT8OID, sizeof(float8), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	return PointerGetDatum(
+		construct_array(v, 3, FLOAT8OID, sizeof(float8), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 /* Have core's functions finish a state that is core's own business. */
@@ -834,7 +839,8 @@ mdb_agg_result(MdbAggCall *call, const MdbAggInput *in, const char *state, AggSt
 		return Int64GetDatum(n);
 	if (call->kind == MDB_AGG_FIRST || call->kind == MDB_AGG_LAST)
 	{
-		const MdbEnd *e = &FIELD(const MdbEnd, state, call->kind == MDB_AGG_FIRST ? in->off_first : in->off_last);
+		const MdbEnd *e =
+			&FIELD(const MdbEnd, state, call->kind == MDB_AGG_FIRST ? in->off_first : in->off_last);
 
 		*isnull = !e->set || e->isnull;
 		return *isnull ? (Datum) 0 : datum_of(in->type, e->value);
@@ -908,7 +914,8 @@ mdb_agg_partial(const MdbAggCall *call, const MdbAggInput *in, const char *state
 					return int_state(call, in, state);
 				v[0] = Int64GetDatum(n);
 				v[1] = Int64GetDatum((int64) FIELD(int128, state, in->off_sum));
-				return PointerGetDatum(construct_array(v, 2, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+				return PointerGetDatum(
+					construct_array(v, 2, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 			}
 			return float_state(n, FIELD(double, state, in->off_sum), FIELD(double, state, in->off_squares));
 		case MDB_AGG_VAR_POP:
@@ -928,8 +935,8 @@ mdb_agg_partial(const MdbAggCall *call, const MdbAggInput *in, const char *state
 			*isnull = !e->set;
 			if (!e->set)
 				return (Datum) 0;
-			return mdb_end_serialize(in->type, e->isnull ? (Datum) 0 : datum_of(in->type, e->value), e->isnull,
-									 time_type, datum_of(time_type, e->time));
+			return mdb_end_serialize(in->type, e->isnull ? (Datum) 0 : datum_of(in->type, e->value),
+									 e->isnull, time_type, datum_of(time_type, e->time));
 		}
 		case MDB_AGG_SUM:
 			*isnull = n == 0;

@@ -14,7 +14,7 @@
 
 #include "exec/agg_node.h"
 
-#define NPLANS 1024 /* a power of two */
+#define NPLANS      1024 /* a power of two */
 #define PLANS_BYTES (8 * 1024 * 1024)
 
 typedef struct Stretch

@@ -32,7 +32,7 @@
 /* Seconds from 1970 from which on floor(extract(epoch from t) / w) may round over a boundary. */
 #define EPOCH_LIMIT (INT64CONST(5000000000))
 
-#define UNIX_EPOCH ((UNIX_EPOCH_JDATE - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY)
+#define UNIX_EPOCH  ((UNIX_EPOCH_JDATE - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY)
 
 /* Monday, 3 January 2000: where buckets of time_bucket begin. */
 #define MONDAY (2 * USECS_PER_DAY)
@@ -152,7 +152,8 @@ zone_is_known(Node *zone)
 	if (!IsA(zone, Const) || ((Const *) zone)->constisnull)
 		return false;
 	name = TextDatumGetCString(((Const *) zone)->constvalue);
-	return (strchr(name, '/') != NULL || pg_strcasecmp(name, "UTC") == 0 || pg_strcasecmp(name, "GMT") == 0) &&
+	return (strchr(name, '/') != NULL || pg_strcasecmp(name, "UTC") == 0 ||
+			pg_strcasecmp(name, "GMT") == 0) &&
 		   pg_tzset(name) != NULL;
 }
 
@@ -267,9 +268,8 @@ step_of(Finding *f, Node *node)
 		{
 			/* Of extract(epoch from t) / w? */
 			Oid divide = call_of(linitial(args), &args);
-			Oid extract = divide == F_NUMERIC_DIV || divide == F_FLOAT8DIV
-							  ? call_of(linitial(args), &inner)
-							  : InvalidOid;
+			Oid extract = divide == F_NUMERIC_DIV || divide == F_FLOAT8DIV ? call_of(linitial(args), &inner)
+																		   : InvalidOid;
 
 			if (extract != F_EXTRACT_TEXT_TIMESTAMPTZ && extract != F_DATE_PART_TEXT_TIMESTAMPTZ &&
 				extract != F_EXTRACT_TEXT_TIMESTAMP && extract != F_DATE_PART_TEXT_TIMESTAMP)
@@ -467,7 +467,8 @@ prepare_step(Step *s, ExprContext *econtext)
 				(offset_null && s->offset && !s->zone_of_origin))
 				break;
 			if (!origin_null && s->zone_of_origin)
-				origin = DirectFunctionCall2(timestamptz_zone, value_of(s->zone_state, econtext, &isnull), origin);
+				origin =
+					DirectFunctionCall2(timestamptz_zone, value_of(s->zone_state, econtext, &isnull), origin);
 			if (!origin_null && s->origin && exprType(s->origin) == DATEOID)
 				break;
 			prepare_width(s, value, origin, origin_null, offset, offset_null);
@@ -542,9 +543,10 @@ mdb_bucket_width(const MdbTable *table, Index varno, Node *expr)
 				size = w->month * 30.0 * USECS_PER_DAY + w->day * (double) USECS_PER_DAY + w->time;
 			}
 			else if (s->kind == STEP_EPOCH)
-				size = 1e6 * (c->consttype == NUMERICOID ? DatumGetFloat8(DirectFunctionCall1(
-															   numeric_float8_no_overflow, c->constvalue))
-														 : DatumGetFloat8(c->constvalue));
+				size = 1e6 *
+					   (c->consttype == NUMERICOID
+							? DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, c->constvalue))
+							: DatumGetFloat8(c->constvalue));
 		}
 		else if (s->kind != STEP_EXACT)
 			size = USECS_PER_MINUTE; /* a parameter */
@@ -565,8 +567,8 @@ floor_div(int64 a, int64 b)
 static void
 find_span(Step *s, int64 time)
 {
-	pg_time_t t = floor_div(time, USECS_PER_SEC) +
-				  (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (pg_time_t) SECS_PER_DAY;
+	pg_time_t t =
+		floor_div(time, USECS_PER_SEC) + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (pg_time_t) SECS_PER_DAY;
 	pg_time_t boundary;
 	long before, after;
 	int before_dst, after_dst;

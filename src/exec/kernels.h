@@ -9,7 +9,7 @@
 
 /* Compiled for AVX2 and for plain x86-64, see codec_internal.h. */
 #ifndef MDB_CLONES
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__gnu_linux__) &&              \
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__gnu_linux__) && \
 	!defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(MDB_NO_CLONES)
 #define MDB_CLONES __attribute__((target_clones("avx2", "default")))
 #else

@@ -342,8 +342,8 @@ explain_scan(CustomScanState *css, List *ancestors, ExplainState *es)
 		List *context = set_deparse_context_plan(es->deparse_cxt, (Plan *) cscan, ancestors);
 
 		ExplainPropertyText("Series Filter",
-							deparse_expression((Node *) make_ands_explicit(state->push.series_clauses), context,
-											   es->verbose || list_length(es->rtable) > 1, false),
+							deparse_expression((Node *) make_ands_explicit(state->push.series_clauses),
+											   context, es->verbose || list_length(es->rtable) > 1, false),
 							es);
 	}
 	if (!es->analyze || state->guarded)

@@ -372,9 +372,9 @@ compile(Compiling *c, Node *node)
 		{
 			BoolExpr *b = (BoolExpr *) node;
 
-			e = make_expr(b->boolop == AND_EXPR ? VEC_AND
+			e = make_expr(b->boolop == AND_EXPR  ? VEC_AND
 						  : b->boolop == OR_EXPR ? VEC_OR
-												: VEC_NOT,
+												 : VEC_NOT,
 						  BOOLOID, list_length(b->args));
 			if (!compile_args(c, e, b->args))
 				return NULL;
@@ -398,9 +398,9 @@ compile(Compiling *c, Node *node)
 			BooleanTest *t = (BooleanTest *) node;
 
 			e = make_expr(VEC_IS_TRUE, BOOLOID, 1);
-			e->want = t->booltesttype == IS_TRUE || t->booltesttype == IS_NOT_TRUE	  ? 1
+			e->want = t->booltesttype == IS_TRUE || t->booltesttype == IS_NOT_TRUE     ? 1
 					  : t->booltesttype == IS_FALSE || t->booltesttype == IS_NOT_FALSE ? 0
-																					  : 2;
+																					   : 2;
 			e->negated = t->booltesttype == IS_NOT_TRUE || t->booltesttype == IS_NOT_FALSE ||
 						 t->booltesttype == IS_NOT_UNKNOWN;
 			return (e->args[0] = compile(c, (Node *) t->arg)) && e->args[0]->type == MDB_VEC_BOOL ? e : NULL;
@@ -558,16 +558,24 @@ mdb_vec_prepare(MdbVecExpr *e, ExprContext *econtext)
 /* ---------- what a block's ranges say ---------- */
 
 /* a op b for a range of values of a; NULLs and NaN are the caller's. */
-#define RANGE_VERDICT(op, min, max, b)                                                                       \
-	((op) == COMPARE_LT	  ? ((max) < (b) ? MDB_ALL : (min) >= (b) ? MDB_NONE : MDB_SOME)                      \
-	 : (op) == COMPARE_LE ? ((max) <= (b) ? MDB_ALL : (min) > (b) ? MDB_NONE : MDB_SOME)                      \
-	 : (op) == COMPARE_GT ? ((min) > (b) ? MDB_ALL : (max) <= (b) ? MDB_NONE : MDB_SOME)                      \
-	 : (op) == COMPARE_GE ? ((min) >= (b) ? MDB_ALL : (max) < (b) ? MDB_NONE : MDB_SOME)                      \
-	 : (op) == COMPARE_EQ ? ((min) == (b) && (max) == (b) ? MDB_ALL                                           \
-							 : (b) < (min) || (b) > (max) ? MDB_NONE                                          \
-														  : MDB_SOME)                                         \
-						  : ((b) < (min) || (b) > (max)		  ? MDB_ALL                                       \
-							 : (min) == (b) && (max) == (b) ? MDB_NONE                                        \
+#define RANGE_VERDICT(op, min, max, b)                                 \
+	((op) == COMPARE_LT   ? ((max) < (b)    ? MDB_ALL                  \
+							 : (min) >= (b) ? MDB_NONE                 \
+											: MDB_SOME)                \
+	 : (op) == COMPARE_LE ? ((max) <= (b)  ? MDB_ALL                   \
+							 : (min) > (b) ? MDB_NONE                  \
+										   : MDB_SOME)                 \
+	 : (op) == COMPARE_GT ? ((min) > (b)    ? MDB_ALL                  \
+							 : (max) <= (b) ? MDB_NONE                 \
+											: MDB_SOME)                \
+	 : (op) == COMPARE_GE ? ((min) >= (b)  ? MDB_ALL                   \
+							 : (max) < (b) ? MDB_NONE                  \
+										   : MDB_SOME)                 \
+	 : (op) == COMPARE_EQ ? ((min) == (b) && (max) == (b) ? MDB_ALL    \
+							 : (b) < (min) || (b) > (max) ? MDB_NONE   \
+														  : MDB_SOME)  \
+						  : ((b) < (min) || (b) > (max)     ? MDB_ALL  \
+							 : (min) == (b) && (max) == (b) ? MDB_NONE \
 															: MDB_SOME))
 
 static MdbVerdict

@@ -196,35 +196,35 @@ either_null(MdbVecExpr *e, MdbVecBlock *b, const MdbVec *x, const MdbVec *y)
 }
 
 /* x op y for all rows, either of which may be a constant; result is the expression's value. */
-#define FOR_ROWS(T, R, result)                                                                               \
-	do                                                                                                       \
-	{                                                                                                        \
-		const T *xs = vx.values, *ys = vy.values;                                                             \
-		R *rs = out_values;                                                                                   \
-		if (vy.constant)                                                                                      \
-		{                                                                                                     \
-			T y = ys[0];                                                                                      \
-			for (uint32 i = begin; i < end; i++)                                                              \
-			{                                                                                                 \
-				T x = xs[i];                                                                                  \
-				rs[i] = (result);                                                                             \
-			}                                                                                                 \
-		}                                                                                                     \
-		else if (vx.constant)                                                                                 \
-		{                                                                                                     \
-			T x = xs[0];                                                                                      \
-			for (uint32 i = begin; i < end; i++)                                                              \
-			{                                                                                                 \
-				T y = ys[i];                                                                                  \
-				rs[i] = (result);                                                                             \
-			}                                                                                                 \
-		}                                                                                                     \
-		else                                                                                                  \
-			for (uint32 i = begin; i < end; i++)                                                              \
-			{                                                                                                 \
-				T x = xs[i], y = ys[i];                                                                       \
-				rs[i] = (result);                                                                             \
-			}                                                                                                 \
+#define FOR_ROWS(T, R, result)                    \
+	do                                            \
+	{                                             \
+		const T *xs = vx.values, *ys = vy.values; \
+		R *rs = out_values;                       \
+		if (vy.constant)                          \
+		{                                         \
+			T y = ys[0];                          \
+			for (uint32 i = begin; i < end; i++)  \
+			{                                     \
+				T x = xs[i];                      \
+				rs[i] = (result);                 \
+			}                                     \
+		}                                         \
+		else if (vx.constant)                     \
+		{                                         \
+			T x = xs[0];                          \
+			for (uint32 i = begin; i < end; i++)  \
+			{                                     \
+				T y = ys[i];                      \
+				rs[i] = (result);                 \
+			}                                     \
+		}                                         \
+		else                                      \
+			for (uint32 i = begin; i < end; i++)  \
+			{                                     \
+				T x = xs[i], y = ys[i];           \
+				rs[i] = (result);                 \
+			}                                     \
 	} while (0)
 
 static inline bool
@@ -315,7 +315,7 @@ float_arithmetic(const MdbVecExpr *e, MdbVec vx, MdbVec vy, double *out_values, 
 pg_attribute_noreturn() static void int_out_of_range(const MdbVecExpr *e)
 {
 	ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-					errmsg("%s out of range", e->base_type == INT2OID	? "smallint"
+					errmsg("%s out of range", e->base_type == INT2OID   ? "smallint"
 											  : e->base_type == INT4OID ? "integer"
 																		: "bigint")));
 }
@@ -324,8 +324,12 @@ static void
 int_arithmetic(const MdbVecExpr *e, MdbVec vx, MdbVec vy, int64 *r, const uint8 *nulls, const uint8 *active,
 			   uint32 begin, uint32 end)
 {
-	int64 min = e->base_type == INT2OID ? PG_INT16_MIN : e->base_type == INT4OID ? PG_INT32_MIN : PG_INT64_MIN;
-	int64 max = e->base_type == INT2OID ? PG_INT16_MAX : e->base_type == INT4OID ? PG_INT32_MAX : PG_INT64_MAX;
+	int64 min = e->base_type == INT2OID   ? PG_INT16_MIN
+				: e->base_type == INT4OID ? PG_INT32_MIN
+										  : PG_INT64_MIN;
+	int64 max = e->base_type == INT2OID   ? PG_INT16_MAX
+				: e->base_type == INT4OID ? PG_INT32_MAX
+										  : PG_INT64_MAX;
 
 	for (uint32 i = begin; i < end; i++)
 	{
@@ -417,27 +421,27 @@ compare_floats(uint8 sub, MdbVec vx, MdbVec vy, uint8 *out_values, uint32 begin,
 	}
 }
 
-#define COMPARE_WHOLE(T)                                                                                     \
-	switch (sub)                                                                                             \
-	{                                                                                                        \
-		case COMPARE_LT:                                                                                      \
-			FOR_ROWS(T, uint8, x < y);                                                                        \
-			break;                                                                                            \
-		case COMPARE_LE:                                                                                      \
-			FOR_ROWS(T, uint8, x <= y);                                                                       \
-			break;                                                                                            \
-		case COMPARE_EQ:                                                                                      \
-			FOR_ROWS(T, uint8, x == y);                                                                       \
-			break;                                                                                            \
-		case COMPARE_GE:                                                                                      \
-			FOR_ROWS(T, uint8, x >= y);                                                                       \
-			break;                                                                                            \
-		case COMPARE_GT:                                                                                      \
-			FOR_ROWS(T, uint8, x > y);                                                                        \
-			break;                                                                                            \
-		default:                                                                                              \
-			FOR_ROWS(T, uint8, x != y);                                                                       \
-			break;                                                                                            \
+#define COMPARE_WHOLE(T)                \
+	switch (sub)                        \
+	{                                   \
+		case COMPARE_LT:                \
+			FOR_ROWS(T, uint8, x < y);  \
+			break;                      \
+		case COMPARE_LE:                \
+			FOR_ROWS(T, uint8, x <= y); \
+			break;                      \
+		case COMPARE_EQ:                \
+			FOR_ROWS(T, uint8, x == y); \
+			break;                      \
+		case COMPARE_GE:                \
+			FOR_ROWS(T, uint8, x >= y); \
+			break;                      \
+		case COMPARE_GT:                \
+			FOR_ROWS(T, uint8, x > y);  \
+			break;                      \
+		default:                        \
+			FOR_ROWS(T, uint8, x != y); \
+			break;                      \
 	}
 
 static MDB_CLONES void
@@ -530,7 +534,7 @@ eval_negate(MdbVecExpr *e, MdbVecBlock *b, const uint8 *active, MdbVec *out)
 	out->nulls = x.nulls;
 	if (e->type == MDB_VEC_INT)
 	{
-		int64 min = e->base_type == INT2OID	  ? PG_INT16_MIN
+		int64 min = e->base_type == INT2OID   ? PG_INT16_MIN
 					: e->base_type == INT4OID ? PG_INT32_MIN
 											  : PG_INT64_MIN;
 

@@ -205,7 +205,8 @@ mdb_end_serialize(Oid value_type, Datum value, bool value_null, Oid time_type, D
 	pq_begintypsend(&buf);
 	pq_sendint32(&buf, value_type);
 	pq_sendint32(&buf, time_type);
-	size = datumEstimateSpace(value, value_null, v.byval, v.len) + datumEstimateSpace(time, false, t.byval, t.len);
+	size = datumEstimateSpace(value, value_null, v.byval, v.len) +
+		   datumEstimateSpace(time, false, t.byval, t.len);
 	enlargeStringInfo(&buf, (int) size);
 	p = buf.data + buf.len;
 	datumSerialize(value, value_null, v.byval, v.len, &p);
@@ -220,7 +221,8 @@ mdb_end_serial(PG_FUNCTION_ARGS)
 	End *end = (End *) PG_GETARG_POINTER(0);
 
 	(void) aggregate_context(fcinfo);
-	return mdb_end_serialize(end->value_type.type, end->value, end->value_null, end->time_type.type, end->time);
+	return mdb_end_serialize(end->value_type.type, end->value, end->value_null, end->time_type.type,
+							 end->time);
 }
 
 Datum

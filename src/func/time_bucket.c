@@ -89,11 +89,13 @@ bucket(const Interval *width, Timestamp t, bool has_origin, Timestamp origin)
 		if (width->month < 0)
 			bad_width("The width must be greater than 0.");
 		if (has_origin && origin != bucket_months(1, origin, 0))
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid origin of time buckets"),
-							errdetail("The origin of buckets of months must be the first day of a month.")));
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid origin of time buckets"),
+					 errdetail("The origin of buckets of months must be the first day of a month.")));
 		return bucket_months(width->month, t, has_origin ? origin : 0);
 	}
-	if (pg_mul_s64_overflow(width->day, USECS_PER_DAY, &size) || pg_add_s64_overflow(size, width->time, &size))
+	if (pg_mul_s64_overflow(width->day, USECS_PER_DAY, &size) ||
+		pg_add_s64_overflow(size, width->time, &size))
 		bad_width("The width is too large.");
 	t = bucket_int(size, t, has_origin ? origin : MONDAY);
 	if (!IS_VALID_TIMESTAMP(t))
@@ -154,9 +156,11 @@ mdb_bucket_zone(PG_FUNCTION_ARGS)
 	t = PG_GETARG_TIMESTAMPTZ(1);
 	if (TIMESTAMP_NOT_FINITE(t))
 		PG_RETURN_TIMESTAMPTZ(t);
-	local = DatumGetTimestamp(DirectFunctionCall2(timestamptz_zone, PG_GETARG_DATUM(2), TimestampTzGetDatum(t)));
+	local =
+		DatumGetTimestamp(DirectFunctionCall2(timestamptz_zone, PG_GETARG_DATUM(2), TimestampTzGetDatum(t)));
 	if (has_origin)
-		origin = DatumGetTimestamp(DirectFunctionCall2(timestamptz_zone, PG_GETARG_DATUM(2), PG_GETARG_DATUM(3)));
+		origin =
+			DatumGetTimestamp(DirectFunctionCall2(timestamptz_zone, PG_GETARG_DATUM(2), PG_GETARG_DATUM(3)));
 	if (offset)
 		local = move(local, offset, true);
 	local = bucket(PG_GETARG_INTERVAL_P(0), local, has_origin, origin);
@@ -183,8 +187,8 @@ mdb_bucket_date(PG_FUNCTION_ARGS)
 {
 	bool has_origin = PG_NARGS() > 2;
 
-	return date_of_timestamp(bucket(PG_GETARG_INTERVAL_P(0), timestamp_of_date(PG_GETARG_DATEADT(1)), has_origin,
-									has_origin ? timestamp_of_date(PG_GETARG_DATEADT(2)) : 0));
+	return date_of_timestamp(bucket(PG_GETARG_INTERVAL_P(0), timestamp_of_date(PG_GETARG_DATEADT(1)),
+									has_origin, has_origin ? timestamp_of_date(PG_GETARG_DATEADT(2)) : 0));
 }
 
 /* (width, date, offset) */
@@ -224,5 +228,6 @@ mdb_bucket_int4(PG_FUNCTION_ARGS)
 Datum
 mdb_bucket_int8(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT64(bucket_int(PG_GETARG_INT64(0), PG_GETARG_INT64(1), PG_NARGS() > 2 ? PG_GETARG_INT64(2) : 0));
+	PG_RETURN_INT64(
+		bucket_int(PG_GETARG_INT64(0), PG_GETARG_INT64(1), PG_NARGS() > 2 ? PG_GETARG_INT64(2) : 0));
 }

@@ -75,8 +75,8 @@ sub make_table
 	must("DROP TABLE IF EXISTS t, h, src");
 	must("SELECT setseed(" . rand() . ")");
 	must("CREATE TABLE src AS SELECT "
-		  . ($odd ? $null->($unique ? $time : "CASE WHEN random() < 0.01 THEN 'infinity' WHEN random() < 0.01 THEN '-infinity' ELSE $time END", 0.01) : $time)
-		  . "::$time_type AS time, "
+		  . '(' . ($odd ? $null->($unique ? $time : "CASE WHEN random() < 0.01 THEN 'infinity' WHEN random() < 0.01 THEN '-infinity' ELSE $time END", 0.01) : $time)
+		  . ")::$time_type AS time, "
 		  . $null->("(CASE WHEN random() < 0.2 THEN 'HOST_' ELSE 'host_' END || i % $hosts)", 0.01) . "::text AS host, "
 		  . $null->("'r' || (i % $hosts) % 3", 0.01) . " AS region, "
 		  . $null->("((i % $hosts) % 4 || CASE WHEN random() < 0.2 THEN '.00' ELSE '' END)", 0.01) . "::numeric AS code, "
@@ -88,7 +88,7 @@ sub make_table
 	must("CREATE COLLATION IF NOT EXISTS ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false)");
 	must('CREATE TABLE h (LIKE src) USING heap');
 	must('CREATE TABLE t (LIKE src) USING metricsdb');
-	must(q{SELECT metricsdb.set_options('t', series => '{host,region,code}')});
+	must(q{SELECT metricsdb.set_options('t', "time" => 'time', series => '{host,region,code}')});
 	for (my $from = 0; $from < $rows;)
 	{
 		my $n = pick(5, 40, 200, 3000, 10000);
@@ -275,7 +275,7 @@ my %settings = (
 	'everything off' => 'SET metricsdb.enable_custom_scan = off',
 	'everything on' => 'SET metricsdb.enable_custom_scan = on; SET max_parallel_workers_per_gather = 0',
 	'parallel' => 'SET metricsdb.enable_custom_scan = on; SET max_parallel_workers_per_gather = 2; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0',
-	'little memory' => "SET metricsdb.enable_custom_scan = on; SET max_parallel_workers_per_gather = 0; SET metricsdb.agg_memory = '4kB'");
+	'little memory' => "SET metricsdb.enable_custom_scan = on; SET max_parallel_workers_per_gather = 0; SET metricsdb.agg_memory = 64");
 delete $settings{'little memory'} if !$ENV{METRICSDB_TESTING};
 my $reset = 'RESET metricsdb.enable_custom_scan; RESET max_parallel_workers_per_gather; RESET parallel_setup_cost; RESET parallel_tuple_cost; RESET min_parallel_table_scan_size;'
   . ($ENV{METRICSDB_TESTING} ? 'RESET metricsdb.agg_memory' : '');
