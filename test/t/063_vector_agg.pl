@@ -218,7 +218,7 @@ sub query
 	{
 		# What is left to core, and right there, too.
 		$meant = 0;
-		push @aggs, [ pick('sum(n % 3)', 'count(DISTINCT n)', 'max(note)', "string_agg(DISTINCT region, ',')", 'sum(n::numeric)', 'min(host)', 'sum(sqrt(abs(k)))') ];
+		push @aggs, [ pick('sum(n % 3)', 'count(DISTINCT n)', 'max(note)', "string_agg(DISTINCT region, ',')", 'sum(n::numeric)', 'min(host)', 'max(sqrt(abs(k)))') ];
 		push @parts, 'core';
 	}
 	my $tail = (@where ? ' WHERE ' . join(' AND ', @where) : '') . (@keys ? ' GROUP BY ' . join(', ', @keys) : '') . $having;
