@@ -26,6 +26,8 @@ endif
 
 # The decoders must round identically in every build, so no contraction of a*b+c.
 src/codec/%.o: CFLAGS += -O3 -ffp-contract=off
+# Loops over vectors, likewise.
+src/exec/kernels.o src/exec/vector_eval.o: CFLAGS += -O3 -ffp-contract=off
 
 $(DATA_built): $(SQL_PARTS)
 	cat $(SQL_PARTS) > $@

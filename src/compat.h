@@ -137,6 +137,13 @@
 #define pg_noreturn pg_attribute_noreturn()
 #endif
 
+/* PostgreSQL 16 leaves out grouping columns that others determine. */
+#if PG_VERSION_NUM >= 160000
+#define mdb_group_clause(root) ((root)->processed_groupClause)
+#else
+#define mdb_group_clause(root) ((root)->parse->groupClause)
+#endif
+
 struct IndexInfo;
 struct List;
 struct SMgrRelationData;

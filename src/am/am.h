@@ -106,6 +106,19 @@ typedef struct MdbScanCounters
 extern void mdb_scan_set_filter(TableScanDesc scan, const MdbScanFilter *filter);
 extern void mdb_scan_counters(TableScanDesc scan, MdbScanCounters *counters);
 
+/* A unit of a scan, for those who work on columns instead of rows. */
+typedef struct MdbUnit
+{
+	MdbBlock *block;   /* NULL: rows of the delta */
+	const uint8 *dead; /* which rows of the block are not seen; NULL = none */
+	bool check_time;
+	bool check_series;
+} MdbUnit;
+
+extern bool mdb_scan_next_unit(TableScanDesc scan, MdbUnit *unit);
+extern bool mdb_scan_unit_next_row(TableScanDesc scan, TupleTableSlot *slot);
+extern bool mdb_scan_series_passes(TableScanDesc scan, uint32 id);
+
 /* Rows by their number among all that the scan sees: for samples. */
 extern int64 mdb_scan_unit_count(TableScanDesc scan);
 extern uint32 mdb_scan_open_unit(TableScanDesc scan, int64 unit);

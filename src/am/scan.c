@@ -542,6 +542,60 @@ mdb_scan_getnextslot(TableScanDesc scan, ScanDirection direction, TupleTableSlot
 	return true;
 }
 
+/*
+ * mdb_scan_next_unit - go forward to the next unit of which something may be wanted: the columns of a
+ * block, or a heap of the delta whose rows mdb_scan_unit_next_row returns.  False at the end.
+ *
+ * What the scan leaves to its caller: rows that are dead; where check_time is set, rows whose times
+ * lie outside of the filter; where check_series is, rows whose series do not match.  A scan is read
+ * this way or by mdb_scan_getnextslot, not by both.
+ */
+bool
+mdb_scan_next_unit(TableScanDesc scan, MdbUnit *unit)
+{
+	MdbScan *s = (MdbScan *) scan;
+
+	for (;;)
+	{
+		int64 next;
+
+		CHECK_FOR_INTERRUPTS();
+		next = next_unit(s, true);
+		if (next < 0)
+		{
+			leave_unit(s);
+			return false;
+		}
+		enter_unit(s, next, false);
+		if (s->kind == UNIT_NONE)
+			continue;
+		unit->block = s->kind == UNIT_BLOCK ? s->block : NULL;
+		unit->dead = s->kind == UNIT_BLOCK ? s->dead : NULL;
+		unit->check_time = s->check_time;
+		unit->check_series = s->check_series;
+		return true;
+	}
+}
+
+/*
+ * mdb_scan_unit_next_row - the next row of a unit without a block.
+ */
+bool
+mdb_scan_unit_next_row(TableScanDesc scan, TupleTableSlot *slot)
+{
+	ExecClearTuple(slot);
+	return next_in_delta((MdbScan *) scan, ForwardScanDirection, slot);
+}
+
+/*
+ * mdb_scan_series_passes - does the filter let rows of this series through?
+ */
+bool
+mdb_scan_series_passes(TableScanDesc scan, uint32 id)
+{
+	return series_matches((MdbScan *) scan, id);
+}
+
 static void
 init_parts(MdbScan *s)
 {

@@ -23,17 +23,12 @@
 #include "access/relscan.h"
 #include "access/table.h"
 #include "access/tableam.h"
-#include "catalog/pg_am.h"
-#include "catalog/pg_type.h"
-#include "commands/defrem.h"
 #include "commands/explain.h"
 #include "executor/executor.h"
 #include "executor/nodeCustom.h"
 #include "miscadmin.h"
 #include "nodes/extensible.h"
 #include "nodes/makefuncs.h"
-#include "nodes/nodeFuncs.h"
-#include "optimizer/clauses.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/pathnode.h"
@@ -50,19 +45,11 @@
 
 #include "metricsdb.h"
 #include "am/am.h"
+#include "exec/agg_node.h"
+#include "exec/pushdown.h"
 
-static bool enable_custom_scan = true;
+bool mdb_enable_custom_scan = true;
 static set_rel_pathlist_hook_type prev_set_rel_pathlist = NULL;
-
-/* Conditions that the scan can use. */
-typedef struct Pushed
-{
-	List *strategies; /* of the conditions on time: btree strategy numbers */
-	List *values;     /* what the time is compared with */
-	List *series;     /* clauses on series columns */
-	List *rinfos;     /* where both come from, for their selectivity */
-	bool guarded;     /* row-level security or a security barrier hides rows */
-} Pushed;
 
 /* What parallel processes share beside the scan itself. */
 typedef struct SharedCounters
@@ -75,131 +62,16 @@ typedef struct SharedCounters
 typedef struct MetricsScanState
 {
 	CustomScanState css;
-	MdbTable *table;
-	List *strategies;
-	List *values; /* ExprStates */
-	List *series_clauses;
-	ExprState *series_qual;
-	TupleTableSlot *series_slot;
+	MdbPushState push;
 	TableScanDesc scan;
 	ParallelTableScanDesc pscan;
 	SharedCounters *shared;
 	MdbScanCounters counters;
 	bool ready;   /* the filter is set */
-	bool guarded; /* see Pushed */
+	bool guarded; /* see MdbPushed */
 } MetricsScanState;
 
 /* ---------- planning ---------- */
-
-static Node *
-strip_relabel(Node *node)
-{
-	while (node && IsA(node, RelabelType))
-		node = (Node *) ((RelabelType *) node)->arg;
-	return node;
-}
-
-/* Is this a comparison of the time column with something that is fixed during a scan? */
-static bool
-time_clause(RelOptInfo *rel, const MdbTable *table, Node *clause, int *strategy, Expr **value)
-{
-	OpExpr *op = (OpExpr *) clause;
-	Node *left, *right;
-	Oid opno;
-	Oid ltype, rtype;
-	Oid opclass;
-
-	if (!IsA(clause, OpExpr) || list_length(op->args) != 2)
-		return false;
-	left = linitial(op->args);
-	right = lsecond(op->args);
-	opno = op->opno;
-	if (!IsA(strip_relabel(left), Var))
-	{
-		Node *swap = left;
-
-		left = right;
-		right = swap;
-		opno = get_commutator(opno);
-	}
-	left = strip_relabel(left);
-	if (!OidIsValid(opno) || !left || !IsA(left, Var) || ((Var *) left)->varno != rel->relid ||
-		((Var *) left)->varattno != table->time_attno || ((Var *) left)->varlevelsup != 0)
-		return false;
-	op_input_types(opno, &ltype, &rtype);
-	if (ltype != table->time_type || rtype != table->time_type)
-		return false;
-	opclass = GetDefaultOpClass(table->time_type, BTREE_AM_OID);
-	*strategy = OidIsValid(opclass) ? get_op_opfamily_strategy(opno, get_opclass_family(opclass)) : 0;
-	if (*strategy == 0)
-		return false;
-	if (contain_var_clause(right) || contain_volatile_functions(right) || contain_subplans(right))
-		return false;
-	*value = (Expr *) right;
-	return true;
-}
-
-/* Does it depend on series columns only, and always the same way? */
-static bool
-series_clause(RelOptInfo *rel, const MdbTable *table, Node *clause)
-{
-	Bitmapset *attnos = NULL;
-	int x = -1;
-	bool any = false;
-
-	if (table->nseries_columns == 0 || contain_volatile_functions(clause) || contain_subplans(clause))
-		return false;
-	pull_varattnos(clause, rel->relid, &attnos);
-	while ((x = bms_next_member(attnos, x)) >= 0)
-	{
-		AttrNumber attno = x + FirstLowInvalidHeapAttributeNumber;
-
-		if (attno <= 0 || attno > table->natts || table->columns[attno - 1].role != MDB_ROLE_SERIES)
-			return false;
-		any = true;
-	}
-	bms_free(attnos);
-	return any && bms_membership(pull_varnos(NULL, clause)) == BMS_SINGLETON;
-}
-
-static Pushed *
-find_pushed(RelOptInfo *rel, const MdbTable *table)
-{
-	Pushed *pushed = palloc0(sizeof(Pushed));
-	ListCell *lc;
-
-	foreach (lc, rel->baserestrictinfo)
-	{
-		RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
-		int strategy;
-		Expr *value;
-
-		if (rinfo->pseudoconstant ||
-			(rinfo->security_level > rel->baserestrict_min_security && !rinfo->leakproof))
-			continue;
-		if (table->time_attno > 0 && time_clause(rel, table, (Node *) rinfo->clause, &strategy, &value))
-		{
-			pushed->strategies = lappend_int(pushed->strategies, strategy);
-			pushed->values = lappend(pushed->values, value);
-		}
-		else if (series_clause(rel, table, (Node *) rinfo->clause))
-			pushed->series = lappend(pushed->series, rinfo->clause);
-		else
-			continue;
-		pushed->rinfos = lappend(pushed->rinfos, rinfo);
-	}
-	return pushed->rinfos ? pushed : NULL;
-}
-
-/* System columns and whole rows come from core's scan. */
-static bool
-wants_special_columns(RelOptInfo *rel)
-{
-	for (AttrNumber attno = rel->min_attr; attno <= 0; attno++)
-		if (!bms_is_empty(rel->attr_needed[attno - rel->min_attr]))
-			return true;
-	return false;
-}
 
 static Plan *plan_metrics_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist,
 							   List *clauses, List *custom_plans);
@@ -213,7 +85,7 @@ static const CustomScanMethods scan_methods = {.CustomName = "MetricsScan",
 
 /* A path of ours beside one of core's. */
 static CustomPath *
-make_path(PlannerInfo *root, RelOptInfo *rel, const Path *seq, const Pushed *pushed)
+make_path(PlannerInfo *root, RelOptInfo *rel, const Path *seq, const MdbPushed *pushed)
 {
 	CustomPath *path = makeNode(CustomPath);
 	double sel = clauselist_selectivity(root, pushed->rinfos, 0, JOIN_INNER, NULL);
@@ -238,31 +110,12 @@ make_path(PlannerInfo *root, RelOptInfo *rel, const Path *seq, const Pushed *pus
 	return path;
 }
 
-/*
- * Does row-level security, or a view that is a security barrier, hide rows of this table?
- *
- * A barrier's query is planned as a subquery, into which only leakproof conditions come.
- */
-static bool
-rows_are_hidden(PlannerInfo *root, RelOptInfo *rel)
-{
-	ListCell *lc;
-
-	if (rel->baserestrict_min_security < root->qual_security_level)
-		return true;
-	for (root = root->parent_root; root != NULL; root = root->parent_root)
-		foreach (lc, root->parse->rtable)
-			if (lfirst_node(RangeTblEntry, lc)->security_barrier)
-				return true;
-	return false;
-}
-
 static void
 set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte)
 {
 	Relation relation;
 	MdbTable *table;
-	Pushed *pushed = NULL;
+	MdbPushed *pushed = NULL;
 	ListCell *lc;
 	List *paths = NIL;
 	List *partial = NIL;
@@ -270,22 +123,22 @@ set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *r
 	if (prev_set_rel_pathlist)
 		prev_set_rel_pathlist(root, rel, rti, rte);
 
-	if (!enable_custom_scan || rte->rtekind != RTE_RELATION || rte->inh || rte->tablesample != NULL ||
+	if (!mdb_enable_custom_scan || rte->rtekind != RTE_RELATION || rte->inh || rte->tablesample != NULL ||
 		(rel->reloptkind != RELOPT_BASEREL && rel->reloptkind != RELOPT_OTHER_MEMBER_REL) ||
 		rel->baserestrictinfo == NIL || IS_DUMMY_REL(rel) || bms_is_member(rti, root->all_result_relids) ||
-		get_plan_rowmark(root->rowMarks, rti) != NULL || wants_special_columns(rel))
+		get_plan_rowmark(root->rowMarks, rti) != NULL || mdb_wants_special_columns(rel))
 		return;
 	relation = table_open(rte->relid, NoLock);
 	/* Without parts there is nothing to leave out; the first one invalidates plans. */
 	if (mdb_is_metricsdb(relation) && RelationGetNumberOfBlocks(relation) > MDB_META_BLOCK + 1)
 	{
 		table = mdb_table(relation);
-		pushed = find_pushed(rel, table);
+		pushed = mdb_find_pushed(rel, table);
 	}
 	table_close(relation, NoLock);
-	if (pushed == NULL)
+	if (pushed == NULL || pushed->rinfos == NIL)
 		return;
-	pushed->guarded = rows_are_hidden(root, rel);
+	pushed->guarded = mdb_rows_are_hidden(root, rel);
 
 	foreach (lc, rel->pathlist)
 	{
@@ -320,94 +173,13 @@ plan_metrics_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tl
 	cscan->scan.plan.qual = extract_actual_clauses(clauses, false);
 	cscan->scan.scanrelid = rel->relid;
 	cscan->flags = path->flags;
-	cscan->custom_exprs = list_concat_copy(values, series);
+	cscan->custom_exprs = list_make2(values, series);
 	cscan->custom_private = list_make2(strategies, lfourth(path->custom_private));
 	cscan->methods = &scan_methods;
 	return (Plan *) cscan;
 }
 
 /* ---------- execution ---------- */
-
-static bool
-series_matches(void *arg, const Datum *values, const bool *isnull)
-{
-	MetricsScanState *state = arg;
-	ExprContext *econtext = state->css.ss.ps.ps_ExprContext;
-	TupleTableSlot *slot = state->series_slot;
-	TupleTableSlot *scan_tuple = econtext->ecxt_scantuple;
-	MemoryContext old;
-	bool result;
-
-	ExecClearTuple(slot);
-	memcpy(slot->tts_values, values, sizeof(Datum) * state->table->natts);
-	memcpy(slot->tts_isnull, isnull, sizeof(bool) * state->table->natts);
-	ExecStoreVirtualTuple(slot);
-	econtext->ecxt_scantuple = slot;
-	old = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
-	result = ExecQual(state->series_qual, econtext);
-	MemoryContextSwitchTo(old);
-	econtext->ecxt_scantuple = scan_tuple;
-	return result;
-}
-
-static int64
-time_of(const MdbTable *table, Datum value)
-{
-	return table->time_type == DATEOID ? DatumGetInt32(value) : DatumGetInt64(value);
-}
-
-/* Take the values of this moment and tell the scan. */
-static void
-set_filter(MetricsScanState *state)
-{
-	MdbScanFilter filter = {0};
-	ExprContext *econtext = state->css.ss.ps.ps_ExprContext;
-	ListCell *lv, *ls;
-
-	filter.has_time = state->strategies != NIL;
-	filter.time_min = PG_INT64_MIN;
-	filter.time_max = PG_INT64_MAX;
-	forboth (lv, state->values, ls, state->strategies)
-	{
-		bool isnull;
-		Datum value = ExecEvalExprSwitchContext(lfirst(lv), econtext, &isnull);
-		int64 t = isnull ? 0 : time_of(state->table, value);
-		int64 lo = PG_INT64_MIN, hi = PG_INT64_MAX;
-
-		if (isnull)
-		{
-			/* The comparison is never true. */
-			lo = PG_INT64_MAX;
-			hi = PG_INT64_MIN;
-		}
-		else
-			switch (lfirst_int(ls))
-			{
-				case BTLessStrategyNumber:
-					hi = t;
-					break;
-				case BTLessEqualStrategyNumber:
-					hi = t;
-					break;
-				case BTEqualStrategyNumber:
-					lo = hi = t;
-					break;
-				case BTGreaterEqualStrategyNumber:
-				case BTGreaterStrategyNumber:
-					lo = t;
-					break;
-			}
-		filter.time_min = Max(filter.time_min, lo);
-		filter.time_max = Min(filter.time_max, hi);
-	}
-	if (state->series_qual)
-	{
-		filter.series_matches = series_matches;
-		filter.arg = state;
-	}
-	mdb_scan_set_filter(state->scan, &filter);
-	state->ready = true;
-}
 
 static TupleTableSlot *
 scan_next(ScanState *ss)
@@ -419,7 +191,10 @@ scan_next(ScanState *ss)
 		state->scan = state->pscan ? table_beginscan_parallel(ss->ss_currentRelation, state->pscan)
 								   : table_beginscan(ss->ss_currentRelation, estate->es_snapshot, 0, NULL);
 	if (!state->ready)
-		set_filter(state);
+	{
+		mdb_push_apply(&state->push, state->scan);
+		state->ready = true;
+	}
 	if (table_scan_getnextslot(state->scan, estate->es_direction, ss->ss_ScanTupleSlot))
 		return ss->ss_ScanTupleSlot;
 	return NULL;
@@ -438,31 +213,15 @@ begin_scan(CustomScanState *css, EState *estate, int eflags)
 	MetricsScanState *state = (MetricsScanState *) css;
 	CustomScan *cscan = (CustomScan *) css->ss.ps.plan;
 	Relation rel = css->ss.ss_currentRelation;
-	int ntimes;
-	int i = 0;
-	ListCell *lc;
 
 	/* Core made a virtual slot and compiled for it; ours fetches columns when they are wanted. */
 	ExecInitScanTupleSlot(estate, &css->ss, RelationGetDescr(rel), table_slot_callbacks(rel));
 	ExecAssignScanProjectionInfoWithVarno(&css->ss, cscan->scan.scanrelid);
 	css->ss.ps.qual = ExecInitQual(cscan->scan.plan.qual, (PlanState *) css);
 
-	state->table = mdb_table(rel);
-	state->strategies = linitial(cscan->custom_private);
 	state->guarded = intVal(lsecond(cscan->custom_private)) != 0;
-	ntimes = list_length(state->strategies);
-	foreach (lc, cscan->custom_exprs)
-	{
-		if (i++ < ntimes)
-			state->values = lappend(state->values, ExecInitExpr(lfirst(lc), (PlanState *) css));
-		else
-			state->series_clauses = lappend(state->series_clauses, lfirst(lc));
-	}
-	if (state->series_clauses)
-	{
-		state->series_qual = ExecInitQual(state->series_clauses, (PlanState *) css);
-		state->series_slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), table_slot_callbacks(rel));
-	}
+	mdb_push_begin(&state->push, &css->ss.ps, rel, linitial(cscan->custom_private),
+				   linitial(cscan->custom_exprs), lsecond(cscan->custom_exprs));
 }
 
 static TupleTableSlot *
@@ -487,9 +246,7 @@ end_scan(CustomScanState *css)
 	if (state->scan)
 		table_endscan(state->scan);
 	state->scan = NULL;
-	if (state->series_slot)
-		ExecDropSingleTupleTableSlot(state->series_slot);
-	state->series_slot = NULL;
+	mdb_push_end(&state->push);
 }
 
 static void
@@ -581,13 +338,13 @@ explain_scan(CustomScanState *css, List *ancestors, ExplainState *es)
 	CustomScan *cscan = (CustomScan *) css->ss.ps.plan;
 	MdbScanCounters *c = &state->counters;
 
-	if (state->series_clauses)
+	if (state->push.series_clauses)
 	{
 		List *context = set_deparse_context_plan(es->deparse_cxt, (Plan *) cscan, ancestors);
 
 		ExplainPropertyText("Series Filter",
-							deparse_expression((Node *) make_ands_explicit(state->series_clauses), context,
-											   es->verbose || list_length(es->rtable) > 1, false),
+							deparse_expression((Node *) make_ands_explicit(state->push.series_clauses),
+											   context, es->verbose || list_length(es->rtable) > 1, false),
 							es);
 	}
 	if (!es->analyze || state->guarded)
@@ -599,7 +356,7 @@ explain_scan(CustomScanState *css, List *ancestors, ExplainState *es)
 	ExplainPropertyInteger("Blocks Total", NULL, c->blocks, es);
 	ExplainPropertyInteger("Blocks Read", NULL, c->blocks_read, es);
 	ExplainPropertyInteger("Rows Skipped", NULL, c->rows_skipped, es);
-	if (state->series_clauses && state->pscan == NULL)
+	if (state->push.series_clauses && state->pscan == NULL)
 	{
 		ExplainPropertyInteger("Series Asked", NULL, c->series_asked, es);
 		ExplainPropertyInteger("Series Matched", NULL, c->series_matched, es);
@@ -637,8 +394,9 @@ mdb_exec_init(void)
 {
 	DefineCustomBoolVariable("metricsdb.enable_custom_scan",
 							 "Lets the planner use MetricsScan for metricsdb tables.", NULL,
-							 &enable_custom_scan, true, PGC_USERSET, 0, NULL, NULL, NULL);
+							 &mdb_enable_custom_scan, true, PGC_USERSET, 0, NULL, NULL, NULL);
 	RegisterCustomScanMethods(&scan_methods);
 	prev_set_rel_pathlist = set_rel_pathlist_hook;
 	set_rel_pathlist_hook = set_rel_pathlist;
+	mdb_agg_init();
 }

@@ -361,6 +361,27 @@ mdb_part_read_times(MdbPart *part, int block, int64 *times)
 }
 
 /*
+ * mdb_part_read_steps - times of a block's rows, where they are a first one and a step: those two, and
+ * true.  Else as mdb_part_read_times, and false.
+ */
+bool
+mdb_part_read_steps(MdbPart *part, int block, int64 *first, int64 *step, int64 *times)
+{
+	int source = block - (int) part->time_source[block];
+	int64 begin = source > 0 ? part->time_end[source - 1] : 0;
+	uint32 n = (uint32) part->block_rows[block];
+	Size len;
+	const uint8 *in;
+
+	need_as(part, part->block_rows[source] == n, MDB_FAULT_COUNT, "A block shares times that do not fit.");
+	in = read_chunk(part, part->time_offset + begin, part->time_end[source] - begin, &len);
+	if (mdb_time_const_step(in, len, n, first, step))
+		return true;
+	need(part, mdb_time_decode(in, len, n, times) == MDB_CODEC_OK, "Times cannot be decoded.");
+	return false;
+}
+
+/*
  * mdb_part_load_column - read the column's vectors of the directory, unless they are there.
  */
 void
@@ -479,6 +500,49 @@ column_chunk(MdbPart *part, int column, int block, uint8 *nulls, Size *len)
 		*len -= sizeof(bits_len) + bits_len;
 	}
 	return in;
+}
+
+/*
+ * mdb_part_decode_numbers - decode a column of a form other than bytes into the caller's arrays.
+ *
+ * values (int64[], double[] or float[]) and nulls have room for the block's rows and MDB_DECODE_SLACK
+ * more.  Returns the number of NULLs; nulls is set if there are some, and their values are 0.
+ */
+uint32
+mdb_part_decode_numbers(MdbPart *part, int column, int block, void *values, uint8 *nulls)
+{
+	MdbPartColumn *c = &part->columns[column];
+	uint32 n = (uint32) part->block_rows[block];
+	MdbVector vec = {.phys = c->phys, .values = values, .nulls = nulls};
+	const uint8 *in;
+	Size len;
+	int rc;
+
+	mdb_part_load_column(part, column);
+	vec.nnulls = (uint32) c->nnulls[block];
+	if (vec.nnulls == n)
+	{
+		memset(nulls, 1, n);
+		memset(values, 0, n * sizeof(int64));
+		return n;
+	}
+	in = column_chunk(part, column, block, nulls, &len);
+	switch (c->phys)
+	{
+		case MDB_F64:
+			rc = mdb_f64_decode(in, len, n - vec.nnulls, values);
+			break;
+		case MDB_F32:
+			rc = mdb_f32_decode(in, len, n - vec.nnulls, values);
+			break;
+		default:
+			rc = mdb_i64_decode(in, len, n - vec.nnulls, values);
+			break;
+	}
+	need(part, rc == MDB_CODEC_OK, "A chunk cannot be decoded.");
+	if (vec.nnulls > 0)
+		expand_nulls(&vec, n);
+	return vec.nnulls;
 }
 
 /*

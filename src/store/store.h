@@ -491,6 +491,8 @@ extern int mdb_part_column_index(const MdbPart *part, AttrNumber attno);
 extern void mdb_part_read_series(MdbPart *part, int block, uint32 *series);
 extern void mdb_part_read_times(MdbPart *part, int block, int64 *times);
 extern void mdb_part_read_column(MdbPart *part, int column, int block, MdbVector *vec, MemoryContext mcxt);
+extern bool mdb_part_read_steps(MdbPart *part, int block, int64 *first, int64 *step, int64 *times);
+extern uint32 mdb_part_decode_numbers(MdbPart *part, int column, int block, void *values, uint8 *nulls);
 extern void mdb_part_load_column(MdbPart *part, int column);
 extern void mdb_part_read_stats(MdbPart *part, int column, MdbBlockStats *stats);
 extern const char *mdb_part_chunk_codec(MdbPart *part, int column, int block);

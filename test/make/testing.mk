@@ -6,6 +6,7 @@ build/testing/%.o: %.c
 	$(CC) $(CFLAGS) $(CPPFLAGS) -DMDB_TESTING -c -o $@ $<
 
 build/testing/src/codec/%.o: CFLAGS += -O3 -ffp-contract=off
+build/testing/src/exec/kernels.o build/testing/src/exec/vector_eval.o: CFLAGS += -O3 -ffp-contract=off
 
 build/testing/metricsdb.so: $(TESTING_OBJS)
 	$(CC) $(CFLAGS) -o $@ $(TESTING_OBJS) $(LDFLAGS) $(LDFLAGS_SL) -shared $(SHLIB_LINK)

@@ -81,6 +81,7 @@ CALL metricsdb.compact('m');
 SELECT * FROM differences(300);
 
 -- The plan, and that it is used where it should be.
+SET metricsdb.enable_vector_agg = off;
 EXPLAIN (COSTS OFF) SELECT count(*) FROM m WHERE time > '2026-01-02' AND host = 'host_3' AND v > 5;
 EXPLAIN (COSTS OFF) SELECT count(*) FROM m WHERE v > 5;
 EXPLAIN (COSTS OFF) SELECT ctid FROM m WHERE host = 'host_3';
@@ -88,6 +89,7 @@ EXPLAIN (COSTS OFF) SELECT m FROM m WHERE host = 'host_3';
 SET metricsdb.enable_custom_scan = off;
 EXPLAIN (COSTS OFF) SELECT count(*) FROM m WHERE host = 'host_3';
 RESET metricsdb.enable_custom_scan;
+RESET metricsdb.enable_vector_agg;
 
 -- Values that come at run time.
 SELECT (SELECT count(*) FROM m WHERE time < now()) = (SELECT count(*) FROM h WHERE time < now()) AS now;

@@ -1,0 +1,661 @@
+/*
+ * bucket.c
+ *	  Expressions over the time column that are constant for stretches of time: which, and for how long.
+ *
+ * Known are calls of time_bucket, date_bin, date_trunc, extract and date_part, casts to date, and
+ * floor(extract(epoch from t) / w), also with the time AT TIME ZONE; and whatever is computed of these.
+ * The value of such an expression is only ever computed by PostgreSQL's own functions, for one time of a
+ * stretch; here is only told how far it holds.  Stretches may be shorter than they could be.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "common/int.h"
+#include "executor/executor.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/clauses.h"
+#include "optimizer/optimizer.h"
+#include "pgtime.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/numeric.h"
+#include "utils/timestamp.h"
+
+#include "exec/bucket.h"
+#include "exec/pushdown.h"
+#include "metricsdb.h"
+
+/* Seconds from 1970 from which on floor(extract(epoch from t) / w) may round over a boundary. */
+#define EPOCH_LIMIT (INT64CONST(5000000000))
+
+#define UNIX_EPOCH  ((UNIX_EPOCH_JDATE - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY)
+
+/* Monday, 3 January 2000: where buckets of time_bucket begin. */
+#define MONDAY (2 * USECS_PER_DAY)
+
+typedef enum StepKind
+{
+	STEP_EXACT, /* each time for itself */
+	STEP_WIDTH, /* interval and origin are given */
+	STEP_UNIT,  /* a unit is named */
+	STEP_EPOCH  /* floor(extract(epoch from t) / w) */
+} StepKind;
+
+/* One call that makes stretches of times. */
+typedef struct Step
+{
+	StepKind kind;
+	bool zoned;          /* boundaries lie in the local time of a zone */
+	bool extract;        /* the unit is a field: its values change with the next smaller unit */
+	Node *zone;          /* its name; NULL: the session's */
+	Node *width;         /* interval; unit; seconds */
+	Node *origin;        /* NULL: MONDAY for time_bucket */
+	Node *offset;        /* interval that moves the boundaries */
+	bool zone_of_origin; /* the origin is a timestamptz, and the boundaries are local */
+
+	ExprState *zone_state, *width_state, *origin_state, *offset_state;
+	pg_tz *tz;     /* NULL: none */
+	int64 size;    /* 0: each time for itself */
+	int64 first;   /* a boundary, in local time */
+	int64 span_lo; /* times of the same offset from UTC, as far as is known */
+	int64 span_hi;
+	int64 gmtoff;
+} Step;
+
+struct MdbBucketing
+{
+	int nsteps;
+	Step **steps;
+};
+
+typedef struct Finding
+{
+	const MdbTable *table;
+	Index varno;
+	List *steps;
+} Finding;
+
+/* ---------- recognising ---------- */
+
+static bool
+is_time(const Finding *f, Node *node)
+{
+	Var *var = (Var *) mdb_strip_relabel(node);
+
+	return var != NULL && IsA(var, Var) && var->varno == f->varno && var->varattno == f->table->time_attno &&
+		   var->varlevelsup == 0 && var->varattno > 0;
+}
+
+static bool
+is_fixed(Node *node)
+{
+	return !contain_var_clause(node) && !contain_volatile_functions(node) && !contain_subplans(node);
+}
+
+/* The function and arguments of a call. */
+static Oid
+call_of(Node *node, List **args)
+{
+	if (IsA(node, FuncExpr))
+	{
+		*args = ((FuncExpr *) node)->args;
+		return ((FuncExpr *) node)->funcid;
+	}
+	if (IsA(node, OpExpr))
+	{
+		OpExpr *op = (OpExpr *) node;
+
+		*args = op->args;
+		return OidIsValid(op->opfuncid) ? op->opfuncid : get_opcode(op->opno);
+	}
+	return InvalidOid;
+}
+
+/* The time, perhaps as local time of a zone. */
+static bool
+time_argument(const Finding *f, Node *node, Step *s)
+{
+	List *args;
+	Oid function = call_of(mdb_strip_relabel(node), &args);
+
+	if (is_time(f, node))
+		return true;
+	if (function == F_TIMEZONE_TEXT_TIMESTAMPTZ && is_fixed(linitial(args)) && is_time(f, lsecond(args)))
+	{
+		s->zoned = true;
+		s->zone = linitial(args);
+		return true;
+	}
+	if (function == F_TIMESTAMP_TIMESTAMPTZ && is_time(f, linitial(args)))
+	{
+		s->zoned = true;
+		return true;
+	}
+	return false;
+}
+
+/*
+ * A zone can be followed only where its name is not one of the abbreviations, which PostgreSQL looks up
+ * first.  They consist of letters alone.
+ */
+static bool
+zone_is_known(Node *zone)
+{
+	char *name;
+
+	if (zone == NULL)
+		return true;
+	if (!IsA(zone, Const) || ((Const *) zone)->constisnull)
+		return false;
+	name = TextDatumGetCString(((Const *) zone)->constvalue);
+	return (strchr(name, '/') != NULL || pg_strcasecmp(name, "UTC") == 0 ||
+			pg_strcasecmp(name, "GMT") == 0) &&
+		   pg_tzset(name) != NULL;
+}
+
+static bool
+is_time_bucket(Oid function)
+{
+	char *name = get_func_name(function);
+
+	return name != NULL && strcmp(name, "time_bucket") == 0 &&
+		   get_func_namespace(function) == get_namespace_oid(MDB_SCHEMA, true);
+}
+
+/* The other forms of time_bucket: what comes behind the time tells which it is. */
+static bool
+time_bucket_arguments(Finding *f, List *args, Step *s)
+{
+	Node *third = list_length(args) > 2 ? lthird(args) : NULL;
+
+	s->kind = STEP_WIDTH;
+	s->width = linitial(args);
+	if (exprType(s->width) != INTERVALOID)
+		return false;
+	for (int i = 2; i < list_length(args); i++)
+		if (!is_fixed(list_nth(args, i)))
+			return false;
+	if (third == NULL)
+		return true;
+	if (exprType(third) == INTERVALOID)
+		s->offset = third;
+	else if (exprType(third) != TEXTOID)
+		s->origin = third;
+	else
+	{
+		/* width, time, zone, origin, offset */
+		if (s->zoned || list_length(args) != 5)
+			return false;
+		s->zoned = true;
+		s->zone = third;
+		s->origin = lfourth(args);
+		s->offset = list_nth(args, 4);
+		s->zone_of_origin = true;
+	}
+	return true;
+}
+
+/* Is this a call that makes stretches? */
+static Step *
+step_of(Finding *f, Node *node)
+{
+	Step *s = palloc0(sizeof(Step));
+	List *args = NIL;
+	List *inner;
+	Oid function = call_of(node, &args);
+	Oid time_type = f->table->time_type;
+	bool ok = false;
+
+	if (!OidIsValid(function))
+		return NULL;
+	switch (function)
+	{
+		case F_DATE_BIN_INTERVAL_TIMESTAMP_TIMESTAMP:
+		case F_DATE_BIN_INTERVAL_TIMESTAMPTZ_TIMESTAMPTZ:
+			s->kind = STEP_WIDTH;
+			s->width = linitial(args);
+			s->origin = lthird(args);
+			ok = is_fixed(s->origin) && time_argument(f, lsecond(args), s);
+			break;
+		case F_DATE_TRUNC_TEXT_TIMESTAMPTZ:
+			s->kind = STEP_UNIT;
+			s->width = linitial(args);
+			s->zoned = true;
+			ok = is_time(f, lsecond(args));
+			break;
+		case F_DATE_TRUNC_TEXT_TIMESTAMPTZ_TEXT:
+			s->kind = STEP_UNIT;
+			s->width = linitial(args);
+			s->zoned = true;
+			s->zone = lthird(args);
+			ok = is_time(f, lsecond(args));
+			break;
+		case F_DATE_TRUNC_TEXT_TIMESTAMP:
+			s->kind = STEP_UNIT;
+			s->width = linitial(args);
+			ok = time_argument(f, lsecond(args), s);
+			break;
+		case F_EXTRACT_TEXT_TIMESTAMPTZ:
+		case F_DATE_PART_TEXT_TIMESTAMPTZ:
+			s->kind = STEP_UNIT;
+			s->extract = true;
+			s->width = linitial(args);
+			s->zoned = true;
+			ok = is_time(f, lsecond(args));
+			break;
+		case F_EXTRACT_TEXT_TIMESTAMP:
+		case F_DATE_PART_TEXT_TIMESTAMP:
+			s->kind = STEP_UNIT;
+			s->extract = true;
+			s->width = linitial(args);
+			ok = time_argument(f, lsecond(args), s);
+			break;
+		case F_DATE_TIMESTAMPTZ:
+			s->kind = STEP_UNIT;
+			s->zoned = true;
+			ok = is_time(f, linitial(args));
+			break;
+		case F_DATE_TIMESTAMP:
+			s->kind = STEP_UNIT;
+			ok = time_argument(f, linitial(args), s);
+			break;
+		case F_FLOOR_NUMERIC:
+		case F_FLOOR_FLOAT8:
+		{
+			/* Of extract(epoch from t) / w? */
+			Oid divide = call_of(linitial(args), &args);
+			Oid extract = divide == F_NUMERIC_DIV || divide == F_FLOAT8DIV ? call_of(linitial(args), &inner)
+																		   : InvalidOid;
+
+			if (extract != F_EXTRACT_TEXT_TIMESTAMPTZ && extract != F_DATE_PART_TEXT_TIMESTAMPTZ &&
+				extract != F_EXTRACT_TEXT_TIMESTAMP && extract != F_DATE_PART_TEXT_TIMESTAMP)
+				return NULL;
+			s->kind = STEP_EPOCH;
+			s->width = lsecond(args);
+			ok = IsA(linitial(inner), Const) && !linitial_node(Const, inner)->constisnull &&
+				 pg_strcasecmp(TextDatumGetCString(linitial_node(Const, inner)->constvalue), "epoch") == 0 &&
+				 is_time(f, lsecond(inner));
+			break;
+		}
+		default:
+			if (is_time_bucket(function))
+				ok = time_argument(f, lsecond(args), s) && time_bucket_arguments(f, args, s);
+			break;
+	}
+	if (!ok || (s->width && !is_fixed(s->width)) || (s->zoned && !zone_is_known(s->zone)))
+		return NULL;
+	/* A date is as good as its own stretch; and the zone of a timestamp without one is none of ours. */
+	if (time_type != TIMESTAMPTZOID && (time_type != TIMESTAMPOID || s->zoned))
+		return NULL;
+	return s;
+}
+
+/* Collects steps; true if the time comes in otherwise. */
+static bool
+find_steps(Node *node, Finding *f)
+{
+	Step *s;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var))
+		return true;
+	s = step_of(f, node);
+	if (s)
+	{
+		f->steps = lappend(f->steps, s);
+		return false;
+	}
+	return expression_tree_walker(node, find_steps, f);
+}
+
+static List *
+steps_of(const MdbTable *table, Index varno, Node *expr)
+{
+	Finding f = {.table = table, .varno = varno};
+
+	if (!mdb_uses_only(expr, varno, table, MDB_ROLE_TIME))
+		return NIL;
+	/* Each time for itself: the time alone, or anything of a date, of which there are few. */
+	if (is_time(&f, expr) || table->time_type == DATEOID)
+		return list_make1(palloc0(sizeof(Step)));
+	if (find_steps(expr, &f))
+		return NIL;
+	return f.steps;
+}
+
+/*
+ * mdb_bucket_supported - is this an expression over the time that is constant for stretches of it?
+ */
+bool
+mdb_bucket_supported(const MdbTable *table, Index varno, Node *expr)
+{
+	return steps_of(table, varno, expr) != NIL;
+}
+
+/* ---------- how long ---------- */
+
+static Datum
+value_of(ExprState *state, ExprContext *econtext, bool *isnull)
+{
+	*isnull = true;
+	return state ? ExecEvalExprSwitchContext(state, econtext, isnull) : (Datum) 0;
+}
+
+/* Microseconds of the stretches that a unit makes; 0 if it is not known. */
+static int64
+unit_size(const char *unit, bool extract)
+{
+	static const struct
+	{
+		const char *name;
+		int64 size;
+		int64 field; /* how long extract() of it stays the same */
+	} units[] = {{"microsecond", 1, 1},
+				 {"microseconds", 1, 1},
+				 {"millisecond", 1000, 1},
+				 {"milliseconds", 1000, 1},
+				 {"second", USECS_PER_SEC, 1},
+				 {"minute", USECS_PER_MINUTE, USECS_PER_MINUTE},
+				 {"hour", USECS_PER_HOUR, USECS_PER_HOUR},
+				 {"day", USECS_PER_DAY, USECS_PER_DAY},
+				 {"week", USECS_PER_DAY, USECS_PER_DAY},
+				 {"month", USECS_PER_DAY, USECS_PER_DAY},
+				 {"quarter", USECS_PER_DAY, USECS_PER_DAY},
+				 {"year", USECS_PER_DAY, USECS_PER_DAY},
+				 {"decade", USECS_PER_DAY, USECS_PER_DAY},
+				 {"century", USECS_PER_DAY, USECS_PER_DAY},
+				 {"millennium", USECS_PER_DAY, USECS_PER_DAY},
+				 {"dow", 0, USECS_PER_DAY},
+				 {"isodow", 0, USECS_PER_DAY},
+				 {"doy", 0, USECS_PER_DAY},
+				 {"isoyear", 0, USECS_PER_DAY}};
+
+	for (int i = 0; i < lengthof(units); i++)
+		if (pg_strcasecmp(unit, units[i].name) == 0)
+			return extract ? units[i].field : units[i].size;
+	return 0;
+}
+
+/* Size and boundary of stretches of a given interval. */
+static void
+prepare_width(Step *s, Datum width, Datum origin, bool origin_null, Datum offset, bool offset_null)
+{
+	Interval *w = DatumGetIntervalP(width);
+	Interval *o = offset_null ? NULL : DatumGetIntervalP(offset);
+
+	s->size = w->month != 0 ? USECS_PER_DAY : w->day * USECS_PER_DAY + w->time;
+	/* Months begin at midnight. */
+	s->first = w->month != 0 ? 0 : MONDAY;
+	if (!origin_null && w->month == 0)
+	{
+		s->first = DatumGetTimestamp(origin);
+		if (TIMESTAMP_NOT_FINITE(s->first))
+			s->size = 0;
+	}
+	if (o)
+		s->first += o->day * USECS_PER_DAY + o->time;
+	if (s->size < 0)
+		s->size = 0;
+}
+
+static double
+seconds_of(ExprState *state, ExprContext *econtext, Oid type, bool *isnull)
+{
+	Datum value = value_of(state, econtext, isnull);
+
+	if (*isnull)
+		return 0;
+	return type == NUMERICOID ? DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, value))
+							  : DatumGetFloat8(value);
+}
+
+static void
+prepare_step(Step *s, ExprContext *econtext)
+{
+	bool isnull, origin_null, offset_null;
+	Datum value, origin, offset;
+
+	s->tz = NULL;
+	s->span_lo = PG_INT64_MAX;
+	s->span_hi = PG_INT64_MIN;
+	s->size = 0;
+	s->first = 0;
+	if (s->zoned)
+	{
+		s->tz = session_timezone;
+		if (s->zone_state)
+		{
+			value = value_of(s->zone_state, econtext, &isnull);
+			s->tz = isnull ? NULL : pg_tzset(TextDatumGetCString(value));
+			if (s->tz == NULL)
+				return;
+		}
+	}
+	switch (s->kind)
+	{
+		case STEP_EXACT:
+			break;
+		case STEP_UNIT:
+			if (s->width == NULL)
+			{
+				s->size = USECS_PER_DAY;
+				break;
+			}
+			value = value_of(s->width_state, econtext, &isnull);
+			if (!isnull)
+				s->size = unit_size(TextDatumGetCString(value), s->extract);
+			break;
+		case STEP_EPOCH:
+		{
+			double w = seconds_of(s->width_state, econtext, exprType(s->width), &isnull) * USECS_PER_SEC;
+
+			s->first = UNIX_EPOCH;
+			if (!isnull && w >= 1 && w < 1e17 && w == rint(w))
+				s->size = (int64) w;
+			break;
+		}
+		case STEP_WIDTH:
+			value = value_of(s->width_state, econtext, &isnull);
+			origin = value_of(s->origin_state, econtext, &origin_null);
+			offset = value_of(s->offset_state, econtext, &offset_null);
+			if (isnull || (origin_null && s->origin && !s->zone_of_origin) ||
+				(offset_null && s->offset && !s->zone_of_origin))
+				break;
+			if (!origin_null && s->zone_of_origin)
+				origin =
+					DirectFunctionCall2(timestamptz_zone, value_of(s->zone_state, econtext, &isnull), origin);
+			if (!origin_null && s->origin && exprType(s->origin) == DATEOID)
+				break;
+			prepare_width(s, value, origin, origin_null, offset, offset_null);
+			break;
+	}
+}
+
+/*
+ * mdb_bucketing_create - for the expressions of a grouping, each of them supported.
+ */
+MdbBucketing *
+mdb_bucketing_create(const MdbTable *table, Index varno, List *exprs, PlanState *ps)
+{
+	MdbBucketing *b = palloc0(sizeof(MdbBucketing));
+	List *steps = NIL;
+	ListCell *lc;
+
+	foreach (lc, exprs)
+		steps = list_concat(steps, steps_of(table, varno, lfirst(lc)));
+	b->steps = palloc(sizeof(Step *) * Max(1, list_length(steps)));
+	foreach (lc, steps)
+	{
+		Step *s = lfirst(lc);
+
+		s->zone_state = ExecInitExpr((Expr *) s->zone, ps);
+		s->width_state = ExecInitExpr((Expr *) s->width, ps);
+		s->origin_state = ExecInitExpr((Expr *) s->origin, ps);
+		s->offset_state = ExecInitExpr((Expr *) s->offset, ps);
+		b->steps[b->nsteps++] = s;
+	}
+	return b;
+}
+
+/*
+ * mdb_bucketing_prepare - take the values of this moment of widths, origins and zones.
+ */
+void
+mdb_bucketing_prepare(MdbBucketing *b, ExprContext *econtext)
+{
+	for (int i = 0; i < b->nsteps; i++)
+		prepare_step(b->steps[i], econtext);
+}
+
+/*
+ * mdb_bucket_width - microseconds that an expression is constant for, as far as can be told when planning;
+ * 1 if nothing can.
+ */
+double
+mdb_bucket_width(const MdbTable *table, Index varno, Node *expr)
+{
+	double width = 1e18;
+	ListCell *lc;
+
+	foreach (lc, steps_of(table, varno, expr))
+	{
+		Step *s = lfirst(lc);
+		Const *c = (Const *) s->width;
+		double size = 1;
+
+		if (s->kind == STEP_UNIT && s->width == NULL)
+			size = USECS_PER_DAY;
+		else if (table->time_type == DATEOID)
+			size = 1; /* a day */
+		else if (c != NULL && IsA(c, Const) && !c->constisnull)
+		{
+			if (s->kind == STEP_UNIT)
+				size = unit_size(TextDatumGetCString(c->constvalue), s->extract);
+			else if (s->kind == STEP_WIDTH)
+			{
+				Interval *w = DatumGetIntervalP(c->constvalue);
+
+				size = w->month * 30.0 * USECS_PER_DAY + w->day * (double) USECS_PER_DAY + w->time;
+			}
+			else if (s->kind == STEP_EPOCH)
+				size = 1e6 *
+					   (c->consttype == NUMERICOID
+							? DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, c->constvalue))
+							: DatumGetFloat8(c->constvalue));
+		}
+		else if (s->kind != STEP_EXACT)
+			size = USECS_PER_MINUTE; /* a parameter */
+		width = Min(width, Max(size, 1));
+	}
+	return width;
+}
+
+static int64
+floor_div(int64 a, int64 b)
+{
+	int64 q = a / b;
+
+	return q - (a % b < 0);
+}
+
+/* Find the offset of a zone from UTC at a time, and for how long it holds. */
+static void
+find_span(Step *s, int64 time)
+{
+	pg_time_t t =
+		floor_div(time, USECS_PER_SEC) + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (pg_time_t) SECS_PER_DAY;
+	pg_time_t boundary;
+	long before, after;
+	int before_dst, after_dst;
+	int rc = pg_next_dst_boundary(&t, &before, &before_dst, &boundary, &after, &after_dst, s->tz);
+
+	s->gmtoff = rc >= 0 ? before : 0;
+	s->span_lo = floor_div(time, USECS_PER_SEC) * USECS_PER_SEC;
+	s->span_hi = rc > 0 ? (boundary - (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (pg_time_t) SECS_PER_DAY) *
+							  USECS_PER_SEC
+						: PG_INT64_MAX;
+	if (rc < 0)
+		s->span_hi = time + 1;
+}
+
+static void
+step_bounds(Step *s, int64 time, int64 *first, int64 *last)
+{
+	int64 local = time;
+	int64 off = 0;
+	int64 k, lo, hi;
+
+	if (s->size <= 1 || (s->kind == STEP_EPOCH && (time > UNIX_EPOCH + EPOCH_LIMIT * USECS_PER_SEC ||
+												   time < UNIX_EPOCH - EPOCH_LIMIT * USECS_PER_SEC)))
+	{
+		*first = *last = time;
+		return;
+	}
+	if (s->tz)
+	{
+		if (time < s->span_lo || time >= s->span_hi)
+			find_span(s, time);
+		off = s->gmtoff * USECS_PER_SEC;
+	}
+	if (pg_add_s64_overflow(time, off, &local) || pg_sub_s64_overflow(local, s->first, &k))
+	{
+		*first = *last = time;
+		return;
+	}
+	k = floor_div(k, s->size);
+	if (pg_mul_s64_overflow(k, s->size, &lo) || pg_add_s64_overflow(lo, s->first, &lo) ||
+		pg_sub_s64_overflow(lo, off, &lo) || pg_add_s64_overflow(lo, s->size - 1, &hi))
+	{
+		*first = *last = time;
+		return;
+	}
+	if (s->tz)
+	{
+		/* Of the same offset it is known to be from span_lo on only; look further back once. */
+		if (lo < s->span_lo)
+		{
+			int64 hi_was = s->span_hi;
+			int64 off_was = s->gmtoff;
+
+			find_span(s, lo);
+			if (s->span_hi != hi_was || s->gmtoff != off_was)
+			{
+				/* The zone has changed in between: begin at this time. */
+				find_span(s, time);
+				lo = s->span_lo;
+			}
+		}
+		hi = Min(hi, s->span_hi - 1);
+	}
+	*first = lo;
+	*last = hi;
+}
+
+/*
+ * mdb_bucket_of - the times around one, itself included, for which all expressions have the same values.
+ */
+void
+mdb_bucket_of(MdbBucketing *b, int64 time, int64 *first, int64 *last)
+{
+	*first = PG_INT64_MIN;
+	*last = PG_INT64_MAX;
+	/* Infinity is a stretch of its own. */
+	if (time == PG_INT64_MIN || time == PG_INT64_MAX)
+	{
+		*first = *last = time;
+		return;
+	}
+	for (int i = 0; i < b->nsteps; i++)
+	{
+		int64 lo, hi;
+
+		step_bounds(b->steps[i], time, &lo, &hi);
+		*first = Max(*first, lo);
+		*last = Min(*last, hi);
+	}
+}

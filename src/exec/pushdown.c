@@ -1,0 +1,303 @@
+/*
+ * pushdown.c
+ *	  Conditions on the time and series columns of a table: found in a query, told to a scan.
+ *
+ * Conditions "time op value", where op is one of the time type's own B-tree operators and the value is
+ * fixed during a scan, become a range of times, exactly.  Conditions on series columns alone are evaluated
+ * once for each series.  Both hold for the rows of parts; rows of the delta are the caller's to check.
+ *
+ * See README.md for the invariants: what may be evaluated out of turn, and when values are taken.
+ */
+#include "postgres.h"
+
+#include "access/tableam.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_type.h"
+#include "commands/defrem.h"
+#include "executor/executor.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/clauses.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/restrictinfo.h"
+#include "utils/lsyscache.h"
+
+#include "exec/pushdown.h"
+
+/*
+ * mdb_strip_relabel - an expression without casts that change nothing but the type's name.
+ */
+Node *
+mdb_strip_relabel(Node *node)
+{
+	while (node && IsA(node, RelabelType))
+		node = (Node *) ((RelabelType *) node)->arg;
+	return node;
+}
+
+/* Is this a comparison of the time column with something that is fixed during a scan? */
+static bool
+time_clause(RelOptInfo *rel, const MdbTable *table, Node *clause, int *strategy, Expr **value)
+{
+	OpExpr *op = (OpExpr *) clause;
+	Node *left, *right;
+	Oid opno;
+	Oid ltype, rtype;
+	Oid opclass;
+
+	if (!IsA(clause, OpExpr) || list_length(op->args) != 2)
+		return false;
+	left = linitial(op->args);
+	right = lsecond(op->args);
+	opno = op->opno;
+	if (!IsA(mdb_strip_relabel(left), Var))
+	{
+		Node *swap = left;
+
+		left = right;
+		right = swap;
+		opno = get_commutator(opno);
+	}
+	left = mdb_strip_relabel(left);
+	if (!OidIsValid(opno) || !left || !IsA(left, Var) || ((Var *) left)->varno != rel->relid ||
+		((Var *) left)->varattno != table->time_attno || ((Var *) left)->varlevelsup != 0)
+		return false;
+	op_input_types(opno, &ltype, &rtype);
+	if (ltype != table->time_type || rtype != table->time_type)
+		return false;
+	opclass = GetDefaultOpClass(table->time_type, BTREE_AM_OID);
+	*strategy = OidIsValid(opclass) ? get_op_opfamily_strategy(opno, get_opclass_family(opclass)) : 0;
+	if (*strategy == 0)
+		return false;
+	if (contain_var_clause(right) || contain_volatile_functions(right) || contain_subplans(right))
+		return false;
+	*value = (Expr *) right;
+	return true;
+}
+
+/*
+ * mdb_uses_only - does an expression use columns of this role alone, at least one, and is it the same
+ * whenever it is evaluated?
+ */
+bool
+mdb_uses_only(Node *node, Index relid, const MdbTable *table, MdbRole role)
+{
+	Bitmapset *attnos = NULL;
+	int x = -1;
+	bool any = false;
+
+	if (contain_volatile_functions(node) || contain_subplans(node))
+		return false;
+	pull_varattnos(node, relid, &attnos);
+	while ((x = bms_next_member(attnos, x)) >= 0)
+	{
+		AttrNumber attno = x + FirstLowInvalidHeapAttributeNumber;
+
+		if (attno <= 0 || attno > table->natts || table->columns[attno - 1].role != role)
+			return false;
+		any = true;
+	}
+	bms_free(attnos);
+	return any && bms_membership(pull_varnos(NULL, node)) == BMS_SINGLETON;
+}
+
+/*
+ * mdb_clause_may_move - may a condition be evaluated out of turn?  Row-level security lets it if it is of
+ * the lowest security level of the table, or leakproof.
+ */
+bool
+mdb_clause_may_move(RelOptInfo *rel, const RestrictInfo *rinfo)
+{
+	return rinfo->security_level <= rel->baserestrict_min_security || rinfo->leakproof;
+}
+
+/*
+ * mdb_find_pushed - sort a table's conditions into those that a scan can use, and the rest.
+ */
+MdbPushed *
+mdb_find_pushed(RelOptInfo *rel, const MdbTable *table)
+{
+	MdbPushed *pushed = palloc0(sizeof(MdbPushed));
+	ListCell *lc;
+
+	foreach (lc, rel->baserestrictinfo)
+	{
+		RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
+		int strategy;
+		Expr *value;
+
+		if (rinfo->pseudoconstant || !mdb_clause_may_move(rel, rinfo))
+		{
+			pushed->rest = lappend(pushed->rest, rinfo);
+			continue;
+		}
+		if (table->time_attno > 0 && time_clause(rel, table, (Node *) rinfo->clause, &strategy, &value))
+		{
+			pushed->strategies = lappend_int(pushed->strategies, strategy);
+			pushed->values = lappend(pushed->values, value);
+		}
+		else if (table->nseries_columns > 0 &&
+				 mdb_uses_only((Node *) rinfo->clause, rel->relid, table, MDB_ROLE_SERIES))
+			pushed->series = lappend(pushed->series, rinfo->clause);
+		else
+		{
+			pushed->rest = lappend(pushed->rest, rinfo);
+			continue;
+		}
+		pushed->rinfos = lappend(pushed->rinfos, rinfo);
+	}
+	return pushed;
+}
+
+/*
+ * mdb_wants_special_columns - does the query want system columns or whole rows?  They come from core's scan.
+ */
+bool
+mdb_wants_special_columns(RelOptInfo *rel)
+{
+	for (AttrNumber attno = rel->min_attr; attno <= 0; attno++)
+		if (!bms_is_empty(rel->attr_needed[attno - rel->min_attr]))
+			return true;
+	return false;
+}
+
+/*
+ * mdb_rows_are_hidden - does row-level security, or a view that is a security barrier, hide rows of this table?
+ *
+ * A barrier's query is planned as a subquery, into which only leakproof conditions come.
+ */
+bool
+mdb_rows_are_hidden(PlannerInfo *root, RelOptInfo *rel)
+{
+	ListCell *lc;
+
+	if (rel->baserestrict_min_security < root->qual_security_level)
+		return true;
+	for (root = root->parent_root; root != NULL; root = root->parent_root)
+		foreach (lc, root->parse->rtable)
+			if (lfirst_node(RangeTblEntry, lc)->security_barrier)
+				return true;
+	return false;
+}
+
+/* ---------- execution ---------- */
+
+static bool
+series_matches(void *arg, const Datum *values, const bool *isnull)
+{
+	MdbPushState *state = arg;
+	ExprContext *econtext = state->econtext;
+	TupleTableSlot *slot = state->series_slot;
+	TupleTableSlot *scan_tuple = econtext->ecxt_scantuple;
+	MemoryContext old;
+	bool result;
+
+	ExecClearTuple(slot);
+	memcpy(slot->tts_values, values, sizeof(Datum) * state->table->natts);
+	memcpy(slot->tts_isnull, isnull, sizeof(bool) * state->table->natts);
+	ExecStoreVirtualTuple(slot);
+	econtext->ecxt_scantuple = slot;
+	old = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
+	result = ExecQual(state->series_qual, econtext);
+	MemoryContextSwitchTo(old);
+	econtext->ecxt_scantuple = scan_tuple;
+	return result;
+}
+
+static int64
+time_of(const MdbTable *table, Datum value)
+{
+	return table->time_type == DATEOID ? DatumGetInt32(value) : DatumGetInt64(value);
+}
+
+/*
+ * mdb_push_begin - make conditions ready to run, in the current memory context.
+ *
+ * strategies and values are those of MdbPushed, series is a list of clauses with implicit AND.
+ */
+void
+mdb_push_begin(MdbPushState *push, PlanState *ps, Relation rel, List *strategies, List *values, List *series)
+{
+	ListCell *lc;
+
+	push->table = mdb_table(rel);
+	push->econtext = ps->ps_ExprContext;
+	push->strategies = strategies;
+	push->values = NIL;
+	foreach (lc, values)
+		push->values = lappend(push->values, ExecInitExpr(lfirst(lc), ps));
+	push->series_clauses = series;
+	if (series)
+	{
+		push->series_qual = ExecInitQual(series, ps);
+		push->series_slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), table_slot_callbacks(rel));
+	}
+}
+
+/*
+ * mdb_push_apply - take the values of this moment and tell the scan.
+ */
+void
+mdb_push_apply(MdbPushState *push, TableScanDesc scan)
+{
+	MdbScanFilter *filter = &push->filter;
+	ListCell *lv, *ls;
+
+	memset(filter, 0, sizeof(*filter));
+	filter->has_time = push->strategies != NIL;
+	filter->time_min = PG_INT64_MIN;
+	filter->time_max = PG_INT64_MAX;
+	forboth (lv, push->values, ls, push->strategies)
+	{
+		bool isnull;
+		Datum value = ExecEvalExprSwitchContext(lfirst(lv), push->econtext, &isnull);
+		int64 t = isnull ? 0 : time_of(push->table, value);
+		int64 lo = PG_INT64_MIN, hi = PG_INT64_MAX;
+		int strategy = lfirst_int(ls);
+
+		/* What is never true leaves no time over. */
+		if (isnull || (strategy == BTLessStrategyNumber && t == PG_INT64_MIN) ||
+			(strategy == BTGreaterStrategyNumber && t == PG_INT64_MAX))
+		{
+			lo = PG_INT64_MAX;
+			hi = PG_INT64_MIN;
+		}
+		else
+			switch (strategy)
+			{
+				case BTLessStrategyNumber:
+					hi = t - 1;
+					break;
+				case BTLessEqualStrategyNumber:
+					hi = t;
+					break;
+				case BTEqualStrategyNumber:
+					lo = hi = t;
+					break;
+				case BTGreaterEqualStrategyNumber:
+					lo = t;
+					break;
+				case BTGreaterStrategyNumber:
+					lo = t + 1;
+					break;
+			}
+		filter->time_min = Max(filter->time_min, lo);
+		filter->time_max = Min(filter->time_max, hi);
+	}
+	if (push->series_qual)
+	{
+		filter->series_matches = series_matches;
+		filter->arg = push;
+	}
+	mdb_scan_set_filter(scan, filter);
+}
+
+/*
+ * mdb_push_end - let go of what is not memory.
+ */
+void
+mdb_push_end(MdbPushState *push)
+{
+	if (push->series_slot)
+		ExecDropSingleTupleTableSlot(push->series_slot);
+	push->series_slot = NULL;
+}

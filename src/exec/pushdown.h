@@ -1,0 +1,49 @@
+/*
+ * pushdown.h
+ *	  Conditions on time and series columns: which of a query's they are, and what a scan is told of them.
+ */
+#ifndef MDB_PUSHDOWN_H
+#define MDB_PUSHDOWN_H
+
+#include "nodes/execnodes.h"
+#include "nodes/pathnodes.h"
+
+#include "am/am.h"
+
+/* Conditions that a scan can use. */
+typedef struct MdbPushed
+{
+	List *strategies; /* of the conditions on time: btree strategy numbers */
+	List *values;     /* what the time is compared with */
+	List *series;     /* clauses on series columns */
+	List *rinfos;     /* where both come from, for their selectivity */
+	List *rest;       /* RestrictInfos of all other conditions */
+	bool guarded;     /* row-level security or a security barrier hides rows */
+} MdbPushed;
+
+/* The same while a query runs. */
+typedef struct MdbPushState
+{
+	const MdbTable *table;
+	ExprContext *econtext;
+	List *strategies;
+	List *values; /* ExprStates */
+	List *series_clauses;
+	ExprState *series_qual;
+	TupleTableSlot *series_slot;
+	MdbScanFilter filter; /* as it was told last */
+} MdbPushState;
+
+extern Node *mdb_strip_relabel(Node *node);
+extern bool mdb_clause_may_move(RelOptInfo *rel, const RestrictInfo *rinfo);
+extern bool mdb_uses_only(Node *node, Index relid, const MdbTable *table, MdbRole role);
+extern MdbPushed *mdb_find_pushed(RelOptInfo *rel, const MdbTable *table);
+extern bool mdb_wants_special_columns(RelOptInfo *rel);
+extern bool mdb_rows_are_hidden(PlannerInfo *root, RelOptInfo *rel);
+
+extern void mdb_push_begin(MdbPushState *push, PlanState *ps, Relation rel, List *strategies, List *values,
+						   List *series);
+extern void mdb_push_apply(MdbPushState *push, TableScanDesc scan);
+extern void mdb_push_end(MdbPushState *push);
+
+#endif /* MDB_PUSHDOWN_H */

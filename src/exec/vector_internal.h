@@ -1,0 +1,78 @@
+/*
+ * vector_internal.h
+ *	  What vector.c makes of an expression and vector_eval.c runs.
+ */
+#ifndef MDB_VECTOR_INTERNAL_H
+#define MDB_VECTOR_INTERNAL_H
+
+#include "exec/vector.h"
+
+typedef enum MdbVecOp
+{
+	VEC_COLUMN,
+	VEC_FIXED, /* the same for all rows of a scan */
+	VEC_ARITHMETIC,
+	VEC_NEGATE,
+	VEC_CAST,
+	VEC_COMPARE,
+	VEC_AND,
+	VEC_OR,
+	VEC_NOT,
+	VEC_IS_NULL,
+	VEC_IS_TRUE, /* and its kin, see negated and want */
+	VEC_IN,
+	VEC_CASE /* condition, value, condition, value, ..., else */
+} MdbVecOp;
+
+enum
+{
+	ARITHMETIC_PLUS,
+	ARITHMETIC_MINUS,
+	ARITHMETIC_TIMES,
+	ARITHMETIC_OVER
+};
+
+enum
+{
+	COMPARE_LT,
+	COMPARE_LE,
+	COMPARE_EQ,
+	COMPARE_GE,
+	COMPARE_GT,
+	COMPARE_NE
+};
+
+struct MdbVecExpr
+{
+	uint8 op;      /* MdbVecOp */
+	uint8 sub;     /* which ARITHMETIC_ or COMPARE_ */
+	uint8 type;    /* MdbVecType of the result */
+	bool negated;  /* IS NOT NULL, NOT IN */
+	uint8 want;    /* of VEC_IS_TRUE: 1 true, 0 false, 2 unknown */
+	Oid base_type; /* of the result, below domains */
+	int nargs;
+	MdbVecExpr **args;
+	AttrNumber attno; /* VEC_COLUMN */
+
+	/* VEC_FIXED, and the list of VEC_IN */
+	ExprState *state;
+	Oid fixed_type;
+	bool isnull;
+	union
+	{
+		int64 i;
+		double d;
+		uint8 b;
+	} fixed;
+	int nlist; /* values of VEC_IN that are not NULL, in order */
+	bool list_null;
+	int64 *ints;
+	double *doubles;
+
+	/* results, made when first needed */
+	void *space;
+	uint8 *null_space;
+	uint8 *mask; /* rows still to be decided */
+};
+
+#endif /* MDB_VECTOR_INTERNAL_H */

@@ -1,0 +1,233 @@
+/*
+ * time_bucket.c
+ *	  time_bucket(width, time, ...): the beginning of the bucket that a time lies in.
+ *
+ * Names and results are TimescaleDB's.  Buckets of days and less are counted from Monday, 3 January 2000,
+ * or from an origin; those of months from January 2000, or the month of the origin.  Without a time zone
+ * a day is 24 hours and begins at midnight UTC.
+ */
+#include "postgres.h"
+
+#include "common/int.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/datetime.h"
+#include "utils/timestamp.h"
+
+#define MONDAY (2 * USECS_PER_DAY)
+
+pg_attribute_noreturn() static void out_of_range(void)
+{
+	ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
+}
+
+pg_attribute_noreturn() static void bad_width(const char *detail)
+{
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid width of time buckets"),
+					errdetail("%s", detail)));
+}
+
+static int64
+bucket_int(int64 width, int64 value, int64 origin)
+{
+	int64 from, q;
+
+	if (width <= 0)
+		bad_width("The width must be greater than 0.");
+	/* Any boundary will do, so take one near zero. */
+	origin %= width;
+	if (pg_sub_s64_overflow(value, origin, &from))
+		out_of_range();
+	q = from / width - (from % width < 0);
+	if (pg_mul_s64_overflow(q, width, &from) || pg_add_s64_overflow(from, origin, &from))
+		out_of_range();
+	return from;
+}
+
+/* Months from January 2000, of the year and month of a time. */
+static int64
+month_of(Timestamp t)
+{
+	int year, month, day;
+
+	j2date((int) (t / USECS_PER_DAY - (t % USECS_PER_DAY < 0)) + POSTGRES_EPOCH_JDATE, &year, &month, &day);
+	return ((int64) year - 2000) * 12 + month - 1;
+}
+
+static Timestamp
+bucket_months(int32 months, Timestamp t, Timestamp origin)
+{
+	int64 m = bucket_int(months, month_of(t), month_of(origin));
+	int64 year = 2000 + m / 12 - (m % 12 < 0);
+	int month = (int) (m - (year - 2000) * 12) + 1;
+	Timestamp result;
+
+	if (!IS_VALID_JULIAN((int) year, month, 1))
+		out_of_range();
+	result = ((int64) date2j((int) year, month, 1) - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY;
+	if (!IS_VALID_TIMESTAMP(result))
+		out_of_range();
+	return result;
+}
+
+/* A time without zone, or in UTC, to the beginning of its bucket. */
+static Timestamp
+bucket(const Interval *width, Timestamp t, bool has_origin, Timestamp origin)
+{
+	int64 size;
+
+	if (TIMESTAMP_NOT_FINITE(t))
+		return t;
+	if (has_origin && TIMESTAMP_NOT_FINITE(origin))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid origin of time buckets"),
+						errdetail("The origin must be finite.")));
+	if (width->month != 0)
+	{
+		if (width->day != 0 || width->time != 0)
+			bad_width("Months cannot be combined with days or times.");
+		if (width->month < 0)
+			bad_width("The width must be greater than 0.");
+		if (has_origin && origin != bucket_months(1, origin, 0))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid origin of time buckets"),
+					 errdetail("The origin of buckets of months must be the first day of a month.")));
+		return bucket_months(width->month, t, has_origin ? origin : 0);
+	}
+	if (pg_mul_s64_overflow(width->day, USECS_PER_DAY, &size) ||
+		pg_add_s64_overflow(size, width->time, &size))
+		bad_width("The width is too large.");
+	t = bucket_int(size, t, has_origin ? origin : MONDAY);
+	if (!IS_VALID_TIMESTAMP(t))
+		out_of_range();
+	return t;
+}
+
+static Timestamp
+move(Timestamp t, Interval *by, bool back)
+{
+	return DatumGetTimestamp(DirectFunctionCall2(back ? timestamp_mi_interval : timestamp_pl_interval,
+												 TimestampGetDatum(t), IntervalPGetDatum(by)));
+}
+
+PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_bucket_timestamp);
+PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_bucket_timestamp_offset);
+PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_bucket_zone);
+PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_bucket_date);
+PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_bucket_date_offset);
+PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_bucket_int2);
+PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_bucket_int4);
+PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_bucket_int8);
+
+/* (width, timestamp[tz] [, origin]) */
+Datum
+mdb_bucket_timestamp(PG_FUNCTION_ARGS)
+{
+	bool has_origin = PG_NARGS() > 2;
+
+	PG_RETURN_TIMESTAMP(bucket(PG_GETARG_INTERVAL_P(0), PG_GETARG_TIMESTAMP(1), has_origin,
+							   has_origin ? PG_GETARG_TIMESTAMP(2) : 0));
+}
+
+/* (width, timestamp[tz], offset) */
+Datum
+mdb_bucket_timestamp_offset(PG_FUNCTION_ARGS)
+{
+	Timestamp t = PG_GETARG_TIMESTAMP(1);
+	Interval *offset = PG_GETARG_INTERVAL_P(2);
+
+	if (TIMESTAMP_NOT_FINITE(t))
+		PG_RETURN_TIMESTAMP(t);
+	t = bucket(PG_GETARG_INTERVAL_P(0), move(t, offset, true), false, 0);
+	PG_RETURN_TIMESTAMP(move(t, offset, false));
+}
+
+/* (width, timestamptz, zone, origin, offset): in local time of the zone; the last two may be NULL */
+Datum
+mdb_bucket_zone(PG_FUNCTION_ARGS)
+{
+	TimestampTz t;
+	Timestamp local, origin = 0;
+	Interval *offset = PG_ARGISNULL(4) ? NULL : PG_GETARG_INTERVAL_P(4);
+	bool has_origin = !PG_ARGISNULL(3);
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		PG_RETURN_NULL();
+	t = PG_GETARG_TIMESTAMPTZ(1);
+	if (TIMESTAMP_NOT_FINITE(t))
+		PG_RETURN_TIMESTAMPTZ(t);
+	local =
+		DatumGetTimestamp(DirectFunctionCall2(timestamptz_zone, PG_GETARG_DATUM(2), TimestampTzGetDatum(t)));
+	if (has_origin)
+		origin =
+			DatumGetTimestamp(DirectFunctionCall2(timestamptz_zone, PG_GETARG_DATUM(2), PG_GETARG_DATUM(3)));
+	if (offset)
+		local = move(local, offset, true);
+	local = bucket(PG_GETARG_INTERVAL_P(0), local, has_origin, origin);
+	if (offset)
+		local = move(local, offset, false);
+	return DirectFunctionCall2(timestamp_zone, PG_GETARG_DATUM(2), TimestampGetDatum(local));
+}
+
+static Timestamp
+timestamp_of_date(DateADT d)
+{
+	return DatumGetTimestamp(DirectFunctionCall1(date_timestamp, DateADTGetDatum(d)));
+}
+
+static Datum
+date_of_timestamp(Timestamp t)
+{
+	return DirectFunctionCall1(timestamp_date, TimestampGetDatum(t));
+}
+
+/* (width, date [, origin]) */
+Datum
+mdb_bucket_date(PG_FUNCTION_ARGS)
+{
+	bool has_origin = PG_NARGS() > 2;
+
+	return date_of_timestamp(bucket(PG_GETARG_INTERVAL_P(0), timestamp_of_date(PG_GETARG_DATEADT(1)),
+									has_origin, has_origin ? timestamp_of_date(PG_GETARG_DATEADT(2)) : 0));
+}
+
+/* (width, date, offset) */
+Datum
+mdb_bucket_date_offset(PG_FUNCTION_ARGS)
+{
+	Timestamp t = timestamp_of_date(PG_GETARG_DATEADT(1));
+	Interval *offset = PG_GETARG_INTERVAL_P(2);
+
+	if (TIMESTAMP_NOT_FINITE(t))
+		return date_of_timestamp(t);
+	t = bucket(PG_GETARG_INTERVAL_P(0), move(t, offset, true), false, 0);
+	return date_of_timestamp(move(t, offset, false));
+}
+
+/* (width, value [, offset]) of integers */
+Datum
+mdb_bucket_int2(PG_FUNCTION_ARGS)
+{
+	int64 v = bucket_int(PG_GETARG_INT16(0), PG_GETARG_INT16(1), PG_NARGS() > 2 ? PG_GETARG_INT16(2) : 0);
+
+	if (v < PG_INT16_MIN || v > PG_INT16_MAX)
+		ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("smallint out of range")));
+	PG_RETURN_INT16((int16) v);
+}
+
+Datum
+mdb_bucket_int4(PG_FUNCTION_ARGS)
+{
+	int64 v = bucket_int(PG_GETARG_INT32(0), PG_GETARG_INT32(1), PG_NARGS() > 2 ? PG_GETARG_INT32(2) : 0);
+
+	if (v < PG_INT32_MIN || v > PG_INT32_MAX)
+		ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("integer out of range")));
+	PG_RETURN_INT32((int32) v);
+}
+
+Datum
+mdb_bucket_int8(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(
+		bucket_int(PG_GETARG_INT64(0), PG_GETARG_INT64(1), PG_NARGS() > 2 ? PG_GETARG_INT64(2) : 0));
+}
