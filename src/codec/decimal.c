@@ -167,7 +167,7 @@ split(MdbKind kind, const uint64_t *v, uint32_t n, unsigned k, uint64_t *d, uint
 
 /* The exceptions' part of a decimal chunk; returns the byte behind it, NULL if it does not fit. */
 static uint8_t *
-put_exceptions(MdbKind kind, const uint64_t *v, uint64_t *d, const uint16_t *bad, uint32_t count, int depth,
+put_exceptions(MdbKind kind, const uint64_t *v, uint64_t *d, const uint16_t *bad, uint32_t count, MdbAim aim,
 			   uint8_t *p, uint8_t *end)
 {
 	uint64_t gaps[MDB_BLOCK_ROWS_MAX / 8 + 1];
@@ -183,9 +183,9 @@ put_exceptions(MdbKind kind, const uint64_t *v, uint64_t *d, const uint16_t *bad
 	if ((size_t) (end - p) < mdb_varint_size(count))
 		return NULL;
 	p = mdb_put_varint(p, count);
-	p = mdb_put_sized(MDB_KIND_INT, gaps, count, depth + 1, p, end);
+	p = mdb_put_sized(MDB_KIND_INT, gaps, count, mdb_within(aim), p, end);
 	if (p != NULL)
-		p = mdb_put_sized(kind, values, count, MDB_DEPTH_DECIMAL + 1, p, end);
+		p = mdb_put_sized(kind, values, count, (MdbAim){MDB_DEPTH_DECIMAL + 1, aim.cold}, p, end);
 	if (p == NULL)
 		return NULL;
 
@@ -208,7 +208,7 @@ put_exceptions(MdbKind kind, const uint64_t *v, uint64_t *d, const uint16_t *bad
 
 static size_t
 encode_exact(MdbKind kind, const uint64_t *v, uint32_t n, unsigned k, uint64_t *d, const uint16_t *bad,
-			 uint32_t count, int depth, uint8_t *out, size_t cap)
+			 uint32_t count, MdbAim aim, uint8_t *out, size_t cap)
 {
 	uint8_t *p = out, *end = out + cap;
 	size_t size;
@@ -219,16 +219,16 @@ encode_exact(MdbKind kind, const uint64_t *v, uint32_t n, unsigned k, uint64_t *
 	*p++ = (uint8_t) (k | (count > 0 ? K_EXCEPTIONS : 0));
 	if (count > 0)
 	{
-		p = put_exceptions(kind, v, d, bad, count, depth, p, end);
+		p = put_exceptions(kind, v, d, bad, count, aim, p, end);
 		if (p == NULL || p >= end)
 			return 0;
 	}
-	size = mdb_chunk_encode(MDB_KIND_INT, d, n, depth + 1, p, (size_t) (end - p), NULL);
+	size = mdb_chunk_encode(MDB_KIND_INT, d, n, mdb_within(aim), p, (size_t) (end - p), NULL);
 	return size == 0 ? 0 : (size_t) (p - out) + size;
 }
 
 static size_t
-encode_ulps(MdbKind kind, const uint64_t *v, uint32_t n, unsigned k, uint64_t *d, int depth, uint8_t *out,
+encode_ulps(MdbKind kind, const uint64_t *v, uint32_t n, unsigned k, uint64_t *d, MdbAim aim, uint8_t *out,
 			size_t cap)
 {
 	uint64_t ulps[MDB_BLOCK_ROWS_MAX];
@@ -241,10 +241,10 @@ encode_ulps(MdbKind kind, const uint64_t *v, uint32_t n, unsigned k, uint64_t *d
 		ulps[i] = v[i] - quotient(kind, (int64_t) d[i], power10[k]);
 	*p++ = MDB_ID_ULP;
 	*p++ = (uint8_t) k;
-	p = mdb_put_sized(MDB_KIND_INT, d, n, depth + 1, p, end);
+	p = mdb_put_sized(MDB_KIND_INT, d, n, mdb_within(aim), p, end);
 	if (p == NULL)
 		return 0;
-	size = mdb_chunk_encode(MDB_KIND_INT, ulps, n, depth + 1, p, (size_t) (end - p), NULL);
+	size = mdb_chunk_encode(MDB_KIND_INT, ulps, n, mdb_within(aim), p, (size_t) (end - p), NULL);
 	return size == 0 ? 0 : (size_t) (p - out) + size;
 }
 
@@ -255,7 +255,7 @@ encode_ulps(MdbKind kind, const uint64_t *v, uint32_t n, unsigned k, uint64_t *d
  * whose last block had ulps is not tried without them.
  */
 size_t
-mdb_decimal_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t *out, size_t cap,
+mdb_decimal_encode(MdbKind kind, const uint64_t *v, uint32_t n, MdbAim aim, uint8_t *out, size_t cap,
 				   const MdbCodecHint *hint)
 {
 	uint64_t d[MDB_BLOCK_ROWS_MAX];
@@ -284,15 +284,15 @@ mdb_decimal_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8
 			}
 		}
 		if (count <= n / 8)
-			return encode_exact(kind, v, n, k, d, bad, count, depth, out, cap);
+			return encode_exact(kind, v, n, k, d, bad, count, aim, out, cap);
 	}
-	if (depth > MDB_DEPTH_COMPOSITE)
+	if (aim.depth > MDB_DEPTH_COMPOSITE)
 		return 0;
 	k = ulps ? known : find_exponent(kind, v, n, ULPS_NEAR);
 	if (k == K_NONE)
 		return 0;
 	(void) split(kind, v, n, k, d, bad);
-	return encode_ulps(kind, v, n, k, d, depth, out, cap);
+	return encode_ulps(kind, v, n, k, d, aim, out, cap);
 }
 
 /*
@@ -409,7 +409,7 @@ decode_quotients(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, unsign
 {
 	uint32_t divided = 0;
 
-	if (kind == MDB_KIND_F64 && len > 0 && (in[0] & 0x1f) == MDB_ID_INT &&
+	if (kind == MDB_KIND_F64 && len > 0 && (in[0] & (MDB_ID_MASK | MDB_ID_ZSTD)) == MDB_ID_INT &&
 		(in[0] >> MDB_VARIANT_SHIFT) != MDB_INT_GRID)
 	{
 		if (!mdb_int_decode(in, len, n, power10[k], &divided, out))

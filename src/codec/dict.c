@@ -58,7 +58,7 @@ sort_entries(Entry *e, uint32_t n)
 }
 
 size_t
-mdb_dict_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t *out, size_t cap)
+mdb_dict_encode(MdbKind kind, const uint64_t *v, uint32_t n, MdbAim aim, uint8_t *out, size_t cap)
 {
 	Entry entries[DISTINCT_MAX];
 	uint64_t distinct[DISTINCT_MAX];
@@ -98,10 +98,10 @@ mdb_dict_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t 
 
 	*p++ = MDB_ID_DICT;
 	p = mdb_put_varint(p, count);
-	p = mdb_put_sized(kind, distinct, count, depth + 1, p, end);
+	p = mdb_put_sized(kind, distinct, count, mdb_within(aim), p, end);
 	if (p == NULL)
 		return 0;
-	size = mdb_chunk_encode(MDB_KIND_INT, index, n, depth + 1, p, (size_t) (end - p), NULL);
+	size = mdb_chunk_encode(MDB_KIND_INT, index, n, mdb_within(aim), p, (size_t) (end - p), NULL);
 	return size == 0 ? 0 : (size_t) (p - out) + size;
 }
 

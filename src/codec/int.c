@@ -5,7 +5,8 @@
  *
  * Bytes of the chunk
  *
- *	id			MDB_ID_INT | variant << 5; variant = order (0, 1, 2) + 4 if patched
+ *	id			MDB_ID_INT | variant << 5; variant = order (0, 1, 2) + 4 if patched;
+ *				+ MDB_ID_ENTROPY if the high bits are entropy-coded
  *	width		0..64
  *	varint		zigzag of base, the window's lower edge
  *	[varint]	order >= 1: zigzag of v[0]
@@ -14,11 +15,13 @@
  *				stream of gaps (distance to the patch before, less one),
  *				stream of exceptions
  *	packed		n residuals, less base
+ *	[symbols	with MDB_ID_ENTROPY: what is left of each residual, r >> width, see tans.c]
  *
  * The residual x[i] is v[i], the step, or the step's change; those before the predictor has
  * started are stored as base itself (zero bits).  With r = x - base modulo 2^64 read as signed, a
  * residual within the window has 0 <= r < 2^w; outside, the exception is (r - 2^w) * 2 above and
- * (-r - 1) * 2 + 1 below, so that near misses take few bits.
+ * (-r - 1) * 2 + 1 below, so that near misses take few bits.  With symbols A << w, A the size of their
+ * alphabet, takes the place of 2^w; the symbols of patched and of leading rows mean nothing.
  *
  * Invariants
  *	1. The length is exactly what the header says; after that check the unpack loops need none.
@@ -32,24 +35,18 @@
 #define PATCHES_MAX   (MDB_BLOCK_ROWS_MAX / 2 + 1) /* a window holds half of the values */
 #define GAP_WIDTH_MAX 14                           /* a gap is below MDB_BLOCK_ROWS_MAX */
 #define SUM_WIDTH_MAX 21                           /* residuals that mdb_unpack_sums may add in 32 bits */
+#define LOW_WIDTH_MAX 55                           /* below an entropy-coded symbol of 8 bits */
 
-typedef struct Window
-{
-	unsigned width;
-	uint64_t base;
-	uint32_t patches; /* estimated until the patches are gathered */
-	size_t bytes;     /* packed area and patches */
-} Window;
-
+/* How many residuals from base on are within a window; 0 = all there are. */
 static inline uint64_t
-mask_of(unsigned width)
+span_of(unsigned width, unsigned alphabet)
 {
-	return width >= 64 ? UINT64_MAX : ((uint64_t) 1 << width) - 1;
+	return alphabet != 0 ? (uint64_t) alphabet << width : width >= 64 ? 0 : (uint64_t) 1 << width;
 }
 
-/* What a patch list costs: gaps about as wide as the mean gap and a little. */
-static size_t
-patch_bytes(uint32_t n, uint32_t patches, unsigned exc_width)
+/* mdb_patch_bytes - what a patch list costs: gaps about as wide as the mean gap and a little. */
+size_t
+mdb_patch_bytes(uint32_t n, uint32_t patches, unsigned exc_width)
 {
 	unsigned gap_width;
 
@@ -99,8 +96,9 @@ residuals(const uint64_t *restrict v, uint32_t n, unsigned order, uint64_t *rest
 	}
 }
 
-static MDB_CLONES void
-value_range(const uint64_t *x, uint32_t n, int64_t *min, int64_t *max)
+/* mdb_value_range - least and greatest of n values, as signed numbers. */
+MDB_CLONES void
+mdb_value_range(const uint64_t *x, uint32_t n, int64_t *min, int64_t *max)
 {
 	int64_t lo = (int64_t) x[0], hi = lo;
 
@@ -119,10 +117,10 @@ value_range(const uint64_t *x, uint32_t n, int64_t *min, int64_t *max)
  * Best width by a histogram of widths: hist[b] residuals need b bits.  exc_extra bits are what an
  * exception takes above the widest residual.
  */
-static Window
+static MdbWindow
 best_width(const uint32_t *hist, uint32_t n)
 {
-	Window best = {64, 0, 0, SIZE_MAX};
+	MdbWindow best = {64, 0, 0, 0, SIZE_MAX};
 	uint32_t outside = 0;
 	unsigned top = 64;
 
@@ -130,10 +128,10 @@ best_width(const uint32_t *hist, uint32_t n)
 		top--;
 	for (unsigned w = top + 1; w-- > 0;)
 	{
-		size_t bytes = mdb_packed_size(n, w) + patch_bytes(n, outside, top + 1);
+		size_t bytes = mdb_packed_size(n, w) + mdb_patch_bytes(n, outside, top + 1);
 
 		if (bytes < best.bytes)
-			best = (Window){w, 0, outside, bytes};
+			best = (MdbWindow){w, 0, 0, outside, bytes};
 		outside += hist[w];
 		if (outside > n / 2)
 			break;
@@ -141,12 +139,12 @@ best_width(const uint32_t *hist, uint32_t n)
 	return best;
 }
 
-/* Window around a centre: widths of the zigzagged distance. */
-static Window
+/* MdbWindow around a centre: widths of the zigzagged distance. */
+static MdbWindow
 centred_window(const uint64_t *x, uint32_t n, uint64_t centre)
 {
 	uint32_t hist[2][65] = {{0}};
-	Window w;
+	MdbWindow w;
 
 	for (uint32_t i = 0; i < n; i++)
 		hist[i & 1][mdb_width(mdb_zigzag(x[i] - centre))]++;
@@ -157,12 +155,12 @@ centred_window(const uint64_t *x, uint32_t n, uint64_t centre)
 	return w;
 }
 
-/* Window that starts at the minimum: widths of the distance above it. */
-static Window
+/* MdbWindow that starts at the minimum: widths of the distance above it. */
+static MdbWindow
 lowest_window(const uint64_t *x, uint32_t n, uint64_t min)
 {
 	uint32_t hist[2][65] = {{0}};
-	Window w;
+	MdbWindow w;
 
 	for (uint32_t i = 0; i < n; i++)
 		hist[i & 1][mdb_width(x[i] - min)]++;
@@ -178,12 +176,12 @@ lowest_window(const uint64_t *x, uint32_t n, uint64_t min)
  * width over the counts.  min and max are those of all residuals, so that the exceptions' width is
  * known.  This is what finds w = 2 for the steps of a slow random walk, where w = 3 wastes much.
  */
-static Window
+static MdbWindow
 counted_window(const uint64_t *x, uint32_t n, uint64_t lo, int64_t min, int64_t max)
 {
 	uint32_t count[2][SMALL_RANGE + 1] = {{0}};
 	uint32_t below[SMALL_RANGE + 1];
-	Window best = {64, 0, 0, SIZE_MAX};
+	MdbWindow best = {64, 0, 0, 0, SIZE_MAX};
 	uint32_t inside = 0;
 	unsigned first = 0, last = 0;
 
@@ -240,24 +238,24 @@ counted_window(const uint64_t *x, uint32_t n, uint64_t lo, int64_t min, int64_t 
 			exc_width = mdb_width(above - span) + 1;
 		if ((int64_t) under > 0 && mdb_width(under - 1) + 1 > exc_width)
 			exc_width = mdb_width(under - 1) + 1;
-		bytes = mdb_packed_size(n, w) + patch_bytes(n, n - most, exc_width);
+		bytes = mdb_packed_size(n, w) + mdb_patch_bytes(n, n - most, exc_width);
 		if (bytes < best.bytes)
-			best = (Window){w, base, n - most, bytes};
+			best = (MdbWindow){w, 0, base, n - most, bytes};
 	}
 	return best;
 }
 
-static Window
+static MdbWindow
 choose_window(const uint64_t *x, uint32_t n)
 {
 	int64_t min, max;
 	unsigned range_width;
-	Window best, w;
+	MdbWindow best, w;
 	uint64_t centre;
 
-	value_range(x, n, &min, &max);
+	mdb_value_range(x, n, &min, &max);
 	range_width = mdb_width((uint64_t) max - (uint64_t) min);
-	best = (Window){range_width, (uint64_t) min, 0, mdb_packed_size(n, range_width)};
+	best = (MdbWindow){range_width, 0, (uint64_t) min, 0, mdb_packed_size(n, range_width)};
 	if (range_width == 0)
 		return best;
 	if (range_width <= 8)
@@ -316,7 +314,7 @@ choose_order(const uint64_t *v, uint32_t n)
 	for (unsigned order = 0; order <= 2 && order < n; order++)
 	{
 		uint32_t m = 0;
-		Window w;
+		MdbWindow w;
 		size_t bytes;
 
 		if (n <= STRETCH * STRETCHES)
@@ -351,48 +349,97 @@ choose_order(const uint64_t *v, uint32_t n)
 
 /* Positions of the residuals outside the window. */
 static uint32_t
-find_patches(const uint64_t *x, uint32_t n, const Window *w, uint16_t *at)
+find_patches(const uint64_t *x, uint32_t n, const MdbWindow *w, uint16_t *at)
 {
-	uint64_t mask = mask_of(w->width);
+	uint64_t last = span_of(w->width, w->alphabet) - 1;
 	uint32_t count = 0;
 
-	if (w->width == 64)
-		return 0;
 	for (uint32_t i = 0; i < n; i++)
 	{
 		at[count] = (uint16_t) i;
-		count += x[i] - w->base > mask;
+		count += x[i] - w->base > last;
 	}
 	return count;
 }
 
+/*
+ * Cold chunks: each predictor has its turn, with all residuals, and may have its high bits
+ * entropy-coded.  x is room for them.
+ */
+static unsigned
+choose_cold(const uint64_t *v, uint32_t n, unsigned hot_order, MdbWindow *w, uint64_t *x)
+{
+	unsigned best = hot_order;
+
+	for (unsigned order = 0; order <= 2 && order < n; order++)
+	{
+		size_t before = w->bytes;
+
+		residuals(v, n, order, x);
+		mdb_cold_window(x + order, n - order, w);
+		if (w->bytes < before)
+			best = order;
+	}
+	return best;
+}
+
+/* Residuals within the window, less base, to symbols; low bits stay.  Returns the most frequent one. */
+static unsigned
+take_symbols(uint64_t *x, uint32_t n, const MdbWindow *w, uint8_t *symbols, uint32_t *count)
+{
+	uint64_t mask = ((uint64_t) 1 << w->width) - 1;
+	unsigned mode = 0;
+
+	memset(count, 0, sizeof(*count) * w->alphabet);
+	for (uint32_t i = 0; i < n; i++)
+	{
+		symbols[i] = (uint8_t) (x[i] >> w->width);
+		count[symbols[i]]++;
+		x[i] &= mask;
+	}
+	for (unsigned a = 1; a < w->alphabet; a++)
+		mode = count[a] > count[mode] ? a : mode;
+	return mode;
+}
+
+/*
+ * mdb_int_encode - n integers; cold: as small as can be found, at several times the price.
+ */
 size_t
-mdb_int_encode(const uint64_t *v, uint32_t n, uint8_t *out, size_t cap)
+mdb_int_encode(const uint64_t *v, uint32_t n, bool cold, uint8_t *out, size_t cap)
 {
 	uint64_t x[MDB_BLOCK_ROWS_MAX];
 	uint64_t gaps[PATCHES_MAX];
 	uint64_t excs[PATCHES_MAX];
 	uint16_t at[MDB_BLOCK_ROWS_MAX + 1];
+	uint8_t symbols[MDB_BLOCK_ROWS_MAX];
 	uint8_t header[3 * MDB_VARINT_MAX + MDB_VARINT_MAX + 4];
 	uint8_t *p = header;
 	unsigned order = choose_order(v, n);
 	unsigned gap_width = 0, exc_width = 0;
 	uint32_t patches;
+	uint64_t span;
 	size_t size;
-	Window w;
+	MdbWindow w;
 
 	residuals(v, n, order, x);
 	w = choose_window(x + order, n - order);
+	if (cold)
+	{
+		order = choose_cold(v, n, order, &w, x);
+		residuals(v, n, order, x);
+	}
 	for (unsigned i = 0; i < order; i++)
 		x[i] = w.base;
 	if (w.bytes > cap + cap / 8 + 16)
 		return 0; /* not even near */
 
+	span = span_of(w.width, w.alphabet);
 	patches = find_patches(x, n, &w, at);
 	for (uint32_t j = 0; j < patches; j++)
 	{
 		uint64_t r = x[at[j]] - w.base;
-		uint64_t exc = (int64_t) r < 0 ? (0 - r - 1) * 2 + 1 : (r - ((uint64_t) 1 << w.width)) * 2;
+		uint64_t exc = (int64_t) r < 0 ? (0 - r - 1) * 2 + 1 : (r - span) * 2;
 
 		gaps[j] = j == 0 ? at[0] : (uint64_t) at[j] - at[j - 1] - 1;
 		excs[j] = exc;
@@ -403,7 +450,8 @@ mdb_int_encode(const uint64_t *v, uint32_t n, uint8_t *out, size_t cap)
 			exc_width = mdb_width(exc);
 	}
 
-	*p++ = (uint8_t) (MDB_ID_INT | (order + (patches ? MDB_INT_PATCHED : 0)) << MDB_VARIANT_SHIFT);
+	*p++ = (uint8_t) (MDB_ID_INT | (w.alphabet ? MDB_ID_ENTROPY : 0) |
+					  (order + (patches ? MDB_INT_PATCHED : 0)) << MDB_VARIANT_SHIFT);
 	*p++ = (uint8_t) w.width;
 	p = mdb_put_varint(p, mdb_zigzag(w.base));
 	if (order >= 1)
@@ -429,6 +477,26 @@ mdb_int_encode(const uint64_t *v, uint32_t n, uint8_t *out, size_t cap)
 	out += mdb_stream_size(patches, exc_width);
 	for (uint32_t i = 0; i < n; i++)
 		x[i] -= w.base;
+	if (w.alphabet != 0)
+	{
+		uint32_t count[256];
+		unsigned mode = take_symbols(x, n, &w, symbols, count);
+		size_t coded;
+
+		/* under a patch, and before the predictor has started, stands what costs least */
+		for (uint32_t j = 0; j < patches + order; j++)
+		{
+			uint32_t row = j < patches ? at[j] : j - patches;
+
+			count[symbols[row]]--;
+			symbols[row] = (uint8_t) mode;
+			count[mode]++;
+		}
+		coded = mdb_tans_encode(symbols, n, count, w.alphabet, out + mdb_packed_size(n, w.width), cap - size);
+		if (coded == 0)
+			return 0;
+		size += coded;
+	}
 	mdb_pack(x, n, w.width, out);
 	return size;
 }
@@ -464,11 +532,11 @@ read_patches(const uint8_t *gaps_in, const uint8_t *excs_in, const uint8_t *end,
 
 /* A residual relative to base from its stored exception. */
 static inline uint64_t
-patched_residual(uint64_t exc, unsigned width)
+patched_residual(uint64_t exc, uint64_t span)
 {
 	uint64_t half = exc >> 1;
 
-	return (exc & 1) ? ~half : ((uint64_t) 1 << width) + half;
+	return (exc & 1) ? ~half : span + half;
 }
 
 static const uint8_t *
@@ -498,7 +566,11 @@ mdb_int_decode(const uint8_t *in, size_t len, uint32_t n, double p10, uint32_t *
 	const uint8_t *p = in + 2, *end = in + len;
 	unsigned variant, order, width;
 	uint64_t base, first = 0, step = 0;
-	size_t gap_bytes, exc_bytes;
+	size_t gap_bytes, exc_bytes, low_bytes;
+	uint8_t symbols[MDB_WORDS_MAX];
+	const uint8_t *high = NULL;
+	unsigned alphabet = 0;
+	uint64_t span;
 	Patches patches;
 
 	*divided = 0;
@@ -507,7 +579,7 @@ mdb_int_decode(const uint8_t *in, size_t len, uint32_t n, double p10, uint32_t *
 	variant = in[0] >> MDB_VARIANT_SHIFT;
 	order = variant & 3;
 	width = in[1];
-	if (order > 2 || order > n - 1 || width > 64)
+	if (order > 2 || order > n - 1 || width > ((in[0] & MDB_ID_ENTROPY) ? LOW_WIDTH_MAX : 64))
 		return false;
 	p = get_zigzag(p, end, &base);
 	if (p != NULL && order >= 1)
@@ -530,40 +602,53 @@ mdb_int_decode(const uint8_t *in, size_t len, uint32_t n, double p10, uint32_t *
 	}
 	gap_bytes = mdb_stream_size(patches.count, patches.gap_width);
 	exc_bytes = mdb_stream_size(patches.count, patches.exc_width);
-	if ((size_t) (end - p) != gap_bytes + exc_bytes + mdb_packed_size(n, width) ||
+	low_bytes = mdb_packed_size(n, width);
+	if ((size_t) (end - p) < gap_bytes + exc_bytes + low_bytes ||
 		!read_patches(p, p + gap_bytes, end, n, &patches))
 		return false;
 	p += gap_bytes + exc_bytes;
+	if (in[0] & MDB_ID_ENTROPY)
+	{
+		if (!mdb_tans_decode(p + low_bytes, (size_t) (end - p) - low_bytes, n, &alphabet, symbols))
+			return false;
+		/* the leading residuals count for nothing, see below */
+		memset(symbols, 0, order);
+		high = symbols;
+	}
+	else if ((size_t) (end - p) != low_bytes)
+		return false;
+	span = span_of(width, alphabet);
 
 	/*
 	 * The sums start so that the leading residuals, which are all base, come out as the values
 	 * the header holds.
 	 */
-	if (order == 1 && width == 0 && patches.count == 0)
+	if (order == 1 && span == 1 && patches.count == 0)
 		mdb_ramp(out, n, first, base);
-	else if (order == 1 && width <= SUM_WIDTH_MAX && patches.exc_width <= SUM_WIDTH_MAX)
+	else if (order == 1 && span - 1 < UINT64_C(1) << SUM_WIDTH_MAX && patches.exc_width <= SUM_WIDTH_MAX)
 	{
 		int32_t patch[PATCHES_MAX];
 
 		for (uint32_t j = 0; j < patches.count; j++)
-			patch[j] = (int32_t) (int64_t) patched_residual(patches.exc[j], width);
-		*divided =
-			mdb_unpack_sums(p, n, width, base, first - base, patches.at, patch, patches.count, p10, out);
+			patch[j] = (int32_t) (int64_t) patched_residual(patches.exc[j], span);
+		*divided = mdb_unpack_sums(p, high, n, width, base, first - base, patches.at, patch, patches.count,
+								   p10, out);
 	}
 	else
 	{
-		if (p10 != 0 && order == 0 && patches.count == 0)
+		if (p10 != 0 && order == 0 && patches.count == 0 && span - 1 <= INT32_MAX)
 		{
-			uint32_t done = mdb_unpack_quotients(p, n, width, base, p10, out);
+			uint32_t done = mdb_unpack_quotients(p, high, n, width, base, p10, out);
 
 			*divided = done;
 			p += mdb_packed_size(done, width);
+			high = high == NULL ? NULL : high + done;
 			out += done;
 			n -= done;
 		}
-		mdb_unpack(p, n, width, base, out);
+		mdb_unpack(p, high, n, width, base, out);
 		for (uint32_t j = 0; j < patches.count; j++)
-			out[patches.at[j]] = base + patched_residual(patches.exc[j], width);
+			out[patches.at[j]] = base + patched_residual(patches.exc[j], span);
 		if (order == 2)
 		{
 			int_prefix(out, n, step - 2 * base);

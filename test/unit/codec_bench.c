@@ -3,11 +3,11 @@
  *	  What the codecs cost: bytes and nanoseconds a value for each kind of data, beside a plain
  *	  sum over raw doubles from memory in the same run, which is the limit of any scan.
  *
- *	codec_bench [block [passes]]
+ *	codec_bench [block [passes [cold]]]
  *
  * Each kind is SERIES series of PER_SERIES values cut into blocks.  Encoding carries a hint from
  * block to block of a column, as the writer does; decoding goes into one block's buffer, warm in
- * the cache, as the reader does.  Times are the best of several passes; machine noise only adds.
+ * the cache, as the reader does.  Times are CPU time, the best of several passes: noise only adds.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -52,9 +52,11 @@ now(void)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
 	return (double) t.tv_sec * 1e9 + (double) t.tv_nsec;
 }
+
+static int cold;
 
 static double values[VALUES];
 static int64_t integers[VALUES];
@@ -226,7 +228,7 @@ run(Data kind, uint32_t block, int passes)
 	generate(kind);
 	for (int pass = 0; pass < passes; pass++)
 	{
-		MdbCodecHint hint = {0};
+		MdbCodecHint hint = {.cold = (uint8_t) cold};
 		double start = now();
 		double sum = 0;
 
@@ -319,6 +321,8 @@ main(int argc, char **argv)
 {
 	uint32_t block = argc > 1 ? (uint32_t) strtoul(argv[1], NULL, 0) : 1024;
 	int passes = argc > 2 ? atoi(argv[2]) : 7;
+
+	cold = argc > 3 && strcmp(argv[3], "cold") == 0;
 
 	if (block == 0 || block > MDB_BLOCK_ROWS_MAX)
 		return 2;
