@@ -26,6 +26,7 @@
 /* zstd around cold chunks. */
 #define FRAME_LEAST 48 /* bytes of the chunk from which on it is tried */
 #define FRAME_SAVES 16 /* a frame must save so much of the size */
+#define FRAME_PROBE 1
 #define FRAME_LEVEL 9
 
 static size_t
@@ -238,45 +239,77 @@ try_likely(Contest *c)
 	try_codec(c, MDB_ID_RAW);
 }
 
-/* A frame around a chunk, if it saves enough to be worth inflating. */
+/*
+ * A frame around a chunk, if it saves enough to be worth inflating.  At the lowest level it is quick, and
+ * tells whether another is worth its time.
+ */
 static void
 try_frame(Contest *c, const uint8_t *chunk, size_t size)
 {
-	size_t frame = mdb_frame_encode(chunk, size, FRAME_LEVEL, c->trial, c->best - c->best / FRAME_SAVES);
+	size_t limit = c->best - c->best / FRAME_SAVES;
+	size_t frame = mdb_frame_encode(chunk, size, FRAME_PROBE, c->trial, c->best + c->best / 8);
 
+	if (frame != 0)
+		frame = mdb_frame_encode(chunk, size, FRAME_LEVEL, c->trial, limit);
 	if (frame == 0)
 		return;
 	memcpy(c->out, c->trial, frame);
 	c->best = frame;
 }
 
+/* Do values come again, other than in runs?  Of some that follow each other every fourth. */
+static bool
+values_recur(const uint64_t *v, uint32_t n)
+{
+	uint64_t seen[512] = {0};
+	uint32_t count = n < 512 ? n : 512;
+	uint32_t again = 0;
+
+	v += (n - count) / 2;
+	for (uint32_t i = 1; i < count; i++)
+	{
+		uint64_t *slot = &seen[(v[i] * UINT64_C(0x9e3779b97f4a7c15)) >> 55];
+
+		again += *slot == v[i] && v[i] != v[i - 1];
+		*slot = v[i];
+	}
+	return again >= count / 4;
+}
+
 /*
- * Cold chunks: every codec without symbols, then with them, and frames around the best of the first
- * and around the plain values, for zstd finds nothing in what is entropy-coded already.
+ * Cold chunks: codecs without symbols as for hot ones, then those that symbols may help, and frames around
+ * the best of the first and around the plain values: zstd finds nothing in what is entropy-coded already.
  */
 static void
 try_all(Contest *c)
 {
 	uint8_t plain[MDB_CHUNK_MAX];
-	size_t size = 0;
+	unsigned first = MDB_ID_INT;
+	size_t size;
 
 	c->afresh = true;
-	if (c->aim.depth == MDB_DEPTH_COMPOSITE)
+	c->aim.cold = false;
+	try_likely(c);
+	size = c->best;
+	/* none may fit where a chunk around it has been made without symbols */
+	if (size != 0)
 	{
-		c->aim.cold = false;
-		for (unsigned id = MDB_ID_RLE; id <= MDB_ID_RAW; id++)
-			try_codec(c, id);
-		c->aim.cold = true;
-		c->tried = 0;
-		size = c->best;
+		first = c->out[0] & MDB_ID_MASK;
 		memcpy(plain, c->out, size);
 	}
-	for (unsigned id = MDB_ID_RLE; id <= MDB_ID_RAW; id++)
-		try_codec(c, id);
-	if (size < FRAME_LEAST)
+
+	c->aim.cold = true;
+	c->tried = 1u << MDB_ID_RAW | 1u << MDB_ID_GORILLA;
+	try_codec(c, first);
+	try_codec(c, MDB_ID_INT);
+	if (size == 0 || size > c->most / 4)
+		try_codec(c, MDB_ID_BITS);
+	if (c->nruns <= c->n / 8)
+		try_codec(c, MDB_ID_RLE);
+	if (c->aim.depth > MDB_DEPTH_COMPOSITE || size < FRAME_LEAST)
 		return;
 	try_frame(c, plain, size);
-	if (plain[0] != MDB_ID_RAW && c->best > c->n / 2)
+	if (first != MDB_ID_RAW && c->best > c->n / 4 && values_recur(c->v, c->n))
 		try_frame(c, plain, raw_encode(c->kind, c->v, c->n, plain, sizeof(plain)));
 }
 
@@ -570,7 +603,7 @@ mdb_codec_name(const uint8_t *in, size_t len)
 		case MDB_ID_RLE:
 			return "rle";
 		case MDB_ID_INT:
-			if (in[0] >> MDB_VARIANT_SHIFT == MDB_INT_DELTA && len > 1 && in[1] == 0)
+			if (in[0] == (MDB_ID_INT | MDB_INT_DELTA << MDB_VARIANT_SHIFT) && len > 1 && in[1] == 0)
 				return "const-step";
 			return (has_symbols(in, len) ? symbols : integers)[in[0] >> MDB_VARIANT_SHIFT];
 		case MDB_ID_ULP:

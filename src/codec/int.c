@@ -297,10 +297,10 @@ header_bytes(const uint64_t *v, unsigned order, uint64_t base)
 
 /*
  * Which predictor: by its cost for the whole of a short array, else for a few stretches of the
- * block, enough to tell a walk from a counter from unrelated values.
+ * block, enough to tell a walk from a counter from unrelated values.  cost[] are the figures compared.
  */
 static unsigned
-choose_order(const uint64_t *v, uint32_t n)
+choose_order(const uint64_t *v, uint32_t n, size_t *cost)
 {
 	enum
 	{
@@ -338,6 +338,7 @@ choose_order(const uint64_t *v, uint32_t n)
 		bytes = w.bytes;
 		if (n <= STRETCH * STRETCHES)
 			bytes += header_bytes(v, order, w.base);
+		cost[order] = bytes;
 		if (bytes < best_bytes)
 		{
 			best_bytes = bytes;
@@ -363,11 +364,11 @@ find_patches(const uint64_t *x, uint32_t n, const MdbWindow *w, uint16_t *at)
 }
 
 /*
- * Cold chunks: each predictor has its turn, with all residuals, and may have its high bits
- * entropy-coded.  x is room for them.
+ * Cold chunks: the predictors that come into question have their turn with all residuals, whose high bits
+ * may be entropy-coded.  x is room for them.
  */
 static unsigned
-choose_cold(const uint64_t *v, uint32_t n, unsigned hot_order, MdbWindow *w, uint64_t *x)
+choose_cold(const uint64_t *v, uint32_t n, unsigned hot_order, const size_t *cost, MdbWindow *w, uint64_t *x)
 {
 	unsigned best = hot_order;
 
@@ -375,6 +376,8 @@ choose_cold(const uint64_t *v, uint32_t n, unsigned hot_order, MdbWindow *w, uin
 	{
 		size_t before = w->bytes;
 
+		if (cost[order] > cost[hot_order] + cost[hot_order] / 8)
+			continue;
 		residuals(v, n, order, x);
 		mdb_cold_window(x + order, n - order, w);
 		if (w->bytes < before)
@@ -415,7 +418,8 @@ mdb_int_encode(const uint64_t *v, uint32_t n, bool cold, uint8_t *out, size_t ca
 	uint8_t symbols[MDB_BLOCK_ROWS_MAX];
 	uint8_t header[3 * MDB_VARINT_MAX + MDB_VARINT_MAX + 4];
 	uint8_t *p = header;
-	unsigned order = choose_order(v, n);
+	size_t cost[3];
+	unsigned order = choose_order(v, n, cost);
 	unsigned gap_width = 0, exc_width = 0;
 	uint32_t patches;
 	uint64_t span;
@@ -426,7 +430,7 @@ mdb_int_encode(const uint64_t *v, uint32_t n, bool cold, uint8_t *out, size_t ca
 	w = choose_window(x + order, n - order);
 	if (cold)
 	{
-		order = choose_cold(v, n, order, &w, x);
+		order = choose_cold(v, n, order, cost, &w, x);
 		residuals(v, n, order, x);
 	}
 	for (unsigned i = 0; i < order; i++)

@@ -11,7 +11,7 @@
  */
 #include "codec_internal.h"
 
-#define SAMPLE       512 /* values that are sorted to find where most are */
+#define SAMPLE       256 /* values that are sorted to find where most are */
 #define ALPHABET_MAX 256
 #define LEAST        64 /* values from which on a table may pay */
 #define LOW_MAX      55 /* low bits, so that symbol and low bits are less than 64 together */
@@ -62,6 +62,7 @@ try_window(const uint64_t *x, uint32_t n, int64_t lo, int64_t hi, int64_t min, i
 	unsigned low = mdb_width(range) > 8 ? mdb_width(range) - 8 : 0;
 	unsigned alphabet;
 	uint32_t outside;
+	size_t before = SIZE_MAX;
 
 	if (low > LOW_MAX)
 		return;
@@ -93,9 +94,10 @@ try_window(const uint64_t *x, uint32_t n, int64_t lo, int64_t hi, int64_t min, i
 		count[0][mode] -= outside;
 		if (bytes < best->bytes)
 			*best = (MdbWindow){low, alphabet, (uint64_t) lo, outside, bytes};
-		/* coarser cuts lose more and more, once they lose a quarter of a bit a value */
-		else if (bytes > best->bytes + n / 32)
+		/* coarser cuts lose more and more once they have begun to */
+		if (bytes > before)
 			break;
+		before = bytes;
 		for (unsigned a = 0; a < alphabet; a += 2)
 			count[0][a / 2] = count[0][a] + (a + 1 < alphabet ? count[0][a + 1] : 0);
 		alphabet = (alphabet + 1) / 2;
@@ -112,6 +114,7 @@ mdb_cold_window(const uint64_t *x, uint32_t n, MdbWindow *best)
 	int64_t sample[SAMPLE];
 	uint32_t count = n < SAMPLE ? n : SAMPLE;
 	int64_t min, max;
+	uint64_t range;
 
 	if (n < LEAST)
 		return;
@@ -122,14 +125,16 @@ mdb_cold_window(const uint64_t *x, uint32_t n, MdbWindow *best)
 		sample[i] = (int64_t) x[(uint64_t) i * n / count];
 	sort_sample(sample, count);
 	try_window(x, n, min, max, min, max, best);
-	/* without the rarest, 0.4, 3 or 12 % of them: a few far ones would make the cut coarse */
-	for (uint32_t trim = count / 512; trim <= count / 8; trim = trim == 0 ? count / 128 : 4 * trim)
+	/* a few far ones would make the cut coarse: also without the 0.4, 1.6 and 6 % on either side */
+	range = (uint64_t) max - (uint64_t) min;
+	for (uint32_t trim = 1; trim <= count / 8; trim *= 4)
 	{
 		int64_t lo = sample[trim], hi = sample[count - 1 - trim];
 
-		if (lo < hi && (lo != min || hi != max))
+		if (lo < hi && (uint64_t) hi - (uint64_t) lo < range / 2)
+		{
 			try_window(x, n, lo, hi, min, max, best);
-		if (trim == 0 && count < 128)
-			break;
+			range = (uint64_t) hi - (uint64_t) lo;
+		}
 	}
 }
