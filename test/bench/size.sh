@@ -42,9 +42,22 @@ wait_stored() {
 	unset waited
 }
 
+# where WHEN POINTS: what takes the bytes, into the log.
+where() {
+	{
+		sql -c "SELECT '$1', coalesce(\"column\"::text, role) AS what, bytes, round(bytes::numeric / $2, 4) AS per_point, codecs
+			FROM metricsdb.column_stats('metrics') WHERE bytes > 0"
+		sql -c "SELECT '$1 part of level', level, format, rows, blocks, bytes FROM metricsdb.parts"
+		sql -c "SELECT '$1 on disk', c.oid::regclass, pg_table_size(c.oid), pg_indexes_size(c.oid), round((pg_table_size(c.oid) + pg_indexes_size(c.oid)) / $2.0, 5)
+			FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind = 'r'
+				AND nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND pg_table_size(c.oid) > 8192 ORDER BY 3 DESC LIMIT 9"
+	} >>"$TOP/build/bench.sizes"
+}
+
 # report KIND POINTS ENTROPY GOAL_COLD GOAL_HOT PEERS: sizes as the background has left it, and cold.
 report() {
 	wait_idle
+	where hot "$2"
 	hot=$(everything) hot_parts=$(sql -c "SELECT parts_by_level, merges, round(write_amplification::numeric, 2) FROM metricsdb.compaction_status")
 	began=$(date +%s)
 	sql -c "CALL metricsdb.compact('metrics', full => true)"
@@ -54,13 +67,8 @@ report() {
 	sql -c "CALL metricsdb.compact('metrics', full => true)"
 	cold=$(everything)
 	printf '%-9s %8s %8s %6s %8s %6s   %s\n' "$1" "$3" "$(per "$cold" "$2" 3)" "$4" "$(per "$hot" "$2" 3)" "$5" "$6"
-	{
-		printf '%s: %s points; hot: parts by level, merges, write amplification %s; made cold in %s s\n' "$1" "$2" "$hot_parts" "$took"
-		sql -c "SELECT 'cold', coalesce(\"column\"::text, role) AS what, bytes, round(bytes::numeric / $2, 4) AS per_point, codecs
-			FROM metricsdb.column_stats('metrics') WHERE bytes > 0"
-		sql -c "SELECT 'catalog', c.oid::regclass, pg_table_size(c.oid) + pg_indexes_size(c.oid) FROM pg_class c
-			WHERE relnamespace = 'metricsdb'::regnamespace AND relkind = 'r' AND pg_table_size(c.oid) > 0 ORDER BY 3 DESC LIMIT 6"
-	} >>"$TOP/build/bench.sizes"
+	where cold "$2"
+	printf '%s: %s points; hot: parts by level, merges, write amplification %s; made cold in %s s\n\n' "$1" "$2" "$hot_parts" "$took" >>"$TOP/build/bench.sizes"
 	if [ -d "$kafka" ]; then "$lib/kafka.sh" kill "$kafka"; fi
 	rm -rf "$kafka"
 }
