@@ -543,6 +543,42 @@ patched_residual(uint64_t exc, uint64_t span)
 	return (exc & 1) ? ~half : span + half;
 }
 
+/*
+ * Positions and residuals of patches that are to be summed up in 32 bits: the two streams side by side,
+ * a word for each value, where eight bytes can still be read at the end of the longer one.
+ */
+static bool
+read_small_patches(const uint8_t *gaps_in, const uint8_t *excs_in, const uint8_t *end, uint32_t n,
+				   uint64_t span, Patches *p, int32_t *patch)
+{
+	uint64_t gap_mask = ((uint64_t) 1 << p->gap_width) - 1;
+	uint64_t exc_mask = ((uint64_t) 1 << p->exc_width) - 1;
+	uint32_t at = 0, last = 0;
+
+	if (mdb_stream_size(p->count, p->exc_width) + 8 > (size_t) (end - excs_in))
+	{
+		if (!read_patches(gaps_in, excs_in, end, n, p))
+			return false;
+		for (uint32_t j = 0; j < p->count; j++)
+			patch[j] = (int32_t) (int64_t) patched_residual(p->exc[j], span);
+		return true;
+	}
+	for (uint32_t j = 0; j < p->count; j++)
+	{
+		size_t gap_bit = (size_t) j * p->gap_width, exc_bit = (size_t) j * p->exc_width;
+		uint64_t gap = mdb_load64(gaps_in + (gap_bit >> 3)) >> (gap_bit & 7) & gap_mask;
+		uint64_t exc = mdb_load64(excs_in + (exc_bit >> 3)) >> (exc_bit & 7) & exc_mask;
+
+		last = at + (uint32_t) gap;
+		p->at[j] = (uint16_t) last;
+		at = last + 1;
+		/* patched_residual() without a branch */
+		patch[j] = (int32_t) ((exc >> 1 ^ (0 - (exc & 1))) + (span & ((exc & 1) - 1)));
+	}
+	/* they ascend: 4097 gaps of 14 bits do not overflow */
+	return p->count == 0 || last < n;
+}
+
 static const uint8_t *
 get_zigzag(const uint8_t *p, const uint8_t *end, uint64_t *x)
 {
@@ -572,7 +608,7 @@ mdb_int_decode(const uint8_t *in, size_t len, uint32_t n, double p10, uint32_t *
 	uint64_t base, first = 0, step = 0;
 	size_t gap_bytes, exc_bytes, low_bytes;
 	uint8_t symbols[MDB_WORDS_MAX];
-	const uint8_t *high = NULL;
+	const uint8_t *high = NULL, *gaps;
 	unsigned alphabet = 0;
 	uint64_t span;
 	Patches patches;
@@ -607,9 +643,9 @@ mdb_int_decode(const uint8_t *in, size_t len, uint32_t n, double p10, uint32_t *
 	gap_bytes = mdb_stream_size(patches.count, patches.gap_width);
 	exc_bytes = mdb_stream_size(patches.count, patches.exc_width);
 	low_bytes = mdb_packed_size(n, width);
-	if ((size_t) (end - p) < gap_bytes + exc_bytes + low_bytes ||
-		!read_patches(p, p + gap_bytes, end, n, &patches))
+	if ((size_t) (end - p) < gap_bytes + exc_bytes + low_bytes)
 		return false;
+	gaps = p;
 	p += gap_bytes + exc_bytes;
 	if (in[0] & MDB_ID_ENTROPY)
 	{
@@ -633,13 +669,15 @@ mdb_int_decode(const uint8_t *in, size_t len, uint32_t n, double p10, uint32_t *
 	{
 		int32_t patch[PATCHES_MAX];
 
-		for (uint32_t j = 0; j < patches.count; j++)
-			patch[j] = (int32_t) (int64_t) patched_residual(patches.exc[j], span);
+		if (!read_small_patches(gaps, gaps + gap_bytes, end, n, span, &patches, patch))
+			return false;
 		*divided = mdb_unpack_sums(p, high, n, width, base, first - base, patches.at, patch, patches.count,
 								   p10, out);
 	}
 	else
 	{
+		if (!read_patches(gaps, gaps + gap_bytes, end, n, &patches))
+			return false;
 		if (p10 != 0 && order == 0 && patches.count == 0 && span - 1 <= INT32_MAX)
 		{
 			uint32_t done = mdb_unpack_quotients(p, high, n, width, base, p10, out);
