@@ -4,11 +4,12 @@
 #   BENCH_KINDS="integers decimals doubles counters proc series"
 #   BENCH_HOURS=12      of 1,000 hosts with ten usages at 10 s, within one day
 #   BENCH_FASTER=50     so many times faster than the clock: 1,000 points a second each, and so many flushes a second
+#   BENCH_REST=0        seconds to wait before what is hot is measured: after 600 a partition rests, and is merged on
 #   BENCH_PROC=600      seconds for which this machine's own metrics are read, once a second
 #   BENCH_PROC_BROKERS= a broker that has them already, in the topic proc
 # shellcheck shell=sh disable=SC2154 # what bench.sh sets
 kinds=${BENCH_KINDS:-integers decimals doubles counters proc series} hours=${BENCH_HOURS:-12} faster=${BENCH_FASTER:-50}
-proc_seconds=${BENCH_PROC:-600}
+proc_seconds=${BENCH_PROC:-600} rest=${BENCH_REST:-0}
 
 # All that is on disk but for PostgreSQL's own catalogs.
 everything() {
@@ -57,6 +58,7 @@ where() {
 
 # report KIND POINTS ENTROPY GOAL_COLD GOAL_HOT PEERS: sizes as the background has left it, and cold.
 report() {
+	sleep "$rest"
 	wait_idle
 	where hot "$2"
 	hot=$(everything) hot_parts=$(sql -c "SELECT parts_by_level, merges, round(write_amplification::numeric, 2) FROM metricsdb.compaction_status")
@@ -119,7 +121,7 @@ series_size() {
 size() {
 	echo
 	echo "== Bytes a sample: whole relation and all catalogs, through Kafka at a flush a second, $faster times as fast as the clock"
-	echo "   1,000 hosts x 10 usages x 10 s x $hours h; hot: as merges in the background have left it; cold: compact(full => true)"
+	echo "   1,000 hosts x 10 usages x 10 s x $hours h; hot: as merges in the background have left it after $rest s; cold: compact(full => true)"
 	fleet=$("$lib/tool.sh" fleet)
 	: >"$TOP/build/bench.sizes"
 	printf '%-9s %8s %8s %6s %8s %6s   %s\n' values entropy cold goal hot goal peers
