@@ -98,7 +98,7 @@ proc_size() {
 		kill $producer
 		wait $producer || true
 	fi
-	while [ "$(sql -c "SELECT coalesce(sum(lag_messages), 1) FROM metricsdb.kafka_status")" != 0 ]; do sleep 1; done
+	while [ "$(sql -c "SELECT coalesce(sum(stored) > 0 AND sum(lag_messages) = 0, false) FROM metricsdb.kafka_status")" != t ]; do sleep 1; done
 	sql -c "SELECT metricsdb.pause_kafka_source('m')" >/dev/null
 	points=$(sql -c "SELECT count(*) FROM metrics")
 	raw=$(sql -c "SET extra_float_digits = 3" -c "SELECT value FROM metrics ORDER BY metric_name, tags, time" | "$("$lib/tool.sh" zsize)" | cut -d' ' -f2)
