@@ -306,10 +306,12 @@ try_all(Contest *c)
 		try_codec(c, MDB_ID_BITS);
 	if (c->nruns <= c->n / 8)
 		try_codec(c, MDB_ID_RLE);
+	if (c->best > c->n / 2)
+		try_codec(c, MDB_ID_DICT);
 	if (c->aim.depth > MDB_DEPTH_COMPOSITE || size < FRAME_LEAST)
 		return;
 	try_frame(c, plain, size);
-	if (first != MDB_ID_RAW && c->best > c->n / 4 && values_recur(c->v, c->n))
+	if (first != MDB_ID_RAW && c->best > c->n / 4 && (c->best > 2 * c->n || values_recur(c->v, c->n)))
 		try_frame(c, plain, raw_encode(c->kind, c->v, c->n, plain, sizeof(plain)));
 }
 

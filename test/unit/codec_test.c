@@ -416,7 +416,7 @@ make_integers(int kind, int64_t *v, uint32_t n)
 	return "integers";
 }
 
-#define DOUBLE_KINDS 17
+#define DOUBLE_KINDS 20
 
 static const char *
 make_doubles(int kind, double *v, uint32_t n)
@@ -437,7 +437,10 @@ make_doubles(int kind, double *v, uint32_t n)
 													"near 2^53",
 													"subnormals",
 													"random bits, one exponent",
-													"all stale"};
+													"all stale",
+													"multiples of a power of two",
+													"integers, and rates",
+													"hundreds of distinct"};
 	int digits = (int) below(16);
 	double p = pow(10, digits);
 	double x = uniform() * 100;
@@ -494,8 +497,19 @@ make_doubles(int kind, double *v, uint32_t n)
 			case 15:
 				v[i] = as_double((next() >> 12) | UINT64_C(0x3ff0000000000000));
 				break;
-			default:
+			case 16:
 				v[i] = as_double(odd_doubles[4]);
+				break;
+			case 17:
+				x = floor(x) + (double) below(200) - 100;
+				v[i] = below(300) == 0 ? as_double(odd_doubles[below(COUNT(odd_doubles))])
+									   : x * (double) (UINT64_C(1) << (8 + digits));
+				break;
+			case 18:
+				v[i] = (double) below(5000) / (below(3) ? 1 : 0.999 + 0.001 * (double) below(4));
+				break;
+			default:
+				v[i] = sqrt((double) below(3000));
 		}
 	}
 	return names[kind];
