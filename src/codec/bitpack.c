@@ -416,8 +416,8 @@ mdb_unpack_quotients(const uint8_t *in, const uint8_t *high, uint32_t n, unsigne
  *
  *	out[i] = start + sum over j <= i of (base + value[j])
  *
- * value[j] is what is packed, or patch[] at the ascending positions at[], which are below n.  All
- * must be less than 2^22 in magnitude, so that 256 of them add up in 32 bits: that is what makes
+ * value[j] is what is packed, or patch[] at the ascending positions at[], which are below n; with high, whose
+ * symbols are 0 there, patch[] is added to what is packed.  All must be less than 2^22 in magnitude, so that 256 of them add up in 32 bits: that is what makes
  * this faster than unpacking, patching and adding in turn.
  *
  * If p is not 0 the sums of whole groups are divided by it as they come, as far as they are exact
@@ -441,7 +441,7 @@ mdb_unpack_sums(const uint8_t *in, const uint8_t *high, uint32_t n, unsigned wid
 		if (high != NULL)
 			raise_group(lo, high + done, width);
 		for (; next < patches && at[next] < done + GROUP; next++)
-			lo[at[next] - done] = (uint32_t) patch[next];
+			lo[at[next] - done] = (uint32_t) patch[next] + (high != NULL ? lo[at[next] - done] : 0);
 		sum_group(lo, narrow ? (uint32_t) base : 0);
 		if (p != 0 && narrow && divided == done && exact_base(start))
 		{
@@ -458,7 +458,7 @@ mdb_unpack_sums(const uint8_t *in, const uint8_t *high, uint32_t n, unsigned wid
 	if (high != NULL)
 		add_high(out + done, high + done, n - done, width);
 	for (; next < patches; next++)
-		out[at[next]] = (uint64_t) (int64_t) patch[next];
+		out[at[next]] = (uint64_t) (int64_t) patch[next] + (high != NULL ? out[at[next]] : 0);
 	for (; done < n; done++)
 		out[done] = start += base + out[done];
 	return divided;

@@ -21,7 +21,8 @@
  * started are stored as base itself (zero bits).  With r = x - base modulo 2^64 read as signed, a
  * residual within the window has 0 <= r < 2^w; outside, the exception is (r - 2^w) * 2 above and
  * (-r - 1) * 2 + 1 below, so that near misses take few bits.  With symbols A << w, A the size of their
- * alphabet, takes the place of 2^w; the symbols of patched and of leading rows mean nothing.
+ * alphabet, takes the place of 2^w, and an exception is the part of r above the low w bits, which are packed
+ * as ever: (r >> w) for r, A for 2^w.  The symbols of patched and of leading rows mean nothing.
  *
  * Invariants
  *	1. The length is exactly what the header says; after that check the unpack loops need none.
@@ -422,7 +423,7 @@ mdb_int_encode(const uint64_t *v, uint32_t n, bool cold, uint8_t *out, size_t ca
 	unsigned order = choose_order(v, n, cost);
 	unsigned gap_width = 0, exc_width = 0;
 	uint32_t patches;
-	uint64_t span;
+	uint64_t inner;
 	size_t size;
 	MdbWindow w;
 
@@ -438,16 +439,18 @@ mdb_int_encode(const uint64_t *v, uint32_t n, bool cold, uint8_t *out, size_t ca
 	if (w.bytes > cap + cap / 8 + 16)
 		return 0; /* not even near */
 
-	span = span_of(w.width, w.alphabet);
+	inner = w.alphabet ? w.alphabet : span_of(w.width, 0);
 	patches = find_patches(x, n, &w, at);
 	for (uint32_t j = 0; j < patches; j++)
 	{
 		uint64_t r = x[at[j]] - w.base;
-		uint64_t exc = (int64_t) r < 0 ? (0 - r - 1) * 2 + 1 : (r - span) * 2;
+		/* with symbols only what takes the place of one */
+		uint64_t outer = w.alphabet ? (uint64_t) ((int64_t) r >> w.width) : r;
+		uint64_t exc = (int64_t) r < 0 ? (0 - outer - 1) * 2 + 1 : (outer - inner) * 2;
 
 		gaps[j] = j == 0 ? at[0] : (uint64_t) at[j] - at[j - 1] - 1;
 		excs[j] = exc;
-		x[at[j]] = w.base;
+		x[at[j]] = w.base + (w.alphabet ? r & (((uint64_t) 1 << w.width) - 1) : 0);
 		if (mdb_width(gaps[j]) > gap_width)
 			gap_width = mdb_width(gaps[j]);
 		if (mdb_width(exc) > exc_width)
@@ -534,22 +537,23 @@ read_patches(const uint8_t *gaps_in, const uint8_t *excs_in, const uint8_t *end,
 	return true;
 }
 
-/* A residual relative to base from its stored exception. */
+/* A residual relative to base from its stored exception; or the part of it above the low bits. */
 static inline uint64_t
-patched_residual(uint64_t exc, uint64_t span)
+patched_residual(uint64_t exc, uint64_t inner)
 {
 	uint64_t half = exc >> 1;
 
-	return (exc & 1) ? ~half : span + half;
+	return (exc & 1) ? ~half : inner + half;
 }
 
 /*
  * Positions and residuals of patches that are to be summed up in 32 bits: the two streams side by side,
- * a word for each value, where eight bytes can still be read at the end of the longer one.
+ * a word for each value, where eight bytes can still be read at the end of the longer one.  low: bits
+ * below them that are packed.
  */
 static bool
 read_small_patches(const uint8_t *gaps_in, const uint8_t *excs_in, const uint8_t *end, uint32_t n,
-				   uint64_t span, Patches *p, int32_t *patch)
+				   uint64_t inner, unsigned low, Patches *p, int32_t *patch)
 {
 	uint64_t gap_mask = ((uint64_t) 1 << p->gap_width) - 1;
 	uint64_t exc_mask = ((uint64_t) 1 << p->exc_width) - 1;
@@ -560,7 +564,7 @@ read_small_patches(const uint8_t *gaps_in, const uint8_t *excs_in, const uint8_t
 		if (!read_patches(gaps_in, excs_in, end, n, p))
 			return false;
 		for (uint32_t j = 0; j < p->count; j++)
-			patch[j] = (int32_t) (int64_t) patched_residual(p->exc[j], span);
+			patch[j] = (int32_t) ((uint32_t) patched_residual(p->exc[j], inner) << low);
 		return true;
 	}
 	for (uint32_t j = 0; j < p->count; j++)
@@ -573,7 +577,7 @@ read_small_patches(const uint8_t *gaps_in, const uint8_t *excs_in, const uint8_t
 		p->at[j] = (uint16_t) last;
 		at = last + 1;
 		/* patched_residual() without a branch */
-		patch[j] = (int32_t) ((exc >> 1 ^ (0 - (exc & 1))) + (span & ((exc & 1) - 1)));
+		patch[j] = (int32_t) ((uint32_t) ((exc >> 1 ^ (0 - (exc & 1))) + (inner & ((exc & 1) - 1))) << low);
 	}
 	/* they ascend: 4097 gaps of 14 bits do not overflow */
 	return p->count == 0 || last < n;
@@ -609,8 +613,8 @@ mdb_int_decode(const uint8_t *in, size_t len, uint32_t n, double p10, uint32_t *
 	size_t gap_bytes, exc_bytes, low_bytes;
 	uint8_t symbols[MDB_WORDS_MAX];
 	const uint8_t *high = NULL, *gaps;
-	unsigned alphabet = 0;
-	uint64_t span;
+	unsigned alphabet = 0, low;
+	uint64_t span, inner;
 	Patches patches;
 
 	*divided = 0;
@@ -658,6 +662,8 @@ mdb_int_decode(const uint8_t *in, size_t len, uint32_t n, double p10, uint32_t *
 	else if ((size_t) (end - p) != low_bytes)
 		return false;
 	span = span_of(width, alphabet);
+	inner = alphabet != 0 ? alphabet : span;
+	low = alphabet != 0 ? width : 0;
 
 	/*
 	 * The sums start so that the leading residuals, which are all base, come out as the values
@@ -665,12 +671,15 @@ mdb_int_decode(const uint8_t *in, size_t len, uint32_t n, double p10, uint32_t *
 	 */
 	if (order == 1 && span == 1 && patches.count == 0)
 		mdb_ramp(out, n, first, base);
-	else if (order == 1 && span - 1 < UINT64_C(1) << SUM_WIDTH_MAX && patches.exc_width <= SUM_WIDTH_MAX)
+	else if (order == 1 && span - 1 < UINT64_C(1) << SUM_WIDTH_MAX &&
+			 patches.exc_width + low <= SUM_WIDTH_MAX)
 	{
 		int32_t patch[PATCHES_MAX];
 
-		if (!read_small_patches(gaps, gaps + gap_bytes, end, n, span, &patches, patch))
+		if (!read_small_patches(gaps, gaps + gap_bytes, end, n, inner, low, &patches, patch))
 			return false;
+		for (uint32_t j = 0; high != NULL && j < patches.count; j++)
+			symbols[patches.at[j]] = 0;
 		*divided = mdb_unpack_sums(p, high, n, width, base, first - base, patches.at, patch, patches.count,
 								   p10, out);
 	}
@@ -690,7 +699,14 @@ mdb_int_decode(const uint8_t *in, size_t len, uint32_t n, double p10, uint32_t *
 		}
 		mdb_unpack(p, high, n, width, base, out);
 		for (uint32_t j = 0; j < patches.count; j++)
-			out[patches.at[j]] = base + patched_residual(patches.exc[j], span);
+		{
+			uint64_t r = patched_residual(patches.exc[j], inner) << low;
+
+			/* the symbol there means nothing, and the low bits are right */
+			if (high != NULL)
+				r += out[patches.at[j]] - ((uint64_t) high[patches.at[j]] << low) - base;
+			out[patches.at[j]] = base + r;
+		}
 		if (order == 2)
 		{
 			int_prefix(out, n, step - 2 * base);

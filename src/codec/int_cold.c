@@ -38,18 +38,18 @@ sort_sample(int64_t *v, uint32_t n)
 	}
 }
 
-/* How wide an exception is outside of a window, if the residuals go from min to max. */
+/* How wide an exception is outside of a window, if the residuals go from min to max: what is above low bits. */
 static unsigned
-exception_width(uint64_t base, uint64_t span, int64_t min, int64_t max)
+exception_width(uint64_t base, unsigned alphabet, unsigned low, int64_t min, int64_t max)
 {
-	uint64_t above = (uint64_t) max - base;
-	uint64_t under = base - (uint64_t) min;
+	uint64_t above = ((uint64_t) max - base) >> low;
+	uint64_t under = (base - (uint64_t) min) >> low;
 	unsigned width = 0;
 
-	if (max >= (int64_t) base && above >= span)
-		width = mdb_width(above - span) + 1;
-	if (min < (int64_t) base && mdb_width(under - 1) + 1 > width)
-		width = mdb_width(under - 1) + 1;
+	if (max >= (int64_t) base && above >= alphabet)
+		width = mdb_width(above - alphabet) + 1;
+	if (min < (int64_t) base && mdb_width(under) + 1 > width)
+		width = mdb_width(under) + 1;
 	return width > 64 ? 64 : width;
 }
 
@@ -81,7 +81,7 @@ try_window(const uint64_t *x, uint32_t n, int64_t lo, int64_t hi, int64_t min, i
 		return;
 	for (; alphabet >= 2 && low <= LOW_MAX; low++)
 	{
-		unsigned exc = exception_width((uint64_t) lo, (uint64_t) alphabet << low, min, max);
+		unsigned exc = exception_width((uint64_t) lo, alphabet, low, min, max);
 		unsigned mode = 0;
 		size_t bytes;
 
