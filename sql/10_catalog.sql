@@ -42,7 +42,7 @@ CREATE TABLE part (
 	source_id     int4,				-- the Kafka source that wrote it, and
 	epoch         int8,				-- its shard epoch
 	PRIMARY KEY (storage_id, part_id)
-) USING heap WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500,
+) USING heap WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200,
 	autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 1000);
 CREATE INDEX part_row_first_idx ON part (storage_id, row_first);
 COMMENT ON TABLE part IS 'the parts of all metricsdb tables: one row for each immutable part';

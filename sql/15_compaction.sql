@@ -27,7 +27,7 @@ CREATE FUNCTION all_compaction(
 	OUT merges int8, OUT last_merge_at timestamptz, OUT last_merge_seconds float8, OUT last_merge_inputs int4,
 	OUT last_merge_rows int8, OUT last_merge_bytes int8, OUT merged_bytes int8, OUT moved_bytes int8,
 	OUT failures int4, OUT last_error text, OUT last_error_at timestamptz, OUT retry_at timestamptz,
-	OUT write_amplification float8) RETURNS SETOF record
+	OUT write_amplification float8, OUT cold_parts int8, OUT cold_bytes int8) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'mdb_all_compaction' LANGUAGE C;
 COMMENT ON FUNCTION all_compaction() IS 'rows of the view metricsdb.compaction_status, but for what is in the way';
 

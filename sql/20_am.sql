@@ -17,10 +17,10 @@ COMMENT ON ACCESS METHOD metricsdb_proxy IS
 CREATE OPERATOR CLASS proxy_ops DEFAULT FOR TYPE int8 USING metricsdb_proxy AS STORAGE int8;
 COMMENT ON OPERATOR CLASS proxy_ops USING metricsdb_proxy IS 'for the access method metricsdb_proxy';
 
-CREATE PROCEDURE compact("table" regclass)
+CREATE PROCEDURE compact("table" regclass, "full" boolean DEFAULT false)
 	AS 'MODULE_PATHNAME', 'mdb_compact_sql' LANGUAGE C;
-COMMENT ON PROCEDURE compact(regclass) IS
-	'move the delta of a metricsdb table into parts and merge the parts of each partition, committing after each step';
+COMMENT ON PROCEDURE compact(regclass, boolean) IS
+	'move the delta of a metricsdb table into parts and merge the parts of each partition, committing after each step; full: as small as can be, which takes longer';
 
 CREATE FUNCTION load_library() RETURNS event_trigger
 	AS 'MODULE_PATHNAME', 'mdb_load_library' LANGUAGE C;

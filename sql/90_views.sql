@@ -7,7 +7,7 @@ COMMENT ON VIEW parts IS
 GRANT SELECT ON parts TO PUBLIC;
 
 CREATE VIEW compaction_status AS
-	SELECT c."table", c.parts, c.parts_by_level, c.bytes, c.delta_rows, c.delta_bytes, c.bytes_waiting,
+	SELECT c."table", c.parts, c.parts_by_level, c.bytes, c.cold_parts, c.cold_bytes, c.delta_rows, c.delta_bytes, c.bytes_waiting,
 		c.file_pages, c.free_pages, c.merges, c.last_merge_at, c.last_merge_seconds, c.last_merge_inputs,
 		c.last_merge_rows, c.last_merge_bytes, c.merged_bytes, c.moved_bytes, c.write_amplification,
 		o.xmin AS oldest_blocking_xmin, o.holder AS oldest_blocker, l.blocked_by,

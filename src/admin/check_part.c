@@ -469,10 +469,10 @@ mdb_check_part(MdbCheck *c, const MdbPartInfo *info, const Bitmapset *bad_pages,
 	MdbPlace at = MDB_PLACE_PART(info->part_id);
 	ErrorData *error;
 
-	if (info->format != MDB_PART_FORMAT)
+	if (!mdb_part_readable(info))
 	{
-		mdb_check_found(c, "error", "format", at, "It has format %d, this library reads format %d.",
-						info->format, MDB_PART_FORMAT);
+		mdb_check_found(c, "error", "format", at, "It has format %d, this library reads formats up to %d.",
+						info->format, MDB_PART_FORMAT_COLD);
 		return;
 	}
 	error = mdb_guard(open_part, &p);

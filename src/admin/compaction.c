@@ -35,7 +35,7 @@
 
 PG_FUNCTION_INFO_V1(mdb_all_compaction);
 
-#define NCOLUMNS 23
+#define NCOLUMNS 25
 
 /* Pages of a delta heap whose rows are counted; more are estimated from these. */
 #define DELTA_SAMPLE 256
@@ -130,7 +130,7 @@ bytes_waiting(const MdbTable *table, const MdbPartList *all)
 
 	list.parts = palloc_extended(sizeof(MdbPartInfo) * Max(1, all->count), MCXT_ALLOC_HUGE);
 	memcpy(list.parts, all->parts, sizeof(MdbPartInfo) * all->count);
-	while (mdb_merge_choose(table, &list, false, GetCurrentTimestamp(), &set))
+	while (mdb_merge_choose(table, &list, MDB_COMPACT_DUE, GetCurrentTimestamp(), &set))
 	{
 		int n = 0;
 
@@ -210,6 +210,8 @@ put_table(ReturnSetInfo *rsinfo, Relation rel)
 	int64 pages = RelationGetNumberOfBlocks(rel);
 	int64 used = 1;
 	int64 bytes = 0;
+	int64 cold_parts = 0;
+	int64 cold_bytes = 0;
 	Datum v[NCOLUMNS] = {0};
 	bool n[NCOLUMNS] = {0};
 
@@ -217,6 +219,11 @@ put_table(ReturnSetInfo *rsinfo, Relation rel)
 	{
 		used += list->parts[i].npages;
 		bytes += list->parts[i].nbytes;
+		if (list->parts[i].format >= MDB_PART_FORMAT_COLD)
+		{
+			cold_parts++;
+			cold_bytes += list->parts[i].nbytes;
+		}
 	}
 	v[0] = ObjectIdGetDatum(RelationGetRelid(rel));
 	v[1] = Int64GetDatum(list->count);
@@ -227,6 +234,8 @@ put_table(ReturnSetInfo *rsinfo, Relation rel)
 	v[8] = Int64GetDatum(pages);
 	v[9] = Int64GetDatum(Max(pages - used, 0));
 	read_books(table->storage_id, list, snapshot, &v[10], &n[10]);
+	v[23] = Int64GetDatum(cold_parts);
+	v[24] = Int64GetDatum(cold_bytes);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, v, n);
 }
 

@@ -208,6 +208,21 @@ widen2_group(const uint32_t *restrict lo, const uint32_t *restrict hi, uint64_t 
 		out[i] = base + (lo[i] | (uint64_t) hi[i] << 32);
 }
 
+/* Symbols that stand above the low bits, into 32-bit values or into whole ones. */
+static MDB_CLONES void
+raise_group(uint32_t *restrict lo, const uint8_t *restrict high, unsigned width)
+{
+	for (unsigned i = 0; i < GROUP; i++)
+		lo[i] |= (uint32_t) high[i] << width;
+}
+
+static MDB_CLONES void
+add_high(uint64_t *restrict out, const uint8_t *restrict high, uint32_t n, unsigned width)
+{
+	for (uint32_t i = 0; i < n; i++)
+		out[i] += (uint64_t) high[i] << width;
+}
+
 static MDB_CLONES void
 fill(uint64_t *out, uint32_t n, uint64_t x)
 {
@@ -235,9 +250,12 @@ mdb_pack(const uint64_t *v, uint32_t n, unsigned width, uint8_t *out)
 	mdb_stream_pack(v, n, width, out);
 }
 
-/* mdb_unpack - n values of the given width, base added to each (modulo 2^64). */
+/*
+ * mdb_unpack - n values of the given width, base added to each (modulo 2^64).  Here and below: high, if it
+ * is not NULL, holds what stands above the packed bits of each value.
+ */
 void
-mdb_unpack(const uint8_t *in, uint32_t n, unsigned width, uint64_t base, uint64_t *out)
+mdb_unpack(const uint8_t *in, const uint8_t *high, uint32_t n, unsigned width, uint64_t base, uint64_t *out)
 {
 	uint32_t lo[GROUP];
 	uint32_t hi[GROUP];
@@ -245,6 +263,8 @@ mdb_unpack(const uint8_t *in, uint32_t n, unsigned width, uint64_t base, uint64_
 	if (width == 0)
 	{
 		fill(out, n, base);
+		if (high != NULL)
+			add_high(out, high, n, 0);
 		return;
 	}
 	for (; n >= GROUP; n -= GROUP, out += GROUP)
@@ -261,10 +281,17 @@ mdb_unpack(const uint8_t *in, uint32_t n, unsigned width, uint64_t base, uint64_
 			widen2_group(lo, hi, base, out);
 		}
 		in += (size_t) width * (GROUP / 8);
+		if (high != NULL)
+		{
+			add_high(out, high, GROUP, width);
+			high += GROUP;
+		}
 	}
 	mdb_stream_unpack(in, in + mdb_stream_size(n, width), n, width, out);
 	for (uint32_t i = 0; i < n; i++)
 		out[i] += base;
+	if (high != NULL)
+		add_high(out, high, n, width);
 }
 
 #if defined(__clang__) || __GNUC__ >= 12
@@ -365,7 +392,8 @@ exact_base(uint64_t base)
  * done, a number of whole groups; the rest is the caller's, by the long way.
  */
 uint32_t
-mdb_unpack_quotients(const uint8_t *in, uint32_t n, unsigned width, uint64_t base, double p, uint64_t *out)
+mdb_unpack_quotients(const uint8_t *in, const uint8_t *high, uint32_t n, unsigned width, uint64_t base,
+					 double p, uint64_t *out)
 {
 	uint32_t lo[GROUP];
 	uint32_t done = 0;
@@ -376,6 +404,8 @@ mdb_unpack_quotients(const uint8_t *in, uint32_t n, unsigned width, uint64_t bas
 	{
 		unpack_group(in, width, lo);
 		in += (size_t) width * (GROUP / 8);
+		if (high != NULL)
+			raise_group(lo, high + done, width);
 		mdb_quotients((const int32_t *) lo, GROUP, (int64_t) base, p, out + done);
 	}
 	return done;
@@ -386,16 +416,17 @@ mdb_unpack_quotients(const uint8_t *in, uint32_t n, unsigned width, uint64_t bas
  *
  *	out[i] = start + sum over j <= i of (base + value[j])
  *
- * value[j] is what is packed, or patch[] at the ascending positions at[], which are below n.  All
- * must be less than 2^22 in magnitude, so that 256 of them add up in 32 bits: that is what makes
+ * value[j] is what is packed, or patch[] at the ascending positions at[], which are below n; with high, whose
+ * symbols are 0 there, patch[] is added to what is packed.  All must be less than 2^22 in magnitude, so that 256 of them add up in 32 bits: that is what makes
  * this faster than unpacking, patching and adding in turn.
  *
  * If p is not 0 the sums of whole groups are divided by it as they come, as far as they are exact
  * doubles.  Returns how many were.
  */
 uint32_t
-mdb_unpack_sums(const uint8_t *in, uint32_t n, unsigned width, uint64_t base, uint64_t start,
-				const uint16_t *at, const int32_t *patch, uint32_t patches, double p, uint64_t *out)
+mdb_unpack_sums(const uint8_t *in, const uint8_t *high, uint32_t n, unsigned width, uint64_t base,
+				uint64_t start, const uint16_t *at, const int32_t *patch, uint32_t patches, double p,
+				uint64_t *out)
 {
 	uint32_t lo[GROUP];
 	uint32_t next = 0;
@@ -407,8 +438,10 @@ mdb_unpack_sums(const uint8_t *in, uint32_t n, unsigned width, uint64_t base, ui
 	{
 		unpack_group(in, width, lo);
 		in += (size_t) width * (GROUP / 8);
+		if (high != NULL)
+			raise_group(lo, high + done, width);
 		for (; next < patches && at[next] < done + GROUP; next++)
-			lo[at[next] - done] = (uint32_t) patch[next];
+			lo[at[next] - done] = (uint32_t) patch[next] + (high != NULL ? lo[at[next] - done] : 0);
 		sum_group(lo, narrow ? (uint32_t) base : 0);
 		if (p != 0 && narrow && divided == done && exact_base(start))
 		{
@@ -422,8 +455,10 @@ mdb_unpack_sums(const uint8_t *in, uint32_t n, unsigned width, uint64_t base, ui
 	if (done == n)
 		return divided;
 	mdb_stream_unpack(in, in + mdb_stream_size(n - done, width), n - done, width, out + done);
+	if (high != NULL)
+		add_high(out + done, high + done, n - done, width);
 	for (; next < patches; next++)
-		out[at[next]] = (uint64_t) (int64_t) patch[next];
+		out[at[next]] = (uint64_t) (int64_t) patch[next] + (high != NULL ? out[at[next]] : 0);
 	for (; done < n; done++)
 		out[done] = start += base + out[done];
 	return divided;

@@ -54,7 +54,7 @@ mdb_bits_encode(const uint8_t *flags, uint32_t n, uint8_t *out)
 
 		*p++ = (uint8_t) (MDB_ID_RLE | first << MDB_VARIANT_SHIFT);
 		p = mdb_put_varint(p, runs);
-		size = mdb_chunk_encode(MDB_KIND_INT, lengths, runs, MDB_DEPTH_COMPOSITE + 1, p,
+		size = mdb_chunk_encode(MDB_KIND_INT, lengths, runs, (MdbAim){MDB_DEPTH_COMPOSITE + 1, false}, p,
 								packed - (size_t) (p - buf), NULL);
 		if (size != 0)
 		{

@@ -15,20 +15,17 @@
  * Invariants
  *	1. The lengths add up to the total, and a frame inflates to exactly that.
  *	2. mdb_bytes_size tells the total without inflating anything; it never exceeds 1 GiB.
- *	3. zstd's contexts are this thread's own and live as long as the thread; where memory for
- *	   one is lacking the encoder stores plainly.
+ *	3. Where memory for zstd is lacking the encoder stores plainly.
  */
 #include "codec_internal.h"
 
 #include <zstd.h>
 
 #define TOTAL_MAX  ((uint64_t) 1 << 30)
-#define ZSTD_LEVEL 3
+#define LEVEL_HOT  3
+#define LEVEL_COLD 9
 #define ZSTD_LEAST 64    /* bytes below which zstd is not tried */
 #define SLOTS      16384 /* of the hash table: a power of two, at most half full */
-
-static _Thread_local ZSTD_CCtx *compressor;
-static _Thread_local ZSTD_DCtx *decompressor;
 
 /* The head of a chunk, up to the strings themselves. */
 typedef struct Layout
@@ -71,32 +68,6 @@ hash_bytes(const uint8_t *p, size_t len)
 		memcpy(&tail, p, len);
 	h = (h ^ tail) * UINT64_C(0x9fb21c651e98df25);
 	return (uint32_t) (h >> 32);
-}
-
-static ZSTD_CCtx *
-get_compressor(void)
-{
-	if (compressor == NULL)
-	{
-		compressor = ZSTD_createCCtx();
-		if (compressor == NULL)
-			return NULL;
-		ZSTD_CCtx_setParameter(compressor, ZSTD_c_compressionLevel, ZSTD_LEVEL);
-		/* the chunk holds the size itself */
-		ZSTD_CCtx_setParameter(compressor, ZSTD_c_contentSizeFlag, 0);
-	}
-	ZSTD_CCtx_reset(compressor, ZSTD_reset_session_only);
-	return compressor;
-}
-
-static bool
-decompress(const uint8_t *in, size_t len, uint8_t *out, size_t total)
-{
-	if (decompressor == NULL)
-		decompressor = ZSTD_createDCtx();
-	if (decompressor == NULL)
-		return false;
-	return ZSTD_decompressDCtx(decompressor, out, total, in, len) == total;
 }
 
 /* mdb_bytes_bound - room mdb_bytes_encode needs for n values of total bytes together. */
@@ -151,18 +122,18 @@ find_distinct(const uint8_t *data, const uint32_t *ends, uint32_t n, uint32_t mo
 }
 
 static uint8_t *
-put_numbers(const uint64_t *v, uint32_t n, uint8_t *p)
+put_numbers(const uint64_t *v, uint32_t n, bool cold, uint8_t *p)
 {
 	/* integer chunks always fit into their bound, and mdb_bytes_bound provides for two */
-	return mdb_put_sized(MDB_KIND_INT, v, n, MDB_DEPTH_COMPOSITE, p, p + mdb_i64_bound(n));
+	return mdb_put_sized(MDB_KIND_INT, v, n, (MdbAim){MDB_DEPTH_COMPOSITE, cold}, p, p + mdb_i64_bound(n));
 }
 
 /* One zstd frame of the stored strings; its size, or 0 if it does not fit into cap. */
 static size_t
 compress(const uint8_t *data, const uint32_t *ends, const uint16_t *first, uint32_t count, size_t total,
-		 uint8_t *out, size_t cap)
+		 int level, uint8_t *out, size_t cap)
 {
-	ZSTD_CCtx *cctx = get_compressor();
+	ZSTD_CCtx *cctx = mdb_compressor(level);
 	ZSTD_outBuffer dst = {out, cap, 0};
 	ZSTD_inBuffer src = {data, total, 0};
 
@@ -194,14 +165,14 @@ compress(const uint8_t *data, const uint32_t *ends, const uint16_t *first, uint3
  */
 static uint8_t *
 put_body(const uint8_t *data, const uint32_t *ends, const uint16_t *first, uint32_t count, size_t total,
-		 uint8_t *p, uint8_t *id)
+		 bool cold, uint8_t *p, uint8_t *id)
 {
 	if (total >= ZSTD_LEAST)
 	{
 		/* a frame must save a sixteenth to be worth inflating */
 		uint8_t *frame = p + mdb_varint_size(total);
-		size_t size =
-			compress(data, ends, first, count, total, frame, total - total / 16 - mdb_varint_size(total));
+		size_t size = compress(data, ends, first, count, total, cold ? LEVEL_COLD : LEVEL_HOT, frame,
+							   total - total / 16 - mdb_varint_size(total));
 
 		if (size != 0)
 		{
@@ -228,7 +199,7 @@ put_body(const uint8_t *data, const uint32_t *ends, const uint16_t *first, uint3
 }
 
 static size_t
-encode_plain(const uint8_t *data, const uint32_t *ends, uint32_t n, uint8_t *out)
+encode_plain(const uint8_t *data, const uint32_t *ends, uint32_t n, bool cold, uint8_t *out)
 {
 	uint64_t lengths[MDB_BLOCK_ROWS_MAX];
 	uint8_t *p = out + 1;
@@ -236,14 +207,14 @@ encode_plain(const uint8_t *data, const uint32_t *ends, uint32_t n, uint8_t *out
 	for (uint32_t i = 0; i < n; i++)
 		lengths[i] = length_of(ends, i);
 	out[0] = MDB_ID_RAW;
-	p = put_numbers(lengths, n, p);
-	p = put_body(data, ends, NULL, n, ends[n - 1], p, out);
+	p = put_numbers(lengths, n, cold, p);
+	p = put_body(data, ends, NULL, n, ends[n - 1], cold, p, out);
 	return (size_t) (p - out);
 }
 
 static size_t
 encode_dict(const uint8_t *data, const uint32_t *ends, uint32_t n, const uint64_t *index,
-			const uint16_t *first, uint32_t count, uint8_t *out)
+			const uint16_t *first, uint32_t count, bool cold, uint8_t *out)
 {
 	uint64_t lengths[MDB_BLOCK_ROWS_MAX];
 	uint8_t *p = out + 1;
@@ -256,9 +227,9 @@ encode_dict(const uint8_t *data, const uint32_t *ends, uint32_t n, const uint64_
 	}
 	out[0] = MDB_ID_DICT;
 	p = mdb_put_varint(p, count);
-	p = put_numbers(index, n, p);
-	p = put_numbers(lengths, count, p);
-	p = put_body(data, ends, first, count, total, p, out);
+	p = put_numbers(index, n, cold, p);
+	p = put_numbers(lengths, count, cold, p);
+	p = put_body(data, ends, first, count, total, cold, p, out);
 	return (size_t) (p - out);
 }
 
@@ -275,6 +246,7 @@ mdb_bytes_encode(const uint8_t *data, const uint32_t *ends, uint32_t n, uint8_t 
 	uint16_t first[MDB_BLOCK_ROWS_MAX];
 	uint32_t count;
 	size_t total, dict, plain;
+	bool cold = hint != NULL && hint->cold;
 
 	if (n == 0 || n > MDB_BLOCK_ROWS_MAX)
 		return 0;
@@ -289,13 +261,13 @@ mdb_bytes_encode(const uint8_t *data, const uint32_t *ends, uint32_t n, uint8_t 
 	}
 	else
 	{
-		dict = count == 0 ? SIZE_MAX : encode_dict(data, ends, n, index, first, count, out);
+		dict = count == 0 ? SIZE_MAX : encode_dict(data, ends, n, index, first, count, cold, out);
 		plain = dict;
 		if (dict > total / 8)
 		{
-			plain = encode_plain(data, ends, n, out);
+			plain = encode_plain(data, ends, n, cold, out);
 			if (plain > dict)
-				plain = encode_dict(data, ends, n, index, first, count, out);
+				plain = encode_dict(data, ends, n, index, first, count, cold, out);
 		}
 	}
 	if (hint != NULL)
@@ -441,7 +413,7 @@ decode_dict(const Layout *l, uint32_t n, uint8_t *data, size_t cap, uint32_t *en
 		if (l->total > total)
 			return false;
 		entry = data + (total - l->total);
-		if (!decompress(l->body, l->body_size, data + (total - l->total), l->total))
+		if (!mdb_inflate(l->body, l->body_size, data + (total - l->total), l->total))
 			return false;
 	}
 	for (uint32_t i = 0; i < n; i++)
@@ -475,7 +447,7 @@ decode_plain(const Layout *l, uint32_t n, uint8_t *data, size_t cap, uint32_t *e
 		return false;
 	if (l->id & MDB_ID_ZSTD)
 	{
-		if (!decompress(l->body, l->body_size, data, l->total))
+		if (!mdb_inflate(l->body, l->body_size, data, l->total))
 			return false;
 	}
 	else if (l->total > 0)

@@ -23,6 +23,12 @@
 
 #define RETRY_EVERY  16 /* blocks after which losers get another chance */
 
+/* zstd around cold chunks. */
+#define FRAME_LEAST 48 /* bytes of the chunk from which on it is tried */
+#define FRAME_SAVES 16 /* a frame must save so much of the size */
+#define FRAME_PROBE 1
+#define FRAME_LEVEL 9
+
 static size_t
 const_encode(MdbKind kind, uint64_t value, uint8_t *out)
 {
@@ -108,12 +114,13 @@ typedef struct Contest
 	const uint64_t *v;
 	uint32_t n;
 	uint32_t nruns;
-	int depth;
+	MdbAim aim;
 	MdbCodecHint *hint; /* may be NULL */
 	bool afresh;        /* do not let the hint narrow what is tried */
 	uint8_t *out;
 	size_t best; /* bytes, 0 = none yet */
 	size_t cap;
+	size_t most;    /* of any chunk */
 	unsigned tried; /* set of ids */
 	uint8_t trial[MDB_CHUNK_MAX];
 } Contest;
@@ -134,26 +141,26 @@ try_codec(Contest *c, unsigned id)
 		case MDB_ID_ULP:
 			c->tried |= 1u << MDB_ID_INT | 1u << MDB_ID_ULP;
 			if (c->kind == MDB_KIND_INT)
-				size = mdb_int_encode(c->v, c->n, c->trial, limit);
-			else if (c->depth <= MDB_DEPTH_DECIMAL)
-				size = mdb_decimal_encode(c->kind, c->v, c->n, c->depth, c->trial, limit,
+				size = mdb_int_encode(c->v, c->n, c->aim.cold, c->trial, limit);
+			else if (c->aim.depth <= MDB_DEPTH_DECIMAL)
+				size = mdb_decimal_encode(c->kind, c->v, c->n, c->aim, c->trial, limit,
 										  c->afresh ? NULL : c->hint);
 			break;
 		case MDB_ID_BITS:
 			if (c->kind != MDB_KIND_INT)
-				size = mdb_orderbits_encode(c->kind, c->v, c->n, c->trial, limit);
+				size = mdb_orderbits_encode(c->kind, c->v, c->n, c->aim.cold, c->trial, limit);
 			break;
 		case MDB_ID_GORILLA:
 			if (c->kind != MDB_KIND_INT)
 				size = mdb_gorilla_encode(c->kind, c->v, c->n, c->trial, limit);
 			break;
 		case MDB_ID_RLE:
-			if (c->depth <= MDB_DEPTH_COMPOSITE && c->nruns <= c->n / 4)
-				size = mdb_rle_encode(c->kind, c->v, c->n, c->nruns, c->depth, c->trial, limit);
+			if (c->aim.depth <= MDB_DEPTH_COMPOSITE && c->nruns <= c->n / 4)
+				size = mdb_rle_encode(c->kind, c->v, c->n, c->nruns, c->aim, c->trial, limit);
 			break;
 		case MDB_ID_DICT:
-			if (c->depth <= MDB_DEPTH_COMPOSITE && c->n >= 16)
-				size = mdb_dict_encode(c->kind, c->v, c->n, c->depth, c->trial, limit);
+			if (c->aim.depth <= MDB_DEPTH_COMPOSITE && c->n >= 16)
+				size = mdb_dict_encode(c->kind, c->v, c->n, c->aim, c->trial, limit);
 			break;
 		case MDB_ID_RAW:
 			size = raw_encode(c->kind, c->v, c->n, c->trial, limit);
@@ -216,11 +223,103 @@ remember(Contest *c)
 	c->hint->opaque[HINT_DENSITY + 1] = (uint8_t) (d >> 8);
 }
 
+static void
+try_likely(Contest *c)
+{
+	try_codec(c, MDB_ID_INT);
+	try_codec(c, MDB_ID_RLE);
+	/* true doubles take more than two bytes, a dictionary of interest less than decimals */
+	if (c->best == 0 || c->best > c->n)
+		try_codec(c, MDB_ID_DICT);
+	if (c->best == 0 || c->best > c->most / 4)
+	{
+		try_codec(c, MDB_ID_BITS);
+		try_codec(c, MDB_ID_GORILLA);
+	}
+	try_codec(c, MDB_ID_RAW);
+}
+
+/*
+ * A frame around a chunk, if it saves enough to be worth inflating.  At the lowest level it is quick, and
+ * tells whether another is worth its time.
+ */
+static void
+try_frame(Contest *c, const uint8_t *chunk, size_t size)
+{
+	size_t limit = c->best - c->best / FRAME_SAVES;
+	size_t frame = mdb_frame_encode(chunk, size, FRAME_PROBE, c->trial, c->best + c->best / 8);
+
+	if (frame != 0)
+		frame = mdb_frame_encode(chunk, size, FRAME_LEVEL, c->trial, limit);
+	if (frame == 0)
+		return;
+	memcpy(c->out, c->trial, frame);
+	c->best = frame;
+}
+
+/* Do values come again, other than in runs?  Of some that follow each other every fourth. */
+static bool
+values_recur(const uint64_t *v, uint32_t n)
+{
+	uint64_t seen[512] = {0};
+	uint32_t count = n < 512 ? n : 512;
+	uint32_t again = 0;
+
+	v += (n - count) / 2;
+	for (uint32_t i = 1; i < count; i++)
+	{
+		uint64_t *slot = &seen[(v[i] * UINT64_C(0x9e3779b97f4a7c15)) >> 55];
+
+		again += *slot == v[i] && v[i] != v[i - 1];
+		*slot = v[i];
+	}
+	return again >= count / 4;
+}
+
+/*
+ * Cold chunks: codecs without symbols as for hot ones, then those that symbols may help, and frames around
+ * the best of the first and around the plain values: zstd finds nothing in what is entropy-coded already.
+ */
+static void
+try_all(Contest *c)
+{
+	uint8_t plain[MDB_CHUNK_MAX];
+	unsigned first = MDB_ID_INT;
+	size_t size;
+
+	c->afresh = true;
+	c->aim.cold = false;
+	try_likely(c);
+	size = c->best;
+	/* none may fit where a chunk around it has been made without symbols */
+	if (size != 0)
+	{
+		first = c->out[0] & MDB_ID_MASK;
+		memcpy(plain, c->out, size);
+	}
+
+	c->aim.cold = true;
+	c->tried = 1u << MDB_ID_RAW | 1u << MDB_ID_GORILLA;
+	try_codec(c, first);
+	try_codec(c, MDB_ID_INT);
+	if (size == 0 || size > c->most / 4)
+		try_codec(c, MDB_ID_BITS);
+	if (c->nruns <= c->n / 8)
+		try_codec(c, MDB_ID_RLE);
+	if (c->best > c->n / 2)
+		try_codec(c, MDB_ID_DICT);
+	if (c->aim.depth > MDB_DEPTH_COMPOSITE || size < FRAME_LEAST)
+		return;
+	try_frame(c, plain, size);
+	if (first != MDB_ID_RAW && c->best > c->n / 4 && (c->best > 2 * c->n || values_recur(c->v, c->n)))
+		try_frame(c, plain, raw_encode(c->kind, c->v, c->n, plain, sizeof(plain)));
+}
+
 /*
  * mdb_chunk_encode - the smallest chunk found for v, or 0 if none fits into cap.
  */
 size_t
-mdb_chunk_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t *out, size_t cap,
+mdb_chunk_encode(MdbKind kind, const uint64_t *v, uint32_t n, MdbAim aim, uint8_t *out, size_t cap,
 				 MdbCodecHint *hint)
 {
 	Contest c;
@@ -232,12 +331,13 @@ mdb_chunk_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t
 	c.v = v;
 	c.n = n;
 	c.nruns = mdb_count_runs(v, n);
-	c.depth = depth;
+	c.aim = aim;
 	c.hint = hint;
 	c.afresh = hint == NULL;
 	c.out = out;
 	c.best = 0;
 	c.cap = cap < most ? cap : most;
+	c.most = most;
 	c.tried = 0;
 	if (c.nruns == 1)
 	{
@@ -250,20 +350,10 @@ mdb_chunk_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t
 		return size;
 	}
 
-	if (!settled_by_hint(&c))
-	{
-		try_codec(&c, MDB_ID_INT);
-		try_codec(&c, MDB_ID_RLE);
-		/* true doubles take more than two bytes, a dictionary of interest less than decimals */
-		if (c.best == 0 || c.best > n)
-			try_codec(&c, MDB_ID_DICT);
-		if (c.best == 0 || c.best > most / 4)
-		{
-			try_codec(&c, MDB_ID_BITS);
-			try_codec(&c, MDB_ID_GORILLA);
-		}
-		try_codec(&c, MDB_ID_RAW);
-	}
+	if (aim.cold)
+		try_all(&c);
+	else if (!settled_by_hint(&c))
+		try_likely(&c);
 	if (hint != NULL && c.best != 0)
 		remember(&c);
 	return c.best;
@@ -274,7 +364,7 @@ mdb_chunk_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t
  * NULL if it does not fit before end.
  */
 uint8_t *
-mdb_put_sized(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t *p, const uint8_t *end)
+mdb_put_sized(MdbKind kind, const uint64_t *v, uint32_t n, MdbAim aim, uint8_t *p, const uint8_t *end)
 {
 	/* the size is known last: leave room for the longest, then close the gap */
 	const size_t room = mdb_varint_size(MDB_CHUNK_MAX);
@@ -283,7 +373,7 @@ mdb_put_sized(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t *p
 
 	if (end - p <= (ptrdiff_t) room)
 		return NULL;
-	size = mdb_chunk_encode(kind, v, n, depth, chunk, (size_t) (end - chunk), NULL);
+	size = mdb_chunk_encode(kind, v, n, aim, chunk, (size_t) (end - chunk), NULL);
 	if (size == 0)
 		return NULL;
 	p = mdb_put_varint(p, size);
@@ -316,10 +406,14 @@ mdb_chunk_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int de
 
 	if (len == 0)
 		return false;
-	if (in[0] & (MDB_ID_ENTROPY | MDB_ID_ZSTD))
-		return false;
+	if (in[0] == (MDB_ID_RAW | MDB_ID_ZSTD))
+		return depth <= MDB_DEPTH_COMPOSITE && mdb_frame_decode(kind, in, len, n, out);
 	variant = in[0] >> MDB_VARIANT_SHIFT;
 	if ((in[0] & MDB_ID_MASK) != MDB_ID_INT && variant != 0)
+		return false;
+	if ((in[0] & MDB_ID_ZSTD) ||
+		((in[0] & MDB_ID_ENTROPY) &&
+		 ((in[0] & MDB_ID_MASK) != MDB_ID_INT || variant == MDB_INT_GRID || variant == MDB_INT_DECIMAL)))
 		return false;
 	switch (in[0] & MDB_ID_MASK)
 	{
@@ -367,7 +461,7 @@ encode_verified(MdbKind kind, const uint64_t *v, uint32_t n, uint8_t *out, MdbCo
 
 	if (n == 0 || n > MDB_BLOCK_ROWS_MAX)
 		return 0;
-	size = mdb_chunk_encode(kind, v, n, 0, out, most, hint);
+	size = mdb_chunk_encode(kind, v, n, (MdbAim){0, hint != NULL && hint->cold}, out, most, hint);
 	if (size == 0 || !mdb_chunk_decode(kind, out, size, n, 0, back) || memcmp(back, v, (size_t) n * 8) != 0)
 	{
 		MDB_BUG();
@@ -468,12 +562,37 @@ mdb_f32_decode(const uint8_t *in, size_t len, uint32_t n, float *out)
 	return MDB_CODEC_OK;
 }
 
+/* Is the chunk that the values are in, within a decimal or an ordered one, entropy-coded? */
+static bool
+has_symbols(const uint8_t *in, size_t len)
+{
+	const uint8_t *p = in, *end = in + len, *part;
+	size_t size;
+	uint64_t count;
+
+	if ((*p & MDB_ID_MASK) == MDB_ID_BITS)
+		p++;
+	else if (*p >> MDB_VARIANT_SHIFT == MDB_INT_DECIMAL && len > 2)
+	{
+		bool exceptions = (p[1] & 0x80) != 0;
+
+		p += 2;
+		if (exceptions)
+			p = mdb_get_varint(p, end, &count);
+		for (int i = 0; i < 2 && exceptions && p != NULL; i++)
+			p = mdb_get_sized(p, end, &part, &size);
+	}
+	return p != NULL && p < end && (*p & MDB_ID_ENTROPY);
+}
+
 /* mdb_codec_name - for statistics; an unknown or empty chunk has a name too. */
 const char *
 mdb_codec_name(const uint8_t *in, size_t len)
 {
 	static const char *const integers[8] = {"for", "delta", "delta2", "grid",
 											"for", "delta", "delta2", "decimal"};
+	static const char *const symbols[8] = {"for+tans", "delta+tans", "delta2+tans", "grid",
+										   "for+tans", "delta+tans", "delta2+tans", "decimal+tans"};
 
 	if (len == 0)
 		return "empty";
@@ -486,15 +605,15 @@ mdb_codec_name(const uint8_t *in, size_t len)
 		case MDB_ID_RLE:
 			return "rle";
 		case MDB_ID_INT:
-			if (in[0] >> MDB_VARIANT_SHIFT == MDB_INT_DELTA && len > 1 && in[1] == 0)
+			if (in[0] == (MDB_ID_INT | MDB_INT_DELTA << MDB_VARIANT_SHIFT) && len > 1 && in[1] == 0)
 				return "const-step";
-			return integers[in[0] >> MDB_VARIANT_SHIFT];
+			return (has_symbols(in, len) ? symbols : integers)[in[0] >> MDB_VARIANT_SHIFT];
 		case MDB_ID_ULP:
 			return "decimal+ulp";
 		case MDB_ID_DICT:
 			return "dict";
 		case MDB_ID_BITS:
-			return "bits-delta";
+			return has_symbols(in, len) ? "bits-delta+tans" : "bits-delta";
 		case MDB_ID_GORILLA:
 			return "gorilla";
 	}

@@ -35,7 +35,8 @@ typedef struct MdbCodecHint
 	uint8_t codec;    /* last codec chosen */
 	uint8_t exponent; /* last decimal exponent k */
 	uint8_t misses;   /* how often the sticky choice failed lately */
-	uint8_t opaque[13];
+	uint8_t cold;     /* set by the caller: as small as can be found, at several times the price */
+	uint8_t opaque[12];
 } MdbCodecHint;
 
 /* 64-bit integers: any by-value datum, series ids, lengths, directory fields. */

@@ -67,7 +67,7 @@ enum
 };
 
 #define MDB_ID_MASK       0x07
-#define MDB_ID_ENTROPY    0x08 /* reserved: entropy-coded residuals */
+#define MDB_ID_ENTROPY    0x08 /* of MDB_ID_INT: the residuals' high bits are entropy-coded */
 #define MDB_ID_ZSTD       0x10
 #define MDB_VARIANT_SHIFT 5 /* top three bits: a variant of the codec */
 
@@ -234,12 +234,13 @@ mdb_get_bounded(const uint8_t *p, const uint8_t *end, uint64_t max, uint32_t *x)
 /* bitpack.c */
 extern size_t mdb_packed_size(uint32_t n, unsigned width);
 extern void mdb_pack(const uint64_t *v, uint32_t n, unsigned width, uint8_t *out);
-extern void mdb_unpack(const uint8_t *in, uint32_t n, unsigned width, uint64_t base, uint64_t *out);
-extern uint32_t mdb_unpack_quotients(const uint8_t *in, uint32_t n, unsigned width, uint64_t base, double p,
-									 uint64_t *out);
-extern uint32_t mdb_unpack_sums(const uint8_t *in, uint32_t n, unsigned width, uint64_t base, uint64_t start,
-								const uint16_t *at, const int32_t *patch, uint32_t patches, double p,
-								uint64_t *out);
+extern void mdb_unpack(const uint8_t *in, const uint8_t *high, uint32_t n, unsigned width, uint64_t base,
+					   uint64_t *out);
+extern uint32_t mdb_unpack_quotients(const uint8_t *in, const uint8_t *high, uint32_t n, unsigned width,
+									 uint64_t base, double p, uint64_t *out);
+extern uint32_t mdb_unpack_sums(const uint8_t *in, const uint8_t *high, uint32_t n, unsigned width,
+								uint64_t base, uint64_t start, const uint16_t *at, const int32_t *patch,
+								uint32_t patches, double p, uint64_t *out);
 extern void mdb_ramp(uint64_t *out, uint32_t n, uint64_t first, uint64_t step);
 extern void mdb_add_line(uint64_t *v, uint32_t n, uint64_t first, uint64_t step);
 extern size_t mdb_stream_size(uint32_t n, unsigned width);
@@ -247,51 +248,35 @@ extern void mdb_stream_pack(const uint64_t *v, uint32_t n, unsigned width, uint8
 extern void mdb_stream_unpack(const uint8_t *in, const uint8_t *end, uint32_t n, unsigned width,
 							  uint64_t *out);
 
+/* tans.c */
+extern uint32_t mdb_log2(uint32_t x);
+extern size_t mdb_tans_cost(const uint32_t *count, unsigned alphabet, uint32_t n);
+extern size_t mdb_tans_encode(const uint8_t *symbols, uint32_t n, const uint32_t *count, unsigned alphabet,
+							  uint8_t *out, size_t cap);
+extern bool mdb_tans_decode(const uint8_t *in, size_t len, uint32_t n, unsigned *alphabet, uint8_t *symbols);
+
+/*
+ * Which residuals an integer chunk packs: those from base on that fit into width bits or, with an
+ * alphabet, into so many symbols above width bits.
+ */
+typedef struct MdbWindow
+{
+	unsigned width;
+	unsigned alphabet; /* 0 = no symbols */
+	uint64_t base;
+	uint32_t patches; /* residuals outside, estimated until they are gathered */
+	size_t bytes;     /* packed area, symbols and patches */
+} MdbWindow;
+
+/* int_cold.c */
+extern void mdb_cold_window(const uint64_t *x, uint32_t n, MdbWindow *best);
+
 /* int.c */
-extern size_t mdb_int_encode(const uint64_t *v, uint32_t n, uint8_t *out, size_t cap);
+extern size_t mdb_patch_bytes(uint32_t n, uint32_t patches, unsigned exc_width);
+extern void mdb_value_range(const uint64_t *x, uint32_t n, int64_t *min, int64_t *max);
+extern size_t mdb_int_encode(const uint64_t *v, uint32_t n, bool cold, uint8_t *out, size_t cap);
 extern bool mdb_int_decode(const uint8_t *in, size_t len, uint32_t n, double p, uint32_t *divided,
 						   uint64_t *out);
-
-/* time.c */
-extern bool mdb_grid_decode(const uint8_t *in, size_t len, uint32_t n, uint64_t *out);
-
-/* decimal.c */
-extern void mdb_quotients(const int32_t *x, uint32_t n, int64_t start, double p, uint64_t *out);
-extern size_t mdb_decimal_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t *out,
-								 size_t cap, const MdbCodecHint *hint);
-extern bool mdb_decimal_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth,
-							   uint64_t *out);
-extern bool mdb_ulp_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth, uint64_t *out);
-
-/* rle.c */
-extern uint32_t mdb_count_runs(const uint64_t *v, uint32_t n);
-extern size_t mdb_rle_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint32_t nruns, int depth,
-							 uint8_t *out, size_t cap);
-extern bool mdb_rle_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth, uint64_t *out);
-
-/* dict.c */
-extern size_t mdb_dict_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t *out,
-							  size_t cap);
-extern bool mdb_dict_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth,
-							uint64_t *out);
-
-/* orderbits.c */
-extern size_t mdb_orderbits_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint8_t *out, size_t cap);
-extern bool mdb_orderbits_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, uint64_t *out);
-
-/* gorilla.c */
-extern size_t mdb_gorilla_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint8_t *out, size_t cap);
-extern bool mdb_gorilla_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, uint64_t *out);
-
-/* chunk.c */
-extern size_t mdb_chunk_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t *out,
-							   size_t cap, MdbCodecHint *hint);
-extern uint8_t *mdb_put_sized(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t *p,
-							  const uint8_t *end);
-extern const uint8_t *mdb_get_sized(const uint8_t *p, const uint8_t *end, const uint8_t **chunk,
-									size_t *size);
-extern bool mdb_chunk_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth,
-							 uint64_t *out);
 
 /*
  * Composite codecs nest: runs of decimals of packed integers is the deepest.  Depth 0 is the
@@ -299,5 +284,70 @@ extern bool mdb_chunk_decode(MdbKind kind, const uint8_t *in, size_t len, uint32
  */
 #define MDB_DEPTH_COMPOSITE 0
 #define MDB_DEPTH_DECIMAL   1
+
+/* How deep a chunk that is made stands, and whether it is to be as small as can be found. */
+typedef struct MdbAim
+{
+	int depth;
+	bool cold;
+} MdbAim;
+
+/* The aim of a chunk within the chunk. */
+static inline MdbAim
+mdb_within(MdbAim aim)
+{
+	aim.depth++;
+	return aim;
+}
+
+/* time.c */
+extern bool mdb_grid_decode(const uint8_t *in, size_t len, uint32_t n, uint64_t *out);
+
+/* decimal.c */
+extern void mdb_quotients(const int32_t *x, uint32_t n, int64_t start, double p, uint64_t *out);
+extern size_t mdb_decimal_encode(MdbKind kind, const uint64_t *v, uint32_t n, MdbAim aim, uint8_t *out,
+								 size_t cap, const MdbCodecHint *hint);
+extern bool mdb_decimal_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth,
+							   uint64_t *out);
+extern bool mdb_ulp_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth, uint64_t *out);
+
+/* rle.c */
+extern uint32_t mdb_count_runs(const uint64_t *v, uint32_t n);
+extern size_t mdb_rle_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint32_t nruns, MdbAim aim,
+							 uint8_t *out, size_t cap);
+extern bool mdb_rle_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth, uint64_t *out);
+
+/* dict.c */
+extern size_t mdb_dict_encode(MdbKind kind, const uint64_t *v, uint32_t n, MdbAim aim, uint8_t *out,
+							  size_t cap);
+extern bool mdb_dict_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth,
+							uint64_t *out);
+
+/* orderbits.c */
+extern size_t mdb_orderbits_encode(MdbKind kind, const uint64_t *v, uint32_t n, bool cold, uint8_t *out,
+								   size_t cap);
+extern bool mdb_orderbits_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, uint64_t *out);
+
+/* gorilla.c */
+extern size_t mdb_gorilla_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint8_t *out, size_t cap);
+extern bool mdb_gorilla_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, uint64_t *out);
+
+/* zstd.c */
+struct ZSTD_CCtx_s;
+
+extern struct ZSTD_CCtx_s *mdb_compressor(int level);
+extern bool mdb_inflate(const uint8_t *in, size_t len, uint8_t *out, size_t total);
+extern size_t mdb_frame_encode(const uint8_t *chunk, size_t size, int level, uint8_t *out, size_t cap);
+extern bool mdb_frame_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, uint64_t *out);
+
+/* chunk.c */
+extern size_t mdb_chunk_encode(MdbKind kind, const uint64_t *v, uint32_t n, MdbAim aim, uint8_t *out,
+							   size_t cap, MdbCodecHint *hint);
+extern uint8_t *mdb_put_sized(MdbKind kind, const uint64_t *v, uint32_t n, MdbAim aim, uint8_t *p,
+							  const uint8_t *end);
+extern const uint8_t *mdb_get_sized(const uint8_t *p, const uint8_t *end, const uint8_t **chunk,
+									size_t *size);
+extern bool mdb_chunk_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int depth,
+							 uint64_t *out);
 
 #endif /* MDB_CODEC_INTERNAL_H */

@@ -3,7 +3,8 @@
  *	  Decimals: v = d / 10^k by one correctly rounded division, d an integer below 2^53.
  *
  * Since d and 10^k (k <= 22) are exact doubles and IEEE division rounds correctly, every decimal
- * of at most 15 digits comes back to the bit; k = 0 is the integers.  Whatever does not (NaN,
+ * of at most 15 digits comes back to the bit; k = 0 is the integers.  In cold chunks k above 22 stands for
+ * multiples of 512, 1024, 4096, 2^16 or 2^20, which are exact, too.  Whatever does not (NaN,
  * -0.0, infinities, true doubles) is an exception kept beside, or, when most values miss by a few
  * units in the last place as averages do, the distance in ulps is a second column.
  *
@@ -28,16 +29,20 @@
  */
 #include "codec_internal.h"
 
-#define K_MAX        22
-#define D_LIMIT      9007199254740992.0 /* 2^53 */
-#define SAMPLES      32
-#define ULPS_NEAR    64 /* what averages miss by */
-#define K_NONE       0xff
-#define K_EXCEPTIONS 0x80
+#define K_MAX          22
+#define D_LIMIT        9007199254740992.0 /* 2^53 */
+#define SAMPLES        32
+#define ULPS_NEAR      64 /* what averages miss by */
+#define K_LAST         27 /* K_MAX + 1 and above: d times a power of two */
+#define K_NONE         0xff
+#define K_EXCEPTIONS   0x80
+#define EXCEPTIONS_MAX (MDB_BLOCK_ROWS_MAX * 3 / 4 + 1) /* of a cold chunk; of others n / 8 */
 
-static const double power10[K_MAX + 1] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
-										  1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
-										  1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+/* What d is divided by; behind the powers of ten those of two by which sectors, kilobytes and pages come. */
+static const double power10[K_LAST + 1] = {
+	1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,    1e10,    1e11,    1e12,    1e13,
+	1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22, 0x1p-9, 0x1p-10, 0x1p-12, 0x1p-16, 0x1p-20};
+static const uint8_t factor_bits[K_LAST - K_MAX] = {9, 10, 12, 16, 20};
 
 /*
  * The integer nearest to v * p, or 0 where that is no integer below 2^53.  Above 2^52 a double has
@@ -74,7 +79,7 @@ value_of(MdbKind kind, uint64_t bits)
  * quarters of the sample have any.
  */
 static unsigned
-find_exponent(MdbKind kind, const uint64_t *v, uint32_t n, uint64_t tolerance)
+find_exponent(MdbKind kind, const uint64_t *v, uint32_t n, uint64_t tolerance, bool cold)
 {
 	uint32_t need[K_MAX + 1] = {0};
 	uint32_t count = n < SAMPLES ? n : SAMPLES;
@@ -114,7 +119,7 @@ find_exponent(MdbKind kind, const uint64_t *v, uint32_t n, uint64_t tolerance)
 			k = k == K_MAX ? 0 : k + 1;
 		}
 	}
-	if (found < count - count / 4)
+	if (found < (cold ? count / 4 : count - count / 4))
 		return K_NONE;
 	for (unsigned k = 0; k <= K_MAX; k++)
 	{
@@ -167,11 +172,11 @@ split(MdbKind kind, const uint64_t *v, uint32_t n, unsigned k, uint64_t *d, uint
 
 /* The exceptions' part of a decimal chunk; returns the byte behind it, NULL if it does not fit. */
 static uint8_t *
-put_exceptions(MdbKind kind, const uint64_t *v, uint64_t *d, const uint16_t *bad, uint32_t count, int depth,
+put_exceptions(MdbKind kind, const uint64_t *v, uint64_t *d, const uint16_t *bad, uint32_t count, MdbAim aim,
 			   uint8_t *p, uint8_t *end)
 {
-	uint64_t gaps[MDB_BLOCK_ROWS_MAX / 8 + 1];
-	uint64_t values[MDB_BLOCK_ROWS_MAX / 8 + 1];
+	uint64_t gaps[EXCEPTIONS_MAX];
+	uint64_t values[EXCEPTIONS_MAX];
 
 	for (uint32_t j = 0; j < count; j++)
 	{
@@ -183,9 +188,9 @@ put_exceptions(MdbKind kind, const uint64_t *v, uint64_t *d, const uint16_t *bad
 	if ((size_t) (end - p) < mdb_varint_size(count))
 		return NULL;
 	p = mdb_put_varint(p, count);
-	p = mdb_put_sized(MDB_KIND_INT, gaps, count, depth + 1, p, end);
+	p = mdb_put_sized(MDB_KIND_INT, gaps, count, mdb_within(aim), p, end);
 	if (p != NULL)
-		p = mdb_put_sized(kind, values, count, MDB_DEPTH_DECIMAL + 1, p, end);
+		p = mdb_put_sized(kind, values, count, (MdbAim){MDB_DEPTH_DECIMAL + 1, aim.cold}, p, end);
 	if (p == NULL)
 		return NULL;
 
@@ -208,7 +213,7 @@ put_exceptions(MdbKind kind, const uint64_t *v, uint64_t *d, const uint16_t *bad
 
 static size_t
 encode_exact(MdbKind kind, const uint64_t *v, uint32_t n, unsigned k, uint64_t *d, const uint16_t *bad,
-			 uint32_t count, int depth, uint8_t *out, size_t cap)
+			 uint32_t count, MdbAim aim, uint8_t *out, size_t cap)
 {
 	uint8_t *p = out, *end = out + cap;
 	size_t size;
@@ -219,16 +224,16 @@ encode_exact(MdbKind kind, const uint64_t *v, uint32_t n, unsigned k, uint64_t *
 	*p++ = (uint8_t) (k | (count > 0 ? K_EXCEPTIONS : 0));
 	if (count > 0)
 	{
-		p = put_exceptions(kind, v, d, bad, count, depth, p, end);
+		p = put_exceptions(kind, v, d, bad, count, aim, p, end);
 		if (p == NULL || p >= end)
 			return 0;
 	}
-	size = mdb_chunk_encode(MDB_KIND_INT, d, n, depth + 1, p, (size_t) (end - p), NULL);
+	size = mdb_chunk_encode(MDB_KIND_INT, d, n, mdb_within(aim), p, (size_t) (end - p), NULL);
 	return size == 0 ? 0 : (size_t) (p - out) + size;
 }
 
 static size_t
-encode_ulps(MdbKind kind, const uint64_t *v, uint32_t n, unsigned k, uint64_t *d, int depth, uint8_t *out,
+encode_ulps(MdbKind kind, const uint64_t *v, uint32_t n, unsigned k, uint64_t *d, MdbAim aim, uint8_t *out,
 			size_t cap)
 {
 	uint64_t ulps[MDB_BLOCK_ROWS_MAX];
@@ -241,11 +246,32 @@ encode_ulps(MdbKind kind, const uint64_t *v, uint32_t n, unsigned k, uint64_t *d
 		ulps[i] = v[i] - quotient(kind, (int64_t) d[i], power10[k]);
 	*p++ = MDB_ID_ULP;
 	*p++ = (uint8_t) k;
-	p = mdb_put_sized(MDB_KIND_INT, d, n, depth + 1, p, end);
+	p = mdb_put_sized(MDB_KIND_INT, d, n, mdb_within(aim), p, end);
 	if (p == NULL)
 		return 0;
-	size = mdb_chunk_encode(MDB_KIND_INT, ulps, n, depth + 1, p, (size_t) (end - p), NULL);
+	size = mdb_chunk_encode(MDB_KIND_INT, ulps, n, mdb_within(aim), p, (size_t) (end - p), NULL);
 	return size == 0 ? 0 : (size_t) (p - out) + size;
+}
+
+/*
+ * Integers that are all multiples of some power of two, as bytes of memory are, become as many times
+ * smaller: returns the k that says so, or 0.
+ */
+static unsigned
+take_factor(uint64_t *d, uint32_t n)
+{
+	uint64_t all = 0;
+	unsigned k = K_LAST;
+
+	for (uint32_t i = 0; i < n; i++)
+		all |= d[i];
+	while (k > K_MAX && (all & ((UINT64_C(1) << factor_bits[k - K_MAX - 1]) - 1)) != 0)
+		k--;
+	if (k == K_MAX || all == 0)
+		return 0;
+	for (uint32_t i = 0; i < n; i++)
+		d[i] = (uint64_t) ((int64_t) d[i] >> factor_bits[k - K_MAX - 1]);
+	return k;
 }
 
 /*
@@ -255,7 +281,7 @@ encode_ulps(MdbKind kind, const uint64_t *v, uint32_t n, unsigned k, uint64_t *d
  * whose last block had ulps is not tried without them.
  */
 size_t
-mdb_decimal_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t *out, size_t cap,
+mdb_decimal_encode(MdbKind kind, const uint64_t *v, uint32_t n, MdbAim aim, uint8_t *out, size_t cap,
 				   const MdbCodecHint *hint)
 {
 	uint64_t d[MDB_BLOCK_ROWS_MAX];
@@ -275,7 +301,7 @@ mdb_decimal_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8
 		}
 		if (count > n / 32)
 		{
-			unsigned found = find_exponent(kind, v, n, 0);
+			unsigned found = find_exponent(kind, v, n, 0, aim.cold);
 
 			if (found != K_NONE && found != k)
 			{
@@ -283,16 +309,23 @@ mdb_decimal_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8
 				count = split(kind, v, n, k, d, bad);
 			}
 		}
-		if (count <= n / 8)
-			return encode_exact(kind, v, n, k, d, bad, count, depth, out, cap);
+		if (count <= n / 8 || (aim.cold && aim.depth == MDB_DEPTH_COMPOSITE && count <= n * 3 / 4))
+		{
+			/* under an exception is anything: 0 is a multiple of all */
+			for (uint32_t j = 0; aim.cold && k == 0 && j < count; j++)
+				d[bad[j]] = 0;
+			if (aim.cold && k == 0)
+				k = take_factor(d, n);
+			return encode_exact(kind, v, n, k, d, bad, count, aim, out, cap);
+		}
 	}
-	if (depth > MDB_DEPTH_COMPOSITE)
+	if (aim.depth > MDB_DEPTH_COMPOSITE)
 		return 0;
-	k = ulps ? known : find_exponent(kind, v, n, ULPS_NEAR);
+	k = ulps ? known : find_exponent(kind, v, n, ULPS_NEAR, false);
 	if (k == K_NONE)
 		return 0;
 	(void) split(kind, v, n, k, d, bad);
-	return encode_ulps(kind, v, n, k, d, depth, out, cap);
+	return encode_ulps(kind, v, n, k, d, aim, out, cap);
 }
 
 /*
@@ -409,7 +442,7 @@ decode_quotients(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, unsign
 {
 	uint32_t divided = 0;
 
-	if (kind == MDB_KIND_F64 && len > 0 && (in[0] & 0x1f) == MDB_ID_INT &&
+	if (kind == MDB_KIND_F64 && len > 0 && (in[0] & (MDB_ID_MASK | MDB_ID_ZSTD)) == MDB_ID_INT &&
 		(in[0] >> MDB_VARIANT_SHIFT) != MDB_INT_GRID)
 	{
 		if (!mdb_int_decode(in, len, n, power10[k], &divided, out))
@@ -455,7 +488,7 @@ mdb_decimal_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, int 
 	if (len < 3 || kind == MDB_KIND_INT)
 		return false;
 	k = in[1] & ~K_EXCEPTIONS;
-	if (k > K_MAX)
+	if (k > K_LAST)
 		return false;
 	if (in[1] & K_EXCEPTIONS)
 	{

@@ -13,8 +13,9 @@
  */
 #include "codec_internal.h"
 
-#define DISTINCT_MAX 512
-#define SLOTS        2048 /* of the hash table: a power of two, at most a quarter full */
+#define DISTINCT_MAX  512
+#define DISTINCT_COLD 2048
+#define SLOTS         8192 /* of the hash table: a power of two, at most a quarter full */
 
 typedef struct Entry
 {
@@ -26,7 +27,7 @@ static inline uint32_t
 hash64(uint64_t x)
 {
 	x *= UINT64_C(0x9e3779b97f4a7c15);
-	return (uint32_t) (x >> 53);
+	return (uint32_t) (x >> 51);
 }
 
 static int
@@ -39,7 +40,7 @@ compare_entries(const Entry *a, const Entry *b)
 static void
 sort_entries(Entry *e, uint32_t n)
 {
-	static const uint32_t steps[] = {301, 132, 57, 23, 10, 4, 1};
+	static const uint32_t steps[] = {1577, 701, 301, 132, 57, 23, 10, 4, 1};
 
 	for (unsigned s = 0; s < sizeof(steps) / sizeof(steps[0]); s++)
 	{
@@ -58,18 +59,20 @@ sort_entries(Entry *e, uint32_t n)
 }
 
 size_t
-mdb_dict_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t *out, size_t cap)
+mdb_dict_encode(MdbKind kind, const uint64_t *v, uint32_t n, MdbAim aim, uint8_t *out, size_t cap)
 {
-	Entry entries[DISTINCT_MAX];
-	uint64_t distinct[DISTINCT_MAX];
+	Entry entries[DISTINCT_COLD];
+	uint64_t distinct[DISTINCT_COLD];
 	uint16_t slots[SLOTS] = {0}; /* entry number + 1, 0 = free */
-	uint16_t rank[DISTINCT_MAX];
+	uint16_t rank[DISTINCT_COLD];
 	uint64_t index[MDB_BLOCK_ROWS_MAX];
 	uint8_t *p = out, *end = out + cap;
 	uint32_t count = 0;
-	uint32_t most = n / 4 < DISTINCT_MAX ? n / 4 : DISTINCT_MAX;
+	uint32_t most = aim.cold ? DISTINCT_COLD : DISTINCT_MAX;
 	size_t size;
 
+	if (most > n / 4)
+		most = n / 4;
 	if (cap < 8)
 		return 0;
 	for (uint32_t i = 0; i < n; i++)
@@ -98,10 +101,10 @@ mdb_dict_encode(MdbKind kind, const uint64_t *v, uint32_t n, int depth, uint8_t 
 
 	*p++ = MDB_ID_DICT;
 	p = mdb_put_varint(p, count);
-	p = mdb_put_sized(kind, distinct, count, depth + 1, p, end);
+	p = mdb_put_sized(kind, distinct, count, mdb_within(aim), p, end);
 	if (p == NULL)
 		return 0;
-	size = mdb_chunk_encode(MDB_KIND_INT, index, n, depth + 1, p, (size_t) (end - p), NULL);
+	size = mdb_chunk_encode(MDB_KIND_INT, index, n, mdb_within(aim), p, (size_t) (end - p), NULL);
 	return size == 0 ? 0 : (size_t) (p - out) + size;
 }
 

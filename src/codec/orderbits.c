@@ -30,7 +30,7 @@ order64_undo(uint64_t *x, uint32_t n)
 }
 
 size_t
-mdb_orderbits_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint8_t *out, size_t cap)
+mdb_orderbits_encode(MdbKind kind, const uint64_t *v, uint32_t n, bool cold, uint8_t *out, size_t cap)
 {
 	uint64_t x[MDB_BLOCK_ROWS_MAX];
 	size_t size;
@@ -49,7 +49,7 @@ mdb_orderbits_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint8_t *out, 
 	}
 	else
 		order64(v, n, x);
-	size = mdb_int_encode(x, n, out + 1, cap - 1);
+	size = mdb_int_encode(x, n, cold, out + 1, cap - 1);
 	out[0] = MDB_ID_BITS;
 	return size == 0 ? 0 : size + 1;
 }
@@ -59,7 +59,7 @@ mdb_orderbits_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, ui
 {
 	uint32_t divided;
 
-	if (len < 2 || (in[1] & MDB_ID_MASK) != MDB_ID_INT ||
+	if (len < 2 || (in[1] & (MDB_ID_MASK | MDB_ID_ZSTD)) != MDB_ID_INT ||
 		!mdb_int_decode(in + 1, len - 1, n, 0, &divided, out))
 		return false;
 	if (kind == MDB_KIND_F32)

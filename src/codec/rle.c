@@ -28,7 +28,7 @@ mdb_count_runs(const uint64_t *v, uint32_t n)
 }
 
 size_t
-mdb_rle_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint32_t nruns, int depth, uint8_t *out,
+mdb_rle_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint32_t nruns, MdbAim aim, uint8_t *out,
 			   size_t cap)
 {
 	uint64_t lengths[RUNS_MAX];
@@ -50,10 +50,10 @@ mdb_rle_encode(MdbKind kind, const uint64_t *v, uint32_t n, uint32_t nruns, int 
 
 	*p++ = MDB_ID_RLE;
 	p = mdb_put_varint(p, nruns);
-	p = mdb_put_sized(MDB_KIND_INT, lengths, nruns, depth + 1, p, end);
+	p = mdb_put_sized(MDB_KIND_INT, lengths, nruns, mdb_within(aim), p, end);
 	if (p == NULL)
 		return 0;
-	size = mdb_chunk_encode(kind, values, nruns, depth + 1, p, (size_t) (end - p), NULL);
+	size = mdb_chunk_encode(kind, values, nruns, mdb_within(aim), p, (size_t) (end - p), NULL);
 	return size == 0 ? 0 : (size_t) (p - out) + size;
 }
 

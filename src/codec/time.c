@@ -51,11 +51,12 @@ usual_step(const uint64_t *v, uint32_t n)
 }
 
 static size_t
-grid_encode(const uint64_t *v, uint32_t n, uint8_t *out, size_t cap)
+grid_encode(const uint64_t *v, uint32_t n, bool cold, uint8_t *out, size_t cap)
 {
 	uint64_t r[MDB_BLOCK_ROWS_MAX];
 	uint64_t gaps[JUMPS_MAX];
 	uint64_t jumps[JUMPS_MAX];
+	const MdbAim within = {MDB_DEPTH_COMPOSITE + 1, cold};
 	uint64_t step = usual_step(v, n);
 	uint64_t due = v[0];
 	uint32_t count = 0, last = 0;
@@ -91,13 +92,13 @@ grid_encode(const uint64_t *v, uint32_t n, uint8_t *out, size_t cap)
 	p = mdb_put_varint(p, count);
 	if (count > 0)
 	{
-		p = mdb_put_sized(MDB_KIND_INT, gaps, count, MDB_DEPTH_COMPOSITE + 1, p, end);
+		p = mdb_put_sized(MDB_KIND_INT, gaps, count, within, p, end);
 		if (p != NULL)
-			p = mdb_put_sized(MDB_KIND_INT, jumps, count, MDB_DEPTH_COMPOSITE + 1, p, end);
+			p = mdb_put_sized(MDB_KIND_INT, jumps, count, within, p, end);
 		if (p == NULL)
 			return 0;
 	}
-	size = mdb_chunk_encode(MDB_KIND_INT, r, n, MDB_DEPTH_COMPOSITE + 1, p, (size_t) (end - p), NULL);
+	size = mdb_chunk_encode(MDB_KIND_INT, r, n, within, p, (size_t) (end - p), NULL);
 	return size == 0 ? 0 : (size_t) (p - out) + size;
 }
 
@@ -162,7 +163,7 @@ mdb_time_encode(const int64_t *v, uint32_t n, uint8_t *out, MdbCodecHint *hint)
 
 	if (n < GRID_LEAST || n > MDB_BLOCK_ROWS_MAX || size <= GRID_LEAST)
 		return size;
-	grid = grid_encode((const uint64_t *) v, n, trial, size - 1);
+	grid = grid_encode((const uint64_t *) v, n, hint != NULL && hint->cold, trial, size - 1);
 	if (grid == 0)
 		return size;
 	if (!mdb_chunk_decode(MDB_KIND_INT, trial, grid, n, 0, back) || memcmp(back, v, (size_t) n * 8) != 0)

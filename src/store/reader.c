@@ -43,6 +43,15 @@ need(const MdbPart *part, bool ok, const char *what)
 }
 
 /*
+ * mdb_part_readable - is a part of a format that we know?
+ */
+bool
+mdb_part_readable(const MdbPartInfo *info)
+{
+	return info->format == MDB_PART_FORMAT || info->format == MDB_PART_FORMAT_COLD;
+}
+
+/*
  * mdb_part_implausible - why a part's catalog row cannot be true, or NULL if it can.
  */
 const char *
@@ -130,11 +139,11 @@ mdb_part_open(Relation rel, const MdbPartInfo *info)
 	part->rel = rel;
 	part->info = *info;
 	mdb_last_part = info->part_id;
-	if (info->format != MDB_PART_FORMAT)
+	if (!mdb_part_readable(info))
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("part %lld of table \"%s\" has format %d, this library reads format %d",
+						errmsg("part %lld of table \"%s\" has format %d, this library reads formats up to %d",
 							   (long long) info->part_id, RelationGetRelationName(rel), info->format,
-							   MDB_PART_FORMAT),
+							   MDB_PART_FORMAT_COLD),
 						errhint("Install a newer release of metricsdb.")));
 
 	need_as(part, implausible == NULL, MDB_FAULT_CATALOG, implausible);
@@ -157,7 +166,7 @@ mdb_part_open(Relation rel, const MdbPartInfo *info)
 	need_as(part, head.nblocks == (uint32) info->nblocks, MDB_FAULT_COUNT,
 			"Its number of blocks is not that of its directory.");
 	need(part,
-		 head.magic == MDB_DIR_MAGIC && head.format == MDB_PART_FORMAT &&
+		 head.magic == MDB_DIR_MAGIC && head.format == info->format &&
 			 head.nblocks / MDB_DIR_GROUP < part->directory_len && head.time_offset >= 0 &&
 			 head.time_offset <= payload && head.series_offset >= 0 && head.series_offset <= payload &&
 			 head.columns_offset >= sizeof(head) && head.ncolumns <= MaxHeapAttributeNumber &&

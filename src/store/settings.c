@@ -9,6 +9,7 @@
 #include "metricsdb.h"
 #include "store/store.h"
 
+int mdb_cold_after = 86400;
 int mdb_direct_rows = 1000;
 int mdb_write_buffer = 64 * 1024;
 int mdb_on_corruption = MDB_CORRUPTION_ERROR;
@@ -34,6 +35,12 @@ mdb_store_init(void)
 		"metricsdb.write_buffer",
 		"Memory in which the rows of one statement are collected before a part is written.", NULL,
 		&mdb_write_buffer, 64 * 1024, 1024, 1024 * 1024, PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
+
+	DefineCustomIntVariable(
+		"metricsdb.cold_after",
+		"Time after which parts that nothing was added to are written anew, as small as can be.",
+		"They take a fifth less or so, and longer to read. -1 leaves them as they are.", &mdb_cold_after,
+		86400, -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 
 	/* Not for everybody: it makes queries leave out rows, and with them what checks were to find. */
 	DefineCustomEnumVariable(

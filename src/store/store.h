@@ -21,8 +21,13 @@
 
 #include "codec/codec.h"
 
+/*
+ * Formats of a part.  They are laid out alike; a cold one has chunks that readers of the first do not
+ * know, and longer blocks.
+ */
 #define MDB_PART_FORMAT       1
-#define MDB_SERIES_BLOCK_ROWS 1024              /* rows in a block that holds one series */
+#define MDB_PART_FORMAT_COLD  2
+#define MDB_SERIES_BLOCK_ROWS 1024              /* rows in a block that holds one series, unless cold */
 #define MDB_BLOCK_BYTES_MAX   (4 * 1024 * 1024) /* a block is cut past this many raw bytes */
 
 /* How a column's values are kept in memory and encoded. */
@@ -418,7 +423,7 @@ extern Datum mdb_vector_datum(const MdbVector *vec, const MdbColumn *column, uin
 
 typedef struct MdbPartWriter MdbPartWriter;
 
-extern MdbPartWriter *mdb_writer_begin(const MdbTable *table, bool one_series);
+extern MdbPartWriter *mdb_writer_begin(const MdbTable *table, bool one_series, bool cold);
 extern void mdb_writer_add(MdbPartWriter *w, const MdbBatch *block);
 extern int64 mdb_writer_rows(const MdbPartWriter *w);
 extern Size mdb_writer_bytes(const MdbPartWriter *w);
@@ -496,6 +501,7 @@ extern uint32 mdb_part_decode_numbers(MdbPart *part, int column, int block, void
 extern void mdb_part_load_column(MdbPart *part, int column);
 extern void mdb_part_read_stats(MdbPart *part, int column, MdbBlockStats *stats);
 extern const char *mdb_part_chunk_codec(MdbPart *part, int column, int block);
+extern bool mdb_part_readable(const MdbPartInfo *info);
 extern const char *mdb_part_implausible(const MdbPartInfo *info);
 
 #define MDB_CHUNK_TIMES  (-1) /* in the place of a column's index */
@@ -513,6 +519,7 @@ typedef enum MdbOnCorruption
 
 extern int mdb_on_corruption; /* metricsdb.on_corruption */
 
+extern int mdb_cold_after;   /* metricsdb.cold_after, in seconds; -1 = never */
 extern int mdb_direct_rows;  /* metricsdb.direct_rows */
 extern int mdb_write_buffer; /* metricsdb.write_buffer, in kB */
 

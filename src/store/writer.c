@@ -90,6 +90,7 @@ struct MdbPartWriter
 	MemoryContext mcxt;
 	const MdbTable *table;
 	bool one_series;
+	bool cold;
 	bool has_time;
 	uint32 nblocks;
 	int64 nrows;
@@ -156,12 +157,13 @@ remember_no_times(MdbPartWriter *w)
 }
 
 /*
- * mdb_writer_begin - start a part.  one_series: every block handed in holds one series.
+ * mdb_writer_begin - start a part.  one_series: every block handed in holds one series.  cold: its
+ * chunks are to be as small as can be found, whatever it takes.
  *
  * has_time is found from the first block: a part has times for all its rows or for none.
  */
 MdbPartWriter *
-mdb_writer_begin(const MdbTable *table, bool one_series)
+mdb_writer_begin(const MdbTable *table, bool one_series, bool cold)
 {
 	MemoryContext mcxt =
 		AllocSetContextCreate(CurrentMemoryContext, "metricsdb part writer", ALLOCSET_DEFAULT_SIZES);
@@ -171,6 +173,8 @@ mdb_writer_begin(const MdbTable *table, bool one_series)
 	w->mcxt = mcxt;
 	w->table = table;
 	w->one_series = one_series;
+	w->cold = cold;
+	w->time_hint.cold = w->series_hint.cold = cold;
 	w->series_min = PG_INT64_MAX;
 	w->series_max = PG_INT64_MIN;
 	w->time_min = PG_INT64_MAX;
@@ -188,6 +192,7 @@ mdb_writer_begin(const MdbTable *table, bool one_series)
 		c->attno = i + 1;
 		c->attlen = table->columns[i].attlen;
 		c->phys = table->columns[i].phys;
+		c->hint.cold = cold;
 		initStringInfo(&c->region.buf);
 	}
 	w->scratch = palloc(sizeof(int64) * (MDB_BLOCK_ROWS_MAX + MDB_DECODE_SLACK));
@@ -532,11 +537,17 @@ mdb_writer_directory(const MdbPartWriter *w)
 	return mdb_directory_bytes(w->nblocks, w->ncolumns);
 }
 
+static int16
+format_of(const MdbPartWriter *w)
+{
+	return w->cold ? MDB_PART_FORMAT_COLD : MDB_PART_FORMAT;
+}
+
 /* Append a vector: groups of a length and a chunk.  Doubles are encoded as such. */
 static void
-put_vec(StringInfo dir, const Vec *vec, bool is_float)
+put_vec(StringInfo dir, const Vec *vec, bool is_float, bool cold)
 {
-	MdbCodecHint hint = {0};
+	MdbCodecHint hint = {.cold = cold};
 
 	for (uint32 at = 0; at < vec->n; at += MDB_DIR_GROUP)
 	{
@@ -562,7 +573,7 @@ build_directory(MdbPartWriter *w, StringInfo dir)
 	int64 offset;
 
 	head.magic = MDB_DIR_MAGIC;
-	head.format = MDB_PART_FORMAT;
+	head.format = format_of(w);
 	head.flags = (w->one_series ? MDB_DIR_ONE_SERIES : 0) | (w->has_time ? MDB_DIR_HAS_TIME : 0);
 	head.nblocks = w->nblocks;
 	head.ncolumns = w->ncolumns;
@@ -571,19 +582,19 @@ build_directory(MdbPartWriter *w, StringInfo dir)
 	offset = head.series_offset + region_bytes(&w->series);
 
 	appendBinaryStringInfo(dir, (char *) &head, sizeof(head));
-	put_vec(dir, &w->block_rows, false);
-	put_vec(dir, &w->series_first, false);
+	put_vec(dir, &w->block_rows, false, w->cold);
+	put_vec(dir, &w->series_first, false, w->cold);
 	if (!w->one_series)
 	{
-		put_vec(dir, &w->series_last, false);
-		put_vec(dir, &w->series_len, false);
+		put_vec(dir, &w->series_last, false, w->cold);
+		put_vec(dir, &w->series_len, false, w->cold);
 	}
 	if (w->has_time)
 	{
-		put_vec(dir, &w->time_first, false);
-		put_vec(dir, &w->time_last, false);
-		put_vec(dir, &w->time_source, false);
-		put_vec(dir, &w->time_len, false);
+		put_vec(dir, &w->time_first, false, w->cold);
+		put_vec(dir, &w->time_last, false, w->cold);
+		put_vec(dir, &w->time_source, false, w->cold);
+		put_vec(dir, &w->time_len, false, w->cold);
 	}
 	for (int i = 0; i < w->ncolumns; i++)
 	{
@@ -596,14 +607,14 @@ build_directory(MdbPartWriter *w, StringInfo dir)
 		descs[i].nbytes = region_bytes(&c->region);
 		offset += descs[i].nbytes;
 		descs[i].dir_offset = dir->len;
-		put_vec(dir, &c->chunk_len, false);
-		put_vec(dir, &c->nnulls, false);
+		put_vec(dir, &c->chunk_len, false, w->cold);
+		put_vec(dir, &c->nnulls, false, w->cold);
 		if (c->phys != MDB_BYTES)
 		{
 			bool is_float = c->phys != MDB_I64;
 
 			for (int s = 0; s < NSTATS; s++)
-				put_vec(dir, &c->stats[s], is_float && s != STAT_EXTRA);
+				put_vec(dir, &c->stats[s], is_float && s != STAT_EXTRA, w->cold);
 		}
 		descs[i].dir_len = dir->len - descs[i].dir_offset;
 	}
@@ -695,7 +706,7 @@ mdb_writer_finish(MdbPartWriter *w, Relation rel, MdbPartInfo *info, CommandId c
 		trailer.directory_crc = crc;
 		appendBinaryStringInfo(&dir, (char *) &trailer, sizeof(trailer));
 
-		info->format = MDB_PART_FORMAT;
+		info->format = format_of(w);
 		info->nblocks = w->nblocks;
 		info->nbytes = mdb_writer_bytes(w) + dir.len;
 		info->npages = (int32) mdb_pages_for(info->nbytes);

@@ -326,7 +326,7 @@ write_partition(MdbAppend *a, const MdbPartition *p, const uint32 *rows, Command
 			n = same;
 		}
 		if (writer == NULL)
-			writer = mdb_writer_begin(a->table, one_series);
+			writer = mdb_writer_begin(a->table, one_series, false);
 		mdb_batch_reset(block);
 		mdb_batch_gather(block, batch, rows + at, n);
 		if (p->days == 0 && a->table->time_attno > 0)

@@ -299,8 +299,8 @@ merge_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list, bool may
 	for (int i = 0; i < list->count; i++)
 		if (!mdb_part_busy(&list->parts[i]))
 			idle.parts[idle.count++] = list->parts[i];
-	if (!mdb_merge_choose(table, indexed && goal == NULL ? small_parts(&idle) : &idle, goal != NULL, began,
-						  &work.set) &&
+	if (!mdb_merge_choose(table, indexed && goal == NULL ? small_parts(&idle) : &idle,
+						  goal ? goal->how : MDB_COMPACT_DUE, began, &work.set) &&
 		!mdb_merge_choose_dead(rel, table, &idle, goal != NULL, &work.set))
 		return MDB_STEP_NOTHING;
 	work.may_give_way = goal ? goal->gave_way < GIVE_WAY_MAX : may_give_way;
@@ -357,15 +357,16 @@ parts_step(Relation rel, MdbCompactGoal *goal, bool may_give_way)
 #define SPACE_WAIT_MS 50
 
 /*
- * mdb_compact_relation - do one thing for a table, or all there is to do if full.
+ * mdb_compact_relation - do one thing for a table that is due, or all there is to do.
  *
  * Called in a transaction; commit() ends it and begins another.  may_give_way: a merge ends without
  * a result if somebody waits long for a lock that is in its way.
  */
 MdbStep
-mdb_compact_relation(Oid relid, bool full, bool may_give_way, MdbCommitFunction commit)
+mdb_compact_relation(Oid relid, MdbCompactHow how, bool may_give_way, MdbCommitFunction commit)
 {
-	MdbCompactGoal everything = {0};
+	bool full = how != MDB_COMPACT_DUE;
+	MdbCompactGoal everything = {.how = how};
 	MdbCompactGoal *goal = full ? &everything : NULL;
 	MemoryContext outer = CurrentMemoryContext;
 	MemoryContext step_mcxt =
@@ -438,8 +439,9 @@ commit_procedure(void)
 }
 
 /*
- * mdb_compact_sql - CALL metricsdb.compact(table regclass): move its delta into parts and merge
- * the parts of each partition into one, committing after each step.
+ * mdb_compact_sql - CALL metricsdb.compact(table regclass, full boolean): move its delta into parts and
+ * merge the parts of each partition into one, committing after each step.  full: as small as can be,
+ * which takes much longer.
  *
  * Raises ERRCODE_INVALID_TRANSACTION_STATE inside a transaction block, ERRCODE_WRONG_OBJECT_TYPE
  * for another kind of table, and a permission error unless the caller owns the table.
@@ -448,6 +450,7 @@ Datum
 mdb_compact_sql(PG_FUNCTION_ARGS)
 {
 	Oid relid = PG_GETARG_OID(0);
+	bool cold = PG_GETARG_BOOL(1);
 	bool nonatomic = fcinfo->context && IsA(fcinfo->context, CallContext) &&
 					 !castNode(CallContext, fcinfo->context)->atomic;
 	char *name = get_rel_name(relid);
@@ -467,7 +470,7 @@ mdb_compact_sql(PG_FUNCTION_ARGS)
 	mdb_decoding_hide_all();
 	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	(void) mdb_compact_relation(relid, true, true, commit_procedure);
+	(void) mdb_compact_relation(relid, cold ? MDB_COMPACT_COLD : MDB_COMPACT_FULL, true, commit_procedure);
 	SPI_finish();
 	PG_RETURN_VOID();
 }

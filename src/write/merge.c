@@ -438,7 +438,7 @@ write_block(Merge *m)
 		block->time_nulls[0] = 1;
 	}
 	if (m->writer == NULL)
-		m->writer = mdb_writer_begin(m->table, m->one_series);
+		m->writer = mdb_writer_begin(m->table, m->one_series, m->set->cold);
 	mdb_writer_add(m->writer, block);
 	MDB_STOP("merge.middle");
 	pfree(vectors);
@@ -592,7 +592,7 @@ begin_merge(Merge *m, const MdbMergeSet *set)
 	for (int i = m->nheap / 2; i-- > 0;)
 		sift_down(m, i);
 	m->one_series = nrows / nseries >= MDB_ONE_SERIES_MIN_ROWS;
-	m->block_rows = m->one_series ? MDB_SERIES_BLOCK_ROWS : MDB_BLOCK_ROWS_MAX;
+	m->block_rows = m->one_series && !set->cold ? MDB_SERIES_BLOCK_ROWS : MDB_BLOCK_ROWS_MAX;
 	m->block_rows = Max(1, Min(m->block_rows, MDB_BLOCK_BYTES_MAX / row_bytes));
 	m->runs = palloc(sizeof(Run) * m->block_rows);
 	m->info.storage_id = m->table->storage_id;

@@ -25,6 +25,7 @@ typedef struct MdbMergeSet
 	int count;
 	MdbPartInfo *parts;
 	int16 level; /* of the output */
+	bool cold;   /* the output is to be as small as can be */
 } MdbMergeSet;
 
 /* What came of it. */
@@ -39,8 +40,8 @@ typedef struct MdbMergeResult
 } MdbMergeResult;
 
 /* merge_policy.c */
-extern bool mdb_merge_choose(const MdbTable *table, const MdbPartList *list, bool full, TimestampTz now,
-							 MdbMergeSet *set);
+extern bool mdb_merge_choose(const MdbTable *table, const MdbPartList *list, MdbCompactHow how,
+							 TimestampTz now, MdbMergeSet *set);
 
 /* merge_rows.c: deleted rows, and where the others go */
 typedef struct MdbMergeRows MdbMergeRows;

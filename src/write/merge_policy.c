@@ -15,6 +15,10 @@
  * larger than they are together; the longer it rests, the larger it may be.  So late rows do not have
  * a day written anew each time that some come, and a day that is over becomes one part, or some full
  * ones.
+ *
+ * Cold parts are those that were written as small as can be.  A partition to which nothing was added for
+ * metricsdb.cold_after, and a full part as old as that, become so, once: merges that take in a cold part
+ * make one, and in a partition that rests none is merged again for the sake of much smaller ones.
  */
 #include "postgres.h"
 
@@ -33,6 +37,9 @@
 
 /* So many times as large as the newer ones together may the next older part be after one REST_US. */
 #define REST_RATIO 4
+
+/* All that can be merged, however large. */
+#define ANY_RATIO 1e18
 
 static int
 value_columns(const MdbTable *table)
@@ -102,6 +109,12 @@ written_cmp(const void *a, const void *b)
 }
 
 static bool
+is_cold(const MdbPartInfo *p)
+{
+	return p->format >= MDB_PART_FORMAT_COLD;
+}
+
+static bool
 same_partition(const MdbPartInfo *x, const MdbPartInfo *y)
 {
 	return x->class == y->class && x->days == y->days && x->day == y->day;
@@ -146,19 +159,23 @@ choose_level(MdbPartInfo *parts, int n, const Sum *nothing, MdbMergeSet *set)
 }
 
 /*
- * A set of the newest parts of a partition that rests.
+ * A set of the newest parts of a partition that rests.  The next older part may be so many times as large
+ * as the newer ones together: ratio, cold_ratio if it is cold.  Cold ones alone are not merged unless all is.
  *
  * Its level must keep it behind the parts that are older, and before those that are newer.
  */
 static bool
-choose_resting(MdbPartInfo *parts, int n, const Sum *nothing, double ratio, MdbMergeSet *set)
+choose_resting(MdbPartInfo *parts, int n, const Sum *nothing, double ratio, double cold_ratio,
+			   MdbMergeSet *set)
 {
 	for (int end = n; end >= 2; end--)
 	{
 		Sum sum = add_part(*nothing, &parts[end - 1]);
 		int begin = end - 1;
+		bool hot = !is_cold(&parts[begin]);
 
-		while (begin > 0 && parts[begin - 1].nbytes <= sum.nbytes * ratio)
+		while (begin > 0 &&
+			   parts[begin - 1].nbytes <= sum.nbytes * (is_cold(&parts[begin - 1]) ? cold_ratio : ratio))
 		{
 			Sum more = add_part(sum, &parts[begin - 1]);
 
@@ -166,7 +183,10 @@ choose_resting(MdbPartInfo *parts, int n, const Sum *nothing, double ratio, MdbM
 				break;
 			sum = more;
 			begin--;
+			hot |= !is_cold(&parts[begin]);
 		}
+		if (!hot && cold_ratio < ANY_RATIO)
+			continue;
 		set->parts = &parts[begin];
 		set->count = end - begin;
 		set->level = parts[begin].level;
@@ -178,39 +198,117 @@ choose_resting(MdbPartInfo *parts, int n, const Sum *nothing, double ratio, MdbM
 	return false;
 }
 
+/* What was written last before that time is to be cold. */
+static TimestampTz
+cold_since(TimestampTz now)
+{
+	return mdb_cold_after < 0 ? PG_INT64_MIN : now - mdb_cold_after * USECS_PER_SEC;
+}
+
+/* The merges of a partition, whose parts are given but for full ones. */
+static bool
+choose_merge(MdbPartInfo *parts, int n, const Sum *nothing, MdbCompactHow how, TimestampTz now,
+			 MdbMergeSet *set)
+{
+	TimestampTz newest = 0;
+	double ratio = ANY_RATIO;
+
+	for (int i = 0; i < n; i++)
+		newest = Max(newest, parts[i].created_at);
+	set->cold = how == MDB_COMPACT_COLD;
+	if (how != MDB_COMPACT_DUE)
+		return choose_resting(parts, n, nothing, ANY_RATIO, ANY_RATIO, set);
+	if (choose_level(parts, n, nothing, set))
+		return true;
+	if (newest <= cold_since(now))
+		set->cold = true;
+	else if (newest < now - REST_US)
+		ratio = REST_RATIO * (double) (now - newest) / REST_US;
+	else
+		return false;
+	return choose_resting(parts, n, nothing, ratio, Min(ratio, REST_RATIO), set);
+}
+
 /*
- * mdb_merge_choose - the next set of parts to merge, if there is one that should be.
+ * A part of a partition, of which all are given, that is to become cold by itself: the oldest that can.
  *
- * With full a partition is to be one part, or as few as the bounds allow.  The set's parts are in
- * memory of the caller's context.
+ * Its level must keep it where it is in the order, though its new number is the highest: above that of
+ * the next newer part, and not above that of the next older one.
+ */
+static bool
+choose_cold(MdbPartInfo *parts, int n, const Sum *nothing, MdbCompactHow how, TimestampTz now,
+			MdbMergeSet *set)
+{
+	TimestampTz due = cold_since(now);
+	TimestampTz newest = 0;
+
+	if (how == MDB_COMPACT_FULL)
+		return false;
+	for (int i = 0; i < n; i++)
+		newest = Max(newest, parts[i].created_at);
+	for (int i = 0; i < n; i++)
+	{
+		int level = Min(parts[i].level + 1, LEVEL_MAX);
+
+		if (is_cold(&parts[i]))
+			continue;
+		/* one that is not full may be merged with what comes, and would be written twice */
+		if (how == MDB_COMPACT_DUE && (is_full(nothing, &parts[i]) ? parts[i].created_at : newest) > due)
+			continue;
+		if (i > 0)
+			level = Min(level, parts[i - 1].level);
+		if (i + 1 < n && parts[i + 1].level >= level)
+			continue;
+		set->parts = &parts[i];
+		set->count = 1;
+		set->level = (int16) level;
+		return true;
+	}
+	return false;
+}
+
+/*
+ * mdb_merge_choose - the next set of parts to merge, if there is one that should be; or a part to be
+ * written anew, as a cold one.
+ *
+ * The set's parts are in memory of the caller's context.
  */
 bool
-mdb_merge_choose(const MdbTable *table, const MdbPartList *list, bool full, TimestampTz now, MdbMergeSet *set)
+mdb_merge_choose(const MdbTable *table, const MdbPartList *list, MdbCompactHow how, TimestampTz now,
+				 MdbMergeSet *set)
 {
-	MdbPartInfo *parts = palloc_extended(sizeof(MdbPartInfo) * Max(1, list->count), MCXT_ALLOC_HUGE);
+	Size bytes = sizeof(MdbPartInfo) * Max(1, list->count);
+	MdbPartInfo *all = palloc_extended(bytes, MCXT_ALLOC_HUGE);
+	MdbPartInfo *parts = palloc_extended(bytes, MCXT_ALLOC_HUGE);
 	Sum nothing = {.ncolumns = value_columns(table)};
 	int count = 0;
 	bool found = false;
 
+	memcpy(all, list->parts, sizeof(MdbPartInfo) * list->count);
+	qsort(all, list->count, sizeof(MdbPartInfo), written_cmp);
 	for (int i = 0; i < list->count; i++)
-		if (!is_full(&nothing, &list->parts[i]))
-			parts[count++] = list->parts[i];
-	qsort(parts, count, sizeof(MdbPartInfo), written_cmp);
+		if (!is_full(&nothing, &all[i]))
+			parts[count++] = all[i];
 	for (int i = 0, n; i < count && !found; i += n)
 	{
-		MdbPartInfo *group = &parts[i];
-		TimestampTz newest = 0;
-
-		for (n = 0; i + n < count && same_partition(group, &group[n]); n++)
-			newest = Max(newest, group[n].created_at);
-		if (full)
-			found = choose_resting(group, n, &nothing, 1e18, set);
-		else if (choose_level(group, n, &nothing, set))
-			found = true;
-		else if (newest < now - REST_US)
-			found = choose_resting(group, n, &nothing, REST_RATIO * (double) (now - newest) / REST_US, set);
+		for (n = 1; i + n < count && same_partition(&parts[i], &parts[i + n]); n++)
+			;
+		found = choose_merge(&parts[i], n, &nothing, how, now, set);
+	}
+	for (int i = 0, n; i < list->count && !found; i += n)
+	{
+		for (n = 1; i + n < list->count && same_partition(&all[i], &all[i + n]); n++)
+			;
+		found = choose_cold(&all[i], n, &nothing, how, now, set);
+		set->cold = true;
 	}
 	if (!found)
+	{
+		pfree(all);
 		pfree(parts);
-	return found;
+		return false;
+	}
+	for (int i = 0; i < set->count; i++)
+		set->cold |= is_cold(&set->parts[i]);
+	return true;
 }

@@ -307,6 +307,7 @@ mdb_merge_choose_dead(Relation rel, const MdbTable *table, const MdbPartList *li
 		set->parts = palloc(sizeof(MdbPartInfo));
 		set->parts[0] = *part;
 		set->level = part->level;
+		set->cold = part->format >= MDB_PART_FORMAT_COLD;
 		found = true;
 	}
 	pfree(dead);

@@ -166,12 +166,21 @@ extern bool mdb_moved_expire(int64 storage_id);
 
 /* ---- merge_policy.c, merge.c, move.c: see merge.h, too ---- */
 
+/* What is to be merged. */
+typedef enum MdbCompactHow
+{
+	MDB_COMPACT_DUE,  /* what should be by now */
+	MDB_COMPACT_FULL, /* all: each partition to one part, or to full ones */
+	MDB_COMPACT_COLD  /* and these as small as can be */
+} MdbCompactHow;
+
 /*
  * How far CALL metricsdb.compact() goes: what was there when it began, so that it ends on a table
  * that is written to all the time.
  */
 typedef struct MdbCompactGoal
 {
+	MdbCompactHow how;
 	bool delta_done;    /* the delta was switched once */
 	bool rows_done;     /* the row heap was gone through */
 	int64 part_limit;   /* parts from this one on came later; 0 = not known yet */
@@ -204,6 +213,7 @@ typedef enum MdbStep
 } MdbStep;
 
 extern void mdb_compact_begin(void);
-extern MdbStep mdb_compact_relation(Oid relid, bool full, bool may_give_way, MdbCommitFunction commit);
+extern MdbStep mdb_compact_relation(Oid relid, MdbCompactHow how, bool may_give_way,
+									MdbCommitFunction commit);
 
 #endif /* MDB_WRITE_H */

@@ -4,6 +4,8 @@
 #   BENCH_RUNS=3        runs of each; medians are shown
 #   BENCH_POINTS=20000000   points of an ingest run, over 100,000 series
 #   BENCH_ROWS=500000   rows of a COPY
+#   BENCH_KINDS="integers decimals doubles counters proc series" BENCH_HOURS=12 BENCH_FASTER=50 BENCH_PROC=600
+#                       of the sizes: see size.sh
 #   BENCH_SERIES=100000 BENCH_FLUSHES=3600 BENCH_PACE=30   the fleet of the merges, its seconds, and how many
 #                       of these a second; an hour of a million series is 1000000 3600 0
 set -eu
@@ -165,27 +167,8 @@ copy() {
 	echo "again: make bench BENCH=copy BENCH_ROWS=$rows BENCH_RUNS=$runs"
 }
 
-size() {
-	echo
-	echo "== Bytes a sample after compaction (wide table, 1,000 hosts, ten samples a row, whole relation)"
-	csv=$bench/wide.csv
-	start_cluster
-	for precision in -1 2; do
-		entropy=$("$("$lib/tool.sh" widecsv)" 1000 10 $((rows / 500)) 1700000000 $precision 2>&1 >"$bench/wide.csv.tmp")
-		mv -f "$bench/wide.csv.tmp" "$csv"
-		chmod 644 "$csv"
-		sql -c "DROP TABLE IF EXISTS wide" -c "CREATE TABLE wide ($wide_columns) USING metricsdb"
-		sql -c "COPY wide FROM '$csv' (FORMAT csv)"
-		sql -c "CALL metricsdb.compact('wide')"
-		wait_idle
-		n=$(($(sql -c "SELECT count(*) FROM wide") * 10))
-		printf '%s: %s B a sample; order-0 entropy of its deltas %s B\n' \
-			"$([ $precision = 2 ] && echo "two decimals" || echo integers)" "$(per "$(whole_size wide)" "$n" 3)" "$entropy"
-	done
-	echo "(goal for integers <= 0.60)  peers, integers / two decimals: VictoriaMetrics 0.41 / 1.33, TimescaleDB 1.05 / 8.40,"
-	echo "Prometheus 0.98 / 7.08 (values alone), Citus columnar 2.53 / -"
-	echo "again: make bench BENCH=size BENCH_ROWS=$rows"
-}
+# shellcheck source=test/bench/size.sh
+. "$TOP/test/bench/size.sh"
 
 # shellcheck source=test/bench/cost.sh
 . "$TOP/test/bench/cost.sh"

@@ -13,8 +13,6 @@
 #include <string.h>
 #include <time.h>
 
-#define BINS (1 << 21) /* deltas counted by their hundredths; full doubles are not */
-
 static void
 print_value(double v, int precision)
 {
@@ -30,9 +28,9 @@ int
 main(int argc, char **argv)
 {
 	static char buffer[1 << 20];
-	long hosts, rounds, *bins = calloc(BINS, sizeof(long)), deltas = 0;
+	long hosts, rounds;
 	int precision;
-	double scale, entropy = 0;
+	double scale;
 	Host *fleet;
 	double *last;
 
@@ -69,13 +67,9 @@ main(int argc, char **argv)
 			for (int u = 0; u < USAGES; u++)
 			{
 				double v = walk(&fleet[h].levels[u], precision, scale), *before = &last[h * USAGES + u];
-				long bin = BINS / 2 + lrint((v - *before) * scale);
 
-				if (r > 0 && bin >= 0 && bin < BINS)
-				{
-					bins[bin]++;
-					deltas++;
-				}
+				if (r > 0)
+					entropy_of_step(*before, v, precision, scale);
 				*before = v;
 				putchar_unlocked(',');
 				print_value(v, precision);
@@ -83,10 +77,6 @@ main(int argc, char **argv)
 			putchar_unlocked('\n');
 		}
 	}
-	for (long b = 0; b < BINS; b++)
-		if (bins[b])
-			entropy -= (double) bins[b] / (double) deltas * log2((double) bins[b] / (double) deltas);
-	if (precision <= 4)
-		fprintf(stderr, "%.3f\n", entropy / 8);
+	fprintf(stderr, "%.3f\n", entropy_bytes());
 	return 0;
 }

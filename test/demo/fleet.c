@@ -12,6 +12,8 @@
  *	points=0         stop after so many points; 0 = no limit
  *	batch=90         points a message, rounded up to whole hosts
  *	precision=2      decimals of a value; -1 = integers (as TSBS), 17 = all 53 bits
+ *	counters=0       1: counters that grow by integers instead of walks
+ *	entropy=0        1: adds the entropy of the values to what is said at the end, bytes a sample
  *	rate=0           points a second at most; 0 = no limit
  *	codec=lz4        none, lz4, zstd, snappy, gzip
  *	seed=1           same seed, same fleet and same values
@@ -25,6 +27,7 @@
 
 #include <math.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -33,6 +36,8 @@ typedef struct Series
 	uint8_t *bytes; /* name and tags as they go over the wire */
 	size_t len;
 	double level; /* of the walk */
+	double value; /* the last one */
+	double rate;  /* of a counter */
 } Series;
 
 /* Options, by name; see the head of this file. */
@@ -45,7 +50,8 @@ typedef struct Option
 static Option options[] = {{"hosts", "1000"},     {"interval", "10"}, {"history", "3600"}, {"start", "0"},
 						   {"live", "0"},         {"points", "0"},    {"batch", "90"},     {"precision", "2"},
 						   {"rate", "0"},         {"codec", "lz4"},   {"seed", "1"},       {"follow", NULL},
-						   {"window", "1000000"}, {"progress", "0"},  {NULL, NULL}};
+						   {"window", "1000000"}, {"progress", "0"},  {"counters", "0"},   {"entropy", "0"},
+						   {NULL, NULL}};
 
 static volatile sig_atomic_t stopping;
 
@@ -174,6 +180,7 @@ main(int argc, char **argv)
 			   history = number("history"), live = number("live"), limit = number("points"),
 			   hosts_a_message = (number("batch") + USAGES - 1) / USAGES;
 	const int precision = (int) number("precision"), partitions = producer_partitions(rk, topic);
+	const bool counters = number("counters") != 0, entropy = number("entropy") != 0;
 	const double rate = atof(option("rate")), scale = pow(10, precision), began = now();
 	/* Times on whole intervals; the history ends with the last one that has passed. */
 	const int64_t first =
@@ -203,8 +210,15 @@ main(int argc, char **argv)
 			for (Series *s = fleet + h * USAGES; s < fleet + end * USAGES && (limit == 0 || sent < limit);
 				 s++)
 			{
-				wire_point(&w, s->bytes, s->len, at * 1000, walk(&s->level, precision, scale));
+				double before = s->value;
+
+				s->value = counters ? count_up(&s->level, &s->rate) : walk(&s->level, precision, scale);
+				wire_point(&w, s->bytes, s->len, at * 1000, s->value);
 				sent++;
+				if (entropy && tick > 0 && counters)
+					entropy_of_count(s->rate);
+				else if (entropy && tick > 0)
+					entropy_of_step(before, s->value, precision, scale);
 			}
 			producer_send(rk, topic, (int) (h / hosts_a_message % partitions), NULL, &w);
 			if (rate > 0 && tick < ticks)
@@ -218,8 +232,10 @@ main(int argc, char **argv)
 		}
 	}
 	rd_kafka_flush(rk, 60000);
-	printf("sent %ld points in %.2f s, %.0f points/s\n", sent, now() - began,
-		   (double) sent / (now() - began));
+	printf("sent %ld points in %.2f s, %.0f points/s", sent, now() - began, (double) sent / (now() - began));
+	if (entropy)
+		printf(", entropy %.3f", entropy_bytes());
+	putchar('\n');
 	if (undelivered || rd_kafka_outq_len(rk))
 		die("fleet", "some messages were not delivered");
 	rd_kafka_topic_destroy(topic);

@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define USAGES 10
 #define TAGS   10
@@ -120,6 +121,69 @@ walk(double *level, int precision, double scale)
 	if (precision < 0)
 		return trunc(v);
 	return precision >= 17 ? v : nearbyint(v * scale) / scale;
+}
+
+/*
+ * A counter that grows by 20 to 2,000 a step on average, each series by its own rate, and by the half to one
+ * and a half of that.  Returns the new value; *rate is made up at first, when it is 0.
+ */
+static inline double
+count_up(double *level, double *rate)
+{
+	if (*rate == 0)
+	{
+		*rate = floor(20 * exp(random_unit() * log(100)));
+		*level = floor(*level * 1e4);
+	}
+	return *level += floor(*rate / 2) + (double) (random_u64() % (uint64_t) *rate);
+}
+
+/*
+ * How many bytes a sample the values have at least: the order-0 entropy of the steps from one value of a
+ * series to the next, counted over all series.  For counters the mean of what their uniform steps have; for
+ * full doubles that of a normal step at the resolution of each value.
+ */
+#define ENTROPY_BINS (1 << 21) /* steps counted by their hundredths */
+
+static long *entropy_bins;
+static double entropy_bits, entropy_steps;
+
+static inline void
+entropy_of_step(double before, double v, int precision, double scale)
+{
+	int exponent;
+	long bin;
+
+	entropy_steps++;
+	if (precision >= 17)
+	{
+		(void) frexp(v, &exponent);
+		entropy_bits += 0.5 * log2(2 * M_PI * M_E) + (v == 0 ? 0 : 53 - exponent);
+		return;
+	}
+	if (entropy_bins == NULL)
+		entropy_bins = calloc(ENTROPY_BINS, sizeof(long));
+	bin = ENTROPY_BINS / 2 + lrint((v - before) * (precision > 0 ? scale : 1));
+	if (bin >= 0 && bin < ENTROPY_BINS)
+		entropy_bins[bin]++;
+}
+
+static inline void
+entropy_of_count(double rate)
+{
+	entropy_steps++;
+	entropy_bits += log2(rate);
+}
+
+static inline double
+entropy_bytes(void)
+{
+	double bits = entropy_bits;
+
+	for (long b = 0; entropy_bins && b < ENTROPY_BINS; b++)
+		if (entropy_bins[b])
+			bits -= (double) entropy_bins[b] * log2((double) entropy_bins[b] / entropy_steps);
+	return entropy_steps == 0 ? 0 : bits / entropy_steps / 8;
 }
 
 #endif /* WALK_H */

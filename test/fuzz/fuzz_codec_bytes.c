@@ -9,6 +9,7 @@
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	MdbCodecHint cold = {.cold = 1};
 	uint32_t n = take_count(&data, &size);
 	uint8_t *in = malloc(size ? size : 1);
 	uint32_t *ends = malloc((n + size + 1) * sizeof(uint32_t));
@@ -33,7 +34,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			REQUIRE(ends[n - 1] == total);
 			for (uint32_t i = 1; i < n; i++)
 				REQUIRE(ends[i] >= ends[i - 1]);
-			len = mdb_bytes_encode(text, ends, n, out, NULL);
+			len = mdb_bytes_encode(text, ends, n, out, size & 1 ? NULL : &cold);
 			REQUIRE(len <= mdb_bytes_bound(n, total));
 			REQUIRE(mdb_bytes_decode(out, len, n, again, total, back) == MDB_CODEC_OK);
 			REQUIRE(memcmp(text, again, total) == 0);
@@ -60,7 +61,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		out = malloc(mdb_bytes_bound(count, total));
 		again = malloc(total);
 		REQUIRE(out != NULL && again != NULL);
-		len = mdb_bytes_encode(in, ends, count, out, NULL);
+		len = mdb_bytes_encode(in, ends, count, out, size & 1 ? NULL : &cold);
 		REQUIRE(mdb_bytes_decode(out, len, count, again, total, back) == MDB_CODEC_OK);
 		REQUIRE(memcmp(in, again, total) == 0);
 		REQUIRE(memcmp(ends, back, count * sizeof(uint32_t)) == 0);
