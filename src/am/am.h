@@ -205,7 +205,7 @@ extern bool mdb_buffer_pending(void);
 
 extern int64 mdb_identity(ItemPointer tid);
 extern void mdb_tid_of_identity(int64 identity, ItemPointer tid);
-extern void mdb_supersede(int64 storage_id, ItemPointer tid, CommandId cid);
+extern void mdb_supersede(int64 storage_id, ItemPointer tid, TransactionId moved_by, CommandId cid);
 extern bool mdb_superseded_any(void);
 extern bool mdb_superseded(int64 storage_id, int64 identity, Snapshot snapshot);
 extern void mdb_superseded_init(void);

@@ -11,6 +11,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "storage/bufmgr.h"
+#include "storage/lmgr.h"
 #include "storage/predicate.h"
 #include "storage/procarray.h"
 #include "utils/memutils.h"
@@ -391,6 +392,8 @@ fetch_cold(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleT
  * Is a row elsewhere by now?  Who checks uniqueness reads an index without a snapshot: it may have gone
  * past the place of the row's new entry before that was made, and come to the old one after the row had
  * moved.  So to it either entry stands for the row.
+ *
+ * Not if rows cannot move meanwhile: who checks a constraint that is new must find each of them once.
  */
 static bool
 fetch_moved(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
@@ -398,7 +401,9 @@ fetch_moved(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, Tuple
 	ItemPointerData now = *tid;
 	int64 row;
 
-	while ((row = mdb_moved_find(f->table->storage_id, mdb_identity(&now))) >= 0)
+	if (CheckRelationLockedByMe(rel, ShareUpdateExclusiveLock, true))
+		return false;
+	while ((row = mdb_moved_find(f->table->storage_id, mdb_identity(&now), NULL)) >= 0)
 	{
 		mdb_tid_of_row(row, &now);
 		if (fetch_cold(f, rel, &now, snapshot, slot, NULL))
@@ -500,7 +505,7 @@ mdb_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTab
 		/* Who takes a row in any state takes it also from where it was moved to. */
 		if (snapshot->snapshot_type != SNAPSHOT_ANY)
 			return false;
-		row = mdb_moved_find(f->table->storage_id, mdb_identity(&now));
+		row = mdb_moved_find(f->table->storage_id, mdb_identity(&now), NULL);
 		if (row < 0)
 			return false;
 		mdb_tid_of_row(row, &now);

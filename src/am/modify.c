@@ -41,6 +41,7 @@ typedef struct Target
 	int16 slot;
 	ItemPointerData tid;
 	bool moved; /* the row has another identity by now than it was asked for by */
+	TransactionId moved_by;
 } Target;
 
 /* Is a slot of the ring still read, or have its rows moved into parts? */
@@ -67,9 +68,9 @@ slot_is_live(Relation rel, int64 storage_id, int16 slot)
 	return live;
 }
 
-/* Where is a row now that is not where its identity says?  False if nowhere. */
+/* Where is a row now that is not where its identity says, and by whom?  False if nowhere. */
 static bool
-moved(const MdbTable *table, ItemPointer tid)
+moved(const MdbTable *table, ItemPointer tid, TransactionId *by)
 {
 	ItemPointerData heap;
 	int64 row;
@@ -77,10 +78,10 @@ moved(const MdbTable *table, ItemPointer tid)
 	if (mdb_tid_is_delta(tid))
 	{
 		mdb_tid_in_heap(tid, &heap);
-		row = mdb_moved_find(table->storage_id, mdb_moved_identity(mdb_tid_slot(tid), &heap));
+		row = mdb_moved_find(table->storage_id, mdb_moved_identity(mdb_tid_slot(tid), &heap), by);
 	}
 	else
-		row = mdb_moved_find(table->storage_id, mdb_row_of_tid(tid));
+		row = mdb_moved_find(table->storage_id, mdb_row_of_tid(tid), by);
 	if (row < 0)
 		return false;
 	mdb_tid_of_row(row, tid);
@@ -153,7 +154,7 @@ target_open(Relation rel, ItemPointer tid, CommandId cid, Target *t)
 				return true;
 			table_close(t->heap, NoLock);
 		}
-		if (!moved(&table, &now))
+		if (!moved(&table, &now, t->moved ? NULL : &t->moved_by))
 			return false;
 		t->moved = true;
 	}
@@ -161,13 +162,16 @@ target_open(Relation rel, ItemPointer tid, CommandId cid, Target *t)
 
 /* Was a tuple that is found deleted only moved into a part?  Its shadows never are. */
 static bool
-target_moved(Relation rel, const Target *t, ItemPointer now)
+target_moved(Relation rel, Target *t, ItemPointer now)
 {
 	MdbTable table = *mdb_table_peek(rel);
 	ItemPointerData heap = t->tid;
 
 	mdb_tid_of_delta(t->slot, &heap, now);
-	return moved(&table, now);
+	if (!moved(&table, now, t->moved ? NULL : &t->moved_by))
+		return false;
+	t->moved = true;
+	return true;
 }
 
 /*
@@ -428,14 +432,11 @@ mdb_delete_row(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, 
 	if (result == TM_Ok)
 		pgstat_count_heap_delete(rel);
 	else if (result == TM_Deleted && target_moved(rel, &t, &now))
-	{
-		t.moved = true;
 		result = mdb_delete_row(rel, &now, cid, snapshot, crosscheck, wait, tmfd, changing_part);
-	}
 	else
 		translate(&t, tid, tmfd);
 	if (result == TM_Ok && t.moved)
-		mdb_supersede(mdb_table_peek(rel)->storage_id, tid, cid);
+		mdb_supersede(mdb_table_peek(rel)->storage_id, tid, t.moved_by, cid);
 	return result;
 }
 
@@ -471,7 +472,7 @@ key_changes(Relation rel, ItemPointer tid, TupleTableSlot *new)
 		att = TupleDescAttr(RelationGetDescr(rel), attno - 1);
 		v1 = slot_getattr(old, attno, &isnull1);
 		v2 = slot_getattr(new, attno, &isnull2);
-		changes = isnull1 != isnull2 || (!isnull1 && !datumIsEqual(v1, v2, att->attbyval, att->attlen));
+		changes = isnull1 != isnull2 || (!isnull1 && !datum_image_eq(v1, v2, att->attbyval, att->attlen));
 	}
 	ExecDropSingleTupleTableSlot(old);
 	bms_free(keys);
@@ -554,15 +555,12 @@ mdb_update_row(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId c
 	table_close(t.heap, NoLock);
 	MemoryContextSwitchTo(old);
 	if (result == TM_Deleted && target_moved(rel, &t, &now))
-	{
-		t.moved = true;
 		result =
 			mdb_update_row(rel, &now, slot, cid, snapshot, crosscheck, wait, tmfd, lockmode, update_indexes);
-	}
 	else if (result != TM_Ok)
 		translate(&t, otid, tmfd);
 	if (result == TM_Ok && t.moved)
-		mdb_supersede(mdb_table_peek(rel)->storage_id, otid, cid);
+		mdb_supersede(mdb_table_peek(rel)->storage_id, otid, t.moved_by, cid);
 	return result;
 }
 
@@ -691,7 +689,7 @@ mdb_latest_tid(TableScanDesc scan, ItemPointer tid)
 		CHECK_FOR_INTERRUPTS();
 		if (mdb_row_visible(rel, &now, scan->rs_snapshot))
 			*tid = now;
-		if (moved(&table, &now))
+		if (moved(&table, &now, NULL))
 			continue;
 		heap = table_open(mdb_delta_relid(table.storage_id, slot), AccessShareLock);
 		if (mdb_tid_is_delta(&now))

@@ -6,6 +6,9 @@
  * transaction then changes the row, it does so under the new one (modify.c), but goes on reading the
  * part, or the heap, where the row is under the old one.  So it remembers here, for itself, that the
  * row is gone from there.
+ *
+ * That is of no interest to snapshots that see the move, and must not be: the place in a heap that the row
+ * had may be another row's by then.
  */
 #include "postgres.h"
 
@@ -26,7 +29,8 @@ typedef struct Superseded
 {
 	SupersededKey key;
 	SubTransactionId subid;
-	CommandId cid; /* the command that changed the row */
+	CommandId cid;          /* the command that changed the row */
+	TransactionId moved_by; /* who had given it another identity */
 } Superseded;
 
 static HTAB *superseded = NULL;
@@ -61,10 +65,11 @@ mdb_tid_of_identity(int64 identity, ItemPointer tid)
 }
 
 /*
- * mdb_supersede - command cid of this transaction has changed a row under another identity.
+ * mdb_supersede - command cid of this transaction has changed a row that another one had moved away from
+ * this identity.
  */
 void
-mdb_supersede(int64 storage_id, ItemPointer tid, CommandId cid)
+mdb_supersede(int64 storage_id, ItemPointer tid, TransactionId moved_by, CommandId cid)
 {
 	SupersededKey key = {.storage_id = storage_id, .identity = mdb_identity(tid)};
 	Superseded *s;
@@ -83,6 +88,7 @@ mdb_supersede(int64 storage_id, ItemPointer tid, CommandId cid)
 		return;
 	s->subid = GetCurrentSubTransactionId();
 	s->cid = cid;
+	s->moved_by = moved_by;
 }
 
 /*
@@ -106,7 +112,7 @@ mdb_superseded(int64 storage_id, int64 identity, Snapshot snapshot)
 	if (superseded == NULL || !IsMVCCSnapshot(snapshot))
 		return false;
 	s = hash_search(superseded, &key, HASH_FIND, NULL);
-	return s != NULL && s->cid < snapshot->curcid;
+	return s != NULL && s->cid < snapshot->curcid && XidInMVCCSnapshot(s->moved_by, snapshot);
 }
 
 static void

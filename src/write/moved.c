@@ -14,6 +14,10 @@
  * of the run; the same gap in new row numbers.  They begin at the columns "first" and "base".
  *
  * An old identity is a row number, or for a row of the delta 2^62 + slot * 2^56 + block * 2^16 + offset.
+ *
+ * Row numbers are given out once, but places in heaps are taken again, and maps that name them may still be
+ * there by then.  Who comes with such an identity has a snapshot that does not see the move; so maps that
+ * are older than all snapshots of this process say nothing of places.
  */
 #include "postgres.h"
 
@@ -25,6 +29,7 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "storage/proc.h"
 #include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -36,6 +41,8 @@
 #include "write/write.h"
 
 #define RUNS_MAX MDB_BLOCK_ROWS_MAX
+
+#define IN_HEAP  (INT64CONST(1) << 62)
 
 enum
 {
@@ -211,8 +218,8 @@ mdb_moves_write(MdbMoves *m, int64 base)
 int64
 mdb_moved_identity(int16 slot, ItemPointer heap)
 {
-	return (INT64CONST(1) << 62) | ((int64) slot << 56) |
-		   ((int64) ItemPointerGetBlockNumberNoCheck(heap) << 16) | ItemPointerGetOffsetNumberNoCheck(heap);
+	return IN_HEAP | ((int64) slot << 56) | ((int64) ItemPointerGetBlockNumberNoCheck(heap) << 16) |
+		   ItemPointerGetOffsetNumberNoCheck(heap);
 }
 
 /*
@@ -221,7 +228,7 @@ mdb_moved_identity(int16 slot, ItemPointer heap)
 bool
 mdb_moved_in_heap(int64 identity, int16 *slot, ItemPointer heap)
 {
-	if (!(identity & (INT64CONST(1) << 62)))
+	if (!(identity & IN_HEAP))
 		return false;
 	*slot = (int16) ((identity >> 56) & 0x3f);
 	ItemPointerSet(heap, (BlockNumber) ((identity >> 16) & 0xffffffff), (OffsetNumber) (identity & 0xffff));
@@ -301,12 +308,22 @@ mdb_moves_find(MdbMoves *m, int64 from)
 	return -1;
 }
 
+/* Do all snapshots of this process see what a transaction that has committed did? */
+static bool
+seen_by_all(TransactionId xid)
+{
+	return !TransactionIdIsNormal(xid) ||
+		   (TransactionIdIsValid(MyProc->xmin) && TransactionIdPrecedes(xid, MyProc->xmin));
+}
+
 /*
  * mdb_moved_find - where a row is now that is not any more where its old identity says: its row number,
  * or -1 if it was dead when the others were moved, or was not moved.
+ *
+ * *by, unless by is NULL, is the transaction that moved it.
  */
 int64
-mdb_moved_find(int64 storage_id, int64 identity)
+mdb_moved_find(int64 storage_id, int64 identity, TransactionId *by)
 {
 	Relation rel = mdb_catalog_open("moved", AccessShareLock);
 	Snapshot snapshot = mdb_latest_snapshot();
@@ -320,13 +337,18 @@ mdb_moved_find(int64 storage_id, int64 identity)
 	mdb_catalog_scan_begin(&scan, rel, snapshot, false, 2, keys);
 	while (result < 0 && HeapTupleIsValid(tuple = mdb_catalog_scan_next(&scan)))
 	{
+		TransactionId xmin = HeapTupleHeaderGetXmin(tuple->t_data);
 		Datum v[Natts_moved];
 		bool n[Natts_moved];
 		bytea *payload;
 
+		if ((identity & IN_HEAP) && seen_by_all(xmin))
+			continue;
 		heap_deform_tuple(tuple, RelationGetDescr(rel), v, n);
 		if (DatumGetInt64(v[Anum_moved_first - 1]) > identity)
 			continue;
+		if (by)
+			*by = xmin;
 		payload = DatumGetByteaPP(v[Anum_moved_payload - 1]);
 		result = look_up(payload, DatumGetInt64(v[Anum_moved_first - 1]),
 						 DatumGetInt64(v[Anum_moved_base - 1]), identity, false);
