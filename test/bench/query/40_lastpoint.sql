@@ -1,0 +1,1 @@
+SELECT DISTINCT ON (hostname) * FROM :t ORDER BY hostname, time DESC;

@@ -1,0 +1,1 @@
+SELECT time_bucket('1 hour', time) AS hour, avg(usage_user), avg(usage_system), avg(usage_idle), avg(usage_nice), avg(usage_iowait), avg(usage_irq), avg(usage_softirq), avg(usage_steal), avg(usage_guest), avg(usage_guest_nice) FROM :t GROUP BY 1 ORDER BY 1;

@@ -1,0 +1,1 @@
+SELECT sum(usage_user) FROM :t;
