@@ -166,12 +166,13 @@ is(sql('SELECT count(DISTINCT batch) FROM t'), $b, 'no batch is lost');
 is(sql($wrong), '0', 'all are whole');
 my $all = q{SELECT count(*), sum(n), md5(string_agg(t::text, ',' ORDER BY batch, n)) FROM t};
 my $want = sql($all);
+# A cursor that is still open would keep the patient standby from going on.
+$_->{session}->close for @readers;
 for my $node ($standby, $patient)
 {
 	$primary->wait_for_catchup($node, 'replay', $primary->lsn('insert'));
 	is($node->safe_psql('postgres', $all), $want, 'the same on the ' . $node->name);
 }
-$_->{session}->close for @readers;
 $_->close for $writer, $compactor;
 # A standby with feedback keeps the pages of its last reader for up to ten seconds more.
 $patient->stop;
