@@ -45,7 +45,10 @@ static Plan *plan_metrics_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *p
 							   List *clauses, List *custom_plans);
 static Node *create_state(CustomScan *cscan);
 
+static List *for_child(PlannerInfo *root, List *custom_private, RelOptInfo *child);
+
 static const CustomPathMethods path_methods = {.CustomName = "MetricsScan",
+											   .ReparameterizeCustomPathByChild = for_child,
 											   .PlanCustomPath = plan_metrics_scan};
 
 static const CustomScanMethods scan_methods = {.CustomName = "MetricsScan",
@@ -351,6 +354,15 @@ add_parameterised_paths(const Planning *p)
 		path->path.parallel_workers = 0;
 		add_path(p->rel, (Path *) path);
 	}
+}
+
+/* The same path with values of rows of a child of the other table, for a join of partitions. */
+static List *
+for_child(PlannerInfo *root, List *custom_private, RelOptInfo *child)
+{
+	return list_make4(
+		linitial(custom_private), mdb_adjust_for_child(root, (Node *) lsecond(custom_private), child),
+		mdb_adjust_for_child(root, (Node *) lthird(custom_private), child), lfourth(custom_private));
 }
 
 /* ---------- the hook ---------- */
