@@ -93,6 +93,7 @@ make_path(const Planning *p, const Path *seq, ParamPathInfo *param_info, MdbScan
 	path->path.pathtarget = rel->reltarget;
 	path->path.param_info = param_info;
 	path->path.parallel_aware = seq->parallel_aware;
+	mdb_path_disabled_like(&path->path, seq);
 	path->path.parallel_safe = seq->parallel_safe;
 	path->path.parallel_workers = seq->parallel_workers;
 	path->path.rows = param_info && param_info != seq->param_info ? param_info->ppi_rows : seq->rows;
