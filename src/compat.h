@@ -57,6 +57,15 @@
 #define mdb_new_file(rel)     RelationSetNewRelfilenode((rel), (rel)->rd_rel->relpersistence)
 #endif
 
+/* PostgreSQL 16 names relations, not their numbers, when expressions on a table become those on a child. */
+#if PG_VERSION_NUM >= 160000
+#define mdb_adjust_for_child(root, node, child) \
+	adjust_appendrel_attrs_multilevel((root), (node), (child), (child)->top_parent)
+#else
+#define mdb_adjust_for_child(root, node, child) \
+	adjust_appendrel_attrs_multilevel((root), (node), (child)->relids, (child)->top_parent_relids)
+#endif
+
 /* PostgreSQL 17 keeps virtual transaction ids in a struct. */
 #if PG_VERSION_NUM >= 170000
 #define mdb_my_lxid() (MyProc->vxid.lxid)

@@ -29,7 +29,8 @@ typedef struct MdbBlock
 	MdbPart *part;         /* where it is from; NULL for rows still in the write buffer */
 	const MdbBatch *batch; /* the rows of the write buffer */
 	int block;
-	int64 row_first; /* row number of its first row, -1 = not known yet */
+	int64 row_first;    /* row number of its first row, -1 = it has none */
+	const bool *wanted; /* [natts] columns that are asked for; NULL = all */
 	uint32 nrows;
 	uint32 *series;
 	int64 *times;
@@ -78,8 +79,10 @@ extern Size mdb_parallelscan_initialize(Relation rel, ParallelTableScanDesc psca
 extern void mdb_parallelscan_reinitialize(Relation rel, ParallelTableScanDesc pscan);
 
 /*
- * What rows a scan may leave out, because its caller would: those with a time outside
- * [time_min, time_max] or without one, and those of series that do not match.
+ * What rows of parts a scan may leave out, because its caller would: those with a time outside
+ * [time_min, time_max] or without one, those of series that do not match, those of blocks that are not
+ * wanted, and those that are marked by leave_out: out[i] is 0 for rows that were not left out before, and
+ * is set to 1 for those that are.
  */
 typedef struct MdbScanFilter
 {
@@ -87,6 +90,8 @@ typedef struct MdbScanFilter
 	int64 time_min;
 	int64 time_max;
 	bool (*series_matches)(void *arg, const Datum *values, const bool *isnull);
+	bool (*block_wanted)(void *arg, MdbPart *part, int block);
+	void (*leave_out)(void *arg, MdbBlock *block, uint8 *out);
 	void *arg;
 } MdbScanFilter;
 
@@ -103,6 +108,7 @@ typedef struct MdbScanCounters
 	int64 bytes_read;
 } MdbScanCounters;
 
+extern bool mdb_scan_series_passes(TableScanDesc scan, uint32 id);
 extern void mdb_scan_set_filter(TableScanDesc scan, const MdbScanFilter *filter);
 extern void mdb_scan_counters(TableScanDesc scan, MdbScanCounters *counters);
 
@@ -117,7 +123,30 @@ typedef struct MdbUnit
 
 extern bool mdb_scan_next_unit(TableScanDesc scan, MdbUnit *unit);
 extern bool mdb_scan_unit_next_row(TableScanDesc scan, TupleTableSlot *slot);
-extern bool mdb_scan_series_passes(TableScanDesc scan, uint32 id);
+
+/* ---- scan_blocks.c ---- */
+
+/* A block of a scan in the hands of a caller who chooses himself. */
+typedef struct MdbHeldBlock
+{
+	MdbBlock *block;
+	const uint8 *out; /* rows that are left out, 1 or 0; NULL = none */
+	uint8 *out_space;
+	uint32 out_capacity;
+} MdbHeldBlock;
+
+extern const MdbPartInfo *mdb_scan_parts(TableScanDesc scan, int *count);
+extern bool mdb_scan_part_wanted(TableScanDesc scan, int part);
+extern MdbPart *mdb_scan_hold_part(TableScanDesc scan, int part);
+extern void mdb_scan_let_part_go(TableScanDesc scan, int part);
+extern bool mdb_scan_block_wanted(TableScanDesc scan, const MdbPart *part, int block);
+extern MdbHeldBlock *mdb_scan_hold_block(TableScanDesc scan);
+extern bool mdb_scan_set_block(TableScanDesc scan, MdbHeldBlock *h, MdbPart *part, int block);
+extern void mdb_scan_store(TableScanDesc scan, const MdbHeldBlock *h, uint32 row, TupleTableSlot *slot);
+extern bool mdb_scan_next_delta(TableScanDesc scan, TupleTableSlot *slot);
+extern void mdb_scan_want(TableScanDesc scan, const bool *wanted);
+
+/* ---- scan.c, again ---- */
 
 /* Rows by their number among all that the scan sees: for samples. */
 extern int64 mdb_scan_unit_count(TableScanDesc scan);

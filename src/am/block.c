@@ -136,6 +136,7 @@ mdb_block_set(MdbBlock *b, MdbPart *part, int block)
 	b->part = part;
 	b->block = block;
 	b->nrows = (uint32) part->block_rows[block];
+	b->row_first = part->block_first[block];
 }
 
 /*
@@ -256,7 +257,7 @@ mdb_block_times(MdbBlock *b)
 
 /*
  * mdb_block_value - value of attribute att (from 0) in a row.  By-reference values belong to the
- * block.
+ * block.  A value column that is not wanted is NULL, so that it is not decoded on the way to one that is.
  */
 Datum
 mdb_block_value(MdbBlock *b, uint32 row, int att, bool *isnull)
@@ -293,6 +294,11 @@ mdb_block_value(MdbBlock *b, uint32 row, int att, bool *isnull)
 			return mdb_time_datum(b->table, mdb_block_times(b)[row]);
 
 		default:
+			if (b->wanted != NULL && !b->wanted[att])
+			{
+				*isnull = true;
+				return (Datum) 0;
+			}
 			if (b->state[att] == COLUMN_UNREAD)
 				read_column(b, att);
 			if (b->state[att] == COLUMN_MISSING)

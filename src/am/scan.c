@@ -18,76 +18,14 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-#include "am/am.h"
+#include "am/scan_internal.h"
 
-#define PARALLEL_CHUNK 8 /* blocks handed out at a time */
+#define PARALLEL_CHUNK 8                        /* blocks handed out at a time */
+#define OPEN_BYTES_MAX ((Size) 8 * 1024 * 1024) /* of directories of parts that stay open */
 
-typedef enum UnitKind
-{
-	UNIT_NONE,
-	UNIT_BLOCK,
-	UNIT_DELTA, /* read as a heap scan */
-	UNIT_TUPLES /* rows in memory */
-} UnitKind;
-
-typedef struct MdbScan
-{
-	TableScanDescData base;
-	MemoryContext mcxt;
-	MdbTable *table;
-	MdbPartList *parts;
-	int64 *block_base; /* [count + 1] blocks before each part */
-	int64 *row_base;   /* [count + 1] rows before each part */
-	int ndeltas;
-	MdbDeltaInfo *deltas;
-	MdbSeriesCache *series_cache;
-	MdbBlock *block;
-	TupleDesc slot_desc; /* of the last slot that rows were stored in */
-
-	/* where the scan is */
-	int64 unit; /* -1 = before the first */
-	UnitKind kind;
-	uint32 row;
-	uint32 nrows;
-	bool on_row;        /* row was returned; else it is the next one forward */
-	int part;           /* the open part */
-	MdbPart *open_part; /* NULL: none, or it is damaged and to be skipped */
-	bool skip;          /* metricsdb.on_corruption, where it applies */
-	bool *damaged;      /* [parts], of those that could not be opened */
-	int delta;          /* the open delta */
-	Relation delta_rel;
-	TableScanDesc delta_scan;
-	TupleTableSlot *delta_slot;
-	MemoryContext row_mcxt; /* the present row of the delta */
-	MinimalTuple *tuples;
-	ItemPointerData *tids; /* of tuples, if they have some */
-
-	/* parallel: the chunk being worked on */
-	int64 chunk_next;
-	int64 chunk_end;
-
-	MdbSampleState sample;
-	uint32 *tail_rows; /* rows of the units behind the blocks, once they were counted */
-
-	/* rows to leave out, see MdbScanFilter */
-	MdbScanFilter filter;
-	bool filtered;
-	bool check_time; /* of each row of the present block */
-	bool check_series;
-	uint8 **verdicts; /* by series id: 0 = not asked yet, VERDICT_* */
-	uint32 nverdicts;
-	MdbScanCounters counters;
-
-	/* rows of the present block that were deleted, see write/shadow.c */
-	MdbShadows *shadows;
-	uint8 *dead; /* NULL = none */
-	uint8 *dead_space;
-	uint32 dead_capacity;
-} MdbScan;
-
-#define VERDICT_PAGE 4096
-#define VERDICT_YES  1
-#define VERDICT_NO   2
+#define VERDICT_PAGE   4096
+#define VERDICT_YES    1
+#define VERDICT_NO     2
 
 static int64
 unit_count(MdbScan *s)
@@ -110,8 +48,8 @@ close_delta(MdbScan *s)
 	s->delta_rel = NULL;
 }
 
-static void
-leave_unit(MdbScan *s)
+void
+mdb_scan_leave_unit(MdbScan *s)
 {
 	close_delta(s);
 	s->kind = UNIT_NONE;
@@ -150,8 +88,8 @@ series_matches(MdbScan *s, uint32 id)
 }
 
 /* Can no row of the part pass the filter?  By its catalog row alone. */
-static bool
-part_pruned(const MdbScan *s, const MdbPartInfo *info)
+bool
+mdb_scan_part_pruned(const MdbScan *s, const MdbPartInfo *info)
 {
 	if (!s->filtered || !s->filter.has_time)
 		return false;
@@ -185,6 +123,14 @@ block_outside_series(MdbScan *s, int block)
 		   !series_matches(s, (uint32) part->series_first[block]);
 }
 
+/* The same, by what else the caller knows of its columns. */
+static bool
+block_unwanted(MdbScan *s, int block)
+{
+	return s->filtered && !s->skip && s->filter.block_wanted != NULL &&
+		   !s->filter.block_wanted(s->filter.arg, s->open_part, block);
+}
+
 /* Is a block to be passed over because it is damaged?  Asked of those only that may be wanted. */
 static bool
 block_skipped(MdbScan *s, int block)
@@ -193,61 +139,34 @@ block_skipped(MdbScan *s, int block)
 		   !mdb_skip_load_block(s->block, s->open_part, block, (MdbParallelScan *) s->base.rs_parallel);
 }
 
-/* Does a row of the present block pass what block_outside_*() left to check? */
-static bool
-row_passes(MdbScan *s, uint32 row)
+/*
+ * mdb_scan_find_dead - which rows of a block of a part does the scan not see any more?  NULL if it sees all;
+ * else *space, of *capacity bytes, which is made larger when it has to be.
+ */
+const uint8 *
+mdb_scan_find_dead(MdbScan *s, MdbBlock *b, uint8 **space, uint32 *capacity)
 {
-	if (s->kind != UNIT_BLOCK)
-		return true;
-	if (s->dead && s->dead[row])
-		return false;
-	if (s->check_time)
-	{
-		int64 t = mdb_block_times(s->block)[row];
+	bool any;
 
-		if (t < s->filter.time_min || t > s->filter.time_max)
-			return false;
-	}
-	return !s->check_series || series_matches(s, mdb_block_series(s->block, row));
-}
-
-/* First row number of a block of the open part, in the storage. */
-static int64
-block_row_first(MdbScan *s, int block)
-{
-	int64 row = s->open_part->info.row_first;
-
-	for (int i = 0; i < block; i++)
-		row += s->open_part->block_rows[i];
-	return row;
-}
-
-/* Which rows of the present block does the scan not see any more? */
-static void
-find_dead(MdbScan *s)
-{
-	MdbBlock *b = s->block;
-
-	s->dead = NULL;
 	if (s->shadows == NULL && !mdb_superseded_any())
-		return;
-	if (s->dead_capacity < b->nrows)
+		return NULL;
+	if (*capacity < b->nrows)
 	{
-		if (s->dead_space)
-			pfree(s->dead_space);
-		s->dead_capacity = Max(b->nrows, MDB_BLOCK_ROWS_MAX);
-		s->dead_space = MemoryContextAlloc(s->mcxt, s->dead_capacity);
+		if (*space)
+			pfree(*space);
+		*capacity = Max(b->nrows, MDB_BLOCK_ROWS_MAX);
+		*space = MemoryContextAlloc(s->mcxt, *capacity);
 	}
-	b->row_first = block_row_first(s, b->block);
-	if (mdb_shadows_dead(s->shadows, b->row_first, b->nrows, s->base.rs_snapshot, s->dead_space))
-		s->dead = s->dead_space;
-	if (!mdb_superseded_any())
-		return;
-	if (s->dead == NULL)
-		memset(s->dead_space, 0, b->nrows);
-	s->dead = s->dead_space;
-	for (uint32 i = 0; i < b->nrows; i++)
-		s->dead[i] |= mdb_superseded(s->table->storage_id, b->row_first + i, s->base.rs_snapshot);
+	any = mdb_shadows_dead(s->shadows, b->row_first, b->nrows, s->base.rs_snapshot, *space);
+	if (mdb_superseded_any())
+	{
+		if (!any)
+			memset(*space, 0, b->nrows);
+		any = true;
+		for (uint32 i = 0; i < b->nrows; i++)
+			(*space)[i] |= mdb_superseded(s->table->storage_id, b->row_first + i, s->base.rs_snapshot);
+	}
+	return any ? *space : NULL;
 }
 
 /* Is the tuple of the delta that was read last one that this transaction has changed elsewhere? */
@@ -278,8 +197,8 @@ part_of(const int64 *base, int count, int64 number)
 	return lo;
 }
 
-static void
-open_delta(MdbScan *s, int delta)
+void
+mdb_scan_open_delta(MdbScan *s, int delta)
 {
 	s->delta = delta;
 	s->delta_rel = table_open(s->deltas[delta].relid, AccessShareLock);
@@ -287,26 +206,62 @@ open_delta(MdbScan *s, int delta)
 	s->delta_scan = table_beginscan(s->delta_rel, s->base.rs_snapshot, 0, NULL);
 }
 
+/*
+ * mdb_scan_hold_part - open a part of the scan's list, unless it is open; NULL if it is damaged and to be
+ * skipped.  It stays open until it is let go, or the scan ends.
+ */
+MdbPart *
+mdb_scan_hold_part(TableScanDesc scan, int p)
+{
+	MdbScan *s = (MdbScan *) scan;
+	const MdbPartInfo *info = &s->parts->parts[p];
+	MdbPart *part = s->open[p];
+	MemoryContext old;
+
+	if (part != NULL || s->damaged[p])
+		return part;
+	old = MemoryContextSwitchTo(s->mcxt);
+	if (!s->skip)
+		part = mdb_part_open(s->base.rs_rd, info);
+	else
+		part = mdb_skip_open_part(s->base.rs_rd, info, (MdbParallelScan *) s->base.rs_parallel);
+	MemoryContextSwitchTo(old);
+	s->open[p] = part;
+	s->damaged[p] = part == NULL;
+	if (part)
+		s->open_bytes += mdb_directory_bytes(part->nblocks, part->ncolumns);
+	return part;
+}
+
+/*
+ * mdb_scan_let_part_go - close a part that is held.
+ */
+void
+mdb_scan_let_part_go(TableScanDesc scan, int p)
+{
+	MdbScan *s = (MdbScan *) scan;
+	MdbPart *part = s->open[p];
+
+	if (part == NULL)
+		return;
+	s->open_bytes -= mdb_directory_bytes(part->nblocks, part->ncolumns);
+	s->counters.bytes_read += part->bytes_read;
+	mdb_part_close(part);
+	s->open[p] = NULL;
+	if (s->open_part == part)
+		s->open_part = NULL;
+}
+
+/* Of the parts that the scan has been in some stay open: a scan that is started over comes again. */
 static void
 open_part(MdbScan *s, int p)
 {
 	if (s->open_part != NULL && s->part == p)
 		return;
-	if (s->open_part)
-	{
-		s->counters.bytes_read += s->open_part->bytes_read;
-		mdb_part_close(s->open_part);
-	}
-	s->open_part = NULL;
+	if (s->open_part && s->open_bytes > OPEN_BYTES_MAX)
+		mdb_scan_let_part_go(&s->base, s->part);
 	s->part = p;
-	if (!s->skip)
-		s->open_part = mdb_part_open(s->base.rs_rd, &s->parts->parts[p]);
-	else if (!s->damaged[p])
-	{
-		s->open_part =
-			mdb_skip_open_part(s->base.rs_rd, &s->parts->parts[p], (MdbParallelScan *) s->base.rs_parallel);
-		s->damaged[p] = s->open_part == NULL;
-	}
+	s->open_part = mdb_scan_hold_part(&s->base, p);
 }
 
 /* Go to a unit: before its first row, or behind its last one. */
@@ -315,7 +270,7 @@ enter_unit(MdbScan *s, int64 unit, bool at_end)
 {
 	MemoryContext old = MemoryContextSwitchTo(s->mcxt);
 
-	leave_unit(s);
+	mdb_scan_leave_unit(s);
 	s->unit = unit;
 	s->check_time = s->check_series = false;
 	if (unit < s->parts->nblocks)
@@ -323,7 +278,7 @@ enter_unit(MdbScan *s, int64 unit, bool at_end)
 		int p = part_of(s->block_base, s->parts->count, unit);
 		int block = (int) (unit - s->block_base[p]);
 
-		if (part_pruned(s, &s->parts->parts[p]))
+		if (mdb_scan_part_pruned(s, &s->parts->parts[p]))
 		{
 			/* No block of it is entered; serial scans do not even come here. */
 			MemoryContextSwitchTo(old);
@@ -331,7 +286,7 @@ enter_unit(MdbScan *s, int64 unit, bool at_end)
 		}
 		open_part(s, p);
 		if (s->open_part == NULL || block_outside_time(s, block) || block_skipped(s, block) ||
-			block_outside_series(s, block))
+			block_outside_series(s, block) || block_unwanted(s, block))
 		{
 			MemoryContextSwitchTo(old);
 			return;
@@ -340,12 +295,13 @@ enter_unit(MdbScan *s, int64 unit, bool at_end)
 		if (!s->skip)
 			mdb_block_set(s->block, s->open_part, block);
 		s->kind = UNIT_BLOCK;
+		s->masked = false;
 		s->nrows = s->block->nrows;
-		find_dead(s);
+		s->dead = mdb_scan_find_dead(s, s->block, &s->dead_space, &s->dead_capacity);
 	}
 	else
 	{
-		open_delta(s, (int) (unit - s->parts->nblocks));
+		mdb_scan_open_delta(s, (int) (unit - s->parts->nblocks));
 		s->kind = UNIT_DELTA;
 	}
 	s->row = at_end ? s->nrows : 0;
@@ -359,8 +315,6 @@ store_row(MdbScan *s, uint32 row, TupleTableSlot *slot)
 	if (s->kind == UNIT_BLOCK)
 	{
 		mdb_slot_store_row(slot, s->block, row);
-		if (s->block->row_first < 0)
-			s->block->row_first = block_row_first(s, s->block->block);
 		mdb_tid_of_row(s->block->row_first + row, &slot->tts_tid);
 	}
 	else
@@ -372,8 +326,8 @@ store_row(MdbScan *s, uint32 row, TupleTableSlot *slot)
 	slot->tts_tableOid = RelationGetRelid(s->base.rs_rd);
 }
 
-static bool
-next_in_delta(MdbScan *s, ScanDirection direction, TupleTableSlot *slot)
+bool
+mdb_scan_next_delta_row(MdbScan *s, ScanDirection direction, TupleTableSlot *slot)
 {
 	for (;;)
 	{
@@ -418,7 +372,7 @@ next_unit(MdbScan *s, bool forward)
 		{
 			int p = part_of(s->block_base, s->parts->count, unit);
 
-			if (!part_pruned(s, &s->parts->parts[p]))
+			if (!mdb_scan_part_pruned(s, &s->parts->parts[p]))
 				break;
 			unit = forward ? s->block_base[p + 1] : s->block_base[p] - 1;
 		}
@@ -490,20 +444,27 @@ mdb_scan_getnextslot(TableScanDesc scan, ScanDirection direction, TupleTableSlot
 
 		if (s->kind == UNIT_DELTA)
 		{
-			if (next_in_delta(s, direction, slot))
+			if (mdb_scan_next_delta_row(s, direction, slot))
 				break;
 		}
 		else if (s->kind != UNIT_NONE)
 		{
+			if (s->kind == UNIT_BLOCK && !s->masked)
+			{
+				s->dead = mdb_scan_mask(s, s->block, s->check_time, s->check_series, s->dead, &s->dead_space,
+										&s->dead_capacity);
+				s->masked = true;
+			}
 			/* s->row is the row between whose ends the scan stands, see on_row. */
 			if (forward)
 			{
 				uint32 row = s->on_row ? s->row + 1 : s->row;
 
-				while (row < s->nrows && !row_passes(s, row))
+				if (s->dead && row < s->nrows)
 				{
-					row++;
-					s->counters.rows_skipped++;
+					const uint8 *next = memchr(s->dead + row, 0, s->nrows - row);
+
+					row = next ? (uint32) (next - s->dead) : s->nrows;
 				}
 				if (row < s->nrows)
 				{
@@ -515,7 +476,7 @@ mdb_scan_getnextslot(TableScanDesc scan, ScanDirection direction, TupleTableSlot
 			}
 			else
 			{
-				while (s->row > 0 && !row_passes(s, s->row - 1))
+				while (s->row > 0 && s->dead && s->dead[s->row - 1])
 					s->row--;
 				if (s->row > 0)
 				{
@@ -531,7 +492,7 @@ mdb_scan_getnextslot(TableScanDesc scan, ScanDirection direction, TupleTableSlot
 		if (unit < 0)
 		{
 			/* Stand behind the end, so that the other direction finds its way back. */
-			leave_unit(s);
+			mdb_scan_leave_unit(s);
 			if (s->base.rs_parallel == NULL)
 				s->unit = forward ? unit_count(s) : -1;
 			return false;
@@ -563,7 +524,7 @@ mdb_scan_next_unit(TableScanDesc scan, MdbUnit *unit)
 		next = next_unit(s, true);
 		if (next < 0)
 		{
-			leave_unit(s);
+			mdb_scan_leave_unit(s);
 			return false;
 		}
 		enter_unit(s, next, false);
@@ -584,7 +545,7 @@ bool
 mdb_scan_unit_next_row(TableScanDesc scan, TupleTableSlot *slot)
 {
 	ExecClearTuple(slot);
-	return next_in_delta((MdbScan *) scan, ForwardScanDirection, slot);
+	return mdb_scan_next_delta_row((MdbScan *) scan, ForwardScanDirection, slot);
 }
 
 /*
@@ -593,7 +554,9 @@ mdb_scan_unit_next_row(TableScanDesc scan, TupleTableSlot *slot)
 bool
 mdb_scan_series_passes(TableScanDesc scan, uint32 id)
 {
-	return series_matches((MdbScan *) scan, id);
+	MdbScan *s = (MdbScan *) scan;
+
+	return !s->filtered || s->filter.series_matches == NULL || series_matches(s, id);
 }
 
 static void
@@ -603,6 +566,7 @@ init_parts(MdbScan *s)
 
 	s->parts = mdb_parts_visible(s->table, s->base.rs_snapshot);
 	s->damaged = palloc0(sizeof(bool) * Max(1, s->parts->count));
+	s->open = palloc0(sizeof(MdbPart *) * Max(1, s->parts->count));
 	s->block_base = palloc(sizeof(int64) * (s->parts->count + 1));
 	s->row_base = palloc(sizeof(int64) * (s->parts->count + 1));
 	s->block_base[0] = s->row_base[0] = 0;
@@ -681,7 +645,7 @@ mdb_scan_end(TableScanDesc scan)
 	MdbScan *s = (MdbScan *) scan;
 	Relation rel = s->base.rs_rd;
 
-	leave_unit(s);
+	mdb_scan_leave_unit(s);
 	mdb_shadows_close(s->shadows);
 	if (s->base.rs_flags & SO_TEMP_SNAPSHOT)
 		UnregisterSnapshot(s->base.rs_snapshot);
@@ -698,7 +662,7 @@ mdb_scan_rescan(TableScanDesc scan, struct ScanKeyData *key, bool set_params, bo
 {
 	MdbScan *s = (MdbScan *) scan;
 
-	leave_unit(s);
+	mdb_scan_leave_unit(s);
 	s->unit = -1;
 	s->chunk_next = s->chunk_end = 0;
 }
@@ -713,7 +677,8 @@ mdb_scan_set_filter(TableScanDesc scan, const MdbScanFilter *filter)
 	MdbScan *s = (MdbScan *) scan;
 
 	s->filter = *filter;
-	s->filtered = filter->has_time || filter->series_matches != NULL;
+	s->filtered = filter->has_time || filter->series_matches != NULL || filter->block_wanted != NULL ||
+				  filter->leave_out != NULL;
 	for (uint32 i = 0; i < s->nverdicts; i++)
 		if (s->verdicts[i])
 			memset(s->verdicts[i], 0, VERDICT_PAGE);
@@ -721,7 +686,7 @@ mdb_scan_set_filter(TableScanDesc scan, const MdbScanFilter *filter)
 	s->counters.blocks = s->parts->nblocks;
 	s->counters.parts_pruned = 0;
 	for (int i = 0; i < s->parts->count; i++)
-		s->counters.parts_pruned += part_pruned(s, &s->parts->parts[i]);
+		s->counters.parts_pruned += mdb_scan_part_pruned(s, &s->parts->parts[i]);
 }
 
 /*
@@ -733,8 +698,9 @@ mdb_scan_counters(TableScanDesc scan, MdbScanCounters *counters)
 	MdbScan *s = (MdbScan *) scan;
 
 	*counters = s->counters;
-	if (s->open_part)
-		counters->bytes_read += s->open_part->bytes_read;
+	for (int i = 0; i < s->parts->count; i++)
+		if (s->open[i])
+			counters->bytes_read += s->open[i]->bytes_read;
 }
 
 /*
@@ -782,7 +748,7 @@ materialize_delta(MdbScan *s, int delta)
 
 	s->tuples = palloc(cap * sizeof(MinimalTuple));
 	s->tids = palloc(cap * sizeof(ItemPointerData));
-	open_delta(s, delta);
+	mdb_scan_open_delta(s, delta);
 	while (table_scan_getnextslot(s->delta_scan, ForwardScanDirection, s->delta_slot))
 	{
 		if (n == cap)
@@ -824,7 +790,7 @@ mdb_scan_open_unit(TableScanDesc scan, int64 unit)
 		return s->nrows;
 	if (unit >= s->parts->nblocks && unit < s->parts->nblocks + s->ndeltas)
 	{
-		leave_unit(s);
+		mdb_scan_leave_unit(s);
 		s->unit = unit;
 		materialize_delta(s, (int) (unit - s->parts->nblocks));
 	}

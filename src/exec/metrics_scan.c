@@ -1,210 +1,147 @@
 /*
  * metrics_scan.c
- *	  MetricsScan: a sequential scan that leaves out what the query's conditions on the time and
- *	  series columns exclude.
+ *	  MetricsScan: a scan that leaves out what the query's conditions exclude, and that may return rows in order
+ *	  of time, or only the latest row of each series.
+ *
+ * Here is what the executor calls; scan_paths.c offers the node to the planner, ordered_scan.c and latest.c
+ * run the scans that are not plain.
  *
  * Conditions "time op value" become a range of times, by which parts and blocks are pruned.
  * Conditions on series columns alone are evaluated once for each series that is met, not for
  * each row.  All conditions are evaluated again on the rows that remain, so the scan is right as
  * long as it leaves out no row that passes them: it never decides that a row does.
  *
- * Invariants:
- *	1. Core's own paths stay; ours only cost less.  Rows whose system columns or whole-row value
- *	   the query wants are left to them.
- *	2. A condition may be evaluated out of turn only if row-level security lets it: it is of the
- *	   lowest security level of the table, or leakproof.
- *	3. Where rows are hidden from the user, EXPLAIN does not tell what was pruned: from that and
- *	   conditions of his choice he could learn the times and series of hidden rows.
- *	4. Values are taken when the scan starts or is started over, so that now(), parameters and
- *	   outer rows have their effect.
+ * See README.md for the invariants.
  */
 #include "postgres.h"
 
 #include "access/relscan.h"
+#include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "commands/explain.h"
 #include "executor/executor.h"
 #include "executor/nodeCustom.h"
 #include "miscadmin.h"
-#include "nodes/extensible.h"
 #include "nodes/makefuncs.h"
-#include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
-#include "optimizer/pathnode.h"
-#include "optimizer/paths.h"
-#include "optimizer/prep.h"
-#include "optimizer/restrictinfo.h"
-#include "port/atomics.h"
-#include "storage/bufmgr.h"
-#include "utils/guc.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/ruleutils.h"
 
 #include "metricsdb.h"
-#include "am/am.h"
-#include "exec/agg_node.h"
-#include "exec/pushdown.h"
+#include "exec/metrics_scan.h"
 
-bool mdb_enable_custom_scan = true;
-static set_rel_pathlist_hook_type prev_set_rel_pathlist = NULL;
-
-/* What parallel processes share beside the scan itself. */
-typedef struct SharedCounters
+/*
+ * mdb_scan_qualifies - does a row pass the plan's conditions?
+ */
+bool
+mdb_scan_qualifies(MetricsScanState *state, TupleTableSlot *slot)
 {
-	pg_atomic_uint64 blocks_read;
-	pg_atomic_uint64 rows_skipped;
-	pg_atomic_uint64 bytes_read;
-} SharedCounters;
+	PlanState *ps = &state->css.ss.ps;
+	ExprContext *econtext = ps->ps_ExprContext;
 
-typedef struct MetricsScanState
-{
-	CustomScanState css;
-	MdbPushState push;
-	TableScanDesc scan;
-	ParallelTableScanDesc pscan;
-	SharedCounters *shared;
-	MdbScanCounters counters;
-	bool ready;   /* the filter is set */
-	bool guarded; /* see MdbPushed */
-} MetricsScanState;
-
-/* ---------- planning ---------- */
-
-static Plan *plan_metrics_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist,
-							   List *clauses, List *custom_plans);
-static Node *create_state(CustomScan *cscan);
-
-static const CustomPathMethods path_methods = {.CustomName = "MetricsScan",
-											   .PlanCustomPath = plan_metrics_scan};
-
-static const CustomScanMethods scan_methods = {.CustomName = "MetricsScan",
-											   .CreateCustomScanState = create_state};
-
-/* A path of ours beside one of core's. */
-static CustomPath *
-make_path(PlannerInfo *root, RelOptInfo *rel, const Path *seq, const MdbPushed *pushed)
-{
-	CustomPath *path = makeNode(CustomPath);
-	double sel = clauselist_selectivity(root, pushed->rinfos, 0, JOIN_INNER, NULL);
-
-	path->path.pathtype = T_CustomScan;
-	path->path.parent = rel;
-	path->path.pathtarget = rel->reltarget;
-	path->path.param_info = seq->param_info;
-	path->path.parallel_aware = seq->parallel_aware;
-	path->path.parallel_safe = seq->parallel_safe;
-	path->path.parallel_workers = seq->parallel_workers;
-	path->path.rows = seq->rows;
-	mdb_path_disabled_like(&path->path, seq);
-	path->path.startup_cost = seq->startup_cost;
-	/* Blocks hold rows of other times, and of other series at level 0: some are read in vain. */
-	path->path.total_cost =
-		seq->startup_cost + (seq->total_cost - seq->startup_cost) * Min(0.99, Max(sel * 1.2, 0.001));
-	path->flags = CUSTOMPATH_SUPPORT_BACKWARD_SCAN | CUSTOMPATH_SUPPORT_PROJECTION;
-	path->custom_private =
-		list_make4(pushed->strategies, pushed->values, pushed->series, makeInteger(pushed->guarded));
-	path->methods = &path_methods;
-	return path;
+	if (ps->qual == NULL)
+		return true;
+	ResetExprContext(econtext);
+	econtext->ecxt_scantuple = slot;
+	if (ExecQual(ps->qual, econtext))
+		return true;
+	InstrCountFiltered1(ps, 1);
+	return false;
 }
 
+/* Start the scan, or start it over with the values of this moment. */
 static void
-set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte)
+make_ready(MetricsScanState *state)
 {
-	Relation relation;
-	MdbTable *table;
-	MdbPushed *pushed = NULL;
-	ListCell *lc;
-	List *paths = NIL;
-	List *partial = NIL;
-
-	if (prev_set_rel_pathlist)
-		prev_set_rel_pathlist(root, rel, rti, rte);
-
-	if (!mdb_enable_custom_scan || rte->rtekind != RTE_RELATION || rte->inh || rte->tablesample != NULL ||
-		(rel->reloptkind != RELOPT_BASEREL && rel->reloptkind != RELOPT_OTHER_MEMBER_REL) ||
-		rel->baserestrictinfo == NIL || IS_DUMMY_REL(rel) || bms_is_member(rti, root->all_result_relids) ||
-		get_plan_rowmark(root->rowMarks, rti) != NULL || mdb_wants_special_columns(rel))
-		return;
-	relation = table_open(rte->relid, NoLock);
-	/* Without parts there is nothing to leave out; the first one invalidates plans. */
-	if (mdb_is_metricsdb(relation) && RelationGetNumberOfBlocks(relation) > MDB_META_BLOCK + 1)
-	{
-		table = mdb_table(relation);
-		pushed = mdb_find_pushed(rel, table);
-	}
-	table_close(relation, NoLock);
-	if (pushed == NULL || pushed->rinfos == NIL)
-		return;
-	pushed->guarded = mdb_rows_are_hidden(root, rel);
-
-	foreach (lc, rel->pathlist)
-	{
-		Path *path = lfirst(lc);
-
-		if (path->pathtype == T_SeqScan)
-			paths = lappend(paths, make_path(root, rel, path, pushed));
-	}
-	foreach (lc, rel->partial_pathlist)
-	{
-		Path *path = lfirst(lc);
-
-		if (path->pathtype == T_SeqScan)
-			partial = lappend(partial, make_path(root, rel, path, pushed));
-	}
-	foreach (lc, paths)
-		add_path(rel, lfirst(lc));
-	foreach (lc, partial)
-		add_partial_path(rel, lfirst(lc));
-}
-
-static Plan *
-plan_metrics_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist, List *clauses,
-				  List *custom_plans)
-{
-	CustomScan *cscan = makeNode(CustomScan);
-	List *strategies = linitial(path->custom_private);
-	List *values = lsecond(path->custom_private);
-	List *series = lthird(path->custom_private);
-
-	cscan->scan.plan.targetlist = tlist;
-	cscan->scan.plan.qual = extract_actual_clauses(clauses, false);
-	cscan->scan.scanrelid = rel->relid;
-	cscan->flags = path->flags;
-	cscan->custom_exprs = list_make2(values, series);
-	cscan->custom_private = list_make2(strategies, lfourth(path->custom_private));
-	cscan->methods = &scan_methods;
-	return (Plan *) cscan;
-}
-
-/* ---------- execution ---------- */
-
-static TupleTableSlot *
-scan_next(ScanState *ss)
-{
-	MetricsScanState *state = (MetricsScanState *) ss;
-	EState *estate = ss->ps.state;
+	ScanState *ss = &state->css.ss;
 
 	if (state->scan == NULL)
-		state->scan = state->pscan ? table_beginscan_parallel(ss->ss_currentRelation, state->pscan)
-								   : table_beginscan(ss->ss_currentRelation, estate->es_snapshot, 0, NULL);
-	if (!state->ready)
 	{
-		mdb_push_apply(&state->push, state->scan);
-		state->ready = true;
+		state->scan = state->pscan
+						  ? table_beginscan_parallel(ss->ss_currentRelation, state->pscan)
+						  : table_beginscan(ss->ss_currentRelation, ss->ps.state->es_snapshot, 0, NULL);
+		mdb_scan_want(state->scan, state->wanted);
 	}
-	if (table_scan_getnextslot(state->scan, estate->es_direction, ss->ss_ScanTupleSlot))
-		return ss->ss_ScanTupleSlot;
-	return NULL;
+	mdb_push_apply(&state->push, state->scan);
+	if (state->mode == MDB_SCAN_ORDERED)
+	{
+		if (state->ordered == NULL)
+			state->ordered = mdb_ordered_begin(state);
+		mdb_ordered_start(state->ordered);
+	}
+	else if (state->mode == MDB_SCAN_LATEST)
+	{
+		if (state->latest == NULL)
+			state->latest = mdb_latest_begin(state);
+		mdb_latest_start(state->latest);
+	}
+	state->ready = true;
 }
 
+/* The next row, false at the end; *qualified if it was asked already whether it passes. */
 static bool
-scan_recheck(ScanState *ss, TupleTableSlot *slot)
+next_row(MetricsScanState *state, TupleTableSlot *slot, bool *qualified)
 {
-	/* Nothing was decided that the quals do not decide again. */
-	return true;
+	*qualified = false;
+	switch (state->mode)
+	{
+		case MDB_SCAN_ORDERED:
+			return mdb_ordered_next(state->ordered, slot, qualified);
+		case MDB_SCAN_LATEST:
+			*qualified = true;
+			return mdb_latest_next(state->latest, slot);
+		default:
+			return table_scan_getnextslot(state->scan, state->css.ss.ps.state->es_direction, slot);
+	}
+}
+
+static TupleTableSlot *
+exec_scan(CustomScanState *css)
+{
+	MetricsScanState *state = (MetricsScanState *) css;
+	TupleTableSlot *slot = css->ss.ss_ScanTupleSlot;
+	ProjectionInfo *projection = css->ss.ps.ps_ProjInfo;
+	bool qualified;
+
+	if (!state->ready)
+		make_ready(state);
+	ResetExprContext(css->ss.ps.ps_ExprContext);
+	while (next_row(state, slot, &qualified))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!qualified && !mdb_scan_qualifies(state, slot))
+			continue;
+		if (projection == NULL)
+			return slot;
+		css->ss.ps.ps_ExprContext->ecxt_scantuple = slot;
+		return ExecProject(projection);
+	}
+	ExecClearTuple(slot);
+	return projection ? ExecClearTuple(projection->pi_state.resultslot) : slot;
+}
+
+/* Which value columns do the plan's output and conditions use? */
+static void
+find_wanted(MetricsScanState *state, CustomScan *cscan, TupleDesc desc)
+{
+	Bitmapset *used = NULL;
+
+	pull_varattnos((Node *) cscan->scan.plan.targetlist, cscan->scan.scanrelid, &used);
+	pull_varattnos((Node *) cscan->scan.plan.qual, cscan->scan.scanrelid, &used);
+	state->nwanted = desc->natts;
+	if (bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, used) || state->css.ss.ps.ps_ProjInfo == NULL)
+		return;
+	state->wanted = palloc0(sizeof(bool) * Max(1, desc->natts));
+	state->nwanted = 0;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		state->wanted[i] = bms_is_member(i + 1 - FirstLowInvalidHeapAttributeNumber, used);
+		state->nwanted += state->wanted[i];
+	}
 }
 
 static void
@@ -213,21 +150,21 @@ begin_scan(CustomScanState *css, EState *estate, int eflags)
 	MetricsScanState *state = (MetricsScanState *) css;
 	CustomScan *cscan = (CustomScan *) css->ss.ps.plan;
 	Relation rel = css->ss.ss_currentRelation;
+	List *private = lsecond(cscan->custom_private);
 
 	/* Core made a virtual slot and compiled for it; ours fetches columns when they are wanted. */
 	ExecInitScanTupleSlot(estate, &css->ss, RelationGetDescr(rel), table_slot_callbacks(rel));
 	ExecAssignScanProjectionInfoWithVarno(&css->ss, cscan->scan.scanrelid);
 	css->ss.ps.qual = ExecInitQual(cscan->scan.plan.qual, (PlanState *) css);
 
-	state->guarded = intVal(lsecond(cscan->custom_private)) != 0;
+	find_wanted(state, cscan, RelationGetDescr(rel));
+	state->guarded = list_nth_int(private, MDB_SCAN_PRIVATE_GUARDED);
+	state->mode = list_nth_int(private, MDB_SCAN_PRIVATE_MODE);
+	state->descending = list_nth_int(private, MDB_SCAN_PRIVATE_DESCENDING);
+	state->nulls_first = list_nth_int(private, MDB_SCAN_PRIVATE_NULLS_FIRST);
+	state->first_rows = list_nth_int(private, MDB_SCAN_PRIVATE_FIRST_ROWS);
 	mdb_push_begin(&state->push, &css->ss.ps, rel, linitial(cscan->custom_private),
 				   linitial(cscan->custom_exprs), lsecond(cscan->custom_exprs));
-}
-
-static TupleTableSlot *
-exec_scan(CustomScanState *css)
-{
-	return ExecScan(&css->ss, scan_next, scan_recheck);
 }
 
 /* Fold the scan's figures into the node's; the scan may be about to end. */
@@ -243,6 +180,13 @@ end_scan(CustomScanState *css)
 {
 	MetricsScanState *state = (MetricsScanState *) css;
 
+	ExecClearTuple(css->ss.ss_ScanTupleSlot);
+	if (state->ordered)
+		mdb_ordered_end(state->ordered);
+	if (state->latest)
+		mdb_latest_end(state->latest);
+	state->ordered = NULL;
+	state->latest = NULL;
 	if (state->scan)
 		table_endscan(state->scan);
 	state->scan = NULL;
@@ -254,6 +198,7 @@ rescan(CustomScanState *css)
 {
 	MetricsScanState *state = (MetricsScanState *) css;
 
+	ExecClearTuple(css->ss.ss_ScanTupleSlot);
 	if (state->scan)
 		table_rescan(state->scan, NULL);
 	state->ready = false;
@@ -265,15 +210,15 @@ estimate_dsm(CustomScanState *css, ParallelContext *pcxt)
 {
 	return add_size(
 		MAXALIGN(table_parallelscan_estimate(css->ss.ss_currentRelation, css->ss.ps.state->es_snapshot)),
-		sizeof(SharedCounters));
+		sizeof(MdbSharedCounters));
 }
 
-static SharedCounters *
+static MdbSharedCounters *
 counters_in(CustomScanState *css, void *coordinate)
 {
-	return (SharedCounters *) ((char *) coordinate +
-							   MAXALIGN(table_parallelscan_estimate(css->ss.ss_currentRelation,
-																	css->ss.ps.state->es_snapshot)));
+	return (MdbSharedCounters *) ((char *) coordinate +
+								  MAXALIGN(table_parallelscan_estimate(css->ss.ss_currentRelation,
+																	   css->ss.ps.state->es_snapshot)));
 }
 
 static void
@@ -331,6 +276,19 @@ shutdown_scan(CustomScanState *css)
 	state->shared = NULL;
 }
 
+/* "time DESC NULLS LAST", as a query would say it. */
+static char *
+order_text(MetricsScanState *state)
+{
+	Form_pg_attribute att =
+		TupleDescAttr(RelationGetDescr(state->css.ss.ss_currentRelation), state->push.table->time_attno - 1);
+
+	return psprintf("%s%s%s", quote_identifier(NameStr(att->attname)), state->descending ? " DESC" : "",
+					state->nulls_first == state->descending ? ""
+					: state->nulls_first                    ? " NULLS FIRST"
+															: " NULLS LAST");
+}
+
 static void
 explain_scan(CustomScanState *css, List *ancestors, ExplainState *es)
 {
@@ -338,6 +296,9 @@ explain_scan(CustomScanState *css, List *ancestors, ExplainState *es)
 	CustomScan *cscan = (CustomScan *) css->ss.ps.plan;
 	MdbScanCounters *c = &state->counters;
 
+	if (state->mode != MDB_SCAN_PLAIN)
+		ExplainPropertyText(state->mode == MDB_SCAN_ORDERED ? "Order" : "First of Each Series",
+							order_text(state), es);
 	if (state->push.series_clauses)
 	{
 		List *context = set_deparse_context_plan(es->deparse_cxt, (Plan *) cscan, ancestors);
@@ -364,39 +325,14 @@ explain_scan(CustomScanState *css, List *ancestors, ExplainState *es)
 	ExplainPropertyInteger("Encoded Bytes Read", NULL, c->bytes_read, es);
 }
 
-static const CustomExecMethods exec_methods = {.CustomName = "MetricsScan",
-											   .BeginCustomScan = begin_scan,
-											   .ExecCustomScan = exec_scan,
-											   .EndCustomScan = end_scan,
-											   .ReScanCustomScan = rescan,
-											   .EstimateDSMCustomScan = estimate_dsm,
-											   .InitializeDSMCustomScan = initialize_dsm,
-											   .ReInitializeDSMCustomScan = reinitialize_dsm,
-											   .InitializeWorkerCustomScan = initialize_worker,
-											   .ShutdownCustomScan = shutdown_scan,
-											   .ExplainCustomScan = explain_scan};
-
-static Node *
-create_state(CustomScan *cscan)
-{
-	MetricsScanState *state = (MetricsScanState *) newNode(sizeof(MetricsScanState), T_CustomScanState);
-
-	state->css.flags = cscan->flags;
-	state->css.methods = &exec_methods;
-	return (Node *) state;
-}
-
-/*
- * mdb_exec_init - at load: the setting, the node, the planner's hook.
- */
-void
-mdb_exec_init(void)
-{
-	DefineCustomBoolVariable("metricsdb.enable_custom_scan",
-							 "Lets the planner use MetricsScan for metricsdb tables.", NULL,
-							 &mdb_enable_custom_scan, true, PGC_USERSET, 0, NULL, NULL, NULL);
-	RegisterCustomScanMethods(&scan_methods);
-	prev_set_rel_pathlist = set_rel_pathlist_hook;
-	set_rel_pathlist_hook = set_rel_pathlist;
-	mdb_agg_init();
-}
+const CustomExecMethods mdb_metrics_scan_exec = {.CustomName = "MetricsScan",
+												 .BeginCustomScan = begin_scan,
+												 .ExecCustomScan = exec_scan,
+												 .EndCustomScan = end_scan,
+												 .ReScanCustomScan = rescan,
+												 .EstimateDSMCustomScan = estimate_dsm,
+												 .InitializeDSMCustomScan = initialize_dsm,
+												 .ReInitializeDSMCustomScan = reinitialize_dsm,
+												 .InitializeWorkerCustomScan = initialize_worker,
+												 .ShutdownCustomScan = shutdown_scan,
+												 .ExplainCustomScan = explain_scan};

@@ -34,6 +34,15 @@ mdb_strip_relabel(Node *node)
 	return node;
 }
 
+static bool
+is_time(RelOptInfo *rel, const MdbTable *table, Node *node)
+{
+	Var *var = (Var *) mdb_strip_relabel(node);
+
+	return var && IsA(var, Var) && var->varno == rel->relid && var->varattno == table->time_attno &&
+		   var->varlevelsup == 0;
+}
+
 /* Is this a comparison of the time column with something that is fixed during a scan? */
 static bool
 time_clause(RelOptInfo *rel, const MdbTable *table, Node *clause, int *strategy, Expr **value)
@@ -49,7 +58,7 @@ time_clause(RelOptInfo *rel, const MdbTable *table, Node *clause, int *strategy,
 	left = linitial(op->args);
 	right = lsecond(op->args);
 	opno = op->opno;
-	if (!IsA(mdb_strip_relabel(left), Var))
+	if (!is_time(rel, table, left))
 	{
 		Node *swap = left;
 
@@ -57,9 +66,7 @@ time_clause(RelOptInfo *rel, const MdbTable *table, Node *clause, int *strategy,
 		right = swap;
 		opno = get_commutator(opno);
 	}
-	left = mdb_strip_relabel(left);
-	if (!OidIsValid(opno) || !left || !IsA(left, Var) || ((Var *) left)->varno != rel->relid ||
-		((Var *) left)->varattno != table->time_attno || ((Var *) left)->varlevelsup != 0)
+	if (!OidIsValid(opno) || !is_time(rel, table, left))
 		return false;
 	op_input_types(opno, &ltype, &rtype);
 	if (ltype != table->time_type || rtype != table->time_type)
@@ -68,18 +75,17 @@ time_clause(RelOptInfo *rel, const MdbTable *table, Node *clause, int *strategy,
 	*strategy = OidIsValid(opclass) ? get_op_opfamily_strategy(opno, get_opclass_family(opclass)) : 0;
 	if (*strategy == 0)
 		return false;
-	if (contain_var_clause(right) || contain_volatile_functions(right) || contain_subplans(right))
+	/* Columns of other tables are fixed for a scan that is started over for each of their rows. */
+	if (bms_is_member(rel->relid, pull_varnos(NULL, right)) || contain_volatile_functions(right) ||
+		contain_subplans(right))
 		return false;
 	*value = (Expr *) right;
 	return true;
 }
 
-/*
- * mdb_uses_only - does an expression use columns of this role alone, at least one, and is it the same
- * whenever it is evaluated?
- */
-bool
-mdb_uses_only(Node *node, Index relid, const MdbTable *table, MdbRole role)
+/* Of the columns of this table, does an expression use those of this role alone, at least one? */
+static bool
+uses_only(Node *node, Index relid, const MdbTable *table, MdbRole role)
 {
 	Bitmapset *attnos = NULL;
 	int x = -1;
@@ -97,7 +103,17 @@ mdb_uses_only(Node *node, Index relid, const MdbTable *table, MdbRole role)
 		any = true;
 	}
 	bms_free(attnos);
-	return any && bms_membership(pull_varnos(NULL, node)) == BMS_SINGLETON;
+	return any;
+}
+
+/*
+ * mdb_uses_only - does an expression use columns of this role alone, at least one, and is it the same
+ * whenever it is evaluated?
+ */
+bool
+mdb_uses_only(Node *node, Index relid, const MdbTable *table, MdbRole role)
+{
+	return uses_only(node, relid, table, role) && bms_membership(pull_varnos(NULL, node)) == BMS_SINGLETON;
 }
 
 /*
@@ -111,38 +127,60 @@ mdb_clause_may_move(RelOptInfo *rel, const RestrictInfo *rinfo)
 }
 
 /*
+ * mdb_push_clause - can a scan of the table use a condition: of the table alone, or of a join whose other side
+ * is given?  Then *strategy is 0 if it is one of series columns, else that of a comparison of the time with
+ * *value.
+ */
+bool
+mdb_push_clause(RelOptInfo *rel, const MdbTable *table, const RestrictInfo *rinfo, int *strategy,
+				Expr **value)
+{
+	*strategy = 0;
+	if (rinfo->pseudoconstant || !mdb_clause_may_move(rel, rinfo))
+		return false;
+	if (table->time_attno > 0 && time_clause(rel, table, (Node *) rinfo->clause, strategy, value))
+		return true;
+	*strategy = 0;
+	return table->nseries_columns > 0 &&
+		   uses_only((Node *) rinfo->clause, rel->relid, table, MDB_ROLE_SERIES);
+}
+
+/*
  * mdb_find_pushed - sort a table's conditions into those that a scan can use, and the rest.
  */
 MdbPushed *
 mdb_find_pushed(RelOptInfo *rel, const MdbTable *table)
 {
+	return mdb_find_pushed_in(rel, table, rel->baserestrictinfo);
+}
+
+/*
+ * mdb_find_pushed_in - the same with conditions of a list of RestrictInfos, which may be of joins.
+ */
+MdbPushed *
+mdb_find_pushed_in(RelOptInfo *rel, const MdbTable *table, List *rinfos)
+{
 	MdbPushed *pushed = palloc0(sizeof(MdbPushed));
 	ListCell *lc;
 
-	foreach (lc, rel->baserestrictinfo)
+	foreach (lc, rinfos)
 	{
 		RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
 		int strategy;
 		Expr *value;
 
-		if (rinfo->pseudoconstant || !mdb_clause_may_move(rel, rinfo))
+		if (!mdb_push_clause(rel, table, rinfo, &strategy, &value))
 		{
 			pushed->rest = lappend(pushed->rest, rinfo);
 			continue;
 		}
-		if (table->time_attno > 0 && time_clause(rel, table, (Node *) rinfo->clause, &strategy, &value))
+		if (strategy != 0)
 		{
 			pushed->strategies = lappend_int(pushed->strategies, strategy);
 			pushed->values = lappend(pushed->values, value);
 		}
-		else if (table->nseries_columns > 0 &&
-				 mdb_uses_only((Node *) rinfo->clause, rel->relid, table, MDB_ROLE_SERIES))
-			pushed->series = lappend(pushed->series, rinfo->clause);
 		else
-		{
-			pushed->rest = lappend(pushed->rest, rinfo);
-			continue;
-		}
+			pushed->series = lappend(pushed->series, rinfo->clause);
 		pushed->rinfos = lappend(pushed->rinfos, rinfo);
 	}
 	return pushed;
@@ -203,8 +241,11 @@ series_matches(void *arg, const Datum *values, const bool *isnull)
 	return result;
 }
 
-static int64
-time_of(const MdbTable *table, Datum value)
+/*
+ * mdb_push_time - a value of the time column's type, as times are kept.
+ */
+int64
+mdb_push_time(const MdbTable *table, Datum value)
 {
 	return table->time_type == DATEOID ? DatumGetInt32(value) : DatumGetInt64(value);
 }
@@ -250,7 +291,7 @@ mdb_push_apply(MdbPushState *push, TableScanDesc scan)
 	{
 		bool isnull;
 		Datum value = ExecEvalExprSwitchContext(lfirst(lv), push->econtext, &isnull);
-		int64 t = isnull ? 0 : time_of(push->table, value);
+		int64 t = isnull ? 0 : mdb_push_time(push->table, value);
 		int64 lo = PG_INT64_MIN, hi = PG_INT64_MAX;
 		int strategy = lfirst_int(ls);
 

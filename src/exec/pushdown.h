@@ -38,9 +38,13 @@ extern Node *mdb_strip_relabel(Node *node);
 extern bool mdb_clause_may_move(RelOptInfo *rel, const RestrictInfo *rinfo);
 extern bool mdb_uses_only(Node *node, Index relid, const MdbTable *table, MdbRole role);
 extern MdbPushed *mdb_find_pushed(RelOptInfo *rel, const MdbTable *table);
+extern MdbPushed *mdb_find_pushed_in(RelOptInfo *rel, const MdbTable *table, List *rinfos);
+extern bool mdb_push_clause(RelOptInfo *rel, const MdbTable *table, const RestrictInfo *rinfo, int *strategy,
+							Expr **value);
 extern bool mdb_wants_special_columns(RelOptInfo *rel);
 extern bool mdb_rows_are_hidden(PlannerInfo *root, RelOptInfo *rel);
 
+extern int64 mdb_push_time(const MdbTable *table, Datum value);
 extern void mdb_push_begin(MdbPushState *push, PlanState *ps, Relation rel, List *strategies, List *values,
 						   List *series);
 extern void mdb_push_apply(MdbPushState *push, TableScanDesc scan);

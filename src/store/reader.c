@@ -200,8 +200,10 @@ mdb_part_open(Relation rel, const MdbPartInfo *info)
 		part->time_end = get_vec(part, &at, end, false);
 		lengths_to_ends(part, part->time_end, payload - part->time_offset);
 	}
+	part->block_first = MemoryContextAllocHuge(mcxt, sizeof(int64) * part->nblocks);
 	for (int i = 0; i < part->nblocks; i++)
 	{
+		part->block_first[i] = info->row_first + nrows;
 		need_as(part, part->block_rows[i] > 0 && part->block_rows[i] <= MDB_BLOCK_ROWS_MAX, MDB_FAULT_COUNT,
 				"A block has an impossible number of rows.");
 		nrows += part->block_rows[i];

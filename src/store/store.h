@@ -469,6 +469,7 @@ struct MdbPart
 	bool has_time;
 	int nblocks;
 	int64 *block_rows;
+	int64 *block_first;  /* number of the first row in the storage */
 	int64 *series_first; /* one_series: the series; else the lowest in the block */
 	int64 *series_last;
 	int64 *time_first; /* lowest time of the block */

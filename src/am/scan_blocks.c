@@ -1,0 +1,198 @@
+/*
+ * scan_blocks.c
+ *	  The blocks of a scan in any order, several at a time: for those who merge them or choose among them.
+ *
+ * Who reads a scan in this way does not call mdb_scan_getnextslot.  The scan's filter holds as it does
+ * there: parts and blocks that it excludes are not wanted, rows that it excludes do not pass.
+ */
+#include "postgres.h"
+
+#include "pgstat.h"
+
+#include "am/scan_internal.h"
+
+/*
+ * mdb_scan_parts - the parts that the scan sees, by number from 0.
+ */
+const MdbPartInfo *
+mdb_scan_parts(TableScanDesc scan, int *count)
+{
+	MdbScan *s = (MdbScan *) scan;
+
+	*count = s->parts->count;
+	return s->parts->parts;
+}
+
+/*
+ * mdb_scan_part_wanted - may a row of a part pass the filter, as far as the catalog tells?
+ */
+bool
+mdb_scan_part_wanted(TableScanDesc scan, int part)
+{
+	MdbScan *s = (MdbScan *) scan;
+
+	return !mdb_scan_part_pruned(s, &s->parts->parts[part]);
+}
+
+/*
+ * mdb_scan_block_wanted - may a row of a block of a part that is held pass the filter, as far as the
+ * directory tells?
+ */
+bool
+mdb_scan_block_wanted(TableScanDesc scan, const MdbPart *part, int block)
+{
+	MdbScan *s = (MdbScan *) scan;
+
+	if (!s->filtered)
+		return true;
+	if (s->filter.has_time && (!part->has_time || part->time_last[block] < s->filter.time_min ||
+							   part->time_first[block] > s->filter.time_max))
+		return false;
+	if (part->one_series && s->filter.series_matches != NULL &&
+		!mdb_scan_series_passes(scan, (uint32) part->series_first[block]))
+		return false;
+	return s->skip || s->filter.block_wanted == NULL ||
+		   s->filter.block_wanted(s->filter.arg, (MdbPart *) part, block);
+}
+
+/*
+ * mdb_scan_mask - dead, or with what the filter leaves out of a block, in *space, where dead is if there is
+ * any.
+ */
+const uint8 *
+mdb_scan_mask(MdbScan *s, MdbBlock *b, bool check_time, bool check_series, const uint8 *dead, uint8 **space,
+			  uint32 *capacity)
+{
+	uint32 n = b->nrows;
+	uint8 *out;
+
+	if (!check_time && !check_series && (!s->filtered || s->filter.leave_out == NULL))
+		return dead;
+	if (*capacity < n)
+	{
+		Assert(dead == NULL);
+		if (*space)
+			pfree(*space);
+		*capacity = Max(n, MDB_BLOCK_ROWS_MAX);
+		*space = MemoryContextAlloc(s->mcxt, *capacity);
+	}
+	out = *space;
+	if (dead == NULL)
+		memset(out, 0, n);
+	if (check_time)
+	{
+		const int64 *times = mdb_block_times(b);
+		int64 lo = s->filter.time_min, hi = s->filter.time_max;
+
+		for (uint32 i = 0; i < n; i++)
+			out[i] |= (times[i] < lo) | (times[i] > hi);
+	}
+	if (check_series)
+	{
+		bool passes = false;
+
+		for (uint32 i = 0; i < n; i++)
+		{
+			if (i == 0 || mdb_block_series(b, i) != mdb_block_series(b, i - 1))
+				passes = mdb_scan_series_passes(&s->base, mdb_block_series(b, i));
+			out[i] |= !passes;
+		}
+	}
+	if (s->filter.leave_out != NULL)
+		s->filter.leave_out(s->filter.arg, b, out);
+	for (uint32 i = 0; i < n; i++)
+		s->counters.rows_skipped += out[i];
+	return out;
+}
+
+/*
+ * mdb_scan_hold_block - room for a block of the scan, which lasts as long as the scan.
+ */
+MdbHeldBlock *
+mdb_scan_hold_block(TableScanDesc scan)
+{
+	MdbScan *s = (MdbScan *) scan;
+	MemoryContext old = MemoryContextSwitchTo(s->mcxt);
+	MdbHeldBlock *h = palloc0(sizeof(MdbHeldBlock));
+
+	h->block = mdb_block_create(s->table, s->slot_desc, s->series_cache);
+	h->block->wanted = s->block->wanted;
+	MemoryContextSwitchTo(old);
+	return h;
+}
+
+/*
+ * mdb_scan_set_block - let it stand for a block of a part that is held.  False if the block is damaged and to
+ * be skipped.
+ */
+bool
+mdb_scan_set_block(TableScanDesc scan, MdbHeldBlock *h, MdbPart *part, int block)
+{
+	MdbScan *s = (MdbScan *) scan;
+	bool check_time, check_series;
+
+	if (s->skip)
+	{
+		if (!mdb_skip_load_block(h->block, part, block, NULL))
+			return false;
+	}
+	else
+		mdb_block_set(h->block, part, block);
+	s->counters.blocks_read++;
+	check_time =
+		s->filtered && s->filter.has_time && part->has_time &&
+		(part->time_first[block] < s->filter.time_min || part->time_last[block] > s->filter.time_max);
+	check_series = s->filtered && s->filter.series_matches != NULL && !part->one_series;
+	h->out = mdb_scan_find_dead(s, h->block, &h->out_space, &h->out_capacity);
+	h->out = mdb_scan_mask(s, h->block, check_time, check_series, h->out, &h->out_space, &h->out_capacity);
+	return true;
+}
+
+/*
+ * mdb_scan_store - store a row of a block into a slot of ours.
+ */
+void
+mdb_scan_store(TableScanDesc scan, const MdbHeldBlock *h, uint32 row, TupleTableSlot *slot)
+{
+	ExecClearTuple(slot);
+	mdb_slot_store_row(slot, h->block, row);
+	mdb_tid_of_row(h->block->row_first + row, &slot->tts_tid);
+	slot->tts_tableOid = RelationGetRelid(scan->rs_rd);
+	pgstat_count_heap_getnext(scan->rs_rd);
+}
+
+/*
+ * mdb_scan_next_delta - the next row of all heaps of the delta, which the filter does not look at; false
+ * after the last one.
+ */
+bool
+mdb_scan_next_delta(TableScanDesc scan, TupleTableSlot *slot)
+{
+	MdbScan *s = (MdbScan *) scan;
+
+	ExecClearTuple(slot);
+	for (;;)
+	{
+		if (s->kind == UNIT_DELTA && mdb_scan_next_delta_row(s, ForwardScanDirection, slot))
+		{
+			pgstat_count_heap_getnext(scan->rs_rd);
+			return true;
+		}
+		s->unit = s->kind == UNIT_DELTA ? s->unit + 1 : s->parts->nblocks;
+		mdb_scan_leave_unit(s);
+		if (s->unit >= s->parts->nblocks + s->ndeltas)
+			return false;
+		mdb_scan_open_delta(s, (int) (s->unit - s->parts->nblocks));
+		s->kind = UNIT_DELTA;
+	}
+}
+
+/*
+ * mdb_scan_want - value columns that are asked for, by attno - 1; the others are NULL from now on.  The array
+ * lasts as long as the scan.
+ */
+void
+mdb_scan_want(TableScanDesc scan, const bool *wanted)
+{
+	((MdbScan *) scan)->block->wanted = wanted;
+}
