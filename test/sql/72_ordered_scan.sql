@@ -4,6 +4,7 @@
 CREATE SCHEMA ordered;
 SET search_path = ordered, public;
 SET metricsdb.direct_rows = 50;
+SET jit = off;
 SELECT setseed(0.7);
 
 CREATE TABLE h (time timestamptz, host text, dc text, v float8, w int, n int) USING heap;
