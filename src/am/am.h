@@ -40,12 +40,14 @@ typedef struct MdbBlock
 } MdbBlock;
 
 extern MdbBlock *mdb_block_create(const MdbTable *table, TupleDesc desc, MdbSeriesCache *cache);
+extern void mdb_block_clear(MdbBlock *b);
 extern void mdb_block_set(MdbBlock *b, MdbPart *part, int block);
 extern void mdb_block_set_batch(MdbBlock *b, const MdbBatch *batch, uint32 nrows);
 extern uint32 mdb_block_series(MdbBlock *b, uint32 row);
 extern const int64 *mdb_block_times(MdbBlock *b);
 extern Datum mdb_block_value(MdbBlock *b, uint32 row, int att, bool *isnull);
 extern void mdb_block_load(MdbBlock *b);
+extern Size mdb_block_memory(const MdbBlock *b);
 
 /* ---- slot.c ---- */
 

@@ -114,8 +114,11 @@ mdb_block_create(const MdbTable *table, TupleDesc desc, MdbSeriesCache *cache)
 	return b;
 }
 
-static void
-block_clear(MdbBlock *b)
+/*
+ * mdb_block_clear - stand for nothing, and keep no memory for it.
+ */
+void
+mdb_block_clear(MdbBlock *b)
 {
 	MemoryContextReset(b->mcxt);
 	memset(b->state, COLUMN_UNREAD, b->table->natts);
@@ -132,11 +135,20 @@ block_clear(MdbBlock *b)
 void
 mdb_block_set(MdbBlock *b, MdbPart *part, int block)
 {
-	block_clear(b);
+	mdb_block_clear(b);
 	b->part = part;
 	b->block = block;
 	b->nrows = (uint32) part->block_rows[block];
 	b->row_first = part->block_first[block];
+}
+
+/*
+ * mdb_block_memory - bytes that what was decoded of it takes.
+ */
+Size
+mdb_block_memory(const MdbBlock *b)
+{
+	return MemoryContextMemAllocated(b->mcxt, true);
 }
 
 /*
@@ -145,7 +157,7 @@ mdb_block_set(MdbBlock *b, MdbPart *part, int block)
 void
 mdb_block_set_batch(MdbBlock *b, const MdbBatch *batch, uint32 nrows)
 {
-	block_clear(b);
+	mdb_block_clear(b);
 	b->batch = batch;
 	b->nrows = nrows;
 }

@@ -59,7 +59,8 @@ typedef struct Cached
 	MdbHeldBlock *held;
 	int32 part; /* -1 = none */
 	int32 block;
-	bool used; /* since the hand of the clock was here */
+	bool used;  /* since the hand of the clock was here */
+	Size bytes; /* that it took when last weighed */
 } Cached;
 
 typedef enum Stage
@@ -122,6 +123,8 @@ struct MdbOrdered
 	Cached *cache;
 	int ncache;
 	int hand;
+	Cached *last;      /* the block of the last row: more of it may have been decoded since */
+	Size cached_bytes; /* of all as last weighed */
 	TupleTableSlot *row_slot;
 };
 
@@ -567,6 +570,55 @@ next_window(MdbOrdered *o)
 
 /* ---------- rows ---------- */
 
+/* What a block in the cache takes now. */
+static void
+weigh(MdbOrdered *o, Cached *c)
+{
+	Size now = mdb_block_memory(c->held->block);
+
+	o->cached_bytes += now - c->bytes;
+	c->bytes = now;
+}
+
+/* The hand of the clock goes on: to a block of which no row was returned since it was here last, else NULL. */
+static Cached *
+tick(MdbOrdered *o)
+{
+	Cached *c = &o->cache[o->hand];
+
+	o->hand = (o->hand + 1) % o->ncache;
+	if (!c->used)
+		return c;
+	c->used = false;
+	return NULL;
+}
+
+/* Room for one more block in the cache: as long as they take more than work_mem, others are given up. */
+static Cached *
+room_in_cache(MdbOrdered *o)
+{
+	Cached *c;
+
+	if (o->last)
+		weigh(o, o->last);
+	for (int i = 0; i < 2 * o->ncache && o->cached_bytes > work_mem * (Size) 1024; i++)
+	{
+		c = tick(o);
+		if (c == NULL || c->held == NULL)
+			continue;
+		mdb_block_clear(c->held->block);
+		c->part = -1;
+		weigh(o, c);
+	}
+	do
+		c = tick(o);
+	while (c == NULL);
+	if (c->held == NULL)
+		c->held = mdb_scan_hold_block(o->scan);
+	c->part = -1;
+	return c;
+}
+
 /* The block of a row of a small window: often one that was decoded before.  NULL if it is to be skipped. */
 static MdbHeldBlock *
 cached_block(MdbOrdered *o, Entry *e)
@@ -575,22 +627,15 @@ cached_block(MdbOrdered *o, Entry *e)
 
 	if (c->part != e->part || c->block != e->block)
 	{
-		while ((c = &o->cache[o->hand])->used)
-		{
-			c->used = false;
-			o->hand = (o->hand + 1) % o->ncache;
-		}
-		e->cached = o->hand;
-		o->hand = (o->hand + 1) % o->ncache;
-		if (c->held == NULL)
-			c->held = mdb_scan_hold_block(o->scan);
-		c->part = -1;
+		c = room_in_cache(o);
+		e->cached = (int32) (c - o->cache);
 		if (!set_block(o, c->held, e))
 			return NULL;
 		c->part = e->part;
 		c->block = e->block;
 	}
 	c->used = true;
+	o->last = c;
 	return c->held;
 }
 
