@@ -58,7 +58,7 @@ CREATE TABLE delta (
 COMMENT ON TABLE delta IS 'the delta heaps that take the small writes of metricsdb tables';
 
 -- Where the shadows of changed rows of parts are: each page of the row heap that has some stands for
--- a run of consecutive row numbers.  Rows are inserted frozen, so that everybody sees them at once.
+-- a run of consecutive row numbers.  Rows are frozen at once, so that everybody sees them.
 CREATE TABLE shadow (
 	storage_id   int8  NOT NULL,
 	run          int8  NOT NULL,	-- row numbers run * 224 .. run * 224 + 223

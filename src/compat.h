@@ -141,6 +141,13 @@
 #define mdb_path_disabled_like(path, other) ((void) 0)
 #endif
 
+/* PostgreSQL 18 tells VACUUM's delay from that of ANALYZE. */
+#if PG_VERSION_NUM >= 180000
+#define mdb_vacuum_delay() vacuum_delay_point(false)
+#else
+#define mdb_vacuum_delay() vacuum_delay_point()
+#endif
+
 /* PostgreSQL 18 spells it so. */
 #ifndef pg_noreturn
 #define pg_noreturn pg_attribute_noreturn()

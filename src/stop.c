@@ -77,7 +77,7 @@ static const char *const stops[] = {
 	"move.placed:swe",
 	"move.written:swe",
 	"move.end:swe",
-	/* rows that change: am/modify.c, write/shadow.c, write/moved.c, am/proxy.c, am/index.c */
+	/* rows that change: am/modify.c, write/shadow.c, write/shadow_free.c, write/moved.c, am/proxy.c, am/index.c */
 	"delete.before:se",
 	"delete.after:se",
 	"update.before:se",
@@ -85,6 +85,7 @@ static const char *const stops[] = {
 	"shadow.page:se",
 	"shadow.row:se",
 	"shadow.collect:se",
+	"shadow.free:se",
 	"moved.map:swe",
 	"moved.expire:swe",
 	"index.cleanup:se",

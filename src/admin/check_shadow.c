@@ -6,7 +6,7 @@
  * of row numbers that were given out, the page no other run's, and every shadow that is still on
  * it must have the number of its place.  No finding: places without a shadow, and pages behind the
  * heap's end (rows that are dead to everybody, whose shadows VACUUM has removed); runs of parts that
- * were merged since; pages of shadows that no run names (a crash came between the two).
+ * were merged since; pages of shadows that no run names (a crash came between the two; VACUUM frees them).
  */
 #include "postgres.h"
 

@@ -79,11 +79,17 @@ mdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstra
 	for (int i = 0; i < ndeltas; i++)
 	{
 		Relation delta;
+		VacuumParams one;
 
 		if (!ConditionalLockRelationOid(deltas[i].relid, ShareUpdateExclusiveLock))
 			continue;
 		delta = table_open(deltas[i].relid, NoLock);
-		table_relation_vacuum(delta, params, bstrategy);
+		one = *params;
+		/* Places of shadows that were given up are taken again by whole pages: none is left for later. */
+		if (deltas[i].slot == MDB_ROWS_SLOT && mdb_shadows_free(rel, table, delta, bstrategy) > 0 &&
+			one.index_cleanup == VACOPTVALUE_AUTO)
+			one.index_cleanup = VACOPTVALUE_ENABLED;
+		table_relation_vacuum(delta, &one, bstrategy);
 		if (deltas[i].live)
 			live += Max(delta->rd_rel->reltuples, 0);
 		table_close(delta, NoLock);

@@ -108,19 +108,21 @@ mdb_catalog_index(Relation rel)
 }
 
 /*
- * mdb_catalog_insert - insert a row, with index entries, as of the given command.
+ * mdb_catalog_insert - insert a row, with index entries, as of the given command; where it is.
  *
  * options are heap_insert's; HEAP_INSERT_FROZEN makes a row that every snapshot sees, for the
  * parts of a file that no relation refers to before this transaction commits.
  */
-void
+ItemPointerData
 mdb_catalog_insert(Relation rel, Datum *values, bool *nulls, CommandId cid, int options)
 {
 	HeapTuple tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 	List *indexes = RelationGetIndexList(rel);
+	ItemPointerData tid;
 	ListCell *lc;
 
 	heap_insert(rel, tuple, cid, options, NULL);
+	tid = tuple->t_self;
 	foreach (lc, indexes)
 	{
 		Relation index = index_open(lfirst_oid(lc), RowExclusiveLock);
@@ -142,6 +144,7 @@ mdb_catalog_insert(Relation rel, Datum *values, bool *nulls, CommandId cid, int 
 	}
 	list_free(indexes);
 	heap_freetuple(tuple);
+	return tid;
 }
 
 static int

@@ -251,7 +251,8 @@ extern Snapshot mdb_latest_snapshot(void);
 extern Oid mdb_catalog_relid(const char *name, bool missing_ok);
 extern Relation mdb_catalog_open(const char *name, LOCKMODE lockmode);
 extern Oid mdb_catalog_index(Relation rel);
-extern void mdb_catalog_insert(Relation rel, Datum *values, bool *nulls, CommandId cid, int options);
+extern ItemPointerData mdb_catalog_insert(Relation rel, Datum *values, bool *nulls, CommandId cid,
+										  int options);
 
 extern void mdb_catalog_delete(const char *catalog, int64 storage_id);
 

@@ -12,7 +12,7 @@
  * made at once, and metricsdb.shadow says which page that is.
  *
  * Invariants:
- *	1. Shadows and the rows of metricsdb.shadow are inserted frozen: everybody sees them at once,
+ *	1. Shadows and the rows of metricsdb.shadow are frozen at once: everybody sees them,
  *	   also if their maker aborts.  That changes nothing for anybody: a shadow says "not deleted".
  *	   So the catalog is read with SnapshotSelf, which takes no predicate locks either.
  *	2. The shadow of row r is item 1 + r % MDB_RUN_ROWS of its page and has the number r.  If that item
@@ -22,6 +22,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/generic_xlog.h"
 #include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/relscan.h"
@@ -104,6 +105,7 @@ mdb_shadow_runs(int64 storage_id, Snapshot snapshot, MdbShadowRun **runs)
 			capacity *= 2;
 			*runs = repalloc_huge(*runs, capacity * sizeof(MdbShadowRun));
 		}
+		(*runs)[n].tid = tuple->t_self;
 		(*runs)[n].run =
 			DatumGetInt64(heap_getattr(tuple, Anum_shadow_run, RelationGetDescr(catalog), &isnull));
 		(*runs)[n++].block =
@@ -368,6 +370,42 @@ find_run(Relation catalog, int64 storage_id, int64 run)
 	return block;
 }
 
+/*
+ * mdb_shadow_block - the page that the catalog names for a run now, or InvalidBlockNumber.
+ */
+BlockNumber
+mdb_shadow_block(int64 storage_id, int64 run)
+{
+	Relation catalog = mdb_catalog_open("shadow", AccessShareLock);
+	BlockNumber block = find_run(catalog, storage_id, run);
+
+	table_close(catalog, AccessShareLock);
+	return block;
+}
+
+/* What is locked while a run's page is made: some page of the row heap, which need not be there. */
+static BlockNumber
+lock_of_run(int64 run)
+{
+	return (BlockNumber) (run % MaxBlockNumber);
+}
+
+/*
+ * mdb_shadow_lock_run, mdb_shadow_unlock_run - keep others from making a run's page; false, without
+ * waiting, if somebody is at it.
+ */
+bool
+mdb_shadow_lock_run(Relation heap, int64 run)
+{
+	return ConditionalLockPage(heap, lock_of_run(run), ExclusiveLock);
+}
+
+void
+mdb_shadow_unlock_run(Relation heap, int64 run)
+{
+	UnlockPage(heap, lock_of_run(run), ExclusiveLock);
+}
+
 /* Has VACUUM left nothing on a page? */
 static bool
 page_is_free(Page page)
@@ -464,6 +502,35 @@ make_page(Relation heap, int64 run)
 	return block;
 }
 
+/*
+ * Insert the row that names the page of a run.  It is frozen when its index entries are made: what a crash
+ * in between leaves is a row of an aborted transaction, which names nothing, by no way.
+ */
+static void
+name_page(Relation catalog, int64 storage_id, int64 run, BlockNumber block)
+{
+	Datum values[Natts_shadow];
+	bool nulls[Natts_shadow] = {0};
+	ItemPointerData tid;
+	GenericXLogState *state;
+	Buffer buf;
+	Page page;
+
+	values[Anum_shadow_storage_id - 1] = Int64GetDatum(storage_id);
+	values[Anum_shadow_run - 1] = Int64GetDatum(run);
+	values[Anum_shadow_block - 1] = Int64GetDatum(block);
+	tid = mdb_catalog_insert(catalog, values, nulls, GetCurrentCommandId(true), 0);
+
+	buf = ReadBuffer(catalog, ItemPointerGetBlockNumber(&tid));
+	LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
+	state = GenericXLogStart(catalog);
+	page = GenericXLogRegisterBuffer(state, buf, 0);
+	HeapTupleHeaderSetXminFrozen(
+		(HeapTupleHeader) PageGetItem(page, PageGetItemId(page, ItemPointerGetOffsetNumber(&tid))));
+	GenericXLogFinish(state);
+	UnlockReleaseBuffer(buf);
+}
+
 /* Neighbours are touched one after the other: the run of the last one. */
 static int64 last_storage = 0;
 static int64 last_run;
@@ -496,22 +563,16 @@ mdb_shadow_tid(Relation heap, int64 storage_id, int64 row, bool make, ItemPointe
 		if (!BlockNumberIsValid(block) && make)
 		{
 			/* One of those who want it makes it. */
-			LockPage(heap, (BlockNumber) (run % MaxBlockNumber), ExclusiveLock);
+			LockPage(heap, lock_of_run(run), ExclusiveLock);
 			block = find_run(catalog, storage_id, run);
 			if (!BlockNumberIsValid(block))
 			{
-				Datum values[Natts_shadow];
-				bool nulls[Natts_shadow] = {0};
-
 				block = make_page(heap, run);
 				MDB_STOP("shadow.page");
-				values[Anum_shadow_storage_id - 1] = Int64GetDatum(storage_id);
-				values[Anum_shadow_run - 1] = Int64GetDatum(run);
-				values[Anum_shadow_block - 1] = Int64GetDatum(block);
-				mdb_catalog_insert(catalog, values, nulls, GetCurrentCommandId(true), HEAP_INSERT_FROZEN);
+				name_page(catalog, storage_id, run, block);
 				MDB_STOP("shadow.row");
 			}
-			UnlockPage(heap, (BlockNumber) (run % MaxBlockNumber), ExclusiveLock);
+			mdb_shadow_unlock_run(heap, run);
 		}
 		table_close(catalog, NoLock);
 		if (!BlockNumberIsValid(block))

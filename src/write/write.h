@@ -87,6 +87,7 @@ typedef struct MdbShadowRun
 {
 	int64 run;
 	int64 block;
+	ItemPointerData tid;
 } MdbShadowRun;
 
 extern int mdb_shadow_runs(int64 storage_id, Snapshot snapshot, MdbShadowRun **runs);
@@ -114,6 +115,15 @@ extern bool mdb_shadows_collect(Relation rel, const MdbTable *table);
 extern bool mdb_shadow_header(Relation heap, int64 storage_id, int64 row, HeapTupleHeader header);
 extern bool mdb_shadow_alive(Relation rel, Relation heap, int64 storage_id, int64 row, Snapshot snapshot,
 							 bool *gone);
+
+extern BlockNumber mdb_shadow_block(int64 storage_id, int64 run);
+extern bool mdb_shadow_lock_run(Relation heap, int64 run);
+extern void mdb_shadow_unlock_run(Relation heap, int64 run);
+
+/* ---- shadow_free.c ---- */
+
+extern int mdb_shadows_free(Relation rel, const MdbTable *table, Relation heap,
+							BufferAccessStrategy strategy);
 
 /* ---- gone.c ---- */
 

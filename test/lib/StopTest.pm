@@ -161,6 +161,7 @@ sub workload
 	return join '', 'BEGIN;', put('m', 900), "COMMIT; CALL metricsdb.compact('m'); BEGIN;", put('m', 50), change('m'), 'COMMIT; BEGIN;', change('m'),
 	  'ROLLBACK; BEGIN; SAVEPOINT a;', change('m'), 'ROLLBACK TO a;', change('m'), "COMMIT; CALL metricsdb.compact('m');\n",
 	  'BEGIN;', change('m'), "PREPARE TRANSACTION 'p'; COMMIT PREPARED 'p';\n", 'BEGIN;', change('m'), "COMMIT; VACUUM m; CALL metricsdb.compact('m');\n",
+	  'BEGIN;', put('m', 900), change('m'), "ROLLBACK; VACUUM metricsdb.part; VACUUM m;\n",
 	  $indexes ? ('BEGIN;', put('i', 300), put('i', 3), 'COMMIT; BEGIN;', change('i'), "COMMIT; CALL metricsdb.compact('i'); BEGIN;", change('i'), "COMMIT; VACUUM i;\n") : ()
 	  if $section eq 'change';
 	die $section;
