@@ -23,6 +23,7 @@
 #include "utils/guc.h"
 
 #include "stop.h"
+#include "store/store.h"
 
 #define STOP_FILE  "metricsdb_stop"
 #define TRACE_FILE "metricsdb_trace"
@@ -288,6 +289,9 @@ mdb_stop_init(void)
 	DefineCustomStringVariable("metricsdb.stop_points", "The points that metricsdb.stop_at may name.", NULL,
 							   &stop_points, list.data, PGC_INTERNAL, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	pfree(list.data);
+	DefineCustomIntVariable(
+		"metricsdb.testing_rows", "Thousands of row numbers that there are; 0: as many as can be.", NULL,
+		&mdb_rows_end_kilo, 0, 0, INT_MAX, PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	RegisterXactCallback(xact_callback, NULL);
 }
 

@@ -137,13 +137,15 @@ mdb_check_shadows(MdbCheck *c)
 		CHECK_FOR_INTERRUPTS();
 		if (run->run < 0 || run->run > PG_INT64_MAX / MDB_RUN_ROWS - 1 || run->block < 0 ||
 			run->block >= (int64) MaxBlockNumber ||
-			(c->meta.incarnation != 0 && run->run * MDB_RUN_ROWS >= c->meta.next_row))
+			(c->meta.incarnation != 0 && run->run * MDB_RUN_ROWS >= c->meta.next_row &&
+			 (run->run + 1) * MDB_RUN_ROWS <= c->meta.row_limit))
 		{
 			mdb_check_found(
 				c, "error", "shadow", MDB_PLACE_TABLE,
-				"There is a page (%lld) for the shadows of run %lld of row numbers, which were never "
-				"given out: the next one is %lld.",
-				(long long) run->block, (long long) run->run, (long long) c->meta.next_row);
+				"There is a page (%lld) for the shadows of run %lld of row numbers, which are free: those "
+				"from %lld to %lld are.",
+				(long long) run->block, (long long) run->run, (long long) c->meta.next_row,
+				(long long) c->meta.row_limit - 1);
 			continue;
 		}
 		if (unlogged)

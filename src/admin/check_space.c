@@ -63,10 +63,15 @@ check_row(MdbCheck *c, const MdbPartInfo *p)
 	if (p->part_id >= c->meta.next_part && counters)
 		mdb_check_found(c, "error", "counter", at, "The metapage would give out part id %lld next.",
 						(long long) c->meta.next_part);
-	if (p->row_first + p->nrows > c->meta.next_row && counters)
-		mdb_check_found(c, "error", "counter", at,
-						"It has row numbers up to %lld, but the metapage would give out %lld next.",
-						(long long) (p->row_first + p->nrows - 1), (long long) c->meta.next_row);
+	if ((p->row_first + p->nrows > c->meta.next_row && p->row_first < c->meta.row_limit) && counters)
+		mdb_check_found(
+			c, "error", "counter", at,
+			"It has row numbers from %lld to %lld, but the metapage would give out those from %lld to %lld.",
+			(long long) p->row_first, (long long) (p->row_first + p->nrows - 1), (long long) c->meta.next_row,
+			(long long) c->meta.row_limit - 1);
+	if (p->row_first + p->nrows > MDB_ROWS_END)
+		mdb_check_found(c, "error", "catalog", at, "It has row numbers up to %lld, beyond the highest, %lld.",
+						(long long) (p->row_first + p->nrows - 1), (long long) MDB_ROWS_END - 1);
 	if (p->page_first + p->npages > (int64) c->meta.next_page)
 		mdb_check_found(c, "error", "counter", at,
 						"It has pages up to %lld, but the metapage says that the file ends before page %u.",

@@ -72,6 +72,7 @@ mdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstra
 	uint64 passes = mdb_proxy_passes();
 	TimestampTz started = GetCurrentTimestamp();
 	MdbGone *gone;
+	bool low = mdb_rows_low(rel);
 
 	mdb_delta_list(table->storage_id, snapshot, &deltas, &ndeltas);
 	UnregisterSnapshot(snapshot);
@@ -97,12 +98,14 @@ mdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstra
 	/* Shadows were pruned with the row heap; if it had rows to remove, entries of these went, too. */
 	gone = mdb_gone_collect(rel, table);
 	live = Max(0, live - mdb_gone_count(gone) - mdb_gone_shadows(gone));
-	if (rel->rd_rel->relhasindex && passes == mdb_proxy_passes())
+	if (rel->rd_rel->relhasindex && (passes == mdb_proxy_passes() || low))
 	{
 		if (params->index_cleanup == VACOPTVALUE_DISABLED)
 			dead = dead_rows(rel);
-		else if (params->index_cleanup == VACOPTVALUE_ENABLED || dead_rows(rel) > 0)
+		else if (params->index_cleanup == VACOPTVALUE_ENABLED || dead_rows(rel) > 0 || low)
 			vacuum_indexes(rel, params, gone, bstrategy);
+		if (low && params->index_cleanup != VACOPTVALUE_DISABLED)
+			mdb_gone_renew_window(gone, rel, table);
 	}
 	mdb_gone_free(gone);
 	if (params->truncate != VACOPTVALUE_DISABLED && !RELATION_IS_OTHER_TEMP(rel))

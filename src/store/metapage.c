@@ -4,7 +4,8 @@
  *	  counters from which parts, rows, series ids and pages are taken.
  *
  * Invariants:
- *	1. Counters only rise.  What an aborted transaction took is not given back.
+ *	1. Counters only rise, but for that of row numbers, which come round (rows.c).  What an aborted transaction
+ *	   took is not given back.
  *	2. A change is WAL-logged before anything that depends on it can be, so after a crash no
  *	   number is handed out twice to data that survived.
  *	3. Roles of columns are those that the file was made with: other roles need a new file.
@@ -115,7 +116,7 @@ meta_check(Relation rel, const MdbMeta *meta)
 	if (meta->storage_id < (IsBinaryUpgrade ? 0 : 1) || meta->time_attno < 0 || meta->natts < 0 ||
 		meta->nseries_columns < 0 || meta->nseries_columns > MDB_MAX_SERIES_COLUMNS ||
 		meta->next_page <= MDB_META_BLOCK || meta->next_part < 1 || meta->next_row < 0 ||
-		meta->next_series < 1)
+		meta->row_limit > MDB_ROWS_END || meta->next_series < 1)
 		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
 						errmsg("metapage of table \"%s\" is damaged", RelationGetRelationName(rel)),
 						errhint("Restore the table from a backup.")));
@@ -142,6 +143,7 @@ meta_fill(Page page, int64 storage_id, int32 incarnation, const MdbRoles *roles,
 	meta->next_page = MDB_META_BLOCK + 1;
 	meta->next_part = 1;
 	meta->next_row = 0;
+	meta->row_limit = mdb_rows_end();
 	meta->next_series = 1;
 	meta->time_attno = roles->time_attno;
 	meta->nseries_columns = roles->nseries_columns;
@@ -301,7 +303,23 @@ mdb_meta_skip_rows(Relation rel, int64 next_row)
 	Buffer buf;
 	MdbMeta *meta = meta_begin(rel, &state, &buf);
 
-	meta->next_row = Max(meta->next_row, next_row);
+	meta->next_row = Min(Max(meta->next_row, next_row), meta->row_limit);
+	meta_end(state, buf);
+}
+
+/*
+ * mdb_meta_set_window - give out the row numbers from next_row to before row_limit from now on; called under the
+ * allocation lock.
+ */
+void
+mdb_meta_set_window(Relation rel, int64 next_row, int64 row_limit)
+{
+	GenericXLogState *state;
+	Buffer buf;
+	MdbMeta *meta = meta_begin(rel, &state, &buf);
+
+	meta->next_row = next_row;
+	meta->row_limit = row_limit;
 	meta_end(state, buf);
 }
 
@@ -359,6 +377,7 @@ mdb_meta_restart(Relation rel, const MdbMeta *values)
 	meta->delta_slot = values->delta_slot;
 	meta->next_part = values->next_part;
 	meta->next_row = values->next_row;
+	meta->row_limit = values->row_limit;
 	meta->next_series = values->next_series;
 	meta_end(state, buf);
 }

@@ -91,6 +91,8 @@ mdb_storage_revive(Relation rel)
 		/* Their heap is empty now, too: a number in a run that has a page would be taken for a dead row. */
 		meta.next_row =
 			Max(meta.next_row, (highest("shadow", meta.storage_id, Anum_shadow_run, 0) + 1) * MDB_RUN_ROWS);
+		meta.next_row = Min(meta.next_row, mdb_rows_end());
+		meta.row_limit = mdb_rows_end();
 		meta.next_series = highest("series", meta.storage_id, Anum_series_id_max, 0) + 1;
 		meta.incarnation = (int32) (GetCurrentTimestamp() / 1000 & 0x7ffffffe) + 1;
 		MDB_STOP("revive.before");

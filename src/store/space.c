@@ -197,7 +197,7 @@ mdb_space_prune(const MdbTable *table)
  * mdb_space_place_part - give a part its id, row numbers and pages, and insert its row.
  *
  * info comes with all but these filled in.  Raises ERRCODE_PROGRAM_LIMIT_EXCEEDED when the file is
- * full.
+ * full, or when there are no row numbers.
  */
 void
 mdb_space_place_part(Relation rel, MdbPartInfo *info, CommandId cid, int options)
@@ -219,6 +219,7 @@ mdb_space_place_part(Relation rel, MdbPartInfo *info, CommandId cid, int options
 	}
 	if (info->page_first != 0)
 		MDB_STOP("place.gap");
+	mdb_rows_demand(rel, info->nrows);
 	mdb_meta_place_part(rel, info);
 	MDB_STOP("place.counters");
 	mdb_part_insert(partrel, info, cid, options);

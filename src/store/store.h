@@ -93,6 +93,7 @@ typedef struct MdbMeta
 	int64 next_part;
 	int64 next_row;
 	int64 next_series;
+	int64 row_limit; /* from next_row up to here numbers are free, see rows.c */
 	int16 time_attno;
 	int16 nseries_columns;
 	int16 natts; /* columns that existed when the roles were fixed */
@@ -116,6 +117,7 @@ extern void mdb_meta_create(Relation rel, const MdbRelFile *file, char persisten
 extern void mdb_meta_read(Relation rel, MdbMeta *meta);
 extern void mdb_meta_set_delta_slot(Relation rel, int16 slot);
 extern void mdb_meta_skip_rows(Relation rel, int64 next_row);
+extern void mdb_meta_set_window(Relation rel, int64 next_row, int64 row_limit);
 extern int64 mdb_meta_reserve_series(Relation rel, int64 count);
 extern void mdb_meta_place_part(Relation rel, struct MdbPartInfo *info);
 extern int64 mdb_meta_take_pages(Relation rel, int64 npages);
@@ -192,6 +194,9 @@ enum
 
 /* Row numbers whose shadows (see src/write) share a page: as many as fit. */
 #define MDB_RUN_ROWS 224
+
+/* Row numbers lie below: as many as have a ctid (src/write/tid.h), in whole runs. */
+#define MDB_ROWS_END (INT64CONST(0x7fffffff) * 2047 / MDB_RUN_ROWS * MDB_RUN_ROWS)
 
 typedef struct MdbPartInfo
 {
@@ -301,6 +306,17 @@ extern void mdb_storage_forget(int64 storage_id);
 /* decoding.c */
 extern void mdb_decoding_hide(Oid relid);
 extern void mdb_decoding_hide_all(void);
+
+/* ---- rows.c ---- */
+
+extern int64 mdb_rows_end(void);
+extern void mdb_rows_demand(Relation rel, int64 nrows);
+extern bool mdb_rows_open_window(Relation rel, const MdbTable *table, int64 nrows, const MdbRowRange *also,
+								 int nalso);
+extern bool mdb_rows_low(Relation rel);
+#ifdef MDB_TESTING
+extern int mdb_rows_end_kilo;
+#endif
 
 /* ---- space.c ---- */
 

@@ -25,7 +25,7 @@ typedef struct GoneRun
 
 struct MdbGone
 {
-	int64 end; /* row numbers from here on may have been given out after we looked */
+	MdbRowRange window; /* of row numbers that may have been given out after we looked */
 	MdbRowRange *parts;
 	int nparts;
 	GoneRun *runs; /* rising */
@@ -68,7 +68,8 @@ mdb_gone_collect(Relation rel, const MdbTable *table)
 	int n;
 
 	mdb_meta_read(rel, &meta);
-	g->end = meta.next_row;
+	g->window.first = meta.next_row;
+	g->window.end = meta.row_limit;
 	mdb_space_prune(table);
 	mdb_part_ranges(table, &g->parts, &g->nparts);
 	shadows = mdb_shadows_open(rel, table);
@@ -134,7 +135,7 @@ mdb_gone_has(const MdbGone *g, int64 row)
 	int64 run = row / MDB_RUN_ROWS;
 	int64 lo = 0, hi = g->nruns;
 
-	if (row >= g->end)
+	if (row >= g->window.first && row < g->window.end)
 		return false;
 	if (!covered(g, row))
 		return true;
@@ -149,6 +150,25 @@ mdb_gone_has(const MdbGone *g, int64 row)
 	}
 	return lo < g->nruns && g->runs[lo].run == run &&
 		   (g->runs[lo].rows[row % MDB_RUN_ROWS / 8] & (1 << (row % MDB_RUN_ROWS % 8)));
+}
+
+/*
+ * mdb_gone_renew_window - all entries of rows that have gone were removed from all indexes: if few numbers are
+ * left, open a window of others, which nothing names now.  ShareUpdateExclusiveLock was held since
+ * mdb_gone_collect().
+ */
+void
+mdb_gone_renew_window(const MdbGone *g, Relation rel, const MdbTable *table)
+{
+	MdbRowRange *also = palloc(sizeof(MdbRowRange) * (g->nparts + 1));
+
+	/* Parts that were gone since, and numbers that were given out since, may still have entries. */
+	memcpy(also, g->parts, sizeof(MdbRowRange) * g->nparts);
+	also[g->nparts] = g->window;
+	mdb_space_lock(rel);
+	(void) mdb_rows_open_window(rel, table, 0, also, g->nparts + 1);
+	mdb_space_unlock(rel);
+	pfree(also);
 }
 
 /*

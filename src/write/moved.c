@@ -15,7 +15,7 @@
  *
  * An old identity is a row number, or for a row of the delta 2^62 + slot * 2^56 + block * 2^16 + offset.
  *
- * Row numbers are given out once, but places in heaps are taken again, and maps that name them may still be
+ * A row number is not given out again while a map names it, but places in heaps are taken again, and maps that name them may still be
  * there by then.  Who comes with such an identity has a snapshot that does not see the move; so maps that
  * are older than all snapshots of this process say nothing of places.
  */

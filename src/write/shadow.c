@@ -43,6 +43,8 @@
 #include "stop.h"
 #include "write/write.h"
 
+StaticAssertDecl(MDB_ROWS_END <= MDB_TID_ROWS_MAX, "each row number has a ctid");
+
 enum
 {
 	Anum_shadow_storage_id = 1,
@@ -531,8 +533,13 @@ name_page(Relation catalog, int64 storage_id, int64 run, BlockNumber block)
 	UnlockReleaseBuffer(buf);
 }
 
-/* Neighbours are touched one after the other: the run of the last one. */
+/*
+ * Neighbours are touched one after the other: the run of the last one.  Not for longer than a statement, as
+ * numbers come round.
+ */
 static int64 last_storage = 0;
+static LocalTransactionId last_lxid;
+static TimestampTz last_statement;
 static int64 last_run;
 static BlockNumber last_block;
 
@@ -555,7 +562,8 @@ mdb_shadow_tid(Relation heap, int64 storage_id, int64 row, bool make, ItemPointe
 {
 	int64 run = row / MDB_RUN_ROWS;
 
-	if (storage_id != last_storage || run != last_run)
+	if (storage_id != last_storage || run != last_run || mdb_my_lxid() != last_lxid ||
+		GetCurrentStatementStartTimestamp() != last_statement)
 	{
 		Relation catalog = mdb_catalog_open("shadow", make ? RowExclusiveLock : AccessShareLock);
 		BlockNumber block = find_run(catalog, storage_id, run);
@@ -580,6 +588,8 @@ mdb_shadow_tid(Relation heap, int64 storage_id, int64 row, bool make, ItemPointe
 		last_storage = storage_id;
 		last_run = run;
 		last_block = block;
+		last_lxid = mdb_my_lxid();
+		last_statement = GetCurrentStatementStartTimestamp();
 	}
 	ItemPointerSet(tid, last_block, (OffsetNumber) (FirstOffsetNumber + row % MDB_RUN_ROWS));
 	return true;
@@ -676,7 +686,7 @@ mdb_shadows_collect(Relation rel, const MdbTable *table)
 	int n;
 	int at = 0;
 	int64 next_run;
-	int64 end = 0;
+	bool used = false;
 	bool any = false;
 	MdbMeta meta;
 
@@ -690,9 +700,9 @@ mdb_shadows_collect(Relation rel, const MdbTable *table)
 	mdb_part_ranges(table, &ranges, &n);
 	next_run = meta.next_row / MDB_RUN_ROWS;
 	for (int i = 0; i < n; i++)
-		end = Max(end, ranges[i].end);
+		used |= ranges[i].first < (next_run + 1) * MDB_RUN_ROWS && ranges[i].end > next_run * MDB_RUN_ROWS;
 	/* Of the run whose last numbers are still to come these are given up if the others are unused. */
-	if (meta.next_row % MDB_RUN_ROWS != 0 && end <= next_run * MDB_RUN_ROWS &&
+	if (meta.next_row % MDB_RUN_ROWS != 0 && meta.next_row < meta.row_limit && !used &&
 		BlockNumberIsValid(find_run(catalog, table->storage_id, next_run)))
 	{
 		mdb_meta_skip_rows(rel, (next_run + 1) * MDB_RUN_ROWS);
@@ -714,7 +724,7 @@ mdb_shadows_collect(Relation rel, const MdbTable *table)
 		/* Runs come in order.  Ranges overlap only where a part was moved and kept its numbers. */
 		while (at < n && ranges[at].end <= run * MDB_RUN_ROWS)
 			at++;
-		if ((run + 1) * MDB_RUN_ROWS > meta.next_row ||
+		if ((run * MDB_RUN_ROWS < meta.row_limit && (run + 1) * MDB_RUN_ROWS > meta.next_row) ||
 			(at < n && ranges[at].first < (run + 1) * MDB_RUN_ROWS))
 			continue;
 		for (int64 row = run * MDB_RUN_ROWS; row < (run + 1) * MDB_RUN_ROWS; row++)

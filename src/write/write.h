@@ -129,6 +129,7 @@ extern int mdb_shadows_free(Relation rel, const MdbTable *table, Relation heap,
 
 typedef struct MdbGone MdbGone;
 
+extern void mdb_gone_renew_window(const MdbGone *g, Relation rel, const MdbTable *table);
 extern MdbGone *mdb_gone_collect(Relation rel, const MdbTable *table);
 extern int64 mdb_gone_count(const MdbGone *g);
 extern int64 mdb_gone_shadows(const MdbGone *g);
