@@ -447,7 +447,11 @@ build_table(Relation rel, TupleDesc desc, MemoryContext mcxt)
 			table->columns[meta->series_attnos[i] - 1].role == MDB_ROLE_VALUE)
 			table->columns[meta->series_attnos[i] - 1].role = MDB_ROLE_SERIES;
 	}
-	if (meta->time_attno > 0 && meta->time_attno <= natts)
+	if (meta->time_attno > natts || (meta->time_attno > 0 && !table->columns[meta->time_attno - 1].attbyval))
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("metapage of table \"%s\" is damaged", RelationGetRelationName(rel)),
+						errhint("Restore the table from a backup.")));
+	if (meta->time_attno > 0)
 	{
 		/* The times stay with the parts when the column is dropped: they order the rows. */
 		if (table->columns[meta->time_attno - 1].role == MDB_ROLE_VALUE)

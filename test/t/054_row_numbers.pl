@@ -123,7 +123,8 @@ for my $round (1 .. $rounds)
 	}
 }
 note "numbers came round $turns{$_} times in $_, " . ($failed{$_} // 0) . ' compactions failed' for @tables;
-cmp_ok($turns{$_}, '>=', 2, "$_: numbers came round") for @tables;
+cmp_ok($turns{plain}, '>=', 2, 'plain: numbers came round');
+cmp_ok($turns{keyed}, '>=', 1, 'keyed: numbers came round');
 is($failed{plain}, 0, 'without an index there are always some');
 
 # Without VACUUM a table with an index ends with an error, which says what to do.
