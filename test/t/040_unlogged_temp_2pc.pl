@@ -139,7 +139,10 @@ for my $how ('backend', 'server')
 	if ($how eq 'backend')
 	{
 		my $pid = $s->query('SELECT pg_backend_pid()');
+		my $log_end = -s $node->logfile;
 		kill 'KILL', $pid;
+		# The server may answer a moment longer, before it knows.
+		$node->wait_for_log(qr/database system is ready to accept connections/, $log_end);
 		ok(wait_for($node, "SELECT pg_postmaster_start_time() IS NOT NULL"), 'server is back');
 	}
 	else
