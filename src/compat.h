@@ -148,6 +148,17 @@
 #define mdb_vacuum_delay() vacuum_delay_point()
 #endif
 
+/* PostgreSQL 18 says how rows are ordered without naming btree's strategies. */
+#if PG_VERSION_NUM >= 180000
+#define MdbOrdering               CompareType
+#define mdb_pathkey_ordering(key) ((key)->pk_cmptype)
+#define mdb_is_descending(o)      ((o) == COMPARE_GT)
+#else
+#define MdbOrdering               int16
+#define mdb_pathkey_ordering(key) ((key)->pk_strategy)
+#define mdb_is_descending(o)      ((o) == BTGreaterStrategyNumber)
+#endif
+
 /* PostgreSQL 18 spells it so. */
 #ifndef pg_noreturn
 #define pg_noreturn pg_attribute_noreturn()

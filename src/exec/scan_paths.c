@@ -75,7 +75,7 @@ typedef struct Planning
  * at level 0, so some are read in vain.
  */
 static CustomPath *
-make_path(const Planning *p, const Path *seq, ParamPathInfo *param_info, MdbScanMode mode, int direction,
+make_path(const Planning *p, const Path *seq, ParamPathInfo *param_info, MdbScanMode mode, bool descending,
 		  bool nulls_first, int first_rows)
 {
 	RelOptInfo *rel = p->rel;
@@ -111,10 +111,9 @@ make_path(const Planning *p, const Path *seq, ParamPathInfo *param_info, MdbScan
 
 	path->flags =
 		CUSTOMPATH_SUPPORT_PROJECTION | (mode == MDB_SCAN_PLAIN ? CUSTOMPATH_SUPPORT_BACKWARD_SCAN : 0);
-	path->custom_private =
-		list_make4(pushed->strategies, pushed->values, pushed->series,
-				   list_concat(list_make3_int(p->guarded, mode, direction == BTGreaterStrategyNumber),
-							   list_make2_int(nulls_first, first_rows)));
+	path->custom_private = list_make4(
+		pushed->strategies, pushed->values, pushed->series,
+		list_concat(list_make3_int(p->guarded, mode, descending), list_make2_int(nulls_first, first_rows)));
 	path->methods = &path_methods;
 	return path;
 }
@@ -165,7 +164,8 @@ add_ordered_path(const Planning *p)
 		limit = root->tuple_fraction >= 1  ? root->tuple_fraction
 				: root->tuple_fraction > 0 ? root->tuple_fraction * rows
 										   : 0;
-	path = make_path(p, p->seq, p->seq->param_info, MDB_SCAN_ORDERED, key->pk_strategy, key->pk_nulls_first,
+	path = make_path(p, p->seq, p->seq->param_info, MDB_SCAN_ORDERED,
+					 mdb_is_descending(mdb_pathkey_ordering(key)), key->pk_nulls_first,
 					 (int) Min(limit, 1000000));
 	path->path.pathkeys = list_make1(key);
 	path->path.parallel_aware = false;
@@ -226,7 +226,7 @@ add_latest_path(const Planning *p)
 	SortGroupClause *by_time;
 	ListCell *lc;
 	Oid opfamily, opcintype;
-	int16 strategy;
+	MdbOrdering ordering;
 	double nseries, run;
 
 	if (p->time == NULL || p->table->nseries_columns == 0 || !parse->hasDistinctOn ||
@@ -251,12 +251,12 @@ add_latest_path(const Planning *p)
 	if (!equal(mdb_strip_relabel(translate(p, get_sortgroupclause_expr(by_time, root->processed_tlist))),
 			   time_var(p)) ||
 		list_member(parse->distinctClause, by_time) ||
-		!get_ordering_op_properties(by_time->sortop, &opfamily, &opcintype, &strategy) ||
+		!get_ordering_op_properties(by_time->sortop, &opfamily, &opcintype, &ordering) ||
 		!is_time_opfamily(p, opfamily))
 		return;
 
 	nseries = estimate_num_groups(root, exprs, Max(1.0, p->rel->rows), NULL, NULL);
-	path = make_path(p, p->seq, NULL, MDB_SCAN_LATEST, strategy, by_time->nulls_first, 0);
+	path = make_path(p, p->seq, NULL, MDB_SCAN_LATEST, mdb_is_descending(ordering), by_time->nulls_first, 0);
 	path->path.parallel_aware = false;
 	path->path.parallel_workers = 0;
 	path->path.rows = clamp_row_est(Min(nseries, p->rel->rows));
@@ -349,7 +349,7 @@ add_parameterised_paths(const Planning *p)
 	foreach (lc, outers)
 	{
 		ParamPathInfo *param_info = get_baserel_parampathinfo(p->root, p->rel, lfirst(lc));
-		CustomPath *path = make_path(p, p->seq, param_info, MDB_SCAN_PLAIN, 0, false, 0);
+		CustomPath *path = make_path(p, p->seq, param_info, MDB_SCAN_PLAIN, false, false, 0);
 
 		path->path.parallel_aware = false;
 		path->path.parallel_workers = 0;
@@ -464,14 +464,15 @@ set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *r
 	conditions = mdb_find_pushed(rel, p.table)->rinfos != NIL;
 	if (conditions || p.width < 1)
 	{
-		CustomPath *path = make_path(&p, p.seq, p.seq->param_info, MDB_SCAN_PLAIN, 0, false, 0);
+		CustomPath *path = make_path(&p, p.seq, p.seq->param_info, MDB_SCAN_PLAIN, false, false, 0);
 
 		foreach (lc, rel->partial_pathlist)
 		{
 			Path *seq = lfirst(lc);
 
 			if (seq->pathtype == T_SeqScan)
-				partial = lappend(partial, make_path(&p, seq, seq->param_info, MDB_SCAN_PLAIN, 0, false, 0));
+				partial =
+					lappend(partial, make_path(&p, seq, seq->param_info, MDB_SCAN_PLAIN, false, false, 0));
 		}
 		add_path(rel, (Path *) path);
 		foreach (lc, partial)

@@ -206,19 +206,19 @@ comparison_of(Oid opno)
 	switch (get_op_opfamily_strategy(opno, family))
 	{
 		case BTLessStrategyNumber:
-			return COMPARE_LT;
+			return MDB_COMPARE_LT;
 		case BTLessEqualStrategyNumber:
-			return COMPARE_LE;
+			return MDB_COMPARE_LE;
 		case BTEqualStrategyNumber:
-			return COMPARE_EQ;
+			return MDB_COMPARE_EQ;
 		case BTGreaterEqualStrategyNumber:
-			return COMPARE_GE;
+			return MDB_COMPARE_GE;
 		case BTGreaterStrategyNumber:
-			return COMPARE_GT;
+			return MDB_COMPARE_GT;
 	}
 	negator = get_negator(opno);
 	if (OidIsValid(negator) && get_op_opfamily_strategy(negator, family) == BTEqualStrategyNumber)
-		return COMPARE_NE;
+		return MDB_COMPARE_NE;
 	return -1;
 }
 
@@ -280,7 +280,7 @@ compile_in(Compiling *c, ScalarArrayOpExpr *in)
 	int which = comparison_of(in->opno);
 	Oid element = get_element_type(getBaseType(exprType(list)));
 
-	if (!((in->useOr && which == COMPARE_EQ) || (!in->useOr && which == COMPARE_NE)) ||
+	if (!((in->useOr && which == MDB_COMPARE_EQ) || (!in->useOr && which == MDB_COMPARE_NE)) ||
 		contain_var_clause(list) || contain_volatile_functions(list) || contain_subplans(list) ||
 		mdb_vec_type(element) == MDB_VEC_OTHER)
 		return NULL;
@@ -558,30 +558,31 @@ mdb_vec_prepare(MdbVecExpr *e, ExprContext *econtext)
 /* ---------- what a block's ranges say ---------- */
 
 /* a op b for a range of values of a; NULLs and NaN are the caller's. */
-#define RANGE_VERDICT(op, min, max, b)                                 \
-	((op) == COMPARE_LT   ? ((max) < (b)    ? MDB_ALL                  \
-							 : (min) >= (b) ? MDB_NONE                 \
-											: MDB_SOME)                \
-	 : (op) == COMPARE_LE ? ((max) <= (b)  ? MDB_ALL                   \
-							 : (min) > (b) ? MDB_NONE                  \
-										   : MDB_SOME)                 \
-	 : (op) == COMPARE_GT ? ((min) > (b)    ? MDB_ALL                  \
-							 : (max) <= (b) ? MDB_NONE                 \
-											: MDB_SOME)                \
-	 : (op) == COMPARE_GE ? ((min) >= (b)  ? MDB_ALL                   \
-							 : (max) < (b) ? MDB_NONE                  \
-										   : MDB_SOME)                 \
-	 : (op) == COMPARE_EQ ? ((min) == (b) && (max) == (b) ? MDB_ALL    \
-							 : (b) < (min) || (b) > (max) ? MDB_NONE   \
-														  : MDB_SOME)  \
-						  : ((b) < (min) || (b) > (max)     ? MDB_ALL  \
-							 : (min) == (b) && (max) == (b) ? MDB_NONE \
-															: MDB_SOME))
+#define RANGE_VERDICT(op, min, max, b)                                     \
+	((op) == MDB_COMPARE_LT   ? ((max) < (b)    ? MDB_ALL                  \
+								 : (min) >= (b) ? MDB_NONE                 \
+												: MDB_SOME)                \
+	 : (op) == MDB_COMPARE_LE ? ((max) <= (b)  ? MDB_ALL                   \
+								 : (min) > (b) ? MDB_NONE                  \
+											   : MDB_SOME)                 \
+	 : (op) == MDB_COMPARE_GT ? ((min) > (b)    ? MDB_ALL                  \
+								 : (max) <= (b) ? MDB_NONE                 \
+												: MDB_SOME)                \
+	 : (op) == MDB_COMPARE_GE ? ((min) >= (b)  ? MDB_ALL                   \
+								 : (max) < (b) ? MDB_NONE                  \
+											   : MDB_SOME)                 \
+	 : (op) == MDB_COMPARE_EQ ? ((min) == (b) && (max) == (b) ? MDB_ALL    \
+								 : (b) < (min) || (b) > (max) ? MDB_NONE   \
+															  : MDB_SOME)  \
+							  : ((b) < (min) || (b) > (max)     ? MDB_ALL  \
+								 : (min) == (b) && (max) == (b) ? MDB_NONE \
+																: MDB_SOME))
 
 static MdbVerdict
 verdict_of_comparison(const MdbVecExpr *e, MdbVecRangeOf range_of, void *arg)
 {
-	static const uint8 turned[] = {COMPARE_GT, COMPARE_GE, COMPARE_EQ, COMPARE_LE, COMPARE_LT, COMPARE_NE};
+	static const uint8 turned[] = {MDB_COMPARE_GT, MDB_COMPARE_GE, MDB_COMPARE_EQ,
+								   MDB_COMPARE_LE, MDB_COMPARE_LT, MDB_COMPARE_NE};
 	const MdbVecExpr *column = e->args[0];
 	const MdbVecExpr *value = e->args[1];
 	uint8 op = e->sub;
@@ -611,9 +612,11 @@ verdict_of_comparison(const MdbVecExpr *e, MdbVecRangeOf range_of, void *arg)
 	{
 		v = RANGE_VERDICT(op, r.min.d, r.max.d, value->fixed.d);
 		/* A NaN is greater than all others. */
-		if (r.some_nan && v == MDB_NONE && (op == COMPARE_GT || op == COMPARE_GE || op == COMPARE_NE))
+		if (r.some_nan && v == MDB_NONE &&
+			(op == MDB_COMPARE_GT || op == MDB_COMPARE_GE || op == MDB_COMPARE_NE))
 			v = MDB_SOME;
-		if (r.some_nan && v == MDB_ALL && (op == COMPARE_LT || op == COMPARE_LE || op == COMPARE_EQ))
+		if (r.some_nan && v == MDB_ALL &&
+			(op == MDB_COMPARE_LT || op == MDB_COMPARE_LE || op == MDB_COMPARE_EQ))
 			v = MDB_SOME;
 	}
 	return v == MDB_ALL && r.some_null ? MDB_SOME : v;

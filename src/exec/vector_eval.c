@@ -16,6 +16,7 @@
 #include "utils/float.h"
 #include "utils/memutils.h"
 
+#include "compat.h"
 #include "exec/kernels.h"
 #include "exec/vector_internal.h"
 
@@ -312,7 +313,8 @@ float_arithmetic(const MdbVecExpr *e, MdbVec vx, MdbVec vy, double *out_values, 
 		check_floats(e, &vx, &vy, out_values, nulls, active, begin, end);
 }
 
-pg_attribute_noreturn() static void int_out_of_range(const MdbVecExpr *e)
+pg_noreturn static void
+int_out_of_range(const MdbVecExpr *e)
 {
 	ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 					errmsg("%s out of range", e->base_type == INT2OID   ? "smallint"
@@ -400,19 +402,19 @@ compare_floats(uint8 sub, MdbVec vx, MdbVec vy, uint8 *out_values, uint32 begin,
 {
 	switch (sub)
 	{
-		case COMPARE_LT:
+		case MDB_COMPARE_LT:
 			FOR_ROWS(double, uint8, LT(x, y));
 			break;
-		case COMPARE_LE:
+		case MDB_COMPARE_LE:
 			FOR_ROWS(double, uint8, LE(x, y));
 			break;
-		case COMPARE_EQ:
+		case MDB_COMPARE_EQ:
 			FOR_ROWS(double, uint8, EQ(x, y));
 			break;
-		case COMPARE_GE:
+		case MDB_COMPARE_GE:
 			FOR_ROWS(double, uint8, LE(y, x));
 			break;
-		case COMPARE_GT:
+		case MDB_COMPARE_GT:
 			FOR_ROWS(double, uint8, LT(y, x));
 			break;
 		default:
@@ -424,19 +426,19 @@ compare_floats(uint8 sub, MdbVec vx, MdbVec vy, uint8 *out_values, uint32 begin,
 #define COMPARE_WHOLE(T)                \
 	switch (sub)                        \
 	{                                   \
-		case COMPARE_LT:                \
+		case MDB_COMPARE_LT:            \
 			FOR_ROWS(T, uint8, x < y);  \
 			break;                      \
-		case COMPARE_LE:                \
+		case MDB_COMPARE_LE:            \
 			FOR_ROWS(T, uint8, x <= y); \
 			break;                      \
-		case COMPARE_EQ:                \
+		case MDB_COMPARE_EQ:            \
 			FOR_ROWS(T, uint8, x == y); \
 			break;                      \
-		case COMPARE_GE:                \
+		case MDB_COMPARE_GE:            \
 			FOR_ROWS(T, uint8, x >= y); \
 			break;                      \
-		case COMPARE_GT:                \
+		case MDB_COMPARE_GT:            \
 			FOR_ROWS(T, uint8, x > y);  \
 			break;                      \
 		default:                        \

@@ -15,6 +15,7 @@
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
 
+#include "compat.h"
 #include "func/func.h"
 
 /* A type, and what is to be known of it. */

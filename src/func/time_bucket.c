@@ -15,14 +15,18 @@
 #include "utils/datetime.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
+
 #define MONDAY (2 * USECS_PER_DAY)
 
-pg_attribute_noreturn() static void out_of_range(void)
+pg_noreturn static void
+out_of_range(void)
 {
 	ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
 }
 
-pg_attribute_noreturn() static void bad_width(const char *detail)
+pg_noreturn static void
+bad_width(const char *detail)
 {
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid width of time buckets"),
 					errdetail("%s", detail)));

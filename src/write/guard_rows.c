@@ -31,6 +31,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "series/guard.h"
 #include "write/write.h"
 
@@ -240,7 +241,8 @@ drop_tag(NewRows *n, NewRow *row, const MdbCardRule *rule)
 	return false;
 }
 
-pg_attribute_noreturn() static void refuse(NewRows *n, MdbCardMetric *metric)
+pg_noreturn static void
+refuse(NewRows *n, MdbCardMetric *metric)
 {
 	const char *table = RelationGetRelationName(n->rel);
 	MdbCardBytes tag;
