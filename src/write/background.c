@@ -253,8 +253,8 @@ take_turn(Turn *turn, MemoryContext mcxt)
 
 	PG_TRY();
 	{
-		step =
-			mdb_compact_relation(turn->relid, MDB_COMPACT_DUE, turn->gave_way < GIVE_WAY_MAX, commit_worker);
+		step = mdb_compact_relation(turn->relid, MDB_COMPACT_DUE, turn->gave_way < GIVE_WAY_MAX,
+									mdb_compact_begin, commit_worker);
 		/* Locks are not kept from one table to the next. */
 		commit_worker();
 		if (turn->failures > 0)

@@ -50,13 +50,15 @@
 PG_FUNCTION_INFO_V1(mdb_compact_sql);
 
 /*
- * Open the table for compaction if nobody is in the way.  Waits only when asked to by a user.
+ * Open the table for compaction if nobody is in the way.  Waits only when asked to by a user, and without a
+ * snapshot: CREATE INDEX CONCURRENTLY, which may have the lock, waits for who has an older one.
  */
 static Relation
 open_table(Oid relid, bool wait)
 {
 	Relation rel;
 
+	Assert(!wait || !ActiveSnapshotSet());
 	if (wait)
 		LockRelationOid(relid, ShareUpdateExclusiveLock);
 	else if (!ConditionalLockRelationOid(relid, ShareUpdateExclusiveLock))
@@ -359,11 +361,13 @@ parts_step(Relation rel, MdbCompactGoal *goal, bool may_give_way)
 /*
  * mdb_compact_relation - do one thing for a table that is due, or all there is to do.
  *
- * Called in a transaction; commit() ends it and begins another.  may_give_way: a merge ends without
+ * Called in a transaction; commit() ends it and begins another, begin() gives it a snapshot if it has none.  A
+ * caller who wants all to be done has none.  may_give_way: a merge ends without
  * a result if somebody waits long for a lock that is in its way.
  */
 MdbStep
-mdb_compact_relation(Oid relid, MdbCompactHow how, bool may_give_way, MdbCommitFunction commit)
+mdb_compact_relation(Oid relid, MdbCompactHow how, bool may_give_way, MdbTransactionFunction begin,
+					 MdbTransactionFunction commit)
 {
 	bool full = how != MDB_COMPACT_DUE;
 	MdbCompactGoal everything = {.how = how};
@@ -387,12 +391,12 @@ mdb_compact_relation(Oid relid, MdbCompactHow how, bool may_give_way, MdbCommitF
 			MemoryContextReset(step_mcxt);
 			MemoryContextSwitchTo(step_mcxt);
 		}
-		mdb_compact_begin();
 		step = MDB_STEP_NOTHING;
 		again = false;
 		rel = open_table(relid, full);
 		if (rel == NULL)
 			break;
+		begin();
 		if (delta_step(rel, goal, &next_slot))
 			step = MDB_STEP_DONE;
 		else
@@ -414,10 +418,10 @@ mdb_compact_relation(Oid relid, MdbCompactHow how, bool may_give_way, MdbCommitF
 			pg_usleep(SPACE_WAIT_MS * 1000L);
 		if (next_slot >= 0)
 		{
-			mdb_compact_begin();
 			rel = open_table(relid, full);
 			if (rel == NULL)
 				break;
+			begin();
 			switch_slot(rel, (int16) next_slot);
 			relation_close(rel, NoLock);
 			commit();
@@ -435,7 +439,6 @@ static void
 commit_procedure(void)
 {
 	SPI_commit();
-	EnsurePortalSnapshotExists();
 }
 
 /*
@@ -470,7 +473,10 @@ mdb_compact_sql(PG_FUNCTION_ARGS)
 	mdb_decoding_hide_all();
 	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	(void) mdb_compact_relation(relid, cold ? MDB_COMPACT_COLD : MDB_COMPACT_FULL, true, commit_procedure);
+	/* CALL has come with a snapshot. */
+	commit_procedure();
+	(void) mdb_compact_relation(relid, cold ? MDB_COMPACT_COLD : MDB_COMPACT_FULL, true,
+								EnsurePortalSnapshotExists, commit_procedure);
 	SPI_finish();
 	PG_RETURN_VOID();
 }

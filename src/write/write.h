@@ -214,7 +214,7 @@ extern bool mdb_move_rows(Relation rel, const MdbTable *table, MdbCompactGoal *g
 
 /* ---- compact.c ---- */
 
-typedef void (*MdbCommitFunction)(void);
+typedef void (*MdbTransactionFunction)(void);
 
 typedef enum MdbStep
 {
@@ -225,6 +225,6 @@ typedef enum MdbStep
 
 extern void mdb_compact_begin(void);
 extern MdbStep mdb_compact_relation(Oid relid, MdbCompactHow how, bool may_give_way,
-									MdbCommitFunction commit);
+									MdbTransactionFunction begin, MdbTransactionFunction commit);
 
 #endif /* MDB_WRITE_H */
