@@ -125,9 +125,13 @@ static void
 load_column(void *arg)
 {
 	PartCheck *p = arg;
+	const MdbBlockStats *stats;
 
 	mdb_part_load_column(p->part, p->column);
-	mdb_part_read_stats(p->part, p->column, &p->stats);
+	stats = mdb_part_stats(p->part, p->column);
+	memset(&p->stats, 0, sizeof(p->stats));
+	if (stats)
+		p->stats = *stats;
 }
 
 static void

@@ -53,6 +53,7 @@ extern Size mdb_block_memory(const MdbBlock *b);
 
 extern const TupleTableSlotOps TTSOpsMetricsDB;
 extern void mdb_slot_store_row(TupleTableSlot *slot, MdbBlock *block, uint32 row);
+extern bool mdb_slot_is_of_block(const TupleTableSlot *slot);
 extern void mdb_slot_store_tuple(TupleTableSlot *slot, MinimalTuple tuple);
 extern void mdb_slot_set_xmax(TupleTableSlot *slot, HeapTupleHeader header);
 extern void mdb_slot_set_header(TupleTableSlot *slot, HeapTupleHeader header);
@@ -92,9 +93,10 @@ typedef struct MdbScanFilter
 	int64 time_min;
 	int64 time_max;
 	bool (*series_matches)(void *arg, const Datum *values, const bool *isnull);
+	void *arg; /* of series_matches */
 	bool (*block_wanted)(void *arg, MdbPart *part, int block);
 	void (*leave_out)(void *arg, MdbBlock *block, uint8 *out);
-	void *arg;
+	void *values_arg; /* of the other two */
 } MdbScanFilter;
 
 /* What came of it, for EXPLAIN. */

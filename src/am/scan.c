@@ -128,7 +128,7 @@ static bool
 block_unwanted(MdbScan *s, int block)
 {
 	return s->filtered && !s->skip && s->filter.block_wanted != NULL &&
-		   !s->filter.block_wanted(s->filter.arg, s->open_part, block);
+		   !s->filter.block_wanted(s->filter.values_arg, s->open_part, block);
 }
 
 /* Is a block to be passed over because it is damaged?  Asked of those only that may be wanted. */

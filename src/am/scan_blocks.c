@@ -52,7 +52,7 @@ mdb_scan_block_wanted(TableScanDesc scan, const MdbPart *part, int block)
 		!mdb_scan_series_passes(scan, (uint32) part->series_first[block]))
 		return false;
 	return s->skip || s->filter.block_wanted == NULL ||
-		   s->filter.block_wanted(s->filter.arg, (MdbPart *) part, block);
+		   s->filter.block_wanted(s->filter.values_arg, (MdbPart *) part, block);
 }
 
 /*
@@ -99,7 +99,7 @@ mdb_scan_mask(MdbScan *s, MdbBlock *b, bool check_time, bool check_series, const
 		}
 	}
 	if (s->filter.leave_out != NULL)
-		s->filter.leave_out(s->filter.arg, b, out);
+		s->filter.leave_out(s->filter.values_arg, b, out);
 	for (uint32 i = 0; i < n; i++)
 		s->counters.rows_skipped += out[i];
 	return out;

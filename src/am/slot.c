@@ -233,6 +233,17 @@ mdb_slot_store_row(TupleTableSlot *slot, MdbBlock *block, uint32 row)
 }
 
 /*
+ * mdb_slot_is_of_block - does the slot, one of ours, stand for a row of a part's block?
+ */
+bool
+mdb_slot_is_of_block(const TupleTableSlot *slot)
+{
+	const MdbSlot *s = (const MdbSlot *) slot;
+
+	return s->block != NULL && s->block->part != NULL;
+}
+
+/*
  * mdb_slot_store_tuple - fill the slot, one of ours, empty, from a row of the delta.  The values
  * point into the tuple.
  */

@@ -17,75 +17,13 @@
 
 #define SERIES_PAGE 4096
 
-/* ---------- ranges of values, from the part's directory ---------- */
-
-/* The statistics of a column of the block's part; NULL if it has none. */
-static const MdbBlockStats *
-stats_of(MetricsAggState *state, MdbPart *part, AttrNumber attno, int *column)
-{
-	int att = attno - 1;
-
-	*column = mdb_part_column_index(part, attno);
-	if (*column < 0 || part->columns[*column].phys != state->table->columns[att].phys ||
-		state->table->columns[att].phys == MDB_BYTES)
-		return NULL;
-	if (state->stats_part != part->info.part_id)
-	{
-		memset(state->stats_read, 0, state->table->natts);
-		state->stats_part = part->info.part_id;
-	}
-	if (!state->stats_read[att])
-	{
-		mdb_part_load_column(part, *column);
-		/* They live with the part, which stays open as long as its blocks are looked at. */
-		mdb_part_read_stats(part, *column, &state->stats[att]);
-		state->stats_read[att] = true;
-	}
-	return &state->stats[att];
-}
-
+/* What the directory tells of the present block's values. */
 static void
-range_of(void *arg, AttrNumber attno, MdbVecRange *r)
+range_of(void *arg, AttrNumber attno, MdbVecRange *range)
 {
 	MetricsAggState *state = arg;
-	MdbBlock *b = state->unit.block;
-	MdbPart *part = b->part;
-	const MdbBlockStats *s;
-	int column;
-	int64 nnulls, nvalues;
 
-	memset(r, 0, sizeof(*r));
-	if (attno == state->table->time_attno)
-	{
-		r->known = true;
-		r->all_null = r->some_null = !part->has_time;
-		if (part->has_time)
-		{
-			r->min.i = part->time_first[b->block];
-			r->max.i = part->time_last[b->block];
-		}
-		return;
-	}
-	s = stats_of(state, part, attno, &column);
-	if (s == NULL)
-		return;
-	nnulls = part->columns[column].nnulls[b->block];
-	nvalues = part->block_rows[b->block] - nnulls;
-	r->known = true;
-	r->some_null = nnulls > 0;
-	r->all_null = nvalues == 0;
-	if (part->columns[column].phys == MDB_I64)
-	{
-		r->min.i = s->imin[b->block];
-		r->max.i = s->imax[b->block];
-	}
-	else
-	{
-		r->min.d = s->fmin[b->block];
-		r->max.d = s->fmax[b->block];
-		r->some_nan = s->nnans[b->block] > 0;
-		r->only_nan = s->nnans[b->block] == nvalues;
-	}
+	mdb_range_of(state->table, state->unit.block->part, state->unit.block->block, attno, range);
 }
 
 /* ---------- keys ---------- */
@@ -405,7 +343,9 @@ add_header(MetricsAggState *state, MdbAggInput *in, char *group)
 		*n += nvalues;
 		return true;
 	}
-	s = stats_of(state, part, in->column, &column);
+	s = part->columns[column].phys == state->table->columns[in->column - 1].phys
+			? mdb_part_stats(part, column)
+			: NULL;
 	if (s == NULL)
 		return false;
 	if ((in->needs & MDB_NEED_TIME) && (nvalues != b->nrows || !part->one_series || !part->has_time))

@@ -212,8 +212,6 @@ begin_agg(CustomScanState *css, EState *estate, int eflags)
 	state->vec.times = vec_times;
 	state->vec.times_arg = state;
 	state->mask = palloc(MDB_VECTOR_ROOM);
-	state->stats = palloc0(sizeof(MdbBlockStats) * Max(1, state->table->natts));
-	state->stats_read = palloc0(Max(1, state->table->natts));
 	state->result_context = CreateExprContext(estate);
 	state->fake = makeNode(AggState);
 	state->fake->ss.ps.state = estate;
@@ -228,7 +226,6 @@ static void
 start_pass(MetricsAggState *state)
 {
 	mdb_groups_reset(state->groups);
-	state->stats_part = -1;
 	state->more = false;
 	state->filled = false;
 	state->counters.passes++;

@@ -89,9 +89,6 @@ typedef struct MetricsAggState
 	MdbVecBlock vec;
 	MdbUnit unit;
 	uint8 *mask;
-	int64 stats_part;
-	MdbBlockStats *stats; /* [natts], of part stats_part */
-	uint8 *stats_read;    /* [natts] */
 	AggState *fake;
 	ExprContext *result_context;
 	Size memory_limit;

@@ -33,21 +33,24 @@
 
 #include "metricsdb.h"
 #include "exec/metrics_scan.h"
+#include "exec/value_filter.h"
 
 /*
- * mdb_scan_qualifies - does a row pass the plan's conditions?
+ * mdb_scan_qualifies - does a row pass the plan's conditions?  Of a row of a block those are not asked again
+ * that the scan itself decides.
  */
 bool
 mdb_scan_qualifies(MetricsScanState *state, TupleTableSlot *slot)
 {
 	PlanState *ps = &state->css.ss.ps;
 	ExprContext *econtext = ps->ps_ExprContext;
+	ExprState *qual = mdb_slot_is_of_block(slot) ? state->rest : ps->qual;
 
-	if (ps->qual == NULL)
+	if (qual == NULL)
 		return true;
 	ResetExprContext(econtext);
 	econtext->ecxt_scantuple = slot;
-	if (ExecQual(ps->qual, econtext))
+	if (ExecQual(qual, econtext))
 		return true;
 	InstrCountFiltered1(ps, 1);
 	return false;
@@ -124,14 +127,14 @@ exec_scan(CustomScanState *css)
 	return projection ? ExecClearTuple(projection->pi_state.resultslot) : slot;
 }
 
-/* Which value columns do the plan's output and conditions use? */
+/* Which value columns do the plan's output and the conditions that are left to it use? */
 static void
 find_wanted(MetricsScanState *state, CustomScan *cscan, TupleDesc desc)
 {
 	Bitmapset *used = NULL;
 
 	pull_varattnos((Node *) cscan->scan.plan.targetlist, cscan->scan.scanrelid, &used);
-	pull_varattnos((Node *) cscan->scan.plan.qual, cscan->scan.scanrelid, &used);
+	pull_varattnos(lfourth(cscan->custom_exprs), cscan->scan.scanrelid, &used);
 	state->nwanted = desc->natts;
 	if (bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, used) || state->css.ss.ps.ps_ProjInfo == NULL)
 		return;
@@ -156,6 +159,8 @@ begin_scan(CustomScanState *css, EState *estate, int eflags)
 	ExecInitScanTupleSlot(estate, &css->ss, RelationGetDescr(rel), table_slot_callbacks(rel));
 	ExecAssignScanProjectionInfoWithVarno(&css->ss, cscan->scan.scanrelid);
 	css->ss.ps.qual = ExecInitQual(cscan->scan.plan.qual, (PlanState *) css);
+	state->filter_clauses = lthird(cscan->custom_exprs);
+	state->rest = ExecInitQual(lfourth(cscan->custom_exprs), (PlanState *) css);
 
 	find_wanted(state, cscan, RelationGetDescr(rel));
 	state->guarded = list_nth_int(private, MDB_SCAN_PRIVATE_GUARDED);
@@ -165,6 +170,10 @@ begin_scan(CustomScanState *css, EState *estate, int eflags)
 	state->first_rows = list_nth_int(private, MDB_SCAN_PRIVATE_FIRST_ROWS);
 	mdb_push_begin(&state->push, &css->ss.ps, rel, linitial(cscan->custom_private),
 				   linitial(cscan->custom_exprs), lsecond(cscan->custom_exprs));
+	if (state->filter_clauses)
+		state->push.value_filter =
+			mdb_value_filter_create(&css->ss.ps, state->push.table, RelationGetDescr(rel),
+									cscan->scan.scanrelid, state->filter_clauses);
 }
 
 /* Fold the scan's figures into the node's; the scan may be about to end. */

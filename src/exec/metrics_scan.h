@@ -49,8 +49,10 @@ typedef struct MetricsScanState
 	MdbScanCounters counters;
 	bool *wanted; /* [natts] value columns that are asked for; NULL = all */
 	int nwanted;
-	bool ready;   /* the filter is set */
-	bool guarded; /* see MdbPushed */
+	List *filter_clauses; /* on values, which the scan decides */
+	ExprState *rest;      /* conditions that it does not decide, for rows of blocks */
+	bool ready;           /* the filter is set */
+	bool guarded;         /* see MdbPushed */
 	MdbScanMode mode;
 	bool descending;
 	bool nulls_first;

@@ -22,6 +22,7 @@
 #include "utils/lsyscache.h"
 
 #include "exec/pushdown.h"
+#include "exec/value_filter.h"
 
 /*
  * mdb_strip_relabel - an expression without casts that change nothing but the type's name.
@@ -329,6 +330,8 @@ mdb_push_apply(MdbPushState *push, TableScanDesc scan)
 		filter->series_matches = series_matches;
 		filter->arg = push;
 	}
+	if (push->value_filter)
+		mdb_value_filter_prepare(push->value_filter, push->econtext, filter);
 	mdb_scan_set_filter(scan, filter);
 }
 

@@ -31,7 +31,8 @@ typedef struct MdbPushState
 	List *series_clauses;
 	ExprState *series_qual;
 	TupleTableSlot *series_slot;
-	MdbScanFilter filter; /* as it was told last */
+	struct MdbValueFilter *value_filter; /* NULL = none */
+	MdbScanFilter filter;                /* as it was told last */
 } MdbPushState;
 
 extern Node *mdb_strip_relabel(Node *node);

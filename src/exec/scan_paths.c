@@ -35,6 +35,7 @@
 #include "metricsdb.h"
 #include "exec/agg_node.h"
 #include "exec/metrics_scan.h"
+#include "exec/value_filter.h"
 
 #define PARAMETERISED_MAX 8 /* paths with values of other tables, of one table */
 
@@ -83,10 +84,12 @@ make_path(const Planning *p, const Path *seq, ParamPathInfo *param_info, MdbScan
 	List *rinfos =
 		param_info ? list_concat_copy(rel->baserestrictinfo, param_info->ppi_clauses) : rel->baserestrictinfo;
 	MdbPushed *pushed = mdb_find_pushed_in(rel, p->table, rinfos);
+	List *filters = mdb_find_value_filters(rel, p->table, pushed);
 	double run = seq->total_cost - seq->startup_cost;
 	double sel = clauselist_selectivity(p->root, pushed->rinfos, 0, JOIN_INNER, NULL);
 	double blocks = rel->tuples / MDB_SERIES_BLOCK_ROWS;
 	double pages = Min(seq_page_cost * rel->pages, run);
+	Cost cpu;
 
 	path->path.pathtype = T_CustomScan;
 	path->path.parent = rel;
@@ -103,17 +106,23 @@ make_path(const Planning *p, const Path *seq, ParamPathInfo *param_info, MdbScan
 	/* A block is read as a whole. */
 	if (blocks > 1)
 		sel = Min(1.0, Max(sel, 1.0 / blocks));
-	path->path.total_cost =
-		seq->startup_cost + pages * sel * p->width + (run - pages) * sel * (0.9 + 0.1 * p->width);
+	path->path.total_cost = seq->startup_cost + pages * sel * p->width;
+	cpu = (run - pages) * sel * (0.9 + 0.1 * p->width);
+	/* Rows that do not pass conditions on values are not made. */
+	if (filters != NIL)
+		cpu *= 0.1 + 0.9 * clauselist_selectivity(p->root, filters, rel->relid, JOIN_INNER, NULL);
+	path->path.total_cost += cpu;
 	/* Directories are looked through for each scan, which counts where there are many. */
 	path->path.total_cost += blocks * cpu_operator_cost * 0.2;
 	path->path.total_cost = Min(path->path.total_cost, seq->startup_cost + run * 0.99);
 
 	path->flags =
 		CUSTOMPATH_SUPPORT_PROJECTION | (mode == MDB_SCAN_PLAIN ? CUSTOMPATH_SUPPORT_BACKWARD_SCAN : 0);
-	path->custom_private = list_make4(
-		pushed->strategies, pushed->values, pushed->series,
-		list_concat(list_make3_int(p->guarded, mode, descending), list_make2_int(nulls_first, first_rows)));
+	path->custom_private =
+		list_make5(list_concat(list_make3_int(p->guarded, mode, descending),
+							   list_make2_int(nulls_first, first_rows)),
+				   pushed->strategies, pushed->values, pushed->series,
+				   list_make2(filters, extract_actual_clauses(pushed->rinfos, false)));
 	path->methods = &path_methods;
 	return path;
 }
@@ -361,9 +370,11 @@ add_parameterised_paths(const Planning *p)
 static List *
 for_child(PlannerInfo *root, List *custom_private, RelOptInfo *child)
 {
-	return list_make4(
-		linitial(custom_private), mdb_adjust_for_child(root, (Node *) lsecond(custom_private), child),
-		mdb_adjust_for_child(root, (Node *) lthird(custom_private), child), lfourth(custom_private));
+	List *result = list_make2(linitial(custom_private), lsecond(custom_private));
+
+	for (int i = list_length(result); i < list_length(custom_private); i++)
+		result = lappend(result, mdb_adjust_for_child(root, list_nth(custom_private, i), child));
+	return result;
 }
 
 /* ---------- the hook ---------- */
@@ -417,6 +428,7 @@ set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *r
 	Path seq_path;
 	ListCell *lc;
 	List *partial = NIL;
+	MdbPushed *pushed;
 	bool conditions;
 
 	if (prev_set_rel_pathlist)
@@ -461,7 +473,8 @@ set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *r
 	p.guarded = mdb_rows_are_hidden(root, rel);
 	find_width(&p);
 
-	conditions = mdb_find_pushed(rel, p.table)->rinfos != NIL;
+	pushed = mdb_find_pushed(rel, p.table);
+	conditions = pushed->rinfos != NIL || mdb_find_value_filters(rel, p.table, pushed) != NIL;
 	if (conditions || p.width < 1)
 	{
 		CustomPath *path = make_path(&p, p.seq, p.seq->param_info, MDB_SCAN_PLAIN, false, false, 0);
@@ -490,16 +503,26 @@ plan_metrics_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tl
 				  List *custom_plans)
 {
 	CustomScan *cscan = makeNode(CustomScan);
-	List *strategies = linitial(path->custom_private);
-	List *values = lsecond(path->custom_private);
-	List *series = lthird(path->custom_private);
+	List *private = path->custom_private;
+	List *filters = linitial(llast(private));
+	List *pushed = lsecond(llast(private));
+	List *in_order = NIL, *rest = NIL;
+	ListCell *lc;
 
 	cscan->scan.plan.targetlist = tlist;
 	cscan->scan.plan.qual = extract_actual_clauses(clauses, false);
+	/* Value filters in the order in which the plan would ask; and what the scan does not decide by itself. */
+	foreach (lc, cscan->scan.plan.qual)
+	{
+		if (list_member(filters, lfirst(lc)))
+			in_order = lappend(in_order, lfirst(lc));
+		else if (!list_member(pushed, lfirst(lc)))
+			rest = lappend(rest, lfirst(lc));
+	}
 	cscan->scan.scanrelid = rel->relid;
 	cscan->flags = path->flags;
-	cscan->custom_exprs = list_make2(values, series);
-	cscan->custom_private = list_make2(strategies, lfourth(path->custom_private));
+	cscan->custom_exprs = list_make4(lthird(private), lfourth(private), in_order, rest);
+	cscan->custom_private = list_make2(lsecond(private), linitial(private));
 	cscan->methods = &scan_methods;
 	return (Plan *) cscan;
 }

@@ -1,6 +1,6 @@
 /*
  * vector.c
- *	  Which expressions can be evaluated for whole blocks, and what a block's range of values says of them.
+ *	  Which expressions can be evaluated for whole blocks.
  *
  * Taken are columns, constants and what is fixed during a scan; + - * / and minus of integers and floats;
  * casts between them that lose nothing; comparisons, IN, IS NULL, IS TRUE and their kin; AND, OR, NOT;
@@ -65,6 +65,20 @@ AttrNumber
 mdb_vec_column_of(const MdbVecExpr *expr)
 {
 	return expr->op == VEC_COLUMN ? expr->attno : 0;
+}
+
+/*
+ * mdb_vec_cannot_fail - is there no value for which evaluating the expression is an error?
+ */
+bool
+mdb_vec_cannot_fail(const MdbVecExpr *expr)
+{
+	if (expr->op == VEC_ARITHMETIC || expr->op == VEC_NEGATE)
+		return false;
+	for (int i = 0; i < expr->nargs; i++)
+		if (!mdb_vec_cannot_fail(expr->args[i]))
+			return false;
+	return true;
 }
 
 /* ---------- from a tree of PostgreSQL's to one of ours ---------- */
@@ -222,14 +236,23 @@ comparison_of(Oid opno)
 	return -1;
 }
 
-/* What does not depend on the row, and has the same value all through a scan. */
+/*
+ * Does an expression not depend on the row, and have the same value all through a scan?  Columns of other
+ * tables are fixed for a scan that is started over for each of their rows.
+ */
+static bool
+is_fixed(const Compiling *c, Node *node)
+{
+	return !bms_is_member(c->varno, pull_varnos(NULL, node)) && !contain_volatile_functions(node) &&
+		   !contain_subplans(node) && !contain_agg_clause(node);
+}
+
 static MdbVecExpr *
 compile_fixed(Compiling *c, Node *node, Oid type)
 {
 	MdbVecExpr *e;
 
-	if (contain_var_clause(node) || contain_volatile_functions(node) || contain_subplans(node) ||
-		contain_agg_clause(node))
+	if (!is_fixed(c, node))
 		return NULL;
 	e = make_expr(VEC_FIXED, type, 0);
 	if (e->type == MDB_VEC_OTHER)
@@ -280,8 +303,7 @@ compile_in(Compiling *c, ScalarArrayOpExpr *in)
 	int which = comparison_of(in->opno);
 	Oid element = get_element_type(getBaseType(exprType(list)));
 
-	if (!((in->useOr && which == MDB_COMPARE_EQ) || (!in->useOr && which == MDB_COMPARE_NE)) ||
-		contain_var_clause(list) || contain_volatile_functions(list) || contain_subplans(list) ||
+	if (!((in->useOr && which == MDB_COMPARE_EQ) || (!in->useOr && which == MDB_COMPARE_NE)) || !is_fixed(c, list) ||
 		mdb_vec_type(element) == MDB_VEC_OTHER)
 		return NULL;
 	e = make_expr(VEC_IN, BOOLOID, 1);
@@ -477,6 +499,7 @@ int_of(Oid type, Datum value)
 	}
 }
 
+/* The list may be another, and of another length, each time. */
 static void
 prepare_list(MdbVecExpr *e, Datum value, bool isnull)
 {
@@ -496,8 +519,17 @@ prepare_list(MdbVecExpr *e, Datum value, bool isnull)
 	array = DatumGetArrayTypeP(value);
 	get_typlenbyvalalign(ARR_ELEMTYPE(array), &len, &byval, &align);
 	deconstruct_array(array, ARR_ELEMTYPE(array), len, byval, align, &values, &nulls, &n);
-	e->ints = palloc(sizeof(int64) * Max(1, n));
-	e->doubles = palloc(sizeof(double) * Max(1, n));
+	if (n > e->list_room)
+	{
+		if (e->list_room > 0)
+		{
+			pfree(e->ints);
+			pfree(e->doubles);
+		}
+		e->list_room = n;
+		e->ints = MemoryContextAllocHuge(GetMemoryChunkContext(e), sizeof(int64) * n);
+		e->doubles = MemoryContextAllocHuge(GetMemoryChunkContext(e), sizeof(double) * n);
+	}
 	for (int i = 0; i < n; i++)
 	{
 		if (nulls[i])
@@ -509,6 +541,10 @@ prepare_list(MdbVecExpr *e, Datum value, bool isnull)
 		else
 			e->ints[e->nlist++] = int_of(e->fixed_type, values[i]);
 	}
+	pfree(values);
+	pfree(nulls);
+	if (e->nlist == 0)
+		return;
 	if (e->args[0]->type == MDB_VEC_INT)
 		qsort(e->ints, e->nlist, sizeof(int64), compare_ints);
 	else
@@ -530,7 +566,10 @@ mdb_vec_prepare(MdbVecExpr *e, ExprContext *econtext)
 
 		if (e->op == VEC_IN)
 		{
+			MemoryContext old = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
+
 			prepare_list(e, value, isnull);
+			MemoryContextSwitchTo(old);
 			return;
 		}
 		e->isnull = isnull;
@@ -552,148 +591,5 @@ mdb_vec_prepare(MdbVecExpr *e, ExprContext *econtext)
 				e->fixed.i = int_of(e->fixed_type, value);
 				break;
 		}
-	}
-}
-
-/* ---------- what a block's ranges say ---------- */
-
-/* a op b for a range of values of a; NULLs and NaN are the caller's. */
-#define RANGE_VERDICT(op, min, max, b)                                     \
-	((op) == MDB_COMPARE_LT   ? ((max) < (b)    ? MDB_ALL                  \
-								 : (min) >= (b) ? MDB_NONE                 \
-												: MDB_SOME)                \
-	 : (op) == MDB_COMPARE_LE ? ((max) <= (b)  ? MDB_ALL                   \
-								 : (min) > (b) ? MDB_NONE                  \
-											   : MDB_SOME)                 \
-	 : (op) == MDB_COMPARE_GT ? ((min) > (b)    ? MDB_ALL                  \
-								 : (max) <= (b) ? MDB_NONE                 \
-												: MDB_SOME)                \
-	 : (op) == MDB_COMPARE_GE ? ((min) >= (b)  ? MDB_ALL                   \
-								 : (max) < (b) ? MDB_NONE                  \
-											   : MDB_SOME)                 \
-	 : (op) == MDB_COMPARE_EQ ? ((min) == (b) && (max) == (b) ? MDB_ALL    \
-								 : (b) < (min) || (b) > (max) ? MDB_NONE   \
-															  : MDB_SOME)  \
-							  : ((b) < (min) || (b) > (max)     ? MDB_ALL  \
-								 : (min) == (b) && (max) == (b) ? MDB_NONE \
-																: MDB_SOME))
-
-static MdbVerdict
-verdict_of_comparison(const MdbVecExpr *e, MdbVecRangeOf range_of, void *arg)
-{
-	static const uint8 turned[] = {MDB_COMPARE_GT, MDB_COMPARE_GE, MDB_COMPARE_EQ,
-								   MDB_COMPARE_LE, MDB_COMPARE_LT, MDB_COMPARE_NE};
-	const MdbVecExpr *column = e->args[0];
-	const MdbVecExpr *value = e->args[1];
-	uint8 op = e->sub;
-	MdbVecRange r;
-	MdbVerdict v;
-
-	if (column->op != VEC_COLUMN)
-	{
-		column = e->args[1];
-		value = e->args[0];
-		op = turned[op];
-	}
-	if (column->op != VEC_COLUMN || value->op != VEC_FIXED || column->type == MDB_VEC_BOOL)
-		return MDB_SOME;
-	if (value->isnull)
-		return MDB_NONE;
-	range_of(arg, column->attno, &r);
-	if (!r.known)
-		return MDB_SOME;
-	if (r.all_null)
-		return MDB_NONE;
-	if (column->type == MDB_VEC_INT)
-		v = RANGE_VERDICT(op, r.min.i, r.max.i, value->fixed.i);
-	else if (isnan(value->fixed.d) || r.only_nan)
-		v = MDB_SOME;
-	else
-	{
-		v = RANGE_VERDICT(op, r.min.d, r.max.d, value->fixed.d);
-		/* A NaN is greater than all others. */
-		if (r.some_nan && v == MDB_NONE &&
-			(op == MDB_COMPARE_GT || op == MDB_COMPARE_GE || op == MDB_COMPARE_NE))
-			v = MDB_SOME;
-		if (r.some_nan && v == MDB_ALL &&
-			(op == MDB_COMPARE_LT || op == MDB_COMPARE_LE || op == MDB_COMPARE_EQ))
-			v = MDB_SOME;
-	}
-	return v == MDB_ALL && r.some_null ? MDB_SOME : v;
-}
-
-static MdbVerdict
-verdict_of_list(const MdbVecExpr *e, MdbVecRangeOf range_of, void *arg)
-{
-	const MdbVecExpr *column = e->args[0];
-	MdbVecRange r;
-
-	if (e->negated || column->op != VEC_COLUMN)
-		return MDB_SOME;
-	if (e->isnull || e->nlist == 0)
-		return MDB_NONE;
-	range_of(arg, column->attno, &r);
-	if (!r.known)
-		return MDB_SOME;
-	if (r.all_null)
-		return MDB_NONE;
-	for (int i = 0; i < e->nlist; i++)
-	{
-		if (column->type == MDB_VEC_INT ? e->ints[i] >= r.min.i && e->ints[i] <= r.max.i
-										: isnan(e->doubles[i]) || r.only_nan ||
-											  (e->doubles[i] >= r.min.d && e->doubles[i] <= r.max.d))
-			return MDB_SOME;
-	}
-	return MDB_NONE;
-}
-
-/*
- * mdb_vec_verdict - what a condition comes to for all rows of a block, as far as ranges of values tell.
- *
- * MDB_NONE: it is true for no row; MDB_ALL: it is true for every row; MDB_SOME: they have to be looked at.
- */
-MdbVerdict
-mdb_vec_verdict(const MdbVecExpr *e, MdbVecRangeOf range_of, void *arg)
-{
-	MdbVecRange r;
-	bool all = true, none = true;
-
-	switch (e->op)
-	{
-		case VEC_FIXED:
-			return e->isnull || !e->fixed.b ? MDB_NONE : MDB_ALL;
-		case VEC_COMPARE:
-			return verdict_of_comparison(e, range_of, arg);
-		case VEC_IN:
-			return verdict_of_list(e, range_of, arg);
-		case VEC_IS_NULL:
-			if (e->args[0]->op != VEC_COLUMN)
-				return MDB_SOME;
-			range_of(arg, e->args[0]->attno, &r);
-			if (!r.known || (r.some_null && !r.all_null))
-				return MDB_SOME;
-			return r.all_null != e->negated ? MDB_ALL : MDB_NONE;
-		case VEC_AND:
-			for (int i = 0; i < e->nargs; i++)
-			{
-				MdbVerdict v = mdb_vec_verdict(e->args[i], range_of, arg);
-
-				if (v == MDB_NONE)
-					return MDB_NONE;
-				all = all && v == MDB_ALL;
-			}
-			return all ? MDB_ALL : MDB_SOME;
-		case VEC_OR:
-			for (int i = 0; i < e->nargs; i++)
-			{
-				MdbVerdict v = mdb_vec_verdict(e->args[i], range_of, arg);
-
-				if (v == MDB_ALL)
-					return MDB_ALL;
-				none = none && v == MDB_NONE;
-			}
-			return none ? MDB_NONE : MDB_SOME;
-		default:
-			return MDB_SOME;
 	}
 }

@@ -63,6 +63,7 @@ extern MdbVecType mdb_vec_type(Oid type);
 extern MdbVecExpr *mdb_vec_compile(const MdbTable *table, Index varno, Node *node, PlanState *ps);
 extern MdbVecType mdb_vec_type_of(const MdbVecExpr *expr);
 extern AttrNumber mdb_vec_column_of(const MdbVecExpr *expr);
+extern bool mdb_vec_cannot_fail(const MdbVecExpr *expr);
 extern void mdb_vec_prepare(MdbVecExpr *expr, ExprContext *econtext);
 extern void mdb_vec_block_init(MdbVecBlock *b, const MdbTable *table, TupleDesc desc, MemoryContext mcxt);
 extern void mdb_vec_block_set(MdbVecBlock *b, MdbBlock *block, uint32 begin, uint32 end);
@@ -94,6 +95,8 @@ typedef enum MdbVerdict
 	MDB_ALL   /* true for every row */
 } MdbVerdict;
 
+extern void mdb_range_of(const MdbTable *table, MdbPart *part, int block, AttrNumber attno,
+						 MdbVecRange *range);
 extern MdbVerdict mdb_vec_verdict(const MdbVecExpr *expr, MdbVecRangeOf range_of, void *arg);
 
 #endif /* MDB_VECTOR_H */

@@ -66,6 +66,7 @@ struct MdbVecExpr
 	} fixed;
 	int nlist; /* values of VEC_IN that are not NULL, in order */
 	bool list_null;
+	int list_room;
 	int64 *ints;
 	double *doubles;
 

@@ -414,18 +414,21 @@ mdb_part_load_column(MdbPart *part, int column)
 }
 
 /*
- * mdb_part_read_stats - the block statistics of a numeric column.
+ * mdb_part_stats - the block statistics of a column, NULL if its type has none.  They last as long as the part.
  */
-void
-mdb_part_read_stats(MdbPart *part, int column, MdbBlockStats *stats)
+const MdbBlockStats *
+mdb_part_stats(MdbPart *part, int column)
 {
 	MdbPartColumn *c = &part->columns[column];
 	uint32 at = c->dir_offset;
 	uint32 end = c->dir_offset + c->dir_len;
+	MdbBlockStats *stats;
 
-	memset(stats, 0, sizeof(*stats));
 	if (c->phys == MDB_BYTES)
-		return;
+		return NULL;
+	if (c->stats)
+		return c->stats;
+	stats = MemoryContextAllocZero(part->mcxt, sizeof(MdbBlockStats));
 	(void) get_vec(part, &at, end, false); /* chunk lengths */
 	(void) get_vec(part, &at, end, false); /* NULLs */
 	if (c->phys == MDB_I64)
@@ -446,6 +449,8 @@ mdb_part_read_stats(MdbPart *part, int column, MdbBlockStats *stats)
 		stats->flast = (double *) get_vec(part, &at, end, true);
 		stats->nnans = get_vec(part, &at, end, false);
 	}
+	c->stats = stats;
+	return stats;
 }
 
 /* Values without the NULLs to values with room for them, from the end so that it works in place. */

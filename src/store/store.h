@@ -452,6 +452,14 @@ extern void mdb_writer_free(MdbPartWriter *w);
 
 typedef struct MdbPart MdbPart;
 
+/* Statistics of one column, block by block; NULL where the type has none. */
+typedef struct MdbBlockStats
+{
+	double *fmin, *fmax, *fsum, *ffirst, *flast;
+	int64 *nnans;
+	int64 *imin, *imax, *isum_lo, *isum_hi, *ifirst, *ilast;
+} MdbBlockStats;
+
 /* What a part keeps of one column. */
 typedef struct MdbPartColumn
 {
@@ -462,18 +470,11 @@ typedef struct MdbPartColumn
 	int64 nbytes;      /* its length */
 	uint32 dir_offset; /* of its vectors in the directory */
 	uint32 dir_len;
-	bool loaded;      /* the vectors below are read when first wanted */
-	int64 *chunk_end; /* [nblocks] relative to offset */
-	int64 *nnulls;    /* [nblocks] */
+	bool loaded;          /* the vectors below are read when first wanted */
+	int64 *chunk_end;     /* [nblocks] relative to offset */
+	int64 *nnulls;        /* [nblocks] */
+	MdbBlockStats *stats; /* read when first wanted */
 } MdbPartColumn;
-
-/* Statistics of one column, block by block; NULL where the type has none. */
-typedef struct MdbBlockStats
-{
-	double *fmin, *fmax, *fsum, *ffirst, *flast;
-	int64 *nnans;
-	int64 *imin, *imax, *isum_lo, *isum_hi, *ifirst, *ilast;
-} MdbBlockStats;
 
 #define MDB_SCRATCH_KEEP (1024 * 1024) /* what mdb_part_release leaves */
 
@@ -517,7 +518,7 @@ extern void mdb_part_read_column(MdbPart *part, int column, int block, MdbVector
 extern bool mdb_part_read_steps(MdbPart *part, int block, int64 *first, int64 *step, int64 *times);
 extern uint32 mdb_part_decode_numbers(MdbPart *part, int column, int block, void *values, uint8 *nulls);
 extern void mdb_part_load_column(MdbPart *part, int column);
-extern void mdb_part_read_stats(MdbPart *part, int column, MdbBlockStats *stats);
+extern const MdbBlockStats *mdb_part_stats(MdbPart *part, int column);
 extern const char *mdb_part_chunk_codec(MdbPart *part, int column, int block);
 extern bool mdb_part_readable(const MdbPartInfo *info);
 extern const char *mdb_part_implausible(const MdbPartInfo *info);
