@@ -99,18 +99,29 @@ typedef struct MdbScanFilter
 	void *values_arg; /* of the other two */
 } MdbScanFilter;
 
-/* What came of it, for EXPLAIN. */
+/*
+ * What came of it, for EXPLAIN.  Where a scan is started over, all starts are added up.  Numbers alone, as they
+ * are shared as such: the first ones are alike in all processes of a parallel scan, the others add up.
+ */
 typedef struct MdbScanCounters
 {
 	int64 parts;
 	int64 parts_pruned;
 	int64 blocks;
+	int64 blocks_of_pruned; /* of parts that were pruned */
+	int64 parts_read;
+	int64 blocks_pruned;  /* one by one */
+	int64 blocks_headers; /* answered from their headers, by those who can */
 	int64 blocks_read;
-	int64 rows_skipped; /* in the blocks read */
+	int64 rows_decoded; /* of the blocks read */
+	int64 rows_filtered;
+	int64 rows_delta;
 	int64 series_asked;
 	int64 series_matched;
 	int64 bytes_read;
 } MdbScanCounters;
+
+#define MDB_SCAN_TOTALS 4 /* how many of them are alike */
 
 extern bool mdb_scan_series_passes(TableScanDesc scan, uint32 id);
 extern void mdb_scan_set_filter(TableScanDesc scan, const MdbScanFilter *filter);

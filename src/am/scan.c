@@ -218,6 +218,11 @@ mdb_scan_hold_part(TableScanDesc scan, int p)
 	MdbPart *part = s->open[p];
 	MemoryContext old;
 
+	if (s->counted_in[p] != s->starts)
+	{
+		s->counted_in[p] = s->starts;
+		s->counters.parts_read++;
+	}
 	if (part != NULL || s->damaged[p])
 		return part;
 	old = MemoryContextSwitchTo(s->mcxt);
@@ -288,6 +293,7 @@ enter_unit(MdbScan *s, int64 unit, bool at_end)
 		if (s->open_part == NULL || block_outside_time(s, block) || block_skipped(s, block) ||
 			block_outside_series(s, block) || block_unwanted(s, block))
 		{
+			s->counters.blocks_pruned++;
 			MemoryContextSwitchTo(old);
 			return;
 		}
@@ -350,6 +356,7 @@ mdb_scan_next_delta_row(MdbScan *s, ScanDirection direction, TupleTableSlot *slo
 			break;
 		CHECK_FOR_INTERRUPTS();
 	}
+	s->counters.rows_delta++;
 	mdb_tid_of_delta(s->deltas[s->delta].slot, &s->delta_slot->tts_tid, &slot->tts_tid);
 	slot->tts_tableOid = RelationGetRelid(s->base.rs_rd);
 	return true;
@@ -454,6 +461,7 @@ mdb_scan_getnextslot(TableScanDesc scan, ScanDirection direction, TupleTableSlot
 				s->dead = mdb_scan_mask(s, s->block, s->check_time, s->check_series, s->dead, &s->dead_space,
 										&s->dead_capacity);
 				s->masked = true;
+				s->counters.rows_decoded += s->nrows;
 			}
 			/* s->row is the row between whose ends the scan stands, see on_row. */
 			if (forward)
@@ -567,6 +575,7 @@ init_parts(MdbScan *s)
 	s->parts = mdb_parts_visible(s->table, s->base.rs_snapshot);
 	s->damaged = palloc0(sizeof(bool) * Max(1, s->parts->count));
 	s->open = palloc0(sizeof(MdbPart *) * Max(1, s->parts->count));
+	s->counted_in = palloc0(sizeof(int64) * Max(1, s->parts->count));
 	s->block_base = palloc(sizeof(int64) * (s->parts->count + 1));
 	s->row_base = palloc(sizeof(int64) * (s->parts->count + 1));
 	s->block_base[0] = s->row_base[0] = 0;
@@ -682,11 +691,15 @@ mdb_scan_set_filter(TableScanDesc scan, const MdbScanFilter *filter)
 	for (uint32 i = 0; i < s->nverdicts; i++)
 		if (s->verdicts[i])
 			memset(s->verdicts[i], 0, VERDICT_PAGE);
-	s->counters.parts = s->parts->count;
-	s->counters.blocks = s->parts->nblocks;
-	s->counters.parts_pruned = 0;
+	s->starts++;
+	s->counters.parts += s->parts->count;
+	s->counters.blocks += s->parts->nblocks;
 	for (int i = 0; i < s->parts->count; i++)
-		s->counters.parts_pruned += mdb_scan_part_pruned(s, &s->parts->parts[i]);
+		if (mdb_scan_part_pruned(s, &s->parts->parts[i]))
+		{
+			s->counters.parts_pruned++;
+			s->counters.blocks_of_pruned += s->parts->parts[i].nblocks;
+		}
 }
 
 /*

@@ -34,6 +34,21 @@ mdb_scan_part_wanted(TableScanDesc scan, int part)
 	return !mdb_scan_part_pruned(s, &s->parts->parts[part]);
 }
 
+static bool
+block_wanted(MdbScan *s, const MdbPart *part, int block)
+{
+	if (!s->filtered)
+		return true;
+	if (s->filter.has_time && (!part->has_time || part->time_last[block] < s->filter.time_min ||
+							   part->time_first[block] > s->filter.time_max))
+		return false;
+	if (part->one_series && s->filter.series_matches != NULL &&
+		!mdb_scan_series_passes(&s->base, (uint32) part->series_first[block]))
+		return false;
+	return s->skip || s->filter.block_wanted == NULL ||
+		   s->filter.block_wanted(s->filter.values_arg, (MdbPart *) part, block);
+}
+
 /*
  * mdb_scan_block_wanted - may a row of a block of a part that is held pass the filter, as far as the
  * directory tells?
@@ -42,17 +57,20 @@ bool
 mdb_scan_block_wanted(TableScanDesc scan, const MdbPart *part, int block)
 {
 	MdbScan *s = (MdbScan *) scan;
+	bool wanted = block_wanted(s, part, block);
 
-	if (!s->filtered)
-		return true;
-	if (s->filter.has_time && (!part->has_time || part->time_last[block] < s->filter.time_min ||
-							   part->time_first[block] > s->filter.time_max))
-		return false;
-	if (part->one_series && s->filter.series_matches != NULL &&
-		!mdb_scan_series_passes(scan, (uint32) part->series_first[block]))
-		return false;
-	return s->skip || s->filter.block_wanted == NULL ||
-		   s->filter.block_wanted(s->filter.values_arg, (MdbPart *) part, block);
+	s->counters.blocks_pruned += !wanted;
+	return wanted;
+}
+
+static uint32
+count_out(const uint8 *out, uint32 n)
+{
+	uint32 count = 0;
+
+	for (uint32 i = 0; i < n; i++)
+		count += out[i];
+	return count;
 }
 
 /*
@@ -64,6 +82,7 @@ mdb_scan_mask(MdbScan *s, MdbBlock *b, bool check_time, bool check_series, const
 			  uint32 *capacity)
 {
 	uint32 n = b->nrows;
+	uint32 ndead;
 	uint8 *out;
 
 	if (!check_time && !check_series && (!s->filtered || s->filter.leave_out == NULL))
@@ -79,6 +98,7 @@ mdb_scan_mask(MdbScan *s, MdbBlock *b, bool check_time, bool check_series, const
 	out = *space;
 	if (dead == NULL)
 		memset(out, 0, n);
+	ndead = dead ? count_out(out, n) : 0;
 	if (check_time)
 	{
 		const int64 *times = mdb_block_times(b);
@@ -100,8 +120,7 @@ mdb_scan_mask(MdbScan *s, MdbBlock *b, bool check_time, bool check_series, const
 	}
 	if (s->filter.leave_out != NULL)
 		s->filter.leave_out(s->filter.values_arg, b, out);
-	for (uint32 i = 0; i < n; i++)
-		s->counters.rows_skipped += out[i];
+	s->counters.rows_filtered += count_out(out, n) - ndead;
 	return out;
 }
 
@@ -139,6 +158,7 @@ mdb_scan_set_block(TableScanDesc scan, MdbHeldBlock *h, MdbPart *part, int block
 	else
 		mdb_block_set(h->block, part, block);
 	s->counters.blocks_read++;
+	s->counters.rows_decoded += h->block->nrows;
 	check_time =
 		s->filtered && s->filter.has_time && part->has_time &&
 		(part->time_first[block] < s->filter.time_min || part->time_last[block] > s->filter.time_max);

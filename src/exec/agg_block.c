@@ -176,7 +176,8 @@ mask_of(MetricsAggState *state, uint8 *mask)
 }
 
 /*
- * Rows of the present block that count: NULL = all from begin to end.  *count is how many there are.
+ * Rows of the present block that count: NULL = all from begin to end.  *count is how many there are.  Others
+ * that are seen are counted as filtered.
  */
 static uint8 *
 find_rows(MetricsAggState *state, uint32 *count)
@@ -186,6 +187,7 @@ find_rows(MetricsAggState *state, uint32 *count)
 	uint32 begin = state->vec.begin, end = state->vec.end;
 	const MdbScanFilter *filter = &state->push.filter;
 	uint8 *mask = NULL;
+	uint32 seen;
 
 	*count = end - begin;
 	if (unit->dead)
@@ -193,6 +195,7 @@ find_rows(MetricsAggState *state, uint32 *count)
 		mask = mask_of(state, mask);
 		*count = mdb_and(mask + begin, unit->dead + begin, true, end - begin);
 	}
+	seen = *count;
 	if (!b->part->one_series && (unit->check_time || unit->check_series))
 	{
 		const int64 *times = unit->check_time ? mdb_block_times(b) : NULL;
@@ -224,6 +227,7 @@ find_rows(MetricsAggState *state, uint32 *count)
 		mask = mask_of(state, mask);
 		*count = mdb_and(mask + begin, (const uint8 *) v.values + begin, false, end - begin);
 	}
+	state->counters.rows_filtered += seen - *count;
 	return *count == end - begin ? NULL : mask;
 }
 
@@ -535,7 +539,6 @@ mdb_agg_block(MetricsAggState *state, const MdbUnit *unit)
 	for (int i = 0; i < state->ninputs; i++)
 		state->inputs[i].ready = false;
 	mask = find_rows(state, &count);
-	state->counters.rows_filtered += end - begin - count;
 	if (count > 0)
 	{
 		int64 headers = state->counters.blocks_headers;

@@ -311,7 +311,6 @@ add_row(MetricsAggState *state)
 	MemoryContext old;
 	char *group;
 
-	state->counters.rows_delta++;
 	slot_getallattrs(slot);
 	has_time = time_attno > 0 && !slot->tts_isnull[time_attno - 1];
 	if (has_time)
@@ -559,7 +558,7 @@ scan_size(MetricsAggState *state)
 static Size
 estimate_dsm(CustomScanState *css, ParallelContext *pcxt)
 {
-	return add_size(scan_size((MetricsAggState *) css), sizeof(MdbAggShared));
+	return add_size(scan_size((MetricsAggState *) css), sizeof(MdbSharedCounters));
 }
 
 static void
@@ -569,9 +568,8 @@ initialize_dsm(CustomScanState *css, ParallelContext *pcxt, void *coordinate)
 
 	state->pscan = coordinate;
 	table_parallelscan_initialize(state->rel, state->pscan, css->ss.ps.state->es_snapshot);
-	state->shared = (MdbAggShared *) ((char *) coordinate + scan_size(state));
-	for (int i = 0; i < lengthof(state->shared->counts); i++)
-		pg_atomic_init_u64(&state->shared->counts[i], 0);
+	state->shared = (MdbSharedCounters *) ((char *) coordinate + scan_size(state));
+	mdb_counters_init(state->shared);
 }
 
 static void
@@ -588,7 +586,7 @@ initialize_worker(CustomScanState *css, shm_toc *toc, void *coordinate)
 	MetricsAggState *state = (MetricsAggState *) css;
 
 	state->pscan = coordinate;
-	state->shared = (MdbAggShared *) ((char *) coordinate + scan_size(state));
+	state->shared = (MdbSharedCounters *) ((char *) coordinate + scan_size(state));
 }
 
 static void

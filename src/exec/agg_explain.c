@@ -4,7 +4,6 @@
  */
 #include "postgres.h"
 
-#include "access/parallel.h"
 #include "commands/explain.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -13,19 +12,19 @@
 
 #include "exec/agg_node.h"
 
-/* What is counted by each process for itself. */
+/* What this process has counted. */
 static void
-collect(MetricsAggState *state, int64 *counts)
+collect(MetricsAggState *state, MdbScanCounters *c)
 {
-	if (state->scan)
-		mdb_scan_counters(state->scan, &state->scanned);
-	counts[0] = state->scanned.blocks_read;
-	counts[1] = state->scanned.bytes_read;
-	counts[2] = state->counters.blocks_pruned;
-	counts[3] = state->counters.blocks_headers;
-	counts[4] = state->counters.rows_decoded;
-	counts[5] = state->counters.rows_filtered;
-	counts[6] = state->counters.rows_delta;
+	memset(c, 0, sizeof(*c));
+	if (state->scan == NULL)
+		return;
+	mdb_scan_counters(state->scan, c);
+	c->blocks_pruned += state->counters.blocks_pruned;
+	c->blocks_headers = state->counters.blocks_headers;
+	c->blocks_read -= state->counters.blocks_pruned + state->counters.blocks_headers;
+	c->rows_decoded = state->counters.rows_decoded;
+	c->rows_filtered = state->counters.rows_filtered;
 }
 
 /*
@@ -35,23 +34,14 @@ collect(MetricsAggState *state, int64 *counts)
 void
 mdb_agg_share_counters(MetricsAggState *state)
 {
-	int64 counts[8] = {0};
-
-	collect(state, counts);
 	/* How many groups a condition has thrown out tells of rows that are hidden, too. */
 	if (state->guarded && state->css.ss.ps.instrument)
 		state->css.ss.ps.instrument->nfiltered1 = 0;
 	if (state->shared == NULL)
 		return;
-	for (int i = 0; i < lengthof(counts); i++)
-		if (IsParallelWorker())
-			pg_atomic_fetch_add_u64(&state->shared->counts[i], counts[i]);
-		else
-			counts[i] += pg_atomic_read_u64(&state->shared->counts[i]);
+	collect(state, &state->gathered);
+	mdb_counters_share(state->shared, &state->gathered);
 	state->shared = NULL;
-	if (IsParallelWorker())
-		return;
-	memcpy(state->gathered, counts, sizeof(counts));
 	state->is_gathered = true;
 }
 
@@ -72,7 +62,6 @@ mdb_agg_explain(CustomScanState *css, List *ancestors, ExplainState *es)
 {
 	MetricsAggState *state = (MetricsAggState *) css;
 	CustomScan *cscan = (CustomScan *) css->ss.ps.plan;
-	int64 counts[8] = {0};
 	List *keys = NIL;
 
 	ExplainPropertyText("Relation Name", RelationGetRelationName(state->rel), es);
@@ -90,25 +79,9 @@ mdb_agg_explain(CustomScanState *css, List *ancestors, ExplainState *es)
 		ExplainPropertyText("Condition", deparse(state, state->conditions, true, ancestors, es), es);
 	if (!es->analyze || state->guarded)
 		return;
-	if (state->is_gathered)
-		memcpy(counts, state->gathered, sizeof(counts));
-	else
-		collect(state, counts);
-	ExplainPropertyInteger("Parts Total", NULL, state->scanned.parts, es);
-	ExplainPropertyInteger("Parts Pruned", NULL, state->scanned.parts_pruned, es);
-	ExplainPropertyInteger("Blocks Total", NULL, state->scanned.blocks, es);
-	ExplainPropertyInteger("Blocks Read", NULL, counts[0] - counts[2], es);
-	ExplainPropertyInteger("Blocks Pruned by Values", NULL, counts[2], es);
-	ExplainPropertyInteger("Blocks Answered from Headers", NULL, counts[3], es);
-	ExplainPropertyInteger("Rows Decoded", NULL, counts[4], es);
-	ExplainPropertyInteger("Rows Filtered", NULL, counts[5], es);
-	ExplainPropertyInteger("Rows of Delta", NULL, counts[6], es);
-	if (state->push.series_clauses && state->pscan == NULL)
-	{
-		ExplainPropertyInteger("Series Asked", NULL, state->scanned.series_asked, es);
-		ExplainPropertyInteger("Series Matched", NULL, state->scanned.series_matched, es);
-	}
+	if (!state->is_gathered)
+		collect(state, &state->gathered);
+	mdb_counters_explain(&state->gathered, true, state->push.series_clauses != NIL, es);
 	if (state->counters.passes > 1)
 		ExplainPropertyInteger("Passes", NULL, state->counters.passes, es);
-	ExplainPropertyInteger("Encoded Bytes Read", NULL, counts[1], es);
 }

@@ -6,6 +6,7 @@
 #define MDB_AGG_NODE_H
 
 #include "exec/agg.h"
+#include "exec/counters.h"
 
 extern bool mdb_enable_custom_scan;
 extern bool mdb_enable_vector_agg;
@@ -19,22 +20,15 @@ struct ExplainState;
 
 extern void mdb_agg_init(void);
 
-/* What became of the blocks and rows, beside what the scan counts. */
+/* What became of the blocks and rows that the scan has handed out. */
 typedef struct MdbAggCounters
 {
 	int64 blocks_pruned;  /* by ranges of values */
 	int64 blocks_headers; /* answered without decoding a column */
 	int64 rows_decoded;
 	int64 rows_filtered;
-	int64 rows_delta;
 	int64 passes;
 } MdbAggCounters;
-
-/* What parallel processes share beside the scan itself. */
-typedef struct MdbAggShared
-{
-	pg_atomic_uint64 counts[8];
-} MdbAggShared;
 
 typedef struct MdbTimes MdbTimes;
 
@@ -49,10 +43,9 @@ typedef struct MetricsAggState
 	MdbPushState push;
 	TableScanDesc scan;
 	ParallelTableScanDesc pscan;
-	MdbAggShared *shared;
-	int64 gathered[8]; /* of all processes, once they have ended */
+	MdbSharedCounters *shared;
+	MdbScanCounters gathered; /* of all processes, once they have ended */
 	bool is_gathered;
-	MdbScanCounters scanned;
 	MdbAggCounters counters;
 
 	/* what is asked for */

@@ -7,9 +7,9 @@
  * run the scans that are not plain.
  *
  * Conditions "time op value" become a range of times, by which parts and blocks are pruned.
- * Conditions on series columns alone are evaluated once for each series that is met, not for
- * each row.  All conditions are evaluated again on the rows that remain, so the scan is right as
- * long as it leaves out no row that passes them: it never decides that a row does.
+ * Conditions on series columns alone are evaluated once for each series that is met, those on values for
+ * whole blocks.  What the scan returns of a block has passed these, exactly, and is only asked for the rest;
+ * rows of the delta are asked for everything.
  *
  * See README.md for the invariants.
  */
@@ -176,11 +176,11 @@ begin_scan(CustomScanState *css, EState *estate, int eflags)
 									cscan->scan.scanrelid, state->filter_clauses);
 }
 
-/* Fold the scan's figures into the node's; the scan may be about to end. */
+/* The scan's figures, unless those of all processes were taken already. */
 static void
 take_counters(MetricsScanState *state)
 {
-	if (state->scan)
+	if (state->scan && !state->is_shared)
 		mdb_scan_counters(state->scan, &state->counters);
 }
 
@@ -238,9 +238,7 @@ initialize_dsm(CustomScanState *css, ParallelContext *pcxt, void *coordinate)
 	state->pscan = coordinate;
 	table_parallelscan_initialize(css->ss.ss_currentRelation, state->pscan, css->ss.ps.state->es_snapshot);
 	state->shared = counters_in(css, coordinate);
-	pg_atomic_init_u64(&state->shared->blocks_read, 0);
-	pg_atomic_init_u64(&state->shared->rows_skipped, 0);
-	pg_atomic_init_u64(&state->shared->bytes_read, 0);
+	mdb_counters_init(state->shared);
 }
 
 static void
@@ -268,20 +266,9 @@ shutdown_scan(CustomScanState *css)
 	/* How many rows the conditions have thrown out depends on where rows that are hidden lie. */
 	if (state->guarded && css->ss.ps.instrument)
 		css->ss.ps.instrument->nfiltered1 = 0;
-	if (state->shared == NULL)
-		return;
-	if (IsParallelWorker())
-	{
-		pg_atomic_fetch_add_u64(&state->shared->blocks_read, state->counters.blocks_read);
-		pg_atomic_fetch_add_u64(&state->shared->rows_skipped, state->counters.rows_skipped);
-		pg_atomic_fetch_add_u64(&state->shared->bytes_read, state->counters.bytes_read);
-	}
-	else
-	{
-		state->counters.blocks_read += pg_atomic_read_u64(&state->shared->blocks_read);
-		state->counters.rows_skipped += pg_atomic_read_u64(&state->shared->rows_skipped);
-		state->counters.bytes_read += pg_atomic_read_u64(&state->shared->bytes_read);
-	}
+	if (state->shared)
+		mdb_counters_share(state->shared, &state->counters);
+	state->is_shared = state->shared != NULL;
 	state->shared = NULL;
 }
 
@@ -299,39 +286,33 @@ order_text(MetricsScanState *state)
 }
 
 static void
+explain_clauses(MetricsScanState *state, const char *label, List *clauses, List *ancestors, ExplainState *es)
+{
+	List *context;
+
+	if (clauses == NIL)
+		return;
+	context = set_deparse_context_plan(es->deparse_cxt, state->css.ss.ps.plan, ancestors);
+	ExplainPropertyText(label,
+						deparse_expression((Node *) make_ands_explicit(clauses), context,
+										   es->verbose || list_length(es->rtable) > 1, false),
+						es);
+}
+
+static void
 explain_scan(CustomScanState *css, List *ancestors, ExplainState *es)
 {
 	MetricsScanState *state = (MetricsScanState *) css;
-	CustomScan *cscan = (CustomScan *) css->ss.ps.plan;
-	MdbScanCounters *c = &state->counters;
 
 	if (state->mode != MDB_SCAN_PLAIN)
 		ExplainPropertyText(state->mode == MDB_SCAN_ORDERED ? "Order" : "First of Each Series",
 							order_text(state), es);
-	if (state->push.series_clauses)
-	{
-		List *context = set_deparse_context_plan(es->deparse_cxt, (Plan *) cscan, ancestors);
-
-		ExplainPropertyText("Series Filter",
-							deparse_expression((Node *) make_ands_explicit(state->push.series_clauses),
-											   context, es->verbose || list_length(es->rtable) > 1, false),
-							es);
-	}
+	explain_clauses(state, "Series Filter", state->push.series_clauses, ancestors, es);
+	explain_clauses(state, "Value Filter", state->filter_clauses, ancestors, es);
 	if (!es->analyze || state->guarded)
 		return;
-	if (state->scan && state->pscan == NULL)
-		take_counters(state);
-	ExplainPropertyInteger("Parts Total", NULL, c->parts, es);
-	ExplainPropertyInteger("Parts Pruned", NULL, c->parts_pruned, es);
-	ExplainPropertyInteger("Blocks Total", NULL, c->blocks, es);
-	ExplainPropertyInteger("Blocks Read", NULL, c->blocks_read, es);
-	ExplainPropertyInteger("Rows Skipped", NULL, c->rows_skipped, es);
-	if (state->push.series_clauses && state->pscan == NULL)
-	{
-		ExplainPropertyInteger("Series Asked", NULL, c->series_asked, es);
-		ExplainPropertyInteger("Series Matched", NULL, c->series_matched, es);
-	}
-	ExplainPropertyInteger("Encoded Bytes Read", NULL, c->bytes_read, es);
+	take_counters(state);
+	mdb_counters_explain(&state->counters, false, state->push.series_clauses != NIL, es);
 }
 
 const CustomExecMethods mdb_metrics_scan_exec = {.CustomName = "MetricsScan",

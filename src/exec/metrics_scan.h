@@ -6,8 +6,8 @@
 #define MDB_METRICS_SCAN_H
 
 #include "nodes/extensible.h"
-#include "port/atomics.h"
 
+#include "exec/counters.h"
 #include "exec/pushdown.h"
 
 /* In which order rows are wanted, and which of them. */
@@ -28,14 +28,6 @@ enum
 	MDB_SCAN_PRIVATE_FIRST_ROWS /* rows that are likely to be asked for; 0 = all */
 };
 
-/* What parallel processes share beside the scan itself. */
-typedef struct MdbSharedCounters
-{
-	pg_atomic_uint64 blocks_read;
-	pg_atomic_uint64 rows_skipped;
-	pg_atomic_uint64 bytes_read;
-} MdbSharedCounters;
-
 typedef struct MdbOrdered MdbOrdered;
 typedef struct MdbLatest MdbLatest;
 
@@ -47,7 +39,8 @@ typedef struct MetricsScanState
 	ParallelTableScanDesc pscan;
 	MdbSharedCounters *shared;
 	MdbScanCounters counters;
-	bool *wanted; /* [natts] value columns that are asked for; NULL = all */
+	bool is_shared; /* they are those of all processes */
+	bool *wanted;   /* [natts] value columns that are asked for; NULL = all */
 	int nwanted;
 	List *filter_clauses; /* on values, which the scan decides */
 	ExprState *rest;      /* conditions that it does not decide, for rows of blocks */

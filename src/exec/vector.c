@@ -358,8 +358,9 @@ compile(Compiling *c, Node *node)
 		{
 			Var *var = (Var *) node;
 
-			if (var->varno != c->varno || var->varlevelsup != 0 || var->varattno <= 0 ||
-				var->varattno > c->table->natts)
+			if (var->varno != c->varno)
+				return compile_fixed(c, node, var->vartype);
+			if (var->varlevelsup != 0 || var->varattno <= 0 || var->varattno > c->table->natts)
 				return NULL;
 			if (c->table->columns[var->varattno - 1].role != MDB_ROLE_VALUE &&
 				c->table->columns[var->varattno - 1].role != MDB_ROLE_TIME)
