@@ -214,7 +214,7 @@ use_block(MdbFetch *f, Relation rel, const MdbPartInfo *info, int64 row, Snapsho
 	}
 	old = MemoryContextSwitchTo(f->view_mcxt);
 	if (f->part == NULL)
-		f->part = mdb_part_open(rel, info);
+		f->part = mdb_part_open_cached(rel, info);
 	if (f->block == NULL)
 	{
 		f->series_cache = mdb_series_cache_create(f->table, NULL);

@@ -227,7 +227,7 @@ mdb_scan_hold_part(TableScanDesc scan, int p)
 		return part;
 	old = MemoryContextSwitchTo(s->mcxt);
 	if (!s->skip)
-		part = mdb_part_open(s->base.rs_rd, info);
+		part = mdb_part_open_cached(s->base.rs_rd, info);
 	else
 		part = mdb_skip_open_part(s->base.rs_rd, info, (MdbParallelScan *) s->base.rs_parallel);
 	MemoryContextSwitchTo(old);

@@ -22,6 +22,8 @@ damaged(const MdbPart *part, MdbFault fault, const char *what)
 {
 	mdb_last_fault = fault;
 	mdb_last_part = part->info.part_id;
+	if (part->shared)
+		mdb_directory_forget(part->shared);
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
 			 errmsg("part %lld of table \"%s\" is damaged", (long long) part->info.part_id,
@@ -78,7 +80,7 @@ static int64 *
 get_vec(MdbPart *part, uint32 *at, uint32 end, bool is_float)
 {
 	uint32 n = part->nblocks;
-	int64 *v = MemoryContextAllocExtended(part->mcxt, sizeof(int64) * ((Size) n + MDB_DECODE_SLACK),
+	int64 *v = MemoryContextAllocExtended(part->directory_mcxt, sizeof(int64) * ((Size) n + MDB_DECODE_SLACK),
 										  MCXT_ALLOC_HUGE);
 
 	for (uint32 done = 0; done < n; done += MDB_DIR_GROUP)
@@ -135,7 +137,7 @@ mdb_part_open(Relation rel, const MdbPartInfo *info)
 	int64 nrows = 0;
 	const char *implausible = mdb_part_implausible(info);
 
-	part->mcxt = mcxt;
+	part->mcxt = part->directory_mcxt = mcxt;
 	part->rel = rel;
 	part->info = *info;
 	mdb_last_part = info->part_id;
@@ -428,7 +430,7 @@ mdb_part_stats(MdbPart *part, int column)
 		return NULL;
 	if (c->stats)
 		return c->stats;
-	stats = MemoryContextAllocZero(part->mcxt, sizeof(MdbBlockStats));
+	stats = MemoryContextAllocZero(part->directory_mcxt, sizeof(MdbBlockStats));
 	(void) get_vec(part, &at, end, false); /* chunk lengths */
 	(void) get_vec(part, &at, end, false); /* NULLs */
 	if (c->phys == MDB_I64)

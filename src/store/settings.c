@@ -10,6 +10,7 @@
 #include "store/store.h"
 
 int mdb_cold_after = 86400;
+int mdb_directory_cache = 64 * 1024;
 int mdb_direct_rows = 1000;
 int mdb_write_buffer = 64 * 1024;
 int mdb_on_corruption = MDB_CORRUPTION_ERROR;
@@ -35,6 +36,11 @@ mdb_store_init(void)
 		"metricsdb.write_buffer",
 		"Memory in which the rows of one statement are collected before a part is written.", NULL,
 		&mdb_write_buffer, 64 * 1024, 1024, 1024 * 1024, PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
+
+	DefineCustomIntVariable(
+		"metricsdb.directory_cache", "Memory in which a session keeps directories of parts that it has read.",
+		"They are what short queries would read and decode each time.", &mdb_directory_cache, 64 * 1024, 0,
+		MAX_KILOBYTES, PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
 
 	DefineCustomIntVariable(
 		"metricsdb.cold_after",

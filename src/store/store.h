@@ -478,10 +478,15 @@ typedef struct MdbPartColumn
 
 #define MDB_SCRATCH_KEEP (1024 * 1024) /* what mdb_part_release leaves */
 
+/* Shared by all who have the part open, see directory_cache.c. */
+typedef struct MdbDirectory MdbDirectory;
+
 struct MdbPart
 {
 	MemoryContext mcxt;
-	Relation rel; /* valid for as long as the part is open */
+	Relation rel;                 /* valid for as long as the part is open */
+	MemoryContext directory_mcxt; /* where what is read of the directory goes */
+	MdbDirectory *shared;         /* NULL: it is this part's own */
 	MdbPartInfo info;
 	bool one_series;
 	bool has_time;
@@ -528,6 +533,11 @@ extern const char *mdb_part_implausible(const MdbPartInfo *info);
 
 extern void mdb_part_chunk_place(const MdbPart *part, int column, int block, int64 *offset, int64 *len);
 
+/* ---- directory_cache.c ---- */
+
+extern MdbPart *mdb_part_open_cached(Relation rel, const MdbPartInfo *info);
+extern void mdb_directory_forget(MdbDirectory *directory);
+
 /* ---- settings.c ---- */
 
 typedef enum MdbOnCorruption
@@ -538,8 +548,9 @@ typedef enum MdbOnCorruption
 
 extern int mdb_on_corruption; /* metricsdb.on_corruption */
 
-extern int mdb_cold_after;   /* metricsdb.cold_after, in seconds; -1 = never */
-extern int mdb_direct_rows;  /* metricsdb.direct_rows */
-extern int mdb_write_buffer; /* metricsdb.write_buffer, in kB */
+extern int mdb_cold_after;      /* metricsdb.cold_after, in seconds; -1 = never */
+extern int mdb_directory_cache; /* metricsdb.directory_cache, in kB */
+extern int mdb_direct_rows;     /* metricsdb.direct_rows */
+extern int mdb_write_buffer;    /* metricsdb.write_buffer, in kB */
 
 #endif /* MDB_STORE_H */
