@@ -31,6 +31,7 @@ typedef struct MdbBlock
 	int block;
 	int64 row_first;    /* row number of its first row, -1 = it has none */
 	const bool *wanted; /* [natts] columns that are asked for; NULL = all */
+	bool sparse;        /* hardly more than one row will be */
 	uint32 nrows;
 	uint32 *series;
 	int64 *times;
@@ -45,6 +46,7 @@ extern void mdb_block_set(MdbBlock *b, MdbPart *part, int block);
 extern void mdb_block_set_batch(MdbBlock *b, const MdbBatch *batch, uint32 nrows);
 extern uint32 mdb_block_series(MdbBlock *b, uint32 row);
 extern const int64 *mdb_block_times(MdbBlock *b);
+extern int64 mdb_block_time(MdbBlock *b, uint32 row);
 extern Datum mdb_block_value(MdbBlock *b, uint32 row, int att, bool *isnull);
 extern void mdb_block_load(MdbBlock *b);
 extern Size mdb_block_memory(const MdbBlock *b);

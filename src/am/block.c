@@ -7,6 +7,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "access/htup_details.h"
 #include "utils/memutils.h"
 
@@ -268,6 +270,70 @@ mdb_block_times(MdbBlock *b)
 }
 
 /*
+ * mdb_block_time - the time of one row of a block of a part that has them.  Of the first and the last row of a
+ * block that others of are not likely to be asked for, the directory tells.
+ */
+int64
+mdb_block_time(MdbBlock *b, uint32 row)
+{
+	if (b->sparse && b->times == NULL && b->part->one_series)
+	{
+		if (row == 0)
+			return b->part->time_first[b->block];
+		if (row == b->nrows - 1)
+			return b->part->time_last[b->block];
+	}
+	return mdb_block_times(b)[row];
+}
+
+/*
+ * A value that the directory tells, without the column being decoded: the first or the last of a block none
+ * of whose values is NULL.
+ */
+static bool
+value_in_directory(MdbBlock *b, uint32 row, int att, Datum *value)
+{
+	MdbPart *part = b->part;
+	int column;
+	const MdbBlockStats *stats;
+	MdbVector one = {0};
+	double as_float;
+	float as_real;
+	int64 as_int;
+
+	if (part == NULL || (row != 0 && row != b->nrows - 1))
+		return false;
+	column = mdb_part_column_index(part, att + 1);
+	if (column < 0 || part->columns[column].phys != b->table->columns[att].phys)
+		return false;
+	mdb_part_load_column(part, column);
+	if (part->columns[column].nnulls[b->block] > 0 || (stats = mdb_part_stats(part, column)) == NULL)
+		return false;
+	one.phys = part->columns[column].phys;
+	switch (one.phys)
+	{
+		case MDB_I64:
+			as_int = row == 0 ? stats->ifirst[b->block] : stats->ilast[b->block];
+			one.values = &as_int;
+			break;
+		case MDB_F64:
+			as_float = row == 0 ? stats->ffirst[b->block] : stats->flast[b->block];
+			one.values = &as_float;
+			break;
+		default:
+			as_float = row == 0 ? stats->ffirst[b->block] : stats->flast[b->block];
+			/* Bits of a NaN may have changed on the way. */
+			if (isnan(as_float))
+				return false;
+			as_real = (float) as_float;
+			one.values = &as_real;
+			break;
+	}
+	*value = mdb_vector_datum(&one, &b->table->columns[att], 0);
+	return true;
+}
+
+/*
  * mdb_block_value - value of attribute att (from 0) in a row.  By-reference values belong to the
  * block.  A value column that is not wanted is NULL, so that it is not decoded on the way to one that is.
  */
@@ -303,7 +369,7 @@ mdb_block_value(MdbBlock *b, uint32 row, int att, bool *isnull)
 				return (Datum) 0;
 			}
 			*isnull = false;
-			return mdb_time_datum(b->table, mdb_block_times(b)[row]);
+			return mdb_time_datum(b->table, mdb_block_time(b, row));
 
 		default:
 			if (b->wanted != NULL && !b->wanted[att])
@@ -312,7 +378,16 @@ mdb_block_value(MdbBlock *b, uint32 row, int att, bool *isnull)
 				return (Datum) 0;
 			}
 			if (b->state[att] == COLUMN_UNREAD)
+			{
+				Datum value;
+
+				if (b->sparse && value_in_directory(b, row, att, &value))
+				{
+					*isnull = false;
+					return value;
+				}
 				read_column(b, att);
+			}
 			if (b->state[att] == COLUMN_MISSING)
 				return getmissingattr(b->desc, att + 1, isnull);
 			*isnull = b->vectors[att].nulls != NULL && b->vectors[att].nulls[row];

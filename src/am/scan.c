@@ -197,6 +197,17 @@ part_of(const int64 *base, int count, int64 number)
 	return lo;
 }
 
+/* The part that a unit is a block of: most likely the one of the unit before. */
+static int
+part_of_unit(const MdbScan *s, int64 unit)
+{
+	int p = s->part;
+
+	if (unit >= s->block_base[p] && unit < s->block_base[p + 1])
+		return p;
+	return part_of(s->block_base, s->parts->count, unit);
+}
+
 void
 mdb_scan_open_delta(MdbScan *s, int delta)
 {
@@ -280,7 +291,7 @@ enter_unit(MdbScan *s, int64 unit, bool at_end)
 	s->check_time = s->check_series = false;
 	if (unit < s->parts->nblocks)
 	{
-		int p = part_of(s->block_base, s->parts->count, unit);
+		int p = part_of_unit(s, unit);
 		int block = (int) (unit - s->block_base[p]);
 
 		if (mdb_scan_part_pruned(s, &s->parts->parts[p]))
@@ -377,7 +388,7 @@ next_unit(MdbScan *s, bool forward)
 		/* Over parts of which nothing is wanted at once. */
 		while (s->filtered && unit >= 0 && unit < nblocks)
 		{
-			int p = part_of(s->block_base, s->parts->count, unit);
+			int p = part_of_unit(s, unit);
 
 			if (!mdb_scan_part_pruned(s, &s->parts->parts[p]))
 				break;

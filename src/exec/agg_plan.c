@@ -55,7 +55,8 @@ typedef struct Grouping
 	List *series;  /* expressions over series columns */
 	List *buckets; /* and over the time */
 	int state_size;
-	int ncolumns; /* that have to be read */
+	int ncolumns;      /* that have to be read */
+	bool from_headers; /* most blocks are likely to be answered from their headers */
 	double groups;
 	double rows; /* that come to be looked at */
 } Grouping;
@@ -162,6 +163,7 @@ aggregates_fit(Grouping *g, List *aggrefs)
 	ListCell *lc;
 	int n = 0;
 
+	g->from_headers = g->buckets == NIL && g->filters == NIL;
 	foreach (lc, aggrefs)
 	{
 		Aggref *aggref = lfirst_node(Aggref, lc);
@@ -174,6 +176,9 @@ aggregates_fit(Grouping *g, List *aggrefs)
 		inputs[n].needs = needs;
 		inputs[n].vec_type = arg ? mdb_vec_type(exprType((Node *) arg)) : MDB_VEC_INT;
 		n++;
+		if (aggref->aggfilter != NULL || (needs & (MDB_NEED_SQUARES | MDB_NEED_TRUE)) != 0 ||
+			(arg != NULL && !IsA(arg, Var)))
+			g->from_headers = false;
 		pull_varattnos((Node *) aggref, g->input->relid, &columns);
 	}
 	pull_varattnos((Node *) g->filters, g->input->relid, &columns);
@@ -270,10 +275,15 @@ make_path(Grouping *g, RelOptInfo *rel, List *aggrefs, Node *having, bool partia
 	path->path.parallel_safe = rel->consider_parallel;
 	path->path.parallel_workers = workers;
 	path->path.rows = g->groups;
-	/* A value takes a few nanoseconds; a page is only partly wanted. */
-	cost = seq_page_cost * g->input->pages * Min(1, wanted * 1.2) *
-		   Min(1, (g->ncolumns + 1.0) / Max(1, g->table->natts));
-	cost += cpu_operator_cost * g->rows * (0.2 + 0.4 * g->ncolumns);
+	/* A value takes about a nanosecond, less than a tenth of an operator; a page is only partly wanted. */
+	if (g->from_headers)
+		cost = cpu_operator_cost * g->rows / MDB_SERIES_BLOCK_ROWS * (10 + g->ncolumns);
+	else
+	{
+		cost = seq_page_cost * g->input->pages * Min(1, wanted * 1.2) *
+			   Min(1, (g->ncolumns + 1.0) / Max(1, g->table->natts));
+		cost += cpu_operator_cost * g->rows * (0.05 + 0.1 * g->ncolumns);
+	}
 	cost = cost / share + cpu_operator_cost * g->groups * (1 + list_length(aggrefs));
 	path->path.startup_cost = cost;
 	path->path.total_cost = cost + cpu_tuple_cost * g->groups;

@@ -89,6 +89,7 @@ mdb_latest_begin(MetricsScanState *state)
 	(void) mdb_scan_parts(l->scan, &n);
 	l->parts = MemoryContextAlloc(mcxt, sizeof(int) * Max(1, n));
 	l->held = mdb_scan_hold_block(l->scan);
+	l->held->block->sparse = true;
 	return l;
 }
 
@@ -287,7 +288,7 @@ next_in_run(MdbLatest *l, TupleTableSlot *slot)
 			continue;
 		if (l->has_time)
 		{
-			key = mdb_block_times(b)[row] ^ l->flip;
+			key = mdb_block_time(b, row) ^ l->flip;
 			if (key >= found_key(l, id) && key != FOUND_NONE)
 				break;
 		}

@@ -614,7 +614,10 @@ room_in_cache(MdbOrdered *o)
 		c = tick(o);
 	while (c == NULL);
 	if (c->held == NULL)
+	{
 		c->held = mdb_scan_hold_block(o->scan);
+		c->held->block->sparse = true;
+	}
 	c->part = -1;
 	return c;
 }

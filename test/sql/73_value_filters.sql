@@ -144,6 +144,8 @@ SELECT id FROM h WHERE a > 5 AND a < 30 AND ok ORDER BY time DESC LIMIT 5;
 SELECT DISTINCT ON (host) host, id FROM m WHERE a < 12 ORDER BY host, time DESC;
 SELECT DISTINCT ON (host) host, id FROM h WHERE a < 12 ORDER BY host, time DESC;
 
+-- Without directories that are known from queries before.
+SET metricsdb.directory_cache = 0;
 -- Figures: of all blocks each was pruned or read; of the rows of those that were read each was filtered or returned.
 CREATE FUNCTION figures(query text, OUT node text, OUT parallel boolean, OUT sums boolean, OUT pruned boolean, OUT filtered boolean, OUT bytes boolean) LANGUAGE plpgsql AS $$
 DECLARE
