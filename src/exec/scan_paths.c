@@ -118,11 +118,10 @@ make_path(const Planning *p, const Path *seq, ParamPathInfo *param_info, MdbScan
 
 	path->flags =
 		CUSTOMPATH_SUPPORT_PROJECTION | (mode == MDB_SCAN_PLAIN ? CUSTOMPATH_SUPPORT_BACKWARD_SCAN : 0);
-	path->custom_private =
-		list_make5(list_concat(list_make3_int(p->guarded, mode, descending),
-							   list_make2_int(nulls_first, first_rows)),
-				   pushed->strategies, pushed->values, pushed->series,
-				   list_make2(filters, extract_actual_clauses(pushed->rinfos, false)));
+	path->custom_private = list_make5(
+		list_concat(list_make3_int(p->guarded, mode, descending), list_make2_int(nulls_first, first_rows)),
+		pushed->strategies, pushed->values, pushed->series,
+		list_make2(filters, extract_actual_clauses(pushed->rinfos, false)));
 	path->methods = &path_methods;
 	return path;
 }

@@ -303,8 +303,8 @@ compile_in(Compiling *c, ScalarArrayOpExpr *in)
 	int which = comparison_of(in->opno);
 	Oid element = get_element_type(getBaseType(exprType(list)));
 
-	if (!((in->useOr && which == MDB_COMPARE_EQ) || (!in->useOr && which == MDB_COMPARE_NE)) || !is_fixed(c, list) ||
-		mdb_vec_type(element) == MDB_VEC_OTHER)
+	if (!((in->useOr && which == MDB_COMPARE_EQ) || (!in->useOr && which == MDB_COMPARE_NE)) ||
+		!is_fixed(c, list) || mdb_vec_type(element) == MDB_VEC_OTHER)
 		return NULL;
 	e = make_expr(VEC_IN, BOOLOID, 1);
 	e->negated = !in->useOr;

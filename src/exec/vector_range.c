@@ -58,30 +58,31 @@ mdb_range_of(const MdbTable *table, MdbPart *part, int block, AttrNumber attno, 
 }
 
 /* a op b for a range of values of a; NULLs and NaN are the caller's. */
-#define RANGE_VERDICT(op, min, max, b)                                 \
+#define RANGE_VERDICT(op, min, max, b)                                     \
 	((op) == MDB_COMPARE_LT   ? ((max) < (b)    ? MDB_ALL                  \
-							 : (min) >= (b) ? MDB_NONE                 \
-											: MDB_SOME)                \
+								 : (min) >= (b) ? MDB_NONE                 \
+												: MDB_SOME)                \
 	 : (op) == MDB_COMPARE_LE ? ((max) <= (b)  ? MDB_ALL                   \
-							 : (min) > (b) ? MDB_NONE                  \
-										   : MDB_SOME)                 \
+								 : (min) > (b) ? MDB_NONE                  \
+											   : MDB_SOME)                 \
 	 : (op) == MDB_COMPARE_GT ? ((min) > (b)    ? MDB_ALL                  \
-							 : (max) <= (b) ? MDB_NONE                 \
-											: MDB_SOME)                \
+								 : (max) <= (b) ? MDB_NONE                 \
+												: MDB_SOME)                \
 	 : (op) == MDB_COMPARE_GE ? ((min) >= (b)  ? MDB_ALL                   \
-							 : (max) < (b) ? MDB_NONE                  \
-										   : MDB_SOME)                 \
+								 : (max) < (b) ? MDB_NONE                  \
+											   : MDB_SOME)                 \
 	 : (op) == MDB_COMPARE_EQ ? ((min) == (b) && (max) == (b) ? MDB_ALL    \
-							 : (b) < (min) || (b) > (max) ? MDB_NONE   \
-														  : MDB_SOME)  \
-						  : ((b) < (min) || (b) > (max)     ? MDB_ALL  \
-							 : (min) == (b) && (max) == (b) ? MDB_NONE \
-															: MDB_SOME))
+								 : (b) < (min) || (b) > (max) ? MDB_NONE   \
+															  : MDB_SOME)  \
+							  : ((b) < (min) || (b) > (max)     ? MDB_ALL  \
+								 : (min) == (b) && (max) == (b) ? MDB_NONE \
+																: MDB_SOME))
 
 static MdbVerdict
 verdict_of_comparison(const MdbVecExpr *e, MdbVecRangeOf range_of, void *arg)
 {
-	static const uint8 turned[] = {MDB_COMPARE_GT, MDB_COMPARE_GE, MDB_COMPARE_EQ, MDB_COMPARE_LE, MDB_COMPARE_LT, MDB_COMPARE_NE};
+	static const uint8 turned[] = {MDB_COMPARE_GT, MDB_COMPARE_GE, MDB_COMPARE_EQ,
+								   MDB_COMPARE_LE, MDB_COMPARE_LT, MDB_COMPARE_NE};
 	const MdbVecExpr *column = e->args[0];
 	const MdbVecExpr *value = e->args[1];
 	uint8 op = e->sub;
@@ -111,9 +112,11 @@ verdict_of_comparison(const MdbVecExpr *e, MdbVecRangeOf range_of, void *arg)
 	{
 		v = RANGE_VERDICT(op, r.min.d, r.max.d, value->fixed.d);
 		/* A NaN is greater than all others. */
-		if (r.some_nan && v == MDB_NONE && (op == MDB_COMPARE_GT || op == MDB_COMPARE_GE || op == MDB_COMPARE_NE))
+		if (r.some_nan && v == MDB_NONE &&
+			(op == MDB_COMPARE_GT || op == MDB_COMPARE_GE || op == MDB_COMPARE_NE))
 			v = MDB_SOME;
-		if (r.some_nan && v == MDB_ALL && (op == MDB_COMPARE_LT || op == MDB_COMPARE_LE || op == MDB_COMPARE_EQ))
+		if (r.some_nan && v == MDB_ALL &&
+			(op == MDB_COMPARE_LT || op == MDB_COMPARE_LE || op == MDB_COMPARE_EQ))
 			v = MDB_SOME;
 	}
 	return v == MDB_ALL && r.some_null ? MDB_SOME : v;
