@@ -177,6 +177,16 @@ SET parallel_leader_participation = off;
 SELECT * FROM figures('SELECT id FROM m WHERE a > 70');
 SELECT * FROM figures('SELECT host, sum(n) FROM m WHERE a > 30 GROUP BY host');
 RESET parallel_leader_participation;
+-- Each process decodes its share: all together, what one would alone.
+CREATE FUNCTION decoded(query text, workers int) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	doc jsonb;
+BEGIN
+	PERFORM set_config('max_parallel_workers_per_gather', workers::text, true);
+	EXECUTE 'EXPLAIN (ANALYZE, FORMAT JSON) ' || query INTO doc;
+	RETURN jsonb_path_query_array(doc, '$.** ? (exists(@."Rows Decoded"))."Rows Decoded"')->>0 || ' ' || (jsonb_path_query_array(doc, '$.** ? (exists(@."Rows Decoded"))."Blocks Read"')->>0);
+END $$;
+SELECT q, decoded(q, 0) = decoded(q, 2) AS shared FROM unnest(ARRAY['SELECT id FROM m WHERE a > 70', 'SELECT host, sum(n) FROM m WHERE a > 30 GROUP BY host', 'SELECT stddev(a) FROM m']) q;
 SELECT * FROM figures('SELECT id FROM m WHERE a > 70');
 SELECT * FROM figures('SELECT host, sum(n) FROM m WHERE a > 30 GROUP BY host');
 RESET parallel_setup_cost;
@@ -208,9 +218,17 @@ BEGIN RAISE NOTICE 'compared %', $1; RETURN $1 > $2; END $$;
 CREATE OPERATOR ># (FUNCTION = my_gt, LEFTARG = float8, RIGHTARG = float8);
 ALTER TABLE one ENABLE ROW LEVEL SECURITY;
 CREATE POLICY few ON one USING (n BETWEEN 100 AND 101);
+ALTER TABLE h ENABLE ROW LEVEL SECURITY;
+ALTER TABLE m ENABLE ROW LEVEL SECURITY;
+CREATE POLICY part_of_it ON h USING (n % 3 = 0 OR a > 20 OR host = 'host_1');
+CREATE POLICY part_of_it ON m USING (n % 3 = 0 OR a > 20 OR host = 'host_1');
 CREATE ROLE regress_metricsdb_reader;
 GRANT USAGE ON SCHEMA vf TO regress_metricsdb_reader;
-GRANT SELECT ON one TO regress_metricsdb_reader;
+GRANT SELECT ON one, h, m TO regress_metricsdb_reader;
+SET ROLE regress_metricsdb_reader;
+SELECT * FROM differences(60);
+RESET metricsdb.enable_custom_scan;
+RESET ROLE;
 SET ROLE regress_metricsdb_reader;
 SET metricsdb.enable_vector_agg = off;
 SELECT n FROM one WHERE leak(v) ORDER BY n;

@@ -1,4 +1,4 @@
-# MetricsAgg against PostgreSQL's own executor: random tables, random queries, one answer.
+# MetricsAgg and MetricsScan against PostgreSQL's own executor: random tables, random queries, one answer.
 #
 # Each table has NULLs, NaN, infinities, rows out of order, deleted and updated ones, some in the delta, parts
 # that overlap, columns that came later.  Each query is asked of a heap, and of a metricsdb table with
@@ -198,7 +198,46 @@ sub aggregate
 	return ["$fn($x)$filter", $float ? ($fn =~ /^std/ ? "sqrt$bound" : $bound) : undef];
 }
 
+# A query for rows: conditions on times, series and values, in order of time or not.
+sub row_query
+{
+	my (@where, @parts);
+	my $meant = 1;
+
+	push @parts, 'rows';
+	if (chance(0.4)) { push @where, time_condition() }
+	if (chance(0.3)) { push @where, series_condition() }
+	for (1 .. pick(0, 1, 1, 2)) { push @where, value_condition(); $parts[1] = 'filter' }
+	# A condition that only the plan can decide.
+	if (chance(0.2)) { push @where, pick("note LIKE '%7'", 'n % 3 = 1', 'sqrt(abs(k)) > 100', 'host || region > code::text'); push @parts, 'rest' }
+	$meant = 0 if !@where;
+	my @columns = some(pick(1, 2, 4), 'time', 'host', 'region', 'code', 'a', 'b', 'f', 's', 'n', 'k', 'ok', 'seen', 'day', 'note', 'later');
+	# Ids are not unique where rows were added twice: the order is of all that is shown.
+	my $show = join(', ', @columns, 'id');
+	my $tail = @where ? ' WHERE ' . join(' AND ', @where) : '';
+	my $text = "SELECT $show FROM \@$tail";
+	if ($unique && chance(0.3))
+	{
+		$text .= ' AND' if $tail;
+		$text .= ' WHERE' if !$tail;
+		$text .= ' time IS NOT NULL ORDER BY time' . pick('', ' DESC') . pick('', ' LIMIT 1', ' LIMIT 20');
+		push @parts, 'ordered';
+	}
+	else
+	{
+		$text .= ' ORDER BY ' . join(', ', map { "($_)::text COLLATE \"C\"" } @columns, 'id');
+	}
+	return { text => $text, bounds => '', floats => [ (0) x (@columns + 1) ], shape => join('+', @parts), meant => $meant, node => 'MetricsScan',
+		show => $parts[1] && $parts[1] eq 'filter' ? 'Value Filter' : '' };
+}
+
 sub query
+{
+	return row_query() if chance(0.35);
+	return group_query();
+}
+
+sub group_query
 {
 	my (@keys, @show, @where, $name);
 	my @parts;
@@ -300,7 +339,8 @@ sub check
 		must($reset);
 		if ($how eq 'everything on')
 		{
-			my $took = $plan =~ /MetricsAgg/;
+			my $node = $q->{node} // 'MetricsAgg';
+			my $took = $plan =~ /$node/ && (!$q->{show} || $plan =~ /$q->{show}/);
 			$asked++;
 			$shape{ $q->{shape} }[0]++;
 			$shape{ $q->{shape} }[1]++ if $took;
@@ -308,7 +348,7 @@ sub check
 			$fast++ if $q->{meant} && $took;
 			note "core: $mine" if $q->{meant} && !$took;
 		}
-		$parallel++ if $how eq 'parallel' && $plan =~ /MetricsAgg/ && $plan =~ /Gather/;
+		$parallel++ if $how eq 'parallel' && $plan =~ /MetricsAgg|MetricsScan/ && $plan =~ /Gather/;
 		my $d = differ($q, $expected, $got, $bounds);
 		next if !defined $d;
 		$bad++;
@@ -331,7 +371,7 @@ for my $i (1 .. $tables)
 	}
 }
 is($bad, 0, "$asked queries, each answered alike by " . (1 + keys %settings) . " executions; $errors of them by an error");
-note sprintf('%-36s %3d of %3d took MetricsAgg', $_, $shape{$_}[1] // 0, $shape{$_}[0]) for sort keys %shape;
+note sprintf('%-36s %3d of %3d took the fast path', $_, $shape{$_}[1] // 0, $shape{$_}[0]) for sort keys %shape;
 note "fast: $fast of $meant that were meant to; $parallel in parallel";
 cmp_ok($fast, '>=', 0.8 * $meant, 'most queries that were meant to took the fast path');
 cmp_ok($parallel, '>', 0, 'some of them in parallel workers');
@@ -345,7 +385,7 @@ SKIP:
 	$bad = 0;
 	for (1 .. 200)
 	{
-		if (!check(query(), undef)) { $found = 1; last }
+		if (!check(group_query(), undef)) { $found = 1; last }
 	}
 	must('RESET metricsdb.kernel_fault');
 	ok($found, 'a sum that leaves out a value is found');
