@@ -148,6 +148,13 @@
 #define mdb_vacuum_delay() vacuum_delay_point()
 #endif
 
+/* PostgreSQL 18 counts the groups of a query among its tables. */
+#if PG_VERSION_NUM >= 180000
+#define mdb_explained_tables(es) ((es)->rtable_size)
+#else
+#define mdb_explained_tables(es) list_length((es)->rtable)
+#endif
+
 /* PostgreSQL 18 says how rows are ordered without naming btree's strategies. */
 #if PG_VERSION_NUM >= 180000
 #define MdbOrdering               CompareType

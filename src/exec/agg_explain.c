@@ -51,7 +51,7 @@ deparse(MetricsAggState *state, List *exprs, bool conditions, List *ancestors, E
 	List *context = set_deparse_context_plan(es->deparse_cxt, state->css.ss.ps.plan, ancestors);
 
 	return deparse_expression(conditions ? (Node *) make_ands_explicit(exprs) : linitial(exprs), context,
-							  es->verbose || list_length(es->rtable) > 1, false);
+							  es->verbose || mdb_explained_tables(es) > 1, false);
 }
 
 /*

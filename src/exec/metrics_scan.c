@@ -295,7 +295,7 @@ explain_clauses(MetricsScanState *state, const char *label, List *clauses, List 
 	context = set_deparse_context_plan(es->deparse_cxt, state->css.ss.ps.plan, ancestors);
 	ExplainPropertyText(label,
 						deparse_expression((Node *) make_ands_explicit(clauses), context,
-										   es->verbose || list_length(es->rtable) > 1, false),
+										   es->verbose || mdb_explained_tables(es) > 1, false),
 						es);
 }
 

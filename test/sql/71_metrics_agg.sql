@@ -79,11 +79,19 @@ CREATE POLICY only_one ON m USING (host = 'host_1' AND n < 10);
 CREATE ROLE regress_metricsdb_reader;
 GRANT USAGE ON SCHEMA agg TO regress_metricsdb_reader;
 GRANT SELECT (time, host, n) ON m TO regress_metricsdb_reader;
+-- PostgreSQL 18 counts rows with decimals, and buffers unasked.
+CREATE FUNCTION told(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE line text;
+BEGIN
+	FOR line IN EXECUTE 'EXPLAIN (ANALYZE, BUFFERS OFF, COSTS OFF, TIMING OFF, SUMMARY OFF) ' || query LOOP
+		RETURN NEXT regexp_replace(line, 'rows=(\d+)\.00', 'rows=\1');
+	END LOOP;
+END $$;
 SET ROLE regress_metricsdb_reader;
 SELECT leak(host), count(*), max(n) FROM m GROUP BY 1;
 SELECT count(*) FROM m WHERE leak(host) <> '';
 SELECT sum(a) FROM m;
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT count(*) FROM m WHERE time > '2026-01-01';
+SELECT told($$SELECT count(*) FROM m WHERE time > '2026-01-01'$$);
 RESET ROLE;
 
 \set ECHO none

@@ -180,9 +180,17 @@ CREATE POLICY visible ON h USING (host <> 'host_2' AND w < 500);
 CREATE ROLE regress_metricsdb_ordered;
 GRANT USAGE ON SCHEMA ordered TO regress_metricsdb_ordered;
 GRANT SELECT ON ALL TABLES IN SCHEMA ordered TO regress_metricsdb_ordered;
+-- PostgreSQL 18 counts rows with decimals, and buffers unasked.
+CREATE FUNCTION told(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE line text;
+BEGIN
+	FOR line IN EXECUTE 'EXPLAIN (ANALYZE, BUFFERS OFF, COSTS OFF, TIMING OFF, SUMMARY OFF) ' || query LOOP
+		RETURN NEXT regexp_replace(line, 'rows=(\d+)\.00', 'rows=\1');
+	END LOOP;
+END $$;
 SET ROLE regress_metricsdb_ordered;
 SELECT * FROM differences(60);
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT host FROM m WHERE v > 1e12 ORDER BY time DESC LIMIT 1;
+SELECT told('SELECT host FROM m WHERE v > 1e12 ORDER BY time DESC LIMIT 1');
 RESET ROLE;
 
 -- Partitions.
