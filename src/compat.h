@@ -117,6 +117,7 @@
 /* PostgreSQL 18 names the file that is scanned in parallel, can have room before minimal tuples, ... */
 #if PG_VERSION_NUM >= 180000
 #include "commands/explain_format.h"
+#include "commands/explain_state.h"
 #define mdb_parallel_scan_set(scan, rel) ((scan)->phs_locator = (rel)->rd_locator)
 #define MDB_COPY_MINIMAL_ARGS            TupleTableSlot *slot, Size extra
 #define mdb_form_minimal_tuple(desc, values, isnull, extra) \

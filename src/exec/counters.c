@@ -7,6 +7,7 @@
 #include "access/parallel.h"
 #include "commands/explain.h"
 
+#include "compat.h"
 #include "exec/counters.h"
 
 /*
