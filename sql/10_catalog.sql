@@ -87,10 +87,25 @@ CREATE TABLE series (
 	id_max       int8   NOT NULL,
 	nseries      int4   NOT NULL,
 	payload      bytea  NOT NULL
-) USING heap WITH (toast_tuple_target = 8160);
+) USING heap;
 ALTER TABLE series ALTER payload SET STORAGE EXTERNAL;
 CREATE INDEX series_id_idx ON series (storage_id, id_max);
 COMMENT ON TABLE series IS 'the series dictionary: segments of (id, key) pairs';
 
-REVOKE ALL ON storage, part, delta, shadow, moved, series FROM PUBLIC;
+-- The inverted index over the dictionary: terms, which are values of series columns and pairs of jsonb
+-- ones, and the ids that have them.  A run is what one registration or merge has written, in order of terms.
+CREATE TABLE posting (
+	storage_id   int8   NOT NULL,
+	run          int8   NOT NULL,
+	last_term    bytea  NOT NULL,
+	first_term   bytea  NOT NULL,
+	run_ids      int8   NOT NULL,	-- of the whole run
+	nentries     int4   NOT NULL,
+	payload      bytea  NOT NULL
+) USING heap;
+ALTER TABLE posting ALTER payload SET STORAGE EXTERNAL, ALTER first_term SET STORAGE PLAIN, ALTER last_term SET STORAGE PLAIN;
+CREATE INDEX posting_term_idx ON posting (storage_id, run, last_term);
+COMMENT ON TABLE posting IS 'the inverted index over series: terms and the ids of the series that have them';
+
+REVOKE ALL ON storage, part, delta, shadow, moved, series, posting FROM PUBLIC;
 REVOKE ALL ON SEQUENCE storage_id_seq FROM PUBLIC;

@@ -41,6 +41,8 @@ static const char *const stops[] = {
 	/* the dictionary */
 	"series.reserved:se",
 	"series.segment:se",
+	"series.posting:se",
+	"series.merged:se",
 	/* a part: store/space.c, store/page_io.c, write/append.c */
 	"place.gap:se",
 	"place.counters:swe",

@@ -150,6 +150,7 @@ check_table(MdbCheck *c, bool decode, bool list_free)
 	mdb_meta_read(c->rel, &c->meta);
 
 	mdb_check_series(c);
+	mdb_check_postings(c);
 	error = mdb_guard(read_parts, c);
 	if (error)
 		mdb_check_found(c, "error", "catalog", MDB_PLACE_TABLE, "metricsdb.part cannot be read: %s.",

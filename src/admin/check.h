@@ -16,6 +16,7 @@
 typedef struct MdbKnownSeries
 {
 	HTAB *pages;
+	Bitmapset *jsonb; /* columns of that type */
 } MdbKnownSeries;
 
 typedef struct MdbCheck
@@ -73,5 +74,23 @@ extern void mdb_check_shadows(MdbCheck *c);
 
 extern void mdb_check_series(MdbCheck *c);
 extern bool mdb_check_series_known(const MdbKnownSeries *known, uint32 id);
+extern struct MdbKnownTerms *mdb_check_series_terms(const MdbKnownSeries *known, uint32 id);
+extern void mdb_check_series_each(const MdbKnownSeries *known,
+								  void (*callback)(void *arg, uint32 id, const struct MdbKnownTerms *terms),
+								  void *arg);
+
+/* ---- check_posting.c: the index over series ---- */
+
+/* Terms of a series, as the dictionary has them and as the index has: their number, a sum of hashes. */
+typedef struct MdbKnownTerms
+{
+	uint64 sum;
+	uint64 found_sum;
+	uint32 count;
+	uint32 found;
+} MdbKnownTerms;
+
+extern void mdb_check_expect_terms(MdbCheck *c, MdbKnownTerms *terms, const char *key, uint32 len);
+extern void mdb_check_postings(MdbCheck *c);
 
 #endif /* MDB_CHECK_H */

@@ -20,6 +20,7 @@
 #include "utils/rel.h"
 
 #include "admin/check.h"
+#include "series/index.h"
 
 #define KNOWN_PAGE 1024
 
@@ -27,20 +28,22 @@ typedef struct KnownPage
 {
 	uint32 number;             /* id / KNOWN_PAGE */
 	uint64 hashes[KNOWN_PAGE]; /* of the keys; 0 = not known */
+	MdbKnownTerms terms[KNOWN_PAGE];
 } KnownPage;
 
-static uint64 *
-known_slot(const MdbKnownSeries *known, uint32 id, HASHACTION action)
+static KnownPage *
+known_page(const MdbKnownSeries *known, uint32 id, HASHACTION action)
 {
 	uint32 number = id / KNOWN_PAGE;
 	bool found;
 	KnownPage *page = hash_search(known->pages, &number, action, &found);
 
-	if (page == NULL)
-		return NULL;
-	if (!found)
+	if (page != NULL && !found)
+	{
 		memset(page->hashes, 0, sizeof(page->hashes));
-	return &page->hashes[id % KNOWN_PAGE];
+		memset(page->terms, 0, sizeof(page->terms));
+	}
+	return page;
 }
 
 /*
@@ -49,9 +52,37 @@ known_slot(const MdbKnownSeries *known, uint32 id, HASHACTION action)
 bool
 mdb_check_series_known(const MdbKnownSeries *known, uint32 id)
 {
-	uint64 *slot = known_slot(known, id, HASH_FIND);
+	KnownPage *page = known_page(known, id, HASH_FIND);
 
-	return slot != NULL && *slot != 0;
+	return page != NULL && page->hashes[id % KNOWN_PAGE] != 0;
+}
+
+/*
+ * mdb_check_series_terms - what is known of the terms of an id, NULL if there is no row for it.
+ */
+MdbKnownTerms *
+mdb_check_series_terms(const MdbKnownSeries *known, uint32 id)
+{
+	KnownPage *page = known_page(known, id, HASH_FIND);
+
+	return page != NULL && page->hashes[id % KNOWN_PAGE] != 0 ? &page->terms[id % KNOWN_PAGE] : NULL;
+}
+
+/*
+ * mdb_check_series_each - call back with each id that has a row.
+ */
+void
+mdb_check_series_each(const MdbKnownSeries *known,
+					  void (*callback)(void *arg, uint32 id, const MdbKnownTerms *terms), void *arg)
+{
+	HASH_SEQ_STATUS status;
+	KnownPage *page;
+
+	hash_seq_init(&status, known->pages);
+	while ((page = hash_seq_search(&status)) != NULL)
+		for (uint32 i = 0; i < KNOWN_PAGE; i++)
+			if (page->hashes[i] != 0)
+				callback(arg, page->number * KNOWN_PAGE + i, &page->terms[i]);
 }
 
 /* One row of the catalog, and what was found of it. */
@@ -72,13 +103,16 @@ take_pair(void *arg, uint32 id, const char *key, uint32 len)
 {
 	Segment *s = arg;
 	uint64 hash = hash_bytes_extended((const unsigned char *) key, (int) len, 0) | 1;
-	uint64 *slot = known_slot(s->check->known, id, HASH_ENTER);
+	KnownPage *page = known_page(s->check->known, id, HASH_ENTER);
+	uint64 *slot = &page->hashes[id % KNOWN_PAGE];
 
 	s->count++;
 	if (*slot != 0 && *slot != hash)
 		s->conflict = id;
 	if (!mdb_key_is_valid(s->check->table, key, len))
 		s->invalid = id;
+	else if (*slot == 0)
+		mdb_check_expect_terms(s->check, &page->terms[id % KNOWN_PAGE], key, len);
 	if (id < s->id_min || id > s->id_max)
 		s->outside = id;
 	*slot = hash;
@@ -183,6 +217,7 @@ mdb_check_series(MdbCheck *c)
 	if (c->table->nseries_columns == 0)
 		return;
 	c->known = palloc0(sizeof(MdbKnownSeries));
+	c->known->jsonb = mdb_terms_jsonb(c->table);
 	ctl.keysize = sizeof(uint32);
 	ctl.entrysize = sizeof(KnownPage);
 	ctl.hcxt = CurrentMemoryContext;

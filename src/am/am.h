@@ -94,6 +94,8 @@ typedef struct MdbScanFilter
 	bool has_time;
 	int64 time_min;
 	int64 time_max;
+	const struct MdbIds *series_ids; /* NULL, or no others match, */
+	bool series_exact;               /* and these do without being asked for */
 	bool (*series_matches)(void *arg, const Datum *values, const bool *isnull);
 	void *arg; /* of series_matches */
 	bool (*block_wanted)(void *arg, MdbPart *part, int block);

@@ -19,6 +19,7 @@
 #include "utils/snapmgr.h"
 
 #include "am/scan_internal.h"
+#include "series/index.h"
 
 #define PARALLEL_CHUNK 8                        /* blocks handed out at a time */
 #define OPEN_BYTES_MAX ((Size) 8 * 1024 * 1024) /* of directories of parts that stay open */
@@ -78,9 +79,15 @@ series_matches(MdbScan *s, uint32 id)
 	if (*verdict == 0)
 	{
 		const bool *isnull;
-		const Datum *values = mdb_series_values(s->series_cache, id, &isnull);
+		bool passes = s->filter.series_ids == NULL || mdb_ids_has(s->filter.series_ids, id);
 
-		*verdict = s->filter.series_matches(s->filter.arg, values, isnull) ? VERDICT_YES : VERDICT_NO;
+		if (passes && !s->filter.series_exact)
+		{
+			const Datum *values = mdb_series_values(s->series_cache, id, &isnull);
+
+			passes = s->filter.series_matches(s->filter.arg, values, isnull);
+		}
+		*verdict = passes ? VERDICT_YES : VERDICT_NO;
 		s->counters.series_asked++;
 		s->counters.series_matched += *verdict == VERDICT_YES;
 	}
@@ -91,7 +98,12 @@ series_matches(MdbScan *s, uint32 id)
 bool
 mdb_scan_part_pruned(const MdbScan *s, const MdbPartInfo *info)
 {
-	if (!s->filtered || !s->filter.has_time)
+	if (!s->filtered)
+		return false;
+	if (s->filter.series_ids != NULL &&
+		!mdb_ids_any_between(s->filter.series_ids, info->series_min, info->series_max))
+		return true;
+	if (!s->filter.has_time)
 		return false;
 	return info->days == 0 || info->time_max < s->filter.time_min || info->time_min > s->filter.time_max;
 }
@@ -112,15 +124,28 @@ block_outside_time(MdbScan *s, int block)
 	return false;
 }
 
-/* The same, by its series. */
+/*
+ * mdb_scan_block_outside_series - can no row of a block of a part pass the filter, by its series?
+ */
+bool
+mdb_scan_block_outside_series(MdbScan *s, const MdbPart *part, int block)
+{
+	if (!s->filtered || s->filter.series_matches == NULL)
+		return false;
+	if (part->one_series)
+		return !series_matches(s, (uint32) part->series_first[block]);
+	return s->filter.series_ids != NULL &&
+		   !mdb_ids_any_between(s->filter.series_ids, part->series_first[block], part->series_last[block]);
+}
+
+/* The same, of the open part; else: are they to be checked? */
 static bool
 block_outside_series(MdbScan *s, int block)
 {
 	const MdbPart *part = s->open_part;
 
 	s->check_series = s->filtered && s->filter.series_matches != NULL && !part->one_series;
-	return s->filtered && s->filter.series_matches != NULL && part->one_series &&
-		   !series_matches(s, (uint32) part->series_first[block]);
+	return mdb_scan_block_outside_series(s, part, block);
 }
 
 /* The same, by what else the caller knows of its columns. */

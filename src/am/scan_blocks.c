@@ -42,8 +42,7 @@ block_wanted(MdbScan *s, const MdbPart *part, int block)
 	if (s->filter.has_time && (!part->has_time || part->time_last[block] < s->filter.time_min ||
 							   part->time_first[block] > s->filter.time_max))
 		return false;
-	if (part->one_series && s->filter.series_matches != NULL &&
-		!mdb_scan_series_passes(&s->base, (uint32) part->series_first[block]))
+	if (mdb_scan_block_outside_series(s, part, block))
 		return false;
 	return s->skip || s->filter.block_wanted == NULL ||
 		   s->filter.block_wanted(s->filter.values_arg, (MdbPart *) part, block);

@@ -76,6 +76,7 @@ typedef struct MdbScan
 } MdbScan;
 
 extern bool mdb_scan_part_pruned(const MdbScan *s, const MdbPartInfo *info);
+extern bool mdb_scan_block_outside_series(MdbScan *s, const MdbPart *part, int block);
 extern const uint8 *mdb_scan_find_dead(MdbScan *s, MdbBlock *b, uint8 **space, uint32 *capacity);
 extern const uint8 *mdb_scan_mask(MdbScan *s, MdbBlock *b, bool check_time, bool check_series,
 								  const uint8 *dead, uint8 **space, uint32 *capacity);

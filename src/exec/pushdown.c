@@ -271,6 +271,7 @@ mdb_push_begin(MdbPushState *push, PlanState *ps, Relation rel, List *strategies
 	if (series)
 	{
 		push->series_qual = ExecInitQual(series, ps);
+		push->series_filter = mdb_series_filter_begin(series, ps, push->econtext, push->table);
 		push->series_slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), table_slot_callbacks(rel));
 	}
 }
@@ -327,6 +328,9 @@ mdb_push_apply(MdbPushState *push, TableScanDesc scan)
 	}
 	if (push->series_qual)
 	{
+		mdb_series_filter_resolve(push->series_filter);
+		filter->series_ids = push->series_filter->ids;
+		filter->series_exact = push->series_filter->ids != NULL && push->series_filter->exact;
 		filter->series_matches = series_matches;
 		filter->arg = push;
 	}

@@ -9,6 +9,7 @@
 #include "nodes/pathnodes.h"
 
 #include "am/am.h"
+#include "exec/series_filter.h"
 
 /* Conditions that a scan can use. */
 typedef struct MdbPushed
@@ -30,6 +31,7 @@ typedef struct MdbPushState
 	List *values; /* ExprStates */
 	List *series_clauses;
 	ExprState *series_qual;
+	MdbSeriesFilter *series_filter;
 	TupleTableSlot *series_slot;
 	struct MdbValueFilter *value_filter; /* NULL = none */
 	MdbScanFilter filter;                /* as it was told last */

@@ -37,12 +37,13 @@
 #include "utils/snapmgr.h"
 
 #include "metricsdb.h"
-#include "series/series.h"
+#include "series/index.h"
 #include "stop.h"
 
 #define DICT_PAGE          1024                 /* ids a page of the id -> entry array */
 #define DICT_SEGMENT       256                  /* pairs in one row of metricsdb.series */
 #define DICT_SEGMENT_BYTES ((Size) 1024 * 1024) /* of keys, from which on a row is closed */
+#define DICT_GAP           4096                 /* ids that a row may leave out in a row */
 #define DICT_CACHE_MAX     ((Size) 512 * 1024 * 1024)
 
 typedef enum EntryState
@@ -82,6 +83,7 @@ struct MdbDict
 	MemoryContext mcxt;
 	Entry ***pages; /* id / DICT_PAGE -> page of entries */
 	uint32 npages;
+	bool hashed;   /* keys are found by the slots: only who registers needs that */
 	Entry **slots; /* open addressing by hash of the key */
 	uint32 nslots;
 	Entry **grown; /* twice as many, being filled; NULL = none */
@@ -91,6 +93,9 @@ struct MdbDict
 	int64 reserved_next;
 	int64 reserved_end;
 	int64 reserve_step;
+	Bitmapset *jsonb; /* columns of that type */
+	uint64 *touched;  /* a bit for each DICT_SEGMENT ids of which one was asked for */
+	uint32 ntouched;
 	EntryList queue;
 	Written *written;
 	char *arena; /* where entries are cut from */
@@ -119,6 +124,7 @@ MdbDict *
 mdb_dict_open(const MdbTable *table)
 {
 	MdbDict *dict;
+	MemoryContext old;
 	bool found;
 
 	if (dicts == NULL)
@@ -141,6 +147,9 @@ mdb_dict_open(const MdbTable *table)
 		dict->nslots = 64;
 		dict->slots = MemoryContextAllocZero(dict->mcxt, dict->nslots * sizeof(Entry *));
 		dict->reserve_step = 64;
+		old = MemoryContextSwitchTo(dict->mcxt);
+		dict->jsonb = mdb_terms_jsonb(table);
+		MemoryContextSwitchTo(old);
 	}
 	return dict;
 }
@@ -212,6 +221,34 @@ grow_slots(MdbDict *dict)
 	pfree(old);
 }
 
+/* Have an entry found by its key, unless another is. */
+static void
+hash_entry(MdbDict *dict, Entry *e)
+{
+	if (find_key(dict, e->hash, e->key, e->len) != NULL)
+		return;
+	if ((dict->nentries + 1) * 2 > dict->nslots)
+		grow_slots(dict);
+	dict->nentries++;
+	slots_put(dict, e);
+}
+
+/* From now on entries are found by their keys.  An interrupt on the way does no harm. */
+static void
+hash_all(MdbDict *dict)
+{
+	if (dict->hashed)
+		return;
+	for (uint32 page = 0; page < dict->npages; page++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		for (uint32 i = 0; dict->pages[page] && i < DICT_PAGE; i++)
+			if (dict->pages[page][i])
+				hash_entry(dict, dict->pages[page][i]);
+	}
+	dict->hashed = true;
+}
+
 /* Make an entry.  If the key has one already, this one is found by its id only. */
 static Entry *
 add_entry(MdbDict *dict, uint32 id, uint32 hash, const char *key, uint32 len, EntryState state)
@@ -220,8 +257,6 @@ add_entry(MdbDict *dict, uint32 id, uint32 hash, const char *key, uint32 len, En
 	uint32 page = id / DICT_PAGE;
 	Entry *e;
 
-	if ((dict->nentries + 1) * 2 > dict->nslots)
-		grow_slots(dict);
 	if (size > dict->arena_left)
 	{
 		Size chunk = Max(size, (Size) 65536 - 64);
@@ -253,11 +288,8 @@ add_entry(MdbDict *dict, uint32 id, uint32 hash, const char *key, uint32 len, En
 		dict->pages[page] = MemoryContextAllocZero(dict->mcxt, DICT_PAGE * sizeof(Entry *));
 	dict->pages[page][id % DICT_PAGE] = e;
 
-	if (find_key(dict, hash, key, len) == NULL)
-	{
-		dict->nentries++;
-		slots_put(dict, e);
-	}
+	if (dict->hashed)
+		hash_entry(dict, e);
 	return e;
 }
 
@@ -271,6 +303,8 @@ typedef struct LoadState
 {
 	MdbDict *dict;
 	EntryState state;
+	bool one; /* only this pair is wanted */
+	uint32 id;
 	bool news;                   /* rows whose pairs are known need not be decoded, */
 	MdbSegmentCallback callback; /* and whoever wants to is told of pairs that were not */
 	void *arg;
@@ -301,8 +335,11 @@ static void
 load_entry(void *arg, uint32 id, const char *key, uint32 len)
 {
 	LoadState *load = arg;
-	Entry *e = find_id(load->dict, id);
+	Entry *e;
 
+	if (load->one && id != load->id)
+		return;
+	e = find_id(load->dict, id);
 	if (e != NULL && !(load->news && e->state == ENTRY_UNWRITTEN))
 		return;
 	if (e == NULL)
@@ -332,9 +369,12 @@ pairs_known(MdbDict *dict, int64 id_min, int64 id_max, int64 count)
 	return count <= 0;
 }
 
-/* Read the rows whose ids reach up to at least id_from into the cache. */
+/*
+ * Read all rows into the cache; or, if one pair is asked for, the row that has it: of those whose ids reach as
+ * far it is one of the first.
+ */
 static void
-load_rows(MdbDict *dict, int64 id_from, int64 id_upto, Snapshot snapshot, LoadState load)
+load_rows(MdbDict *dict, Snapshot snapshot, LoadState load)
 {
 	Relation rel = mdb_catalog_open("series", AccessShareLock);
 	MemoryContext tmp =
@@ -345,7 +385,7 @@ load_rows(MdbDict *dict, int64 id_from, int64 id_upto, Snapshot snapshot, LoadSt
 
 	ScanKeyInit(&keys[0], Anum_series_storage_id, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(dict->storage_id));
-	ScanKeyInit(&keys[1], Anum_series_id_max, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(id_from));
+	ScanKeyInit(&keys[1], Anum_series_id_max, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(load.id));
 	mdb_catalog_scan_begin(&scan, rel, snapshot, false, 2, keys);
 	while (HeapTupleIsValid(tuple = mdb_catalog_scan_next(&scan)))
 	{
@@ -354,7 +394,7 @@ load_rows(MdbDict *dict, int64 id_from, int64 id_upto, Snapshot snapshot, LoadSt
 		MemoryContext old;
 
 		heap_deform_tuple(tuple, RelationGetDescr(rel), v, n);
-		if (DatumGetInt64(v[Anum_series_id_min - 1]) > id_upto)
+		if (load.id > 0 && DatumGetInt64(v[Anum_series_id_min - 1]) > load.id)
 			continue;
 		if (load.news &&
 			pairs_known(dict, DatumGetInt64(v[Anum_series_id_min - 1]),
@@ -366,10 +406,38 @@ load_rows(MdbDict *dict, int64 id_from, int64 id_upto, Snapshot snapshot, LoadSt
 						   (uint32) DatumGetInt64(v[Anum_series_id_min - 1]), load_entry, &load);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(tmp);
+		if (load.id > 0 && find_id(dict, load.id) != NULL)
+			break;
 	}
 	mdb_catalog_scan_end(&scan);
 	table_close(rel, AccessShareLock);
 	MemoryContextDelete(tmp);
+}
+
+/*
+ * Read the row of an id.  The first time that one of its neighbourhood is asked for, only that pair is
+ * taken: queries that find series by the index want a few here and there.
+ */
+static void
+load_id(MdbDict *dict, uint32 id, Snapshot snapshot, EntryState state)
+{
+	uint32 bit = id / DICT_SEGMENT;
+	LoadState load = {.dict = dict, .state = state, .id = id};
+
+	if (bit / 64 >= dict->ntouched)
+	{
+		uint32 n = Max(16, dict->ntouched);
+
+		while (n <= bit / 64)
+			n *= 2;
+		dict->touched = dict->touched ? repalloc_huge(dict->touched, n * sizeof(uint64))
+									  : MemoryContextAlloc(dict->mcxt, n * sizeof(uint64));
+		memset(dict->touched + dict->ntouched, 0, (n - dict->ntouched) * sizeof(uint64));
+		dict->ntouched = n;
+	}
+	load.one = (dict->touched[bit / 64] & (UINT64CONST(1) << bit % 64)) == 0;
+	dict->touched[bit / 64] |= UINT64CONST(1) << bit % 64;
+	load_rows(dict, snapshot, load);
 }
 
 /* All rows that any transaction committed by now, once. */
@@ -381,7 +449,7 @@ load_all(MdbDict *dict)
 	if (dict->loaded)
 		return;
 	snapshot = mdb_latest_snapshot();
-	load_rows(dict, 0, PG_INT64_MAX, snapshot, (LoadState){.dict = dict, .state = ENTRY_WRITTEN});
+	load_rows(dict, snapshot, (LoadState){.dict = dict, .state = ENTRY_WRITTEN});
 	UnregisterSnapshot(snapshot);
 	dict->loaded = true;
 }
@@ -393,10 +461,12 @@ uint32
 mdb_dict_intern(MdbDict *dict, Relation rel, const char *key, uint32 len)
 {
 	uint32 hash = key_hash(key, len);
-	Entry *e = find_key(dict, hash, key, len);
+	Entry *e;
 
 	if (len > MDB_KEY_MAX)
 		mdb_key_too_long(rel, len);
+	hash_all(dict);
+	e = find_key(dict, hash, key, len);
 	if (e == NULL && !dict->loaded)
 	{
 		load_all(dict);
@@ -428,8 +498,10 @@ bool
 mdb_dict_registered(MdbDict *dict, const char *key, uint32 len)
 {
 	uint32 hash = key_hash(key, len);
-	Entry *e = find_key(dict, hash, key, len);
+	Entry *e;
 
+	hash_all(dict);
+	e = find_key(dict, hash, key, len);
 	if (e == NULL && !dict->loaded)
 	{
 		load_all(dict);
@@ -446,8 +518,9 @@ mdb_dict_refresh(MdbDict *dict, MdbSegmentCallback callback, void *arg)
 {
 	Snapshot snapshot = mdb_latest_snapshot();
 
+	hash_all(dict);
 	load_rows(
-		dict, 0, PG_INT64_MAX, snapshot,
+		dict, snapshot,
 		(LoadState){.dict = dict, .state = ENTRY_WRITTEN, .news = true, .callback = callback, .arg = arg});
 	UnregisterSnapshot(snapshot);
 	dict->loaded = true;
@@ -520,8 +593,10 @@ write_entries(MdbDict *dict, EntryList *list, CommandId cid, int options)
 	MdbSegmentEntry *entries;
 
 	rel = mdb_catalog_open("series", RowExclusiveLock);
-	entries = palloc(sizeof(MdbSegmentEntry) * DICT_SEGMENT);
+	entries = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(MdbSegmentEntry) * list->n);
 	qsort_interruptible(list->v, list->n, sizeof(Entry *), entry_cmp, NULL);
+	for (uint32 i = 0; i < list->n; i++)
+		entries[i] = (MdbSegmentEntry){list->v[i]->id, list->v[i]->len, list->v[i]->key};
 	for (uint32 at = 0, count; at < list->n; at += count)
 	{
 		Datum v[Natts_series];
@@ -532,25 +607,24 @@ write_entries(MdbDict *dict, EntryList *list, CommandId cid, int options)
 		CHECK_FOR_INTERRUPTS();
 		for (count = 0; count < DICT_SEGMENT && at + count < list->n && bytes < DICT_SEGMENT_BYTES; count++)
 		{
-			Entry *e = list->v[at + count];
-
-			entries[count].id = e->id;
-			entries[count].len = e->len;
-			entries[count].key = e->key;
-			bytes += e->len;
+			/* Ids of another range: whoever looks for one between would have to look here, too. */
+			if (count > 0 && entries[at + count].id - entries[at + count - 1].id > DICT_GAP)
+				break;
+			bytes += entries[at + count].len;
 		}
-		payload = mdb_segment_encode(entries, count);
+		payload = mdb_segment_encode(&entries[at], count);
 		v[Anum_series_storage_id - 1] = Int64GetDatum(dict->storage_id);
-		v[Anum_series_id_min - 1] = Int64GetDatum(entries[0].id);
-		v[Anum_series_id_max - 1] = Int64GetDatum(entries[count - 1].id);
+		v[Anum_series_id_min - 1] = Int64GetDatum(entries[at].id);
+		v[Anum_series_id_max - 1] = Int64GetDatum(entries[at + count - 1].id);
 		v[Anum_series_nseries - 1] = Int32GetDatum(count);
 		v[Anum_series_payload - 1] = PointerGetDatum(payload);
 		mdb_catalog_insert(rel, v, n, cid, options);
 		MDB_STOP("series.segment");
 		pfree(payload);
 	}
-	pfree(entries);
 	table_close(rel, NoLock);
+	mdb_postings_write(dict->storage_id, dict->jsonb, entries, list->n, cid, options);
+	pfree(entries);
 
 	/* Only now: had an error come in between, all of them would still be queued. */
 	written = written_list(dict);
@@ -618,25 +692,18 @@ mdb_dict_key(MdbDict *dict, uint32 id, Snapshot snapshot, uint32 *len)
 {
 	Entry *e = find_id(dict, id);
 
-	if (e == NULL && !dict->loaded)
-	{
-		load_all(dict);
-		e = find_id(dict, id);
-	}
 	if (e == NULL)
 	{
-		/* Registered since we loaded. */
 		Snapshot latest = mdb_latest_snapshot();
 
-		load_rows(dict, id, id == PG_UINT32_MAX ? id : PG_INT64_MAX, latest,
-				  (LoadState){.dict = dict, .state = ENTRY_WRITTEN});
+		load_id(dict, id, latest, ENTRY_WRITTEN);
 		UnregisterSnapshot(latest);
 		e = find_id(dict, id);
 	}
 	if (e == NULL)
 	{
 		/* Written by this transaction, or a part whose dictionary row is about to be removed. */
-		load_rows(dict, id, id, SnapshotAny, (LoadState){.dict = dict, .state = ENTRY_UNWRITTEN});
+		load_id(dict, id, SnapshotAny, ENTRY_UNWRITTEN);
 		e = find_id(dict, id);
 	}
 	if (e == NULL)
@@ -656,7 +723,7 @@ count_key(void *arg, uint32 id, const char *key, uint32 len)
 }
 
 /*
- * mdb_dict_bytes - bytes of the dictionary's rows that a snapshot sees, and, unless nseries is
+ * mdb_dict_bytes - bytes of the rows of the dictionary and its index that a snapshot sees, and, unless nseries is
  * NULL, how many different keys they hold: a key may have several ids, an id several rows.
  */
 int64
@@ -706,6 +773,7 @@ mdb_dict_bytes(const MdbTable *table, Snapshot snapshot, int64 *nseries)
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
+	bytes += mdb_postings_bytes(table->storage_id, snapshot);
 	if (nseries != NULL)
 		*nseries = hash_get_num_entries(keys);
 	MemoryContextDelete(tmp);

@@ -102,6 +102,63 @@ mdb_key_build(const MdbTable *table, const Datum *values, const bool *isnull, St
 }
 
 /*
+ * mdb_key_next - the next column of a key: where its bytes are, and length + 1, or 0 for NULL.  False if there
+ * is none, or the key is damaged: then *p has not come to its end.
+ */
+bool
+mdb_key_next(const char **p, const char *end, uint32 *attno, const char **bytes, uint32 *n)
+{
+	const char *q = *p;
+
+	if (q == end || !get_varint(&q, end, attno) || !get_varint(&q, end, n) || *attno == 0 ||
+		*attno > MaxAttrNumber || (*n > 0 && *n - 1 > (uint32) (end - q)))
+		return false;
+	*bytes = q;
+	*p = *n > 0 ? q + *n - 1 : q;
+	return true;
+}
+
+/*
+ * mdb_key_datum - a value of a column from the bytes that a key has of it, in CurrentMemoryContext.
+ */
+Datum
+mdb_key_datum(const MdbColumn *column, const char *bytes, uint32 len)
+{
+	if (column->attbyval)
+	{
+		Datum v = 0;
+
+		memcpy(&v, bytes, Min(len, sizeof(v)));
+		switch (column->attlen)
+		{
+			case 1:
+				return CharGetDatum((char) v);
+			case 2:
+				return Int16GetDatum((int16) v);
+			case 4:
+				return Int32GetDatum((int32) v);
+		}
+		return v;
+	}
+	if (column->attlen == -1)
+	{
+		struct varlena *v = palloc(len + VARHDRSZ);
+
+		SET_VARSIZE(v, len + VARHDRSZ);
+		memcpy(VARDATA(v), bytes, len);
+		return PointerGetDatum(v);
+	}
+	else
+	{
+		char *v = palloc(len + 1);
+
+		memcpy(v, bytes, len);
+		v[len] = '\0';
+		return PointerGetDatum(v);
+	}
+}
+
+/*
  * mdb_key_decode - set values[attno - 1] and isnull[attno - 1] of the series columns; others are
  * left alone.  By-reference values are made in CurrentMemoryContext.
  */
@@ -114,10 +171,10 @@ mdb_key_decode(const MdbTable *table, const char *key, uint32 len, Datum *values
 	while (p < end)
 	{
 		uint32 attno, n;
+		const char *bytes;
 		const MdbColumn *column;
 
-		if (!get_varint(&p, end, &attno) || !get_varint(&p, end, &n) || attno == 0 ||
-			attno > (uint32) table->natts || (n > 0 && n - 1 > (uint32) (end - p)) ||
+		if (!mdb_key_next(&p, end, &attno, &bytes, &n) || attno > (uint32) table->natts ||
 			(n > 0 && table->columns[attno - 1].attlen > 0 &&
 			 table->columns[attno - 1].role != MDB_ROLE_DROPPED &&
 			 n - 1 != (uint32) table->columns[attno - 1].attlen))
@@ -126,50 +183,7 @@ mdb_key_decode(const MdbTable *table, const char *key, uint32 len, Datum *values
 					 errmsg("key of a series in storage %lld is damaged", (long long) table->storage_id)));
 		column = &table->columns[attno - 1];
 		isnull[attno - 1] = n == 0 || column->role == MDB_ROLE_DROPPED;
-		values[attno - 1] = (Datum) 0;
-		if (n == 0)
-			continue;
-		n--;
-		if (isnull[attno - 1])
-		{
-			/* a dropped column */
-		}
-		else if (column->attbyval)
-		{
-			Datum v = 0;
-
-			memcpy(&v, p, Min(n, sizeof(v)));
-			switch (column->attlen)
-			{
-				case 1:
-					v = CharGetDatum((char) v);
-					break;
-				case 2:
-					v = Int16GetDatum((int16) v);
-					break;
-				case 4:
-					v = Int32GetDatum((int32) v);
-					break;
-			}
-			values[attno - 1] = v;
-		}
-		else if (column->attlen == -1)
-		{
-			struct varlena *v = palloc(n + VARHDRSZ);
-
-			SET_VARSIZE(v, n + VARHDRSZ);
-			memcpy(VARDATA(v), p, n);
-			values[attno - 1] = PointerGetDatum(v);
-		}
-		else
-		{
-			char *v = palloc(n + 1);
-
-			memcpy(v, p, n);
-			v[n] = '\0';
-			values[attno - 1] = PointerGetDatum(v);
-		}
-		p += n;
+		values[attno - 1] = isnull[attno - 1] ? (Datum) 0 : mdb_key_datum(column, bytes, n - 1);
 	}
 }
 
@@ -185,17 +199,15 @@ mdb_key_is_valid(const MdbTable *table, const char *key, uint32 len)
 	while (p < end)
 	{
 		uint32 attno, n;
+		const char *bytes;
 		const MdbColumn *column;
 
-		if (!get_varint(&p, end, &attno) || !get_varint(&p, end, &n) || attno == 0 ||
-			attno > (uint32) table->natts || (n > 0 && n - 1 > (uint32) (end - p)))
+		if (!mdb_key_next(&p, end, &attno, &bytes, &n) || attno > (uint32) table->natts)
 			return false;
-		if (n == 0)
-			continue;
 		column = &table->columns[attno - 1];
-		if (column->role != MDB_ROLE_DROPPED && column->attlen > 0 && n - 1 != (uint32) column->attlen)
+		if (n > 0 && column->role != MDB_ROLE_DROPPED && column->attlen > 0 &&
+			n - 1 != (uint32) column->attlen)
 			return false;
-		p += n - 1;
 	}
 	return true;
 }

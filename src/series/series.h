@@ -20,6 +20,8 @@ pg_noreturn extern void mdb_key_too_long(Relation rel, uint64 len);
 extern void mdb_key_build(const MdbTable *table, const Datum *values, const bool *isnull, StringInfo key);
 extern void mdb_key_decode(const MdbTable *table, const char *key, uint32 len, Datum *values, bool *isnull);
 
+extern bool mdb_key_next(const char **p, const char *end, uint32 *attno, const char **bytes, uint32 *n);
+extern Datum mdb_key_datum(const MdbColumn *column, const char *bytes, uint32 len);
 extern bool mdb_key_is_valid(const MdbTable *table, const char *key, uint32 len);
 
 /* ---- segment.c ---- */

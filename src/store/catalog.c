@@ -740,13 +740,14 @@ storage_ids(const char *catalog, Snapshot snapshot, int *count)
 void
 mdb_storage_orphans(int64 **ids, int *count)
 {
-	static const char *const catalogs[] = {"part", "series", "shadow"};
+	static const char *const catalogs[] = {"part", "series", "posting", "shadow"};
 	int64 *found[lengthof(catalogs)];
 	int nfound[lengthof(catalogs)];
 	Snapshot snapshot = mdb_latest_snapshot();
 	SnapshotData dirty;
 	int64 *known;
 	int nknown;
+	int total = 0;
 
 	for (int c = 0; c < (int) lengthof(catalogs); c++)
 		found[c] = storage_ids(catalogs[c], snapshot, &nfound[c]);
@@ -754,7 +755,9 @@ mdb_storage_orphans(int64 **ids, int *count)
 	InitDirtySnapshot(dirty);
 	known = storage_ids("storage", &dirty, &nknown);
 
-	*ids = palloc(sizeof(int64) * (nfound[0] + nfound[1] + nfound[2] + 1));
+	for (int c = 0; c < (int) lengthof(catalogs); c++)
+		total += nfound[c];
+	*ids = palloc(sizeof(int64) * (total + 1));
 	*count = 0;
 	for (int c = 0; c < (int) lengthof(catalogs); c++)
 		for (int i = 0; i < nfound[c]; i++)
@@ -893,6 +896,7 @@ mdb_storage_forget(int64 storage_id)
 	mdb_catalog_delete("shadow", storage_id);
 	mdb_catalog_delete("moved", storage_id);
 	mdb_catalog_delete("series", storage_id);
+	mdb_catalog_delete("posting", storage_id);
 	mdb_catalog_delete("compaction", storage_id);
 	cardinality_lock(storage_id);
 	mdb_catalog_delete("cardinality", storage_id);

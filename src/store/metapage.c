@@ -435,6 +435,9 @@ build_table(Relation rel, TupleDesc desc, MemoryContext mcxt)
 		column->attalign = att->attalign;
 		column->role = att->attisdropped ? MDB_ROLE_DROPPED : MDB_ROLE_VALUE;
 		column->phys = att->attisdropped ? (att->attbyval ? MDB_I64 : MDB_BYTES) : mdb_phys(att);
+		column->jsonb =
+			!att->attisdropped && att->attlen == -1 &&
+			(att->atttypid < FirstNormalObjectId ? att->atttypid : getBaseType(att->atttypid)) == JSONBOID;
 	}
 	for (int i = 0; i < nseries; i++)
 	{

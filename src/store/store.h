@@ -54,6 +54,7 @@ typedef struct MdbColumn
 	char attalign;
 	uint8 phys; /* MdbPhys */
 	uint8 role; /* MdbRole */
+	bool jsonb; /* or a domain over it */
 } MdbColumn;
 
 /*
@@ -129,7 +130,7 @@ extern Oid mdb_am_oid(bool missing_ok);
 
 /* ---- catalog.c ---- */
 
-/* Columns of metricsdb.series, which src/series fills, and of metricsdb.part. */
+/* Columns of metricsdb.series, which src/series fills. */
 enum
 {
 	Anum_series_storage_id = 1,
@@ -138,6 +139,19 @@ enum
 	Anum_series_nseries,
 	Anum_series_payload,
 	Natts_series = Anum_series_payload
+};
+
+/* Of metricsdb.posting, which src/series fills. */
+enum
+{
+	Anum_posting_storage_id = 1,
+	Anum_posting_run,
+	Anum_posting_last_term,
+	Anum_posting_first_term,
+	Anum_posting_run_ids,
+	Anum_posting_nentries,
+	Anum_posting_payload,
+	Natts_posting = Anum_posting_payload
 };
 
 enum

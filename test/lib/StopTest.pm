@@ -243,7 +243,7 @@ sub end_prepared
 sub forget_orphans
 {
 	my ($node) = @_;
-	my $none = 'SELECT NOT EXISTS (SELECT storage_id FROM metricsdb.part UNION SELECT storage_id FROM metricsdb.series EXCEPT SELECT storage_id FROM metricsdb.storage)';
+	my $none = 'SELECT NOT EXISTS (SELECT storage_id FROM metricsdb.part UNION SELECT storage_id FROM metricsdb.series UNION SELECT storage_id FROM metricsdb.posting EXCEPT SELECT storage_id FROM metricsdb.storage)';
 
 	return if $node->safe_psql('postgres', $none) eq 't';
 	$node->safe_psql('postgres', $_) for 'ALTER SYSTEM SET metricsdb.workers = on', 'SELECT pg_reload_conf()';

@@ -6,3 +6,25 @@ build/unit/cardinality_test: test/unit/cardinality_test.c src/series/cardinality
 .PHONY: unit-cardinality
 unit-cardinality: build/unit/cardinality_test
 	ASAN_OPTIONS=detect_leaks=0 build/unit/cardinality_test
+
+# Tests and fuzzing of the postings' bytes, likewise.
+POSTINGS_SAN = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+
+build/unit/postings_test: test/unit/postings_test.c src/series/postings.c src/series/postings.h
+	@mkdir -p $(@D)
+	$(CC) -std=c99 -O1 -g -Wall -Wextra -Werror $(POSTINGS_SAN) -Isrc -o $@ test/unit/postings_test.c src/series/postings.c
+
+build/fuzz_postings: test/fuzz/fuzz_postings.c src/series/postings.c src/series/postings.h
+	@mkdir -p $(@D)
+	$(FUZZ_CC) -std=c99 -O1 -g -Wall -Wextra -fsanitize=fuzzer $(POSTINGS_SAN) -Isrc -o $@ test/fuzz/fuzz_postings.c src/series/postings.c
+
+.PHONY: unit-postings fuzz-postings
+unit-postings: build/unit/postings_test
+	ASAN_OPTIONS=detect_leaks=0 build/unit/postings_test
+
+fuzz-postings: build/fuzz_postings
+	@mkdir -p build/corpus/postings
+	@build/fuzz_postings -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 -print_final_stats=1 \
+		-artifact_prefix=build/corpus/ build/corpus/postings 2>build/fuzz_postings.log || \
+		{ tail -40 build/fuzz_postings.log; exit 1; }
+	@echo "postings: $$(sed -n 's/stat::number_of_executed_units: *//p' build/fuzz_postings.log) runs, no finding"
