@@ -102,13 +102,14 @@ static const char *const stops[] = {
 	"revive.before:se",
 	"revive.after:se",
 	"revive.forget:se",
-	/* files come and go: am/ddl.c */
+	/* files come and go: am/ddl.c, am/rewrite.c */
 	"file.old_dropped:se",
 	"file.metapage:se",
 	"file.registered:se",
 	"file.delta:se",
 	"file.emptied:se",
 	"file.copied:se",
+	"file.lives:se",
 	"file.rewritten:se",
 	"drop.before:se",
 	"drop.deltas:se",

@@ -268,10 +268,6 @@ extern void mdb_set_new_filelocator(Relation rel, const MdbRelFile *file, char p
 									TransactionId *freezeXid, MultiXactId *minmulti);
 extern void mdb_nontransactional_truncate(Relation rel);
 extern void mdb_copy_data(Relation rel, const MdbRelFile *file);
-extern void mdb_copy_for_cluster(Relation old, Relation new, Relation index, bool use_sort,
-								 TransactionId oldest_xmin, TransactionId *xid_cutoff,
-								 MultiXactId *multi_cutoff, double *num_tuples, double *tups_vacuumed,
-								 double *tups_recently_dead);
 extern void mdb_drop_storage(Relation rel);
 extern void mdb_storage_adopt(Oid from, Oid to);
 extern void mdb_infer_roles(TupleDesc desc, MdbRoles *roles);
@@ -280,6 +276,13 @@ extern void mdb_infer_series(TupleDesc desc, MdbRoles *roles);
 /* How the roles of a table that is being created are found, if not inferred; set by src/admin. */
 typedef bool (*MdbRolesHook)(Relation rel, MdbRoles *roles);
 extern PGDLLIMPORT MdbRolesHook mdb_roles_hook;
+
+/* ---- rewrite.c ---- */
+
+extern void mdb_copy_for_cluster(Relation old, Relation new, Relation index, bool use_sort,
+								 TransactionId oldest_xmin, TransactionId *xid_cutoff,
+								 MultiXactId *multi_cutoff, double *num_tuples, double *tups_vacuumed,
+								 double *tups_recently_dead);
 
 /* ---- maintain.c ---- */
 

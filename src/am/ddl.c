@@ -1,6 +1,6 @@
 /*
  * ddl.c
- *	  Files come and go: CREATE, TRUNCATE, rewrites, SET TABLESPACE, VACUUM FULL, DROP.
+ *	  Files come and go: CREATE, TRUNCATE, rewrites, SET TABLESPACE, DROP.
  *
  * A new file is a new storage with an id of its own.  The old one's rows in the catalogs are
  * deleted by the same transaction that gives the table its new file, so a rollback restores
@@ -303,37 +303,4 @@ mdb_copy_data(Relation rel, const MdbRelFile *file)
 	RelationDropStorage(rel);
 	smgrclose(dst);
 	move_deltas(rel, mdb_rel_file_space(*file));
-}
-
-/*
- * mdb_copy_for_cluster - VACUUM FULL: all rows, in order, into the new file.
- *
- * The new parts' catalog rows are frozen: nobody can come to them but through the new file, and
- * a snapshot older than this command must see the rows there.  It sees also those that it would not have
- * seen before, and not those that died since: a transaction that had not touched the table yet.
- */
-void
-mdb_copy_for_cluster(Relation old, Relation new, Relation index, bool use_sort, TransactionId oldest_xmin,
-					 TransactionId *xid_cutoff, MultiXactId *multi_cutoff, double *num_tuples,
-					 double *tups_vacuumed, double *tups_recently_dead)
-{
-	Snapshot snapshot = mdb_latest_snapshot();
-	TableScanDesc scan = table_beginscan(old, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(old, NULL);
-	CommandId cid = GetCurrentCommandId(true);
-
-	*xid_cutoff = InvalidTransactionId;
-	*multi_cutoff = InvalidMultiXactId;
-	*num_tuples = *tups_vacuumed = *tups_recently_dead = 0;
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
-	{
-		CHECK_FOR_INTERRUPTS();
-		mdb_buffer_insert(new, &slot, 1, cid, HEAP_INSERT_FROZEN);
-		*num_tuples += 1;
-	}
-	mdb_buffer_flush_relation(RelationGetRelid(new));
-	MDB_STOP("file.rewritten");
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	UnregisterSnapshot(snapshot);
 }

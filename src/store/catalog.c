@@ -155,8 +155,11 @@ part_cmp(const void *a, const void *b)
 	return x->part_id < y->part_id ? -1 : x->part_id > y->part_id;
 }
 
-static void
-part_from_tuple(MdbPartInfo *p, HeapTuple tuple, TupleDesc desc)
+/*
+ * mdb_part_from_tuple - what a row of metricsdb.part says.
+ */
+void
+mdb_part_from_tuple(MdbPartInfo *p, HeapTuple tuple, TupleDesc desc)
 {
 	Datum v[Natts_part];
 	bool n[Natts_part];
@@ -219,7 +222,7 @@ list_parts(const MdbTable *table, Snapshot snapshot, bool by_index, bool all)
 			list->parts = repalloc_huge(list->parts, capacity * sizeof(MdbPartInfo));
 		}
 		p = &list->parts[list->count];
-		part_from_tuple(p, tuple, RelationGetDescr(rel));
+		mdb_part_from_tuple(p, tuple, RelationGetDescr(rel));
 		/* What an unlogged file held before a crash is gone, though its rows are still here. */
 		if (p->incarnation != table->incarnation && !all)
 			continue;
@@ -262,7 +265,7 @@ mdb_part_covering(const MdbTable *table, int64 row, Snapshot snapshot, MdbPartIn
 	scan = systable_beginscan_ordered(rel, index, snapshot, 2, keys);
 	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, BackwardScanDirection)))
 	{
-		part_from_tuple(info, tuple, RelationGetDescr(rel));
+		mdb_part_from_tuple(info, tuple, RelationGetDescr(rel));
 		if (info->incarnation != table->incarnation)
 			continue;
 		/* No two parts share row numbers. */
@@ -349,7 +352,7 @@ mdb_parts_leaving(const MdbTable *table, TransactionId oldest_xmin)
 			list->parts = list->parts ? repalloc_huge(list->parts, capacity * sizeof(MdbPartInfo))
 									  : palloc(capacity * sizeof(MdbPartInfo));
 		}
-		part_from_tuple(&list->parts[list->count], tuple, RelationGetDescr(rel));
+		mdb_part_from_tuple(&list->parts[list->count], tuple, RelationGetDescr(rel));
 		if (list->parts[list->count].incarnation == table->incarnation)
 			list->count++;
 	}

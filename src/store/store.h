@@ -295,6 +295,7 @@ extern void mdb_catalog_scan_end(MdbCatalogScan *s);
 
 /* ---- catalog.c, again ---- */
 
+extern void mdb_part_from_tuple(MdbPartInfo *p, HeapTuple tuple, TupleDesc desc);
 extern MdbPartList *mdb_parts_visible(const MdbTable *table, Snapshot snapshot);
 extern void mdb_part_ranges(const MdbTable *table, MdbRowRange **ranges, int *count);
 extern bool mdb_part_covering(const MdbTable *table, int64 row, Snapshot snapshot, MdbPartInfo *info);
@@ -316,6 +317,30 @@ extern int64 mdb_storage_find(Oid relid);
 extern Oid mdb_storage_relid(int64 storage_id);
 extern void mdb_storage_set_relid(int64 storage_id, Oid relid);
 extern void mdb_storage_forget(int64 storage_id);
+
+/* ---- life.c ---- */
+
+/* From when to when a row is there. */
+typedef struct MdbLife
+{
+	TransactionId xmin; /* FrozenTransactionId: for ever */
+	TransactionId xmax; /* InvalidTransactionId: it does not end */
+	CommandId cmin;     /* if they are of this transaction */
+	CommandId cmax;
+} MdbLife;
+
+typedef struct MdbPartLife
+{
+	MdbPartInfo info;
+	MdbLife life;
+} MdbPartLife;
+
+extern void mdb_life_of(HeapTupleHeader tuple, bool ends, TransactionId oldest_xmin, MdbLife *life);
+extern void mdb_life_end(MdbLife *life, HeapTupleHeader tuple);
+extern bool mdb_life_is_empty(const MdbLife *life);
+extern void mdb_life_put(const MdbLife *life, HeapTupleHeader tuple);
+extern MdbPartLife *mdb_part_lives(const MdbTable *table, TransactionId oldest_xmin, int *count);
+extern void mdb_part_set_life(const MdbPartInfo *part, const MdbLife *life);
 
 /* decoding.c */
 extern void mdb_decoding_hide(Oid relid);

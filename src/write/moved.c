@@ -251,47 +251,69 @@ get(const uint8 *p, const uint8 *end, uint32 n, int64 *v)
 	return NULL;
 }
 
+/* The runs of one row's payload. */
+typedef struct Runs
+{
+	uint32 n;
+	int64 *gap;
+	int64 *length;
+	int64 *to_gap;
+} Runs;
+
+static void
+decode_runs(bytea *payload, Runs *r)
+{
+	const uint8 *p = (const uint8 *) VARDATA_ANY(payload);
+	const uint8 *end = p + VARSIZE_ANY_EXHDR(payload);
+
+	r->n = 0;
+	if (end - p >= (ptrdiff_t) sizeof(r->n))
+		memcpy(&r->n, p, sizeof(r->n));
+	if (r->n == 0 || r->n > RUNS_MAX)
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("a map of moved rows cannot be decoded")));
+	p += sizeof(r->n);
+	r->gap = palloc(sizeof(int64) * (r->n + MDB_DECODE_SLACK));
+	r->length = palloc(sizeof(int64) * (r->n + MDB_DECODE_SLACK));
+	r->to_gap = palloc(sizeof(int64) * (r->n + MDB_DECODE_SLACK));
+	p = get(p, end, r->n, r->gap);
+	p = get(p, end, r->n, r->length);
+	(void) get(p, end, r->n, r->to_gap);
+}
+
+static void
+free_runs(Runs *r)
+{
+	pfree(r->gap);
+	pfree(r->length);
+	pfree(r->to_gap);
+}
+
 /* Look an identity up in one row's payload: its new row number, or -1.  Or, backwards, the reverse. */
 static int64
 look_up(bytea *payload, int64 first, int64 base, int64 wanted, bool backwards)
 {
-	const uint8 *p = (const uint8 *) VARDATA_ANY(payload);
-	const uint8 *end = p + VARSIZE_ANY_EXHDR(payload);
-	int64 *gap, *length, *to_gap;
 	int64 from = first;
 	int64 to = base;
 	int64 result = -1;
-	uint32 n = 0;
+	Runs r;
 
-	if (end - p >= (ptrdiff_t) sizeof(n))
-		memcpy(&n, p, sizeof(n));
-	if (n == 0 || n > RUNS_MAX)
-		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("a map of moved rows cannot be decoded")));
-	p += sizeof(n);
-	gap = palloc(sizeof(int64) * (n + MDB_DECODE_SLACK));
-	length = palloc(sizeof(int64) * (n + MDB_DECODE_SLACK));
-	to_gap = palloc(sizeof(int64) * (n + MDB_DECODE_SLACK));
-	p = get(p, end, n, gap);
-	p = get(p, end, n, length);
-	(void) get(p, end, n, to_gap);
-	for (uint32 i = 0; i < n; i++)
+	decode_runs(payload, &r);
+	for (uint32 i = 0; i < r.n; i++)
 	{
 		int64 begin;
 
-		from += gap[i];
-		to += to_gap[i];
+		from += r.gap[i];
+		to += r.to_gap[i];
 		begin = backwards ? to : from;
-		if (wanted >= begin && wanted < begin + length[i])
+		if (wanted >= begin && wanted < begin + r.length[i])
 		{
 			result = (backwards ? from : to) + wanted - begin;
 			break;
 		}
-		from += length[i];
-		to += length[i];
+		from += r.length[i];
+		to += r.length[i];
 	}
-	pfree(gap);
-	pfree(length);
-	pfree(to_gap);
+	free_runs(&r);
 	return result;
 }
 
@@ -359,6 +381,68 @@ mdb_moved_find(int64 storage_id, int64 identity, TransactionId *by)
 	UnregisterSnapshot(snapshot);
 	table_close(rel, AccessShareLock);
 	return result;
+}
+
+/*
+ * mdb_moved_runs - all moves of rows that had identities between two, in *runs, in CurrentMemoryContext.
+ */
+int
+mdb_moved_runs(int64 storage_id, int64 first, int64 last, MdbMovedRun **runs)
+{
+	Relation rel = mdb_catalog_open("moved", AccessShareLock);
+	Snapshot snapshot = mdb_latest_snapshot();
+	int capacity = 64;
+	int n = 0;
+	ScanKeyData keys[2];
+	MdbCatalogScan scan;
+	HeapTuple tuple;
+
+	*runs = palloc(sizeof(MdbMovedRun) * capacity);
+	ScanKeyInit(&keys[0], Anum_moved_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
+	ScanKeyInit(&keys[1], Anum_moved_last, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(first));
+	mdb_catalog_scan_begin(&scan, rel, snapshot, false, 2, keys);
+	while (HeapTupleIsValid(tuple = mdb_catalog_scan_next(&scan)))
+	{
+		Datum v[Natts_moved];
+		bool isnull[Natts_moved];
+		int64 from, to;
+		bytea *payload;
+		Runs r;
+
+		heap_deform_tuple(tuple, RelationGetDescr(rel), v, isnull);
+		from = DatumGetInt64(v[Anum_moved_first - 1]);
+		to = DatumGetInt64(v[Anum_moved_base - 1]);
+		if (from > last)
+			continue;
+		payload = DatumGetByteaPP(v[Anum_moved_payload - 1]);
+		decode_runs(payload, &r);
+		for (uint32 i = 0; i < r.n; i++)
+		{
+			from += r.gap[i];
+			to += r.to_gap[i];
+			if (from <= last && from + r.length[i] > first)
+			{
+				if (n == capacity)
+				{
+					capacity *= 2;
+					*runs = repalloc_huge(*runs, sizeof(MdbMovedRun) * capacity);
+				}
+				(*runs)[n].from = from;
+				(*runs)[n].to = to;
+				(*runs)[n].length = r.length[i];
+				(*runs)[n++].by = HeapTupleHeaderGetXmin(tuple->t_data);
+			}
+			from += r.length[i];
+			to += r.length[i];
+		}
+		free_runs(&r);
+		if ((Pointer) payload != DatumGetPointer(v[Anum_moved_payload - 1]))
+			pfree(payload);
+	}
+	mdb_catalog_scan_end(&scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+	return n;
 }
 
 /*

@@ -144,7 +144,8 @@ free_runs(Relation rel, const MdbTable *table)
 		/* Both rise.  Ranges overlap only where a part was moved and kept its numbers. */
 		while (at < nranges && ranges[at].end <= first)
 			at++;
-		if (first + MDB_RUN_ROWS > meta.next_row || (at < nranges && ranges[at].first < first + MDB_RUN_ROWS))
+		if ((first < meta.row_limit && first + MDB_RUN_ROWS > meta.next_row) ||
+			(at < nranges && ranges[at].first < first + MDB_RUN_ROWS))
 			continue;
 		buf = ReadBuffer(catalog, ItemPointerGetBlockNumber(&runs[i].tid));
 		visibilitymap_pin(catalog, ItemPointerGetBlockNumber(&runs[i].tid), &map);

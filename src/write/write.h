@@ -175,6 +175,17 @@ extern int64 mdb_moved_find(int64 storage_id, int64 identity, TransactionId *by)
 extern int64 mdb_moved_origin(int64 storage_id, int64 row);
 extern bool mdb_moved_expire(int64 storage_id);
 
+/* Rows that followed each other before and after a move. */
+typedef struct MdbMovedRun
+{
+	int64 from;
+	int64 to;
+	int64 length;
+	TransactionId by;
+} MdbMovedRun;
+
+extern int mdb_moved_runs(int64 storage_id, int64 first, int64 last, MdbMovedRun **runs);
+
 /* ---- merge_policy.c, merge.c, move.c: see merge.h, too ---- */
 
 /* What is to be merged. */

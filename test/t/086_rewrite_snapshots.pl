@@ -1,0 +1,142 @@
+# Random transactions on a metricsdb table and on a heap, compaction, and VACUUM FULL and CLUSTER of both, while
+# sessions have snapshots of all ages.  Each of them comes to the tables only after a rewrite: it finds
+# the same rows in both, can change the same ones, and fails where it would fail on the heap.
+#
+#   METRICSDB_STEPS=n	rewrites (8)
+#   METRICSDB_SEED=n	to repeat a run
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+use StorageTest;
+
+my $steps = $ENV{METRICSDB_STEPS} || 8;
+my $seed = $ENV{METRICSDB_SEED} || (time() ^ $$);
+note "METRICSDB_SEED=$seed";
+srand($seed);
+
+my $node = new_node('rewrite', 'metricsdb.workers' => 'off', 'metricsdb.direct_rows' => 20, autovacuum => 'off');
+my $s = session($node);
+my @old;	# sessions with snapshots
+my $id = 0;
+
+$s->query('CREATE TABLE o (n int);
+	CREATE TABLE t (id int, g int, v int, note text) USING metricsdb; CREATE INDEX t_id ON t (id);
+	CREATE TABLE h (id int, g int, v int, note text); CREATE INDEX h_id ON h (id);
+	CREATE TABLE p (id int, g int, v int, note text) USING metricsdb; CREATE TABLE ph (LIKE h)');
+my %heaps = (t => 'h', p => 'ph');
+
+sub pick { return $_[ int(rand(@_)) ] }
+
+# The same change of a table and of its heap.
+sub change
+{
+	my $n = int(rand() < 0.5 ? rand(10) : rand(300));
+	my ($g, $v) = (int(rand(9)), int(rand(1000)));
+	my $sql = pick(
+		"INSERT INTO \@ SELECT i, i % 9, $v, CASE WHEN i % 50 = 0 THEN repeat(md5(i::text), 200) END FROM generate_series($id + 1, $id + 1 + $n) i",
+		"INSERT INTO \@ SELECT i, i % 9, $v, 'x' FROM generate_series($id + 1, $id + 1 + $n) i",
+		"INSERT INTO \@ SELECT i, i % 9, $v, (SELECT string_agg(md5(i::text || k), '') FROM generate_series(1, 100) k) FROM generate_series($id + 1, $id + 1 + $n) i",
+		"UPDATE \@ SET v = v + 1 WHERE g = $g", "UPDATE \@ SET v = v + 1, note = repeat('n', v) WHERE id % 37 = $v % 37",
+		"UPDATE \@ SET id = id + 100000 WHERE id < 100000 AND id % 41 = $v % 41", "DELETE FROM \@ WHERE id % 29 = $v % 29",
+		"DELETE FROM \@ WHERE g = $g AND v % 2 = 0", "SELECT count(*) FROM (SELECT 1 FROM \@ WHERE id % 7 = $g FOR UPDATE) q");
+	$id += $n + 1;
+	return join '; ', map { $sql =~ s/@/$_/gr } %heaps;
+}
+
+sub transaction
+{
+	my @sql = ('BEGIN');
+
+	for (0 .. int(rand(3)))
+	{
+		push @sql, rand() < 0.3 ? ('SAVEPOINT a', change(), rand() < 0.5 ? 'ROLLBACK TO a' : 'RELEASE a') : change();
+	}
+	push @sql, pick('COMMIT', 'COMMIT', 'COMMIT', 'COMMIT', 'ROLLBACK', "PREPARE TRANSACTION 'p'; COMMIT PREPARED 'p'");
+	return join '; ', @sql;
+}
+
+sub contents
+{
+	my ($table) = @_;
+	return "SELECT count(*) || ' ' || coalesce(sum(hashtextextended(x::text, 0)), 0) || ' ' || coalesce(min(id), 0) FROM $table x";
+}
+
+# What the two say to the same, in the words of the heap.
+sub answers
+{
+	my ($session, $sql, $table) = @_;
+	my @answers = map { $session->query($sql =~ s/@/$_/gr) } $table, $heaps{$table};
+	# Which row a statement comes to first is not said.
+	s/concurrent (update|delete)/concurrent change/g for @answers;
+	return @answers;
+}
+
+my ($reads, $changes, $refused, $left) = (0, 0, 0, 0);
+
+sub come
+{
+	my ($o, $what) = @_;
+	my $bad = '';
+
+	for my $table (sort keys %heaps)
+	{
+		my $g = int(rand(9));
+		my ($k, $n) = (int(rand($id + 1)), int(rand(5)));
+		for my $sql (contents('@'), "SELECT id, v FROM @ WHERE id BETWEEN $k AND $k + 20 ORDER BY id, v",
+			map { "SAVEPOINT a; $_; " . contents('@') . '; ROLLBACK TO a' } "UPDATE @ SET v = -v WHERE id BETWEEN $k AND $k + $n",
+			"DELETE FROM @ WHERE id BETWEEN $k + 50 AND $k + 50 + $n", "SELECT count(*) FROM (SELECT 1 FROM @ WHERE id BETWEEN $k AND $k + $n FOR SHARE) q",
+			"SELECT count(*) FROM (SELECT 1 FROM @ WHERE g = $g FOR UPDATE) q")
+		{
+			my ($own, $heap) = answers($o->{session}, $sql, $table);
+			$bad .= "$table: $sql\n$own\nheap:\n$heap\n" if $own ne $heap;
+			$reads++ if $sql =~ /^SELECT count.*x$/;
+			$changes++ if $heap =~ /^(UPDATE|DELETE) [1-9]/m;
+			$refused++ if $heap =~ /could not serialize/;
+		}
+	}
+	is($bad, '', "$what: a snapshot of $o->{since} finds what it would in a heap");
+	$o->{session}->query('ROLLBACK');
+	return;
+}
+
+for my $step (1 .. $steps)
+{
+	for (0 .. 2 + int(rand(4)))
+	{
+		if (rand() < 0.6 && @old < 8)
+		{
+			my $o = { session => session($node), since => "step $step" };
+			$o->{session}->query('BEGIN ISOLATION LEVEL ' . pick('REPEATABLE READ', 'REPEATABLE READ', 'SERIALIZABLE') . '; SELECT count(*) FROM o;');
+			push @old, $o;
+		}
+		my $sql = transaction();
+		my $answer = $s->query($sql);
+		is($answer =~ /ERROR/ ? "$sql\n$answer" : '', '', "step $step: a transaction") if $answer =~ /ERROR/;
+		# It waits for these snapshots, as long as it may.
+		$s->query("CALL metricsdb.compact('" . pick('t', 'p') . "')") if rand() < 0.25;
+		$s->query("VACUUM t, p, h, ph") if rand() < 0.1;
+		$left += $s->query("SELECT count(*) FROM metricsdb.delta WHERE NOT live AND pg_relation_size(relid) > 0");
+	}
+	my $rewrite = pick('VACUUM FULL t; VACUUM FULL p; VACUUM FULL ph', 'CLUSTER t USING t_id; VACUUM FULL p', 'VACUUM FULL t, p, h',
+		'BEGIN; ' . change() . '; CLUSTER t USING t_id; ' . change() . '; ' . pick('COMMIT', 'ROLLBACK') . '; VACUUM FULL p');
+	my $answer = $s->query($rewrite);
+	is($answer =~ /ERROR/ ? $answer : '', '', "step $step: $rewrite");
+	for my $table (sort keys %heaps)
+	{
+		my ($own, $heap) = answers($s, contents('@'), $table);
+		is($own, $heap, "step $step: $table is the same now");
+	}
+	# Who has been there keeps the next rewrite waiting.
+	my @stay;
+	for my $o (@old) { if (rand() < 0.5) { come($o, "step $step") } else { push @stay, $o } }
+	@old = @stay;
+	is($s->query("SELECT * FROM metricsdb.check('t') UNION ALL SELECT * FROM metricsdb.check('p')"), '', "step $step: check finds nothing");
+}
+come($_, 'in the end') for @old;
+note "$reads tables read, $changes changes, $refused refused, $left heaps that rows had left";
+$node->stop;
+grep_log($node, 'rewrites');
+done_testing();
