@@ -254,6 +254,7 @@ mdb_scan_hold_part(TableScanDesc scan, int p)
 	MdbPart *part = s->open[p];
 	MemoryContext old;
 
+	s->started = true;
 	if (s->counted_in[p] != s->starts)
 	{
 		s->counted_in[p] = s->starts;
@@ -312,6 +313,7 @@ enter_unit(MdbScan *s, int64 unit, bool at_end)
 	MemoryContext old = MemoryContextSwitchTo(s->mcxt);
 
 	mdb_scan_leave_unit(s);
+	s->started = true;
 	s->unit = unit;
 	s->check_time = s->check_series = false;
 	if (unit < s->parts->nblocks)
@@ -727,15 +729,27 @@ mdb_scan_set_filter(TableScanDesc scan, const MdbScanFilter *filter)
 	for (uint32 i = 0; i < s->nverdicts; i++)
 		if (s->verdicts[i])
 			memset(s->verdicts[i], 0, VERDICT_PAGE);
+	/* Of a start that nothing came of nothing is counted. */
+	if (s->starts > 0 && !s->started)
+	{
+		s->counters.parts -= s->parts->count;
+		s->counters.blocks -= s->parts->nblocks;
+		s->counters.parts_pruned -= s->start_pruned;
+		s->counters.blocks_of_pruned -= s->start_blocks_of_pruned;
+	}
 	s->starts++;
-	s->counters.parts += s->parts->count;
-	s->counters.blocks += s->parts->nblocks;
+	s->started = false;
+	s->start_pruned = s->start_blocks_of_pruned = 0;
 	for (int i = 0; i < s->parts->count; i++)
 		if (mdb_scan_part_pruned(s, &s->parts->parts[i]))
 		{
-			s->counters.parts_pruned++;
-			s->counters.blocks_of_pruned += s->parts->parts[i].nblocks;
+			s->start_pruned++;
+			s->start_blocks_of_pruned += s->parts->parts[i].nblocks;
 		}
+	s->counters.parts += s->parts->count;
+	s->counters.blocks += s->parts->nblocks;
+	s->counters.parts_pruned += s->start_pruned;
+	s->counters.blocks_of_pruned += s->start_blocks_of_pruned;
 }
 
 /*

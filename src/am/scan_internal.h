@@ -65,7 +65,9 @@ typedef struct MdbScan
 	uint8 **verdicts; /* by series id: 0 = not asked yet, VERDICT_* */
 	uint32 nverdicts;
 	MdbScanCounters counters;
-	int64 starts;      /* how often a filter was set */
+	int64 starts;                               /* how often a filter was set */
+	bool started;                               /* something was asked for since */
+	int64 start_pruned, start_blocks_of_pruned; /* what that start has added to the counters */
 	int64 *counted_in; /* [parts] of these, the last one in which the part was counted as read */
 
 	/* rows of the present block that were deleted, see write/shadow.c */

@@ -131,6 +131,8 @@ mdb_agg_bucket_number(MetricsAggState *state, uint32 stretch)
 		econtext = set_row(state, values, isnull);
 		*place = number_of(state->bucket_numbers, state->nbucket_keys, state->bucket_keys, econtext) + 1;
 		ResetExprContext(econtext);
+		if (state->windows)
+			mdb_windows_note(state, *place - 1, mdb_times_seen(state->times, stretch));
 		pfree(values);
 		pfree(isnull);
 	}

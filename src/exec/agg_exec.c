@@ -148,8 +148,9 @@ init_keys(MetricsAggState *state, List *tlist, int nkeys, List *eqops, List *tim
 		mdb_keys_create(state->mcxt, state->nseries_keys, types[0], ops[0], collations[0]);
 	state->bucket_numbers =
 		mdb_keys_create(state->mcxt, state->nbucket_keys, types[1], ops[1], collations[1]);
-	state->times = mdb_times_create(
-		state->mcxt, buckets ? mdb_bucketing_create(state->table, state->varno, buckets, ps) : NULL);
+	if (buckets)
+		state->bucketing = mdb_bucketing_create(state->table, state->varno, buckets, ps);
+	state->times = mdb_times_create(state->mcxt, state->bucketing);
 }
 
 static const int64 *
@@ -204,6 +205,11 @@ begin_agg(CustomScanState *css, EState *estate, int eflags)
 			mdb_vec_compile(state->table, state->varno, lfirst(lc), &css->ss.ps);
 	init_keys(state, tlist, nkeys, lsecond(cscan->custom_private), lthird(cscan->custom_private));
 	init_calls(state, tlist, nkeys, lfourth_int(numbers));
+	if (list_nth_int(numbers, 4) > 0)
+	{
+		state->descending = list_nth_int(numbers, 5) != 0;
+		state->windows = mdb_windows_create(state, state->descending, list_nth_int(numbers, 4));
+	}
 	state->groups =
 		mdb_groups_create(state->mcxt, mdb_agg_place(state->inputs, state->ninputs), state->nbucket_keys > 0);
 
@@ -264,6 +270,8 @@ start(MetricsAggState *state)
 	state->series_from = state->bucket_from = 0;
 	state->series_to = state->bucket_to = MDB_NO_GROUP;
 	state->empty_due = state->nkeys == 0;
+	if (state->windows)
+		mdb_windows_start(state);
 	start_pass(state);
 }
 
@@ -339,6 +347,8 @@ add_row(MetricsAggState *state)
 		if (n > 0)
 			numbers[k] = mdb_keys_find(k ? state->bucket_numbers : state->series_numbers, values, isnull);
 	}
+	if (state->windows)
+		mdb_windows_note(state, numbers[1], time);
 	group = mdb_agg_group(state, numbers[0], numbers[1]);
 	if (group)
 	{
@@ -506,9 +516,17 @@ next_group(MetricsAggState *state)
 		if (state->counters.passes == 0)
 			start(state);
 		if (!state->filled)
+		{
 			fill(state);
+			if (state->windows && !mdb_windows_filled(state))
+			{
+				start_pass(state);
+				continue;
+			}
+		}
 		ResetExprContext(state->result_context);
-		if (mdb_groups_next(state->groups, &series, &bucket, &group))
+		if (state->windows ? mdb_windows_next(state, &series, &bucket, &group)
+						   : mdb_groups_next(state->groups, &series, &bucket, &group))
 		{
 			state->empty_due = false;
 			store_group(state, series, bucket, group);
@@ -516,6 +534,11 @@ next_group(MetricsAggState *state)
 		}
 		if (next_pass(state))
 			continue;
+		if (state->windows && mdb_windows_advance(state))
+		{
+			start_pass(state);
+			continue;
+		}
 		state->done = true;
 		if (state->empty_due)
 		{

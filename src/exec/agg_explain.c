@@ -75,6 +75,10 @@ mdb_agg_explain(CustomScanState *css, List *ancestors, ExplainState *es)
 	}
 	if (keys)
 		ExplainPropertyList("Group Key", keys, es);
+	for (int i = 0; i < state->nkeys && state->windows; i++)
+		if (state->timed[i])
+			ExplainPropertyText(
+				"Order", psprintf("%s%s", (char *) list_nth(keys, i), state->descending ? " DESC" : ""), es);
 	if (state->conditions)
 		ExplainPropertyText("Condition", deparse(state, state->conditions, true, ancestors, es), es);
 	if (!es->analyze || state->guarded)

@@ -31,6 +31,7 @@ typedef struct MdbAggCounters
 } MdbAggCounters;
 
 typedef struct MdbTimes MdbTimes;
+typedef struct MdbWindows MdbWindows;
 
 typedef struct MetricsAggState
 {
@@ -78,7 +79,10 @@ typedef struct MetricsAggState
 	MdbGroups *groups;
 	uint32 **series_number; /* by id, in pages: number + 1, 0 = not known yet */
 	uint32 nseries_pages;
+	MdbBucketing *bucketing; /* NULL: the time is no key */
 	MdbTimes *times;
+	MdbWindows *windows; /* NULL: groups in no order */
+	bool descending;
 	MdbVecBlock vec;
 	MdbUnit unit;
 	uint8 *mask;
@@ -132,6 +136,15 @@ extern Size mdb_times_bytes(const MdbTimes *t);
 extern void mdb_agg_block(MetricsAggState *state, const MdbUnit *unit);
 extern uint32 mdb_agg_bucket_number(MetricsAggState *state, uint32 stretch);
 extern char *mdb_agg_group(MetricsAggState *state, uint32 series, uint32 bucket);
+
+/* ---------- agg_window.c ---------- */
+
+extern MdbWindows *mdb_windows_create(MetricsAggState *state, bool descending, int first_stretches);
+extern void mdb_windows_note(MetricsAggState *state, uint32 bucket, int64 time);
+extern void mdb_windows_start(MetricsAggState *state);
+extern bool mdb_windows_filled(MetricsAggState *state);
+extern bool mdb_windows_next(MetricsAggState *state, uint32 *series, uint32 *bucket, char **group);
+extern bool mdb_windows_advance(MetricsAggState *state);
 
 /* ---------- agg_explain.c ---------- */
 

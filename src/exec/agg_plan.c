@@ -8,10 +8,14 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "access/sysattr.h"
 #include "access/table.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_statistic.h"
 #include "catalog/pg_type.h"
+#include "commands/defrem.h"
 #include "executor/nodeAgg.h"
 #include "executor/nodeHash.h"
 #include "miscadmin.h"
@@ -57,6 +61,7 @@ typedef struct Grouping
 	int state_size;
 	int ncolumns;      /* that have to be read */
 	bool from_headers; /* most blocks are likely to be answered from their headers */
+	bool time_not_null;
 	double groups;
 	double rows; /* that come to be looked at */
 } Grouping;
@@ -292,9 +297,64 @@ make_path(Grouping *g, RelOptInfo *rel, List *aggrefs, Node *having, bool partia
 		list_make4(g->pushed->strategies, g->pushed->values, g->pushed->series, g->filters),
 		list_make4(g->keys, g->eqops, g->timed, aggrefs),
 		list_make3(having, g->group_clause, extract_actual_clauses(g->input->baserestrictinfo, false)),
-		list_make3_int(g->pushed->guarded, partial, g->input->relid));
+		list_make5_int(g->pushed->guarded, partial, g->input->relid, 0, false));
 	path->methods = &path_methods;
 	return path;
+}
+
+/* LIMIT and OFFSET, if they are given; else 0. */
+static double
+rows_wanted(const Query *parse)
+{
+	Const *count = (Const *) parse->limitCount, *offset = (Const *) parse->limitOffset;
+
+	if (count == NULL || !IsA(count, Const) || count->constisnull ||
+		(offset != NULL && (!IsA(offset, Const) || offset->constisnull)))
+		return 0;
+	return Max(0.0, (double) DatumGetInt64(count->constvalue) +
+						(offset ? (double) DatumGetInt64(offset->constvalue) : 0));
+}
+
+/*
+ * Groups in the order of a bucket of time, window by window, where the query's order begins with it and a LIMIT
+ * makes that worth while.
+ */
+static void
+add_windowed_path(Grouping *g, RelOptInfo *grouped, List *aggrefs, Node *having)
+{
+	double limit = rows_wanted(g->root->parse);
+	double width, lo, hi, per_bucket, stretches, share;
+	PathKey *key;
+	CustomPath *path;
+	List *numbers;
+	Oid opclass;
+
+	if (limit <= 0 || g->root->sort_pathkeys == NIL || list_length(g->buckets) != 1 ||
+		!mdb_bucket_rises(g->table, g->input->relid, linitial(g->buckets)))
+		return;
+	/* Rows without a time have a group of their own, which is in no window. */
+	if (g->pushed->strategies == NIL && !g->time_not_null)
+		return;
+	key = linitial_node(PathKey, g->root->sort_pathkeys);
+	opclass = GetDefaultOpClass(exprType(linitial(g->buckets)), BTREE_AM_OID);
+	if (key->pk_eclass->ec_has_volatile || !OidIsValid(opclass) ||
+		get_opclass_family(opclass) != key->pk_opfamily ||
+		find_ec_member_matching_expr(key->pk_eclass, linitial(g->buckets), g->input->relids) == NULL)
+		return;
+
+	path = make_path(g, grouped, aggrefs, having, false, 0);
+	path->path.pathkeys = list_make1(key);
+	/* How much of the time is the first window? */
+	width = mdb_bucket_width(g->table, g->input->relid, linitial(g->buckets));
+	per_bucket = time_range(g, &lo, &hi) ? g->groups / Max(1, Max(0, hi - lo) / width + 1) : 1;
+	stretches = ceil(limit / Max(1, per_bucket));
+	share = Min(1, Max(1, per_bucket) * (stretches + 1) / g->groups);
+	path->path.total_cost = path->path.total_cost * 1.2 + 1;
+	path->path.startup_cost = path->path.total_cost * share;
+	numbers = lfourth(path->custom_private);
+	lfirst_int(list_nth_cell(numbers, 3)) = (int) Min(stretches, 1000000);
+	lfirst_int(list_nth_cell(numbers, 4)) = mdb_is_descending(mdb_pathkey_ordering(key));
+	add_path(grouped, &path->path);
 }
 
 /* Aggregates in workers, finished by core's node above them. */
@@ -331,9 +391,9 @@ add_parallel_path(Grouping *g, RelOptInfo *grouped, GroupPathExtraData *extra, N
 
 static void
 try_grouping(PlannerInfo *root, RelOptInfo *input, RelOptInfo *grouped, GroupPathExtraData *extra,
-			 const MdbTable *table)
+			 const MdbTable *table, bool time_not_null)
 {
-	Grouping g = {.root = root, .input = input, .table = table};
+	Grouping g = {.root = root, .input = input, .table = table, .time_not_null = time_not_null};
 	List *aggrefs;
 	bool ok;
 
@@ -350,6 +410,7 @@ try_grouping(PlannerInfo *root, RelOptInfo *input, RelOptInfo *grouped, GroupPat
 	if (g.groups * g.state_size > get_hash_memory_limit())
 		return;
 	add_path(grouped, &make_path(&g, grouped, aggrefs, extra->havingQual, false, 0)->path);
+	add_windowed_path(&g, grouped, aggrefs, extra->havingQual);
 	add_parallel_path(&g, grouped, extra, extra->havingQual);
 }
 
@@ -374,7 +435,13 @@ create_upper_paths(PlannerInfo *root, UpperRelationKind stage, RelOptInfo *input
 		return;
 	relation = table_open(rte->relid, NoLock);
 	if (mdb_is_metricsdb(relation) && RelationGetNumberOfBlocks(relation) > MDB_META_BLOCK + 1)
-		try_grouping(root, input, output, extra, mdb_table(relation));
+	{
+		const MdbTable *table = mdb_table(relation);
+
+		try_grouping(root, input, output, extra, table,
+					 table->time_attno > 0 &&
+						 TupleDescAttr(RelationGetDescr(relation), table->time_attno - 1)->attnotnull);
+	}
 	table_close(relation, NoLock);
 }
 
@@ -429,9 +496,11 @@ plan_metrics_agg(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tli
 	/* Values of conditions on time; conditions on series, on values; and all conditions, to be shown. */
 	cscan->custom_exprs =
 		list_make4(lsecond(conditions), lthird(conditions), lfourth(conditions), lthird(more));
-	cscan->custom_private = list_make4(
-		linitial(conditions), lsecond(grouping), lthird(grouping),
-		list_make4_int(linitial_int(numbers), lsecond_int(numbers), list_length(keys), list_length(aggrefs)));
+	cscan->custom_private =
+		list_make4(linitial(conditions), lsecond(grouping), lthird(grouping),
+				   list_concat(list_make4_int(linitial_int(numbers), lsecond_int(numbers), list_length(keys),
+											  list_length(aggrefs)),
+							   list_make2_int(lfourth_int(numbers), list_nth_int(numbers, 4))));
 	cscan->methods = &mdb_agg_scan_methods;
 	return (Plan *) cscan;
 }

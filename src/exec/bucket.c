@@ -337,6 +337,21 @@ mdb_bucket_supported(const MdbTable *table, Index varno, Node *expr)
 	return steps_of(table, varno, expr) != NIL;
 }
 
+/*
+ * mdb_bucket_rises - does a supported expression never fall when the time rises, and is it constant for whole
+ * stretches?  Known of time_bucket and date_bin of a fixed length, in no zone.
+ */
+bool
+mdb_bucket_rises(const MdbTable *table, Index varno, Node *expr)
+{
+	Finding f = {.table = table, .varno = varno};
+	Step *s = table->time_type == DATEOID ? NULL : step_of(&f, expr);
+	Const *width = s ? (Const *) s->width : NULL;
+
+	return s != NULL && s->kind == STEP_WIDTH && !s->zoned && width != NULL && IsA(width, Const) &&
+		   !width->constisnull && DatumGetIntervalP(width->constvalue)->month == 0;
+}
+
 /* ---------- how long ---------- */
 
 static Datum

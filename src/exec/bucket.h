@@ -12,6 +12,7 @@
 typedef struct MdbBucketing MdbBucketing;
 
 extern bool mdb_bucket_supported(const MdbTable *table, Index varno, Node *expr);
+extern bool mdb_bucket_rises(const MdbTable *table, Index varno, Node *expr);
 extern double mdb_bucket_width(const MdbTable *table, Index varno, Node *expr);
 extern MdbBucketing *mdb_bucketing_create(const MdbTable *table, Index varno, List *exprs, PlanState *ps);
 extern void mdb_bucketing_prepare(MdbBucketing *b, ExprContext *econtext);

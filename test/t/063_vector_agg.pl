@@ -247,7 +247,7 @@ sub group_query
 	if (chance(0.7)) { my @k = map { series_key() } 1 .. pick(1, 1, 2); push @keys, map { $_->[0] } @k; push @show, map { $_->[1] } @k; push @parts, 'series' }
 	if (chance(0.7)) { my @b = map { bucket() } 1 .. pick(1, 1, 1, 2); push @keys, @b; push @show, @b; push @parts, 'bucket' }
 	my @aggs = map { aggregate() } 1 .. pick(1, 1, 2, 3, 6);
-	push @where, time_condition() if chance(0.4);
+	push @where, time_condition() if chance(0.5);
 	push @where, series_condition() if chance(0.3);
 	if (chance(0.4)) { push @where, value_condition(); push @parts, 'filter' }
 	push @parts, 'ungrouped' if !@keys;
@@ -263,6 +263,14 @@ sub group_query
 	my $tail = (@where ? ' WHERE ' . join(' AND ', @where) : '') . (@keys ? ' GROUP BY ' . join(', ', @keys) : '') . $having;
 	my $order = @show ? ' ORDER BY ' . join(', ', map { "($_)::text COLLATE \"C\"" } @show) : '';
 	my $limit = $order && chance(0.1) ? ' LIMIT 5' : '';
+	# In order of the bucket, of which windows are then read until there are enough.
+	my @b = grep { /time_bucket\('\d+ (?!month)[a-z]+', time\)|^date_bin/ } @keys;
+	if (@b == 1 && (grep { /time [<>=]/ } @where) && chance(0.7))
+	{
+		$order = " ORDER BY $b[0]" . pick('', ' DESC') . join('', map { ", ($_)::text COLLATE \"C\"" } grep { $_ ne $b[0] } @show);
+		$limit = ' LIMIT ' . pick(1, 3, 20) . pick('', '', ' OFFSET 2');
+		push @parts, 'limit';
+	}
 	return {
 		text => 'SELECT ' . join(', ', @show, map { $_->[0] } @aggs) . " FROM \@$tail$order$limit",
 		bounds => 'SELECT ' . join(', ', @show, map { $_->[1] // '0' } @aggs) . " FROM \@$tail$order$limit",
