@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "access/tableam.h"
+#include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "exec/agg_node.h"
@@ -148,6 +149,8 @@ group_cmp(const void *a, const void *b)
 {
 	const WindowGroup *x = a, *y = b;
 
+	/* There may be millions. */
+	CHECK_FOR_INTERRUPTS();
 	if (x->time != y->time)
 		return x->time < y->time ? -1 : 1;
 	return x->series < y->series ? -1 : x->series > y->series;

@@ -218,6 +218,8 @@ cancel() {
 	overrun "CALL compact(), text" "TRUNCATE t; INSERT INTO t $text" "CALL metricsdb.compact('t')"
 	overrun "scan of numbers" "SET jit = off" "SELECT sum(a), sum(b), count(c) FROM w, generate_series(1, 3)"
 	overrun "scan of text" "SET jit = off" "SELECT sum(length(note)) FROM t, generate_series(1, 9)"
+	overrun "MetricsAgg of numbers" "SET jit = off" "SELECT (SELECT sum(a * b + c * i) + stddev(a) FROM w) FROM generate_series(1, 1000) i"
+	overrun "MetricsAgg, three million groups" "SET jit = off" "SELECT count(*) FROM (SELECT host, metricsdb.time_bucket('1 s', time), avg(a) FROM w GROUP BY 1, 2) x"
 	overrun "INSERT of rows" "SET jit = off" "INSERT INTO w $wide"
 	overrun "INSERT of new series" "SET jit = off" "INSERT INTO w SELECT now(), 'new' || i, 1, 2, 3 FROM generate_series(1, 3000000) i"
 	overrun "INSERT of a value of 100 MB" "SET jit = off" "INSERT INTO t SELECT now(), 'h', string_agg(md5(i::text), '') FROM generate_series(1, 3000000) i"
