@@ -155,6 +155,7 @@ typedef struct MdbHeldBlock
 } MdbHeldBlock;
 
 extern const MdbPartInfo *mdb_scan_parts(TableScanDesc scan, int *count);
+extern int mdb_scan_next_block(TableScanDesc scan, const MdbPart *part, int block);
 extern bool mdb_scan_part_wanted(TableScanDesc scan, int part);
 extern MdbPart *mdb_scan_hold_part(TableScanDesc scan, int part);
 extern void mdb_scan_let_part_go(TableScanDesc scan, int part);

@@ -412,14 +412,22 @@ next_unit(MdbScan *s, bool forward)
 	{
 		int64 unit = forward ? s->unit + 1 : s->unit - 1;
 
-		/* Over parts of which nothing is wanted at once. */
+		/* Over parts of which nothing is wanted at once, and over blocks of other series. */
 		while (s->filtered && unit >= 0 && unit < nblocks)
 		{
 			int p = part_of_unit(s, unit);
+			int64 base = s->block_base[p];
 
 			if (!mdb_scan_part_pruned(s, &s->parts->parts[p]))
-				break;
-			unit = forward ? s->block_base[p + 1] : s->block_base[p] - 1;
+			{
+				if (!forward || s->open[p] == NULL)
+					break;
+				unit = base + mdb_scan_next_block(&s->base, s->open[p], (int) (unit - base));
+				if (unit < s->block_base[p + 1])
+					break;
+				continue;
+			}
+			unit = forward ? s->block_base[p + 1] : base - 1;
 		}
 		return unit >= 0 && unit < unit_count(s) ? unit : -1;
 	}

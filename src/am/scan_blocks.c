@@ -10,6 +10,7 @@
 #include "pgstat.h"
 
 #include "am/scan_internal.h"
+#include "series/index.h"
 
 /*
  * mdb_scan_parts - the parts that the scan sees, by number from 0.
@@ -21,6 +22,51 @@ mdb_scan_parts(TableScanDesc scan, int *count)
 
 	*count = s->parts->count;
 	return s->parts->parts;
+}
+
+/*
+ * mdb_scan_next_block - the first block of a part, from this one on, that the set of series does not rule out;
+ * nblocks if there is none.  In a part of blocks of one series these are in order.
+ */
+int
+mdb_scan_next_block(TableScanDesc scan, const MdbPart *part, int block)
+{
+	MdbScan *s = (MdbScan *) scan;
+	const MdbIds *ids = s->filtered ? s->filter.series_ids : NULL;
+	int64 id;
+	uint32 lo = 0, hi;
+	int next;
+
+	if (ids == NULL || !part->one_series || block >= part->nblocks)
+		return block;
+	/* The next id of the set, then its first block: most of the time it is this one. */
+	for (hi = ids->n; lo < hi;)
+	{
+		uint32 mid = lo + (hi - lo) / 2;
+
+		if (ids->v[mid] < part->series_first[block])
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	next = lo < ids->n ? block : part->nblocks;
+	id = lo < ids->n ? ids->v[lo] : 0;
+	if (next == block && part->series_first[block] < id)
+	{
+		int end = part->nblocks;
+
+		while (next < end)
+		{
+			int mid = next + (end - next) / 2;
+
+			if (part->series_first[mid] < id)
+				next = mid + 1;
+			else
+				end = mid;
+		}
+	}
+	s->counters.blocks_pruned += next - block;
+	return next;
 }
 
 /*

@@ -320,7 +320,7 @@ add_part(MdbOrdered *o, int p)
 		return;
 	if (!part->has_time)
 		mdb_part_damaged(part, "It has no times, although its row in the catalog says so.");
-	for (int b = 0; b < part->nblocks; b++)
+	for (int b = 0; (b = mdb_scan_next_block(o->scan, part, b)) < part->nblocks; b++)
 	{
 		Entry *e;
 
