@@ -469,15 +469,21 @@ read_refs(MdbOrdered *o, int64 begin, int64 end)
 	{
 		Entry *e = &o->entries[i];
 		const int64 *times;
+		bool sorted;
 
 		CHECK_FOR_INTERRUPTS();
 		if (e->hi < begin || !set_block(o, o->held, e))
 			continue;
 		times = mdb_block_times(o->held->block);
-		for (uint32 row = 0; row < o->held->block->nrows; row++)
+		sorted = o->held->block->part->one_series;
+		for (uint32 n = 0; n < o->held->block->nrows; n++)
 		{
+			/* In the order of keys, if those of a series. */
+			uint32 row = o->flip ? o->held->block->nrows - 1 - n : n;
 			int64 key = key_of(o, times[row]);
 
+			if (sorted && key > end)
+				break;
 			if (key < begin || key > end || (o->held->out && o->held->out[row]))
 				continue;
 			if (o->nrefs == SMALL_WINDOW)
