@@ -107,5 +107,13 @@ ALTER TABLE posting ALTER payload SET STORAGE EXTERNAL, ALTER first_term SET STO
 CREATE INDEX posting_term_idx ON posting (storage_id, run, last_term);
 COMMENT ON TABLE posting IS 'the inverted index over series: terms and the ids of the series that have them';
 
-REVOKE ALL ON storage, part, delta, shadow, moved, series, posting FROM PUBLIC;
+-- Series that no part has rows of any more, on their way out of the dictionary: see src/write/collect.c.
+CREATE TABLE leaving_series (
+	storage_id   int8   NOT NULL PRIMARY KEY,
+	epoch        int8   NOT NULL,	-- what processes remember of the dictionary is of one of these
+	ids          bytea  NOT NULL	-- which must not be used any more
+) USING heap;
+COMMENT ON TABLE leaving_series IS 'ids of series that are about to be removed from the dictionary';
+
+REVOKE ALL ON storage, part, delta, shadow, moved, series, posting, leaving_series FROM PUBLIC;
 REVOKE ALL ON SEQUENCE storage_id_seq FROM PUBLIC;

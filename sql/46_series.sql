@@ -32,3 +32,13 @@ CREATE FUNCTION explain_series("table" regclass, condition text, OUT clause text
 COMMENT ON FUNCTION explain_series(regclass, text) IS
 	'how conditions on series columns are resolved: by the index, by it for each value, or for each series that is met; '
 	'how many terms or values are looked at, and how many registered series are left';
+
+CREATE PROCEDURE collect_series("table" regclass, INOUT removed int8 DEFAULT NULL)
+	AS 'MODULE_PATHNAME', 'mdb_collect_series_sql' LANGUAGE C;
+COMMENT ON PROCEDURE collect_series(regclass, int8) IS
+	'remove series that have no rows in parts any more from the dictionary; commits in between. For the table''s owner';
+
+CREATE FUNCTION rebuild_series_index("table" regclass) RETURNS void
+	AS 'MODULE_PATHNAME', 'mdb_rebuild_series_index' LANGUAGE C;
+COMMENT ON FUNCTION rebuild_series_index(regclass) IS
+	'make the index over the series of a table anew, should metricsdb.check() find it damaged. For the table''s owner';

@@ -43,6 +43,10 @@ static const char *const stops[] = {
 	"series.segment:se",
 	"series.posting:se",
 	"series.merged:se",
+	/* series that have left: write/collect.c */
+	"collect.marked:se",
+	"collect.dictionary:se",
+	"collect.removed:se",
 	/* a part: store/space.c, store/page_io.c, write/append.c */
 	"place.gap:se",
 	"place.counters:swe",

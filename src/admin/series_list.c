@@ -268,7 +268,7 @@ mdb_cardinality_sql(PG_FUNCTION_ARGS)
 	Bitmapset *jsonb = mdb_terms_jsonb(info->table);
 	MemoryContext tmp =
 		AllocSetContextCreate(CurrentMemoryContext, "metricsdb cardinality", ALLOCSET_DEFAULT_SIZES);
-	int64 count = all_ids(info)->n;
+	int64 count = info->ids ? (int64) info->ids->n : mdb_dict_count(info->table->storage_id, info->latest);
 
 	for (int i = 0; i < info->nkeys; i++)
 	{

@@ -76,6 +76,13 @@ extern size_t mdb_bits_bound(uint32_t n);
 extern size_t mdb_bits_encode(const uint8_t *flags, uint32_t n, uint8_t *out);
 extern int mdb_bits_decode(const uint8_t *in, size_t len, uint32_t n, uint8_t *flags);
 
+/*
+ * zstd frames by themselves, with contexts that are made once: a frame in at most cap bytes, or 0; and a
+ * frame to exactly total bytes.
+ */
+extern size_t mdb_deflate(const uint8_t *in, size_t len, int level, uint8_t *out, size_t cap);
+extern bool mdb_inflate(const uint8_t *in, size_t len, uint8_t *out, size_t total);
+
 /* Name of the codec that a chunk uses, for statistics: "const", "gorilla", "decimal", ... */
 extern const char *mdb_codec_name(const uint8_t *in, size_t len);
 

@@ -336,7 +336,6 @@ extern bool mdb_gorilla_decode(MdbKind kind, const uint8_t *in, size_t len, uint
 struct ZSTD_CCtx_s;
 
 extern struct ZSTD_CCtx_s *mdb_compressor(int level);
-extern bool mdb_inflate(const uint8_t *in, size_t len, uint8_t *out, size_t total);
 extern size_t mdb_frame_encode(const uint8_t *chunk, size_t size, int level, uint8_t *out, size_t cap);
 extern bool mdb_frame_decode(MdbKind kind, const uint8_t *in, size_t len, uint32_t n, uint64_t *out);
 

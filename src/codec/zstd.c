@@ -39,6 +39,16 @@ mdb_compressor(int level)
 	return compressor;
 }
 
+/* mdb_deflate - a frame in at most cap bytes, or 0. */
+size_t
+mdb_deflate(const uint8_t *in, size_t len, int level, uint8_t *out, size_t cap)
+{
+	ZSTD_CCtx *cctx = mdb_compressor(level);
+	size_t frame = cctx ? ZSTD_compress2(cctx, out, cap, in, len) : 0;
+
+	return ZSTD_isError(frame) ? 0 : frame;
+}
+
 /* mdb_inflate - a frame to exactly total bytes. */
 bool
 mdb_inflate(const uint8_t *in, size_t len, uint8_t *out, size_t total)

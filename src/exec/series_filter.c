@@ -909,7 +909,8 @@ mdb_series_filter_resolve(MdbSeriesFilter *f)
 	Snapshot snapshot;
 	MemoryContext old;
 
-	if (f->resolved && f->fixed)
+	/* Who wants to read what is left reads it without the index, which may be damaged, too. */
+	if ((f->resolved && f->fixed) || mdb_on_corruption == MDB_CORRUPTION_SKIP)
 		return;
 	MemoryContextReset(f->mcxt);
 	old = MemoryContextSwitchTo(f->mcxt);

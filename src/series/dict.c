@@ -32,6 +32,7 @@
 #include "miscadmin.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -40,11 +41,9 @@
 #include "series/index.h"
 #include "stop.h"
 
-#define DICT_PAGE          1024                 /* ids a page of the id -> entry array */
-#define DICT_SEGMENT       256                  /* pairs in one row of metricsdb.series */
-#define DICT_SEGMENT_BYTES ((Size) 1024 * 1024) /* of keys, from which on a row is closed */
-#define DICT_GAP           4096                 /* ids that a row may leave out in a row */
-#define DICT_CACHE_MAX     ((Size) 512 * 1024 * 1024)
+#define DICT_PAGE      1024 /* ids a page of the id -> entry array */
+#define ONES_MAX       1024 /* rows that one pair is taken of: whoever wants more wants all */
+#define DICT_CACHE_MAX ((Size) 512 * 1024 * 1024)
 
 typedef enum EntryState
 {
@@ -88,13 +87,18 @@ struct MdbDict
 	uint32 nslots;
 	Entry **grown; /* twice as many, being filled; NULL = none */
 	uint32 nentries;
-	bool loaded; /* all rows of the catalog were read once */
-	bool kept;   /* not dropped for want of memory */
+	int64 epoch;     /* of what is remembered, */
+	Oid relid;       /* and the table that tells when there is a new one */
+	bool stale;      /* there may be: look before anything is relied on */
+	MdbIds *leaving; /* ids that are not to be used any more */
+	bool loaded;     /* all rows of the catalog were read once */
+	bool kept;       /* not dropped for want of memory */
 	int64 reserved_next;
 	int64 reserved_end;
 	int64 reserve_step;
 	Bitmapset *jsonb; /* columns of that type */
-	uint64 *touched;  /* a bit for each DICT_SEGMENT ids of which one was asked for */
+	uint64 *touched;  /* a bit for each MDB_SEGMENT_PAIRS ids of which one was asked for */
+	uint32 nones;     /* of how many rows one pair was taken */
 	uint32 ntouched;
 	EntryList queue;
 	Written *written;
@@ -115,6 +119,23 @@ list_add(MemoryContext mcxt, EntryList *list, Entry *e)
 						  : MemoryContextAlloc(mcxt, list->cap * sizeof(Entry *));
 	}
 	list->v[list->n++] = e;
+}
+
+static void
+make_empty(MdbDict *dict)
+{
+	dict->pages = NULL;
+	dict->npages = 0;
+	dict->hashed = dict->loaded = false;
+	dict->grown = NULL;
+	dict->nentries = 0;
+	dict->nslots = 64;
+	dict->slots = MemoryContextAllocZero(dict->mcxt, dict->nslots * sizeof(Entry *));
+	dict->touched = NULL;
+	dict->ntouched = dict->nones = 0;
+	dict->leaving = NULL;
+	dict->queue = (EntryList){0};
+	dict->arena_left = 0;
 }
 
 /*
@@ -144,8 +165,8 @@ mdb_dict_open(const MdbTable *table)
 		memset(dict, 0, sizeof(*dict));
 		dict->storage_id = table->storage_id;
 		dict->mcxt = AllocSetContextCreate(dict_mcxt, "metricsdb dictionary", ALLOCSET_DEFAULT_SIZES);
-		dict->nslots = 64;
-		dict->slots = MemoryContextAllocZero(dict->mcxt, dict->nslots * sizeof(Entry *));
+		make_empty(dict);
+		dict->stale = true;
 		dict->reserve_step = 64;
 		old = MemoryContextSwitchTo(dict->mcxt);
 		dict->jsonb = mdb_terms_jsonb(table);
@@ -225,7 +246,8 @@ grow_slots(MdbDict *dict)
 static void
 hash_entry(MdbDict *dict, Entry *e)
 {
-	if (find_key(dict, e->hash, e->key, e->len) != NULL)
+	if (find_key(dict, e->hash, e->key, e->len) != NULL ||
+		(dict->leaving && mdb_ids_has(dict->leaving, e->id)))
 		return;
 	if ((dict->nentries + 1) * 2 > dict->nslots)
 		grow_slots(dict);
@@ -357,7 +379,7 @@ load_entry(void *arg, uint32 id, const char *key, uint32 len)
 static bool
 pairs_known(MdbDict *dict, int64 id_min, int64 id_max, int64 count)
 {
-	if (id_max - id_min > 64 * DICT_SEGMENT)
+	if (id_max - id_min > 64 * MDB_SEGMENT_PAIRS)
 		return false;
 	for (int64 id = id_min; id <= id_max && count > 0; id++)
 	{
@@ -421,7 +443,7 @@ load_rows(MdbDict *dict, Snapshot snapshot, LoadState load)
 static void
 load_id(MdbDict *dict, uint32 id, Snapshot snapshot, EntryState state)
 {
-	uint32 bit = id / DICT_SEGMENT;
+	uint32 bit = id / MDB_SEGMENT_PAIRS;
 	LoadState load = {.dict = dict, .state = state, .id = id};
 
 	if (bit / 64 >= dict->ntouched)
@@ -435,7 +457,8 @@ load_id(MdbDict *dict, uint32 id, Snapshot snapshot, EntryState state)
 		memset(dict->touched + dict->ntouched, 0, (n - dict->ntouched) * sizeof(uint64));
 		dict->ntouched = n;
 	}
-	load.one = (dict->touched[bit / 64] & (UINT64CONST(1) << bit % 64)) == 0;
+	load.one = dict->nones < ONES_MAX && (dict->touched[bit / 64] & (UINT64CONST(1) << bit % 64)) == 0;
+	dict->nones += load.one;
 	dict->touched[bit / 64] |= UINT64CONST(1) << bit % 64;
 	load_rows(dict, snapshot, load);
 }
@@ -455,6 +478,71 @@ load_all(MdbDict *dict)
 }
 
 /*
+ * Ids that are removed from the dictionary are made known by a new epoch, whose transaction is over before
+ * anybody who might rely on one of them locks the table to write.  So what was remembered of an older one is
+ * forgotten; but not as long as this transaction relies on it, whose lock is older, too.
+ */
+static void
+catch_up(MdbDict *dict)
+{
+	Snapshot snapshot;
+	MdbIds *leaving;
+	int64 epoch;
+
+	if (!dict->stale || dict->queue.n > 0 || dict->written != NULL)
+		return;
+	snapshot = mdb_latest_snapshot();
+	leaving = mdb_ids_create();
+	epoch = mdb_leaving_read(dict->storage_id, snapshot, leaving);
+	UnregisterSnapshot(snapshot);
+	if (epoch != dict->epoch)
+	{
+		MemoryContext old = MemoryContextSwitchTo(dict_mcxt);
+		Bitmapset *jsonb = bms_copy(dict->jsonb);
+
+		MemoryContextReset(dict->mcxt);
+		MemoryContextSwitchTo(dict->mcxt);
+		make_empty(dict);
+		dict->jsonb = bms_copy(jsonb);
+		dict->leaving = mdb_ids_create();
+		mdb_ids_add(dict->leaving, leaving->v, leaving->n);
+		mdb_ids_index(dict->leaving);
+		MemoryContextSwitchTo(old);
+		bms_free(jsonb);
+		dict->epoch = epoch;
+	}
+	dict->stale = false;
+	if (dict->kept)
+		load_all(dict);
+}
+
+/*
+ * mdb_dict_sync - from now on messages about this table tell of new epochs; which one is it?
+ */
+int64
+mdb_dict_sync(MdbDict *dict, Relation rel)
+{
+	dict->relid = RelationGetRelid(rel);
+	catch_up(dict);
+	return dict->epoch;
+}
+
+/* A table was changed, or what processes remember of it. */
+static void
+relcache_callback(Datum arg, Oid relid)
+{
+	HASH_SEQ_STATUS seq;
+	MdbDict *dict;
+
+	if (dicts == NULL)
+		return;
+	hash_seq_init(&seq, dicts);
+	while ((dict = hash_seq_search(&seq)) != NULL)
+		if (!OidIsValid(relid) || !OidIsValid(dict->relid) || dict->relid == relid)
+			dict->stale = true;
+}
+
+/*
  * mdb_dict_intern - the id of a key, which mdb_dict_flush will write if it has no row yet.
  */
 uint32
@@ -465,6 +553,8 @@ mdb_dict_intern(MdbDict *dict, Relation rel, const char *key, uint32 len)
 
 	if (len > MDB_KEY_MAX)
 		mdb_key_too_long(rel, len);
+	if (unlikely(dict->stale))
+		mdb_dict_sync(dict, rel);
 	hash_all(dict);
 	e = find_key(dict, hash, key, len);
 	if (e == NULL && !dict->loaded)
@@ -491,11 +581,8 @@ mdb_dict_intern(MdbDict *dict, Relation rel, const char *key, uint32 len)
 	return e->id;
 }
 
-/*
- * mdb_dict_registered - does a key have a row that stays, as far as this process knows?
- */
-bool
-mdb_dict_registered(MdbDict *dict, const char *key, uint32 len)
+static bool
+is_registered(MdbDict *dict, const char *key, uint32 len)
 {
 	uint32 hash = key_hash(key, len);
 	Entry *e;
@@ -511,14 +598,26 @@ mdb_dict_registered(MdbDict *dict, const char *key, uint32 len)
 }
 
 /*
+ * mdb_dict_registered - does a key have a row that stays, as far as this process knows?
+ */
+bool
+mdb_dict_registered(MdbDict *dict, const char *key, uint32 len)
+{
+	catch_up(dict);
+	return is_registered(dict, key, len);
+}
+
+/*
  * mdb_dict_refresh - learn what others have registered since, telling callback (may be NULL) of each pair.
  */
 void
 mdb_dict_refresh(MdbDict *dict, MdbSegmentCallback callback, void *arg)
 {
-	Snapshot snapshot = mdb_latest_snapshot();
+	Snapshot snapshot;
 
+	catch_up(dict);
 	hash_all(dict);
+	snapshot = mdb_latest_snapshot();
 	load_rows(
 		dict, snapshot,
 		(LoadState){.dict = dict, .state = ENTRY_WRITTEN, .news = true, .callback = callback, .arg = arg});
@@ -533,6 +632,7 @@ mdb_dict_refresh(MdbDict *dict, MdbSegmentCallback callback, void *arg)
 void
 mdb_dict_keep(MdbDict *dict)
 {
+	catch_up(dict);
 	load_all(dict);
 	dict->kept = true;
 }
@@ -557,7 +657,7 @@ mdb_dict_peek(int64 storage_id, const char *key, uint32 len)
 
 	if (dict == NULL || !dict->kept)
 		return -1;
-	return mdb_dict_registered(dict, key, len) ? 1 : 0;
+	return is_registered(dict, key, len) ? 1 : 0;
 }
 
 static int
@@ -597,31 +697,7 @@ write_entries(MdbDict *dict, EntryList *list, CommandId cid, int options)
 	qsort_interruptible(list->v, list->n, sizeof(Entry *), entry_cmp, NULL);
 	for (uint32 i = 0; i < list->n; i++)
 		entries[i] = (MdbSegmentEntry){list->v[i]->id, list->v[i]->len, list->v[i]->key};
-	for (uint32 at = 0, count; at < list->n; at += count)
-	{
-		Datum v[Natts_series];
-		bool n[Natts_series] = {0};
-		Size bytes = 0;
-		bytea *payload;
-
-		CHECK_FOR_INTERRUPTS();
-		for (count = 0; count < DICT_SEGMENT && at + count < list->n && bytes < DICT_SEGMENT_BYTES; count++)
-		{
-			/* Ids of another range: whoever looks for one between would have to look here, too. */
-			if (count > 0 && entries[at + count].id - entries[at + count - 1].id > DICT_GAP)
-				break;
-			bytes += entries[at + count].len;
-		}
-		payload = mdb_segment_encode(&entries[at], count);
-		v[Anum_series_storage_id - 1] = Int64GetDatum(dict->storage_id);
-		v[Anum_series_id_min - 1] = Int64GetDatum(entries[at].id);
-		v[Anum_series_id_max - 1] = Int64GetDatum(entries[at + count - 1].id);
-		v[Anum_series_nseries - 1] = Int32GetDatum(count);
-		v[Anum_series_payload - 1] = PointerGetDatum(payload);
-		mdb_catalog_insert(rel, v, n, cid, options);
-		MDB_STOP("series.segment");
-		pfree(payload);
-	}
+	mdb_segments_write(rel, dict->storage_id, entries, list->n, cid, options);
 	table_close(rel, NoLock);
 	mdb_postings_write(dict->storage_id, dict->jsonb, entries, list->n, cid, options);
 	pfree(entries);
@@ -873,4 +949,5 @@ mdb_series_init(void)
 {
 	RegisterXactCallback(xact_callback, NULL);
 	RegisterSubXactCallback(subxact_callback, NULL);
+	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
 }

@@ -131,6 +131,15 @@ pg_noreturn extern void mdb_posting_damaged(void);
 /* ---- posting_merge.c ---- */
 
 extern bool mdb_postings_merge(int64 storage_id, bool all, const MdbIds *leave_out);
+extern void mdb_postings_rebuild(const MdbTable *table);
+
+/* ---- leaving.c ---- */
+
+extern int64 mdb_leaving_read(int64 storage_id, Snapshot snapshot, MdbIds *ids);
+extern void mdb_leaving_write(Relation table_rel, int64 storage_id, const MdbIds *ids);
+extern MdbIds *mdb_dict_ids(int64 storage_id, Snapshot snapshot);
+extern int64 mdb_dict_count(int64 storage_id, Snapshot snapshot);
+extern void mdb_dict_remove(int64 storage_id, const MdbIds *ids);
 
 /* ---- part_ids.c ---- */
 

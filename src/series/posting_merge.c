@@ -22,9 +22,11 @@
 #include "series/index.h"
 #include "stop.h"
 
-#define RUNS_DUE 8  /* so many are merged some of, */
-#define RUNS_MAX 64 /* so many at once at most, */
-#define GROWTH   4  /* and none that has more ids than so many times those of all smaller ones */
+#define RUNS_DUE      8  /* so many are merged some of, */
+#define RUNS_MAX      64 /* so many at once at most, */
+#define GROWTH        4  /* and none that has more ids than so many times those of all smaller ones */
+
+#define REBUILD_PAIRS (128 * 1024) /* as many at a time as a run is made of */
 
 typedef struct Run
 {
@@ -200,11 +202,98 @@ mdb_postings_merge(int64 storage_id, bool all, const MdbIds *leave_out)
 		n = all ? (count > 1 ? Min(count, RUNS_MAX) : 0) : choose(runs, count);
 	else
 		n = count;
-	if (n > 0)
-		merge_runs(rel, storage_id, runs, n, leave_out, snapshot);
+	for (int at = 0; at < n; at += RUNS_MAX)
+		merge_runs(rel, storage_id, runs + at, Min(n - at, RUNS_MAX), leave_out, snapshot);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(mcxt);
 	UnregisterSnapshot(snapshot);
 	table_close(rel, NoLock);
 	return n > 0;
+}
+
+/* Pairs of the dictionary, some at a time. */
+typedef struct Rebuilding
+{
+	MemoryContext mcxt;
+	int64 storage_id;
+	Bitmapset *jsonb;
+	CommandId cid;
+	uint32 n;
+	MdbSegmentEntry *entries;
+} Rebuilding;
+
+static void
+take_pair(void *arg, uint32 id, const char *key, uint32 len)
+{
+	Rebuilding *r = arg;
+	char *copy = MemoryContextAlloc(r->mcxt, Max(len, 1));
+
+	if (r->n == REBUILD_PAIRS)
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("a segment of the series dictionary has more pairs than its row says")));
+	r->entries[r->n++] = (MdbSegmentEntry){id, len, memcpy(copy, key, len)};
+}
+
+static int
+entry_cmp(const void *a, const void *b)
+{
+	uint32 x = ((const MdbSegmentEntry *) a)->id, y = ((const MdbSegmentEntry *) b)->id;
+
+	return x < y ? -1 : x > y;
+}
+
+static void
+write_pairs(Rebuilding *r)
+{
+	qsort(r->entries, r->n, sizeof(MdbSegmentEntry), entry_cmp);
+	mdb_postings_write(r->storage_id, r->jsonb, r->entries, r->n, r->cid, 0);
+	MemoryContextReset(r->mcxt);
+	r->n = 0;
+}
+
+/*
+ * mdb_postings_rebuild - make the index anew from the dictionary.
+ */
+void
+mdb_postings_rebuild(const MdbTable *table)
+{
+	Relation rel = mdb_catalog_open("series", AccessShareLock);
+	Snapshot snapshot;
+	MemoryContext tmp =
+		AllocSetContextCreate(CurrentMemoryContext, "metricsdb new postings", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext row = AllocSetContextCreate(tmp, "metricsdb dictionary row", ALLOCSET_DEFAULT_SIZES);
+	Rebuilding r = {.storage_id = table->storage_id, .cid = GetCurrentCommandId(true)};
+	ScanKeyData key;
+	MdbCatalogScan scan;
+	HeapTuple tuple;
+
+	/* What is registered from here on, and seen in the dictionary, will be in the index twice. */
+	mdb_catalog_delete("posting", table->storage_id);
+	snapshot = mdb_latest_snapshot();
+	r.mcxt = AllocSetContextCreate(tmp, "metricsdb pairs", ALLOCSET_DEFAULT_SIZES);
+	r.jsonb = mdb_terms_jsonb(table);
+	r.entries = palloc(sizeof(MdbSegmentEntry) * REBUILD_PAIRS);
+	ScanKeyInit(&key, Anum_series_storage_id, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(table->storage_id));
+	mdb_catalog_scan_begin(&scan, rel, snapshot, false, 1, &key);
+	while (HeapTupleIsValid(tuple = mdb_catalog_scan_next(&scan)))
+	{
+		Datum v[Natts_series];
+		bool n[Natts_series];
+		MemoryContext old = MemoryContextSwitchTo(row);
+
+		CHECK_FOR_INTERRUPTS();
+		heap_deform_tuple(tuple, RelationGetDescr(rel), v, n);
+		if (r.n + DatumGetInt32(v[Anum_series_nseries - 1]) > REBUILD_PAIRS)
+			write_pairs(&r);
+		mdb_segment_decode(DatumGetByteaPP(v[Anum_series_payload - 1]),
+						   (uint32) DatumGetInt64(v[Anum_series_id_min - 1]), take_pair, &r);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(row);
+	}
+	write_pairs(&r);
+	mdb_catalog_scan_end(&scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+	MemoryContextDelete(tmp);
 }

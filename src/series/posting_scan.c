@@ -6,8 +6,6 @@
  */
 #include "postgres.h"
 
-#include <zstd.h>
-
 #include "access/detoast.h"
 #include "access/htup_details.h"
 #include "access/skey.h"
@@ -27,8 +25,11 @@
 void
 mdb_posting_damaged(void)
 {
-	ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("a row of the index over series is damaged"),
-					errhint("metricsdb.check() finds the table.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_DATA_CORRUPTED), errmsg("a row of the index over series is damaged"),
+		 errhint(
+			 "metricsdb.check() finds the table, metricsdb.rebuild_series_index() makes the index anew.")));
 }
 
 /*
@@ -62,7 +63,7 @@ mdb_posting_page(Datum payload, MdbPostingReader *reader)
 	if (raw_len > MDB_POSTING_RAW_MAX)
 		mdb_posting_damaged();
 	raw = palloc(raw_len + 1);
-	if (ZSTD_decompress(raw, raw_len, p + 6, len - 6) != raw_len)
+	if (!mdb_inflate(p + 6, len - 6, raw, raw_len))
 		mdb_posting_damaged();
 	mdb_posting_begin(reader, raw, raw_len);
 }

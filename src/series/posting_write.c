@@ -7,8 +7,6 @@
  */
 #include "postgres.h"
 
-#include <zstd.h>
-
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -23,6 +21,7 @@
 
 #define ROW_BYTES   (16 * 1024) /* raw, from which on a row is closed */
 #define RUN_ENTRIES 131072      /* series of a run that a registration writes */
+#define LONG_LIST   2048 /* ids of a term that gets rows of its own: who wants its name need not read them */
 
 struct MdbPostingWriter
 {
@@ -86,14 +85,14 @@ term_datum(const MdbTerm *term)
 static bytea *
 make_payload(const StringInfoData *body)
 {
-	Size bound = ZSTD_compressBound(body->len);
-	bytea *result = palloc(VARHDRSZ + 6 + Max(bound, (Size) body->len));
+	bytea *result = palloc(VARHDRSZ + 6 + body->len);
 	uint8 *p = (uint8 *) VARDATA(result);
-	size_t n;
+	size_t n = 0;
 
 	p[0] = MDB_POSTING_VERSION;
-	n = ZSTD_compress(p + 6, bound, body->data, body->len, 3);
-	if (!ZSTD_isError(n) && n + 4 < (size_t) body->len)
+	if (body->len >= 64)
+		n = mdb_deflate((const uint8 *) body->data, body->len, 3, p + 6, body->len - 5);
+	if (n > 0)
 	{
 		uint32 raw = body->len;
 
@@ -138,6 +137,8 @@ write_row(MdbPostingWriter *w)
 void
 mdb_posting_add(MdbPostingWriter *w, const void *term, uint32 len, const uint32 *ids, uint32 n)
 {
+	if (n >= LONG_LIST && w->nentries > 0)
+		write_row(w);
 	for (uint32 at = 0, count; at < n; at += count)
 	{
 		count = Min(n - at, MDB_POSTING_IDS_MAX);
@@ -151,7 +152,7 @@ mdb_posting_add(MdbPostingWriter *w, const void *term, uint32 len, const uint32 
 		}
 		w->last.len = len;
 		memcpy(w->last.bytes, term, len);
-		if (w->body.len >= ROW_BYTES)
+		if (w->body.len >= ROW_BYTES || n >= LONG_LIST)
 			write_row(w);
 	}
 }

@@ -11,11 +11,11 @@
  */
 #include "postgres.h"
 
-#include <zstd.h>
-
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 
 #include "series/series.h"
+#include "stop.h"
 
 #define SEGMENT_VERSION 1
 #define SEGMENT_ZSTD    0x01
@@ -66,9 +66,8 @@ mdb_segment_encode(const MdbSegmentEntry *entries, int count)
 	const char *prev = NULL;
 	uint32 prev_len = 0;
 	bytea *result;
-	Size bound;
 	uint8 *p;
-	size_t n;
+	size_t n = 0;
 
 	initStringInfo(&body);
 	put_varint(&body, count);
@@ -88,12 +87,12 @@ mdb_segment_encode(const MdbSegmentEntry *entries, int count)
 		prev_len = e->len;
 	}
 
-	bound = ZSTD_compressBound(body.len);
-	result = palloc(VARHDRSZ + 6 + Max(bound, (Size) body.len));
+	result = palloc(VARHDRSZ + 6 + body.len);
 	p = (uint8 *) VARDATA(result);
 	p[0] = SEGMENT_VERSION;
-	n = body.len >= 64 ? ZSTD_compress(p + 6, bound, body.data, body.len, 3) : (size_t) body.len;
-	if (!ZSTD_isError(n) && n + 4 < (size_t) body.len)
+	if (body.len >= 64)
+		n = mdb_deflate((const uint8 *) body.data, body.len, 3, p + 6, body.len - 5);
+	if (n > 0)
 	{
 		uint32 raw = body.len;
 
@@ -143,7 +142,7 @@ mdb_segment_decode(const bytea *payload, uint32 id_min, MdbSegmentCallback callb
 		if (raw_len > SEGMENT_RAW_MAX)
 			damaged();
 		raw = palloc(raw_len + 1);
-		if (ZSTD_decompress(raw, raw_len, p + 6, end - p - 6) != raw_len)
+		if (!mdb_inflate(p + 6, end - p - 6, raw, raw_len))
 			damaged();
 		p = raw;
 		end = raw + raw_len;
@@ -170,4 +169,38 @@ mdb_segment_decode(const bytea *payload, uint32 id_min, MdbSegmentCallback callb
 	pfree(key.data);
 	if (raw)
 		pfree(raw);
+}
+
+/*
+ * mdb_segments_write - write rows for some pairs, which come by rising id, as of command cid.
+ */
+void
+mdb_segments_write(Relation rel, int64 storage_id, const MdbSegmentEntry *entries, uint32 n, CommandId cid,
+				   int options)
+{
+	for (uint32 at = 0, count; at < n; at += count)
+	{
+		Datum v[Natts_series];
+		bool nulls[Natts_series] = {0};
+		Size bytes = 0;
+		bytea *payload;
+
+		CHECK_FOR_INTERRUPTS();
+		for (count = 0; count < MDB_SEGMENT_PAIRS && at + count < n && bytes < MDB_SEGMENT_BYTES; count++)
+		{
+			/* Ids of another range: whoever looks for one between would have to look here, too. */
+			if (count > 0 && entries[at + count].id - entries[at + count - 1].id > MDB_SEGMENT_GAP)
+				break;
+			bytes += entries[at + count].len;
+		}
+		payload = mdb_segment_encode(&entries[at], count);
+		v[Anum_series_storage_id - 1] = Int64GetDatum(storage_id);
+		v[Anum_series_id_min - 1] = Int64GetDatum(entries[at].id);
+		v[Anum_series_id_max - 1] = Int64GetDatum(entries[at + count - 1].id);
+		v[Anum_series_nseries - 1] = Int32GetDatum(count);
+		v[Anum_series_payload - 1] = PointerGetDatum(payload);
+		mdb_catalog_insert(rel, v, nulls, cid, options);
+		MDB_STOP("series.segment");
+		pfree(payload);
+	}
 }

@@ -26,6 +26,10 @@ extern bool mdb_key_is_valid(const MdbTable *table, const char *key, uint32 len)
 
 /* ---- segment.c ---- */
 
+#define MDB_SEGMENT_PAIRS 256                  /* pairs in one row of metricsdb.series */
+#define MDB_SEGMENT_BYTES ((Size) 1024 * 1024) /* of keys, from which on a row is closed */
+#define MDB_SEGMENT_GAP   4096                 /* ids that a row may leave out at once */
+
 typedef struct MdbSegmentEntry
 {
 	uint32 id;
@@ -38,9 +42,13 @@ typedef void (*MdbSegmentCallback)(void *arg, uint32 id, const char *key, uint32
 extern bytea *mdb_segment_encode(const MdbSegmentEntry *entries, int count);
 extern void mdb_segment_decode(const bytea *payload, uint32 id_min, MdbSegmentCallback callback, void *arg);
 
+extern void mdb_segments_write(Relation rel, int64 storage_id, const MdbSegmentEntry *entries, uint32 n,
+							   CommandId cid, int options);
+
 /* ---- dict.c ---- */
 
 extern MdbDict *mdb_dict_open(const MdbTable *table);
+extern int64 mdb_dict_sync(MdbDict *dict, Relation rel);
 extern uint32 mdb_dict_intern(MdbDict *dict, Relation rel, const char *key, uint32 len);
 extern bool mdb_dict_registered(MdbDict *dict, const char *key, uint32 len);
 extern void mdb_dict_refresh(MdbDict *dict, MdbSegmentCallback callback, void *arg);

@@ -18,6 +18,7 @@
 #include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/indexing.h"
@@ -26,6 +27,7 @@
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
+#include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -367,6 +369,60 @@ row_range_cmp(const void *a, const void *b)
 	const MdbRowRange *x = a, *y = b;
 
 	return x->first < y->first ? -1 : x->first > y->first;
+}
+
+/*
+ * mdb_parts_in_any_state - the parts of a table whose bytes are there, also of those that were deleted.  NULL if
+ * there is one that only snapshots on standbys may see: it has to be pruned first.
+ */
+MdbPartList *
+mdb_parts_in_any_state(const MdbTable *table)
+{
+	Relation rel = mdb_catalog_open("part", AccessShareLock);
+	TransactionId oldest = GetOldestNonRemovableTransactionId(rel);
+	MdbPartList *list = palloc0(sizeof(MdbPartList));
+	int capacity = 0;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	ScanKeyInit(&key, Anum_part_storage_id, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(table->storage_id));
+	scan = systable_beginscan(rel, mdb_catalog_index(rel), true, SnapshotAny, 1, &key);
+	/* An entry that is known to be dead may still name a tuple that was not pruned. */
+	if (scan->iscan)
+		scan->iscan->ignore_killed_tuples = false;
+	while (list && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Buffer buf = ((BufferHeapTupleTableSlot *) scan->slot)->buffer;
+		TransactionId xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
+		HTSV_Result state;
+
+		LockBuffer(buf, BUFFER_LOCK_SHARE);
+		state = HeapTupleSatisfiesVacuum(tuple, oldest, buf);
+		LockBuffer(buf, BUFFER_LOCK_UNLOCK);
+		/* Rolled back, or not written yet: by whoever began after the ids were marked. */
+		if (state == HEAPTUPLE_INSERT_IN_PROGRESS ||
+			(!HeapTupleHeaderXminFrozen(tuple->t_data) && !TransactionIdDidCommit(xmin)))
+			continue;
+		if (state == HEAPTUPLE_DEAD)
+		{
+			list = NULL;
+			continue;
+		}
+		if (list->count == capacity)
+		{
+			capacity = Max(64, capacity * 2);
+			list->parts = list->parts ? repalloc_huge(list->parts, capacity * sizeof(MdbPartInfo))
+									  : palloc(capacity * sizeof(MdbPartInfo));
+		}
+		mdb_part_from_tuple(&list->parts[list->count], tuple, RelationGetDescr(rel));
+		if (list->parts[list->count].incarnation == table->incarnation)
+			list->count++;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return list;
 }
 
 /*
@@ -900,6 +956,7 @@ mdb_storage_forget(int64 storage_id)
 	mdb_catalog_delete("moved", storage_id);
 	mdb_catalog_delete("series", storage_id);
 	mdb_catalog_delete("posting", storage_id);
+	mdb_catalog_delete("leaving_series", storage_id);
 	mdb_catalog_delete("compaction", storage_id);
 	cardinality_lock(storage_id);
 	mdb_catalog_delete("cardinality", storage_id);

@@ -154,6 +154,15 @@ enum
 	Natts_posting = Anum_posting_payload
 };
 
+/* Of metricsdb.leaving_series, likewise. */
+enum
+{
+	Anum_leaving_storage_id = 1,
+	Anum_leaving_epoch,
+	Anum_leaving_ids,
+	Natts_leaving = Anum_leaving_ids
+};
+
 enum
 {
 	Anum_part_storage_id = 1,
@@ -297,6 +306,7 @@ extern void mdb_catalog_scan_end(MdbCatalogScan *s);
 
 extern void mdb_part_from_tuple(MdbPartInfo *p, HeapTuple tuple, TupleDesc desc);
 extern MdbPartList *mdb_parts_visible(const MdbTable *table, Snapshot snapshot);
+extern MdbPartList *mdb_parts_in_any_state(const MdbTable *table);
 extern void mdb_part_ranges(const MdbTable *table, MdbRowRange **ranges, int *count);
 extern bool mdb_part_covering(const MdbTable *table, int64 row, Snapshot snapshot, MdbPartInfo *info);
 extern MdbPartList *mdb_parts_recorded(const MdbTable *table, Snapshot snapshot, bool by_index);

@@ -88,7 +88,8 @@ mdb_append_open(MdbAppend *a, Relation rel)
 	a->dict = mdb_dict_open(table);
 	a->last_key.len = 0;
 	MemoryContextSwitchTo(old);
-	return (uint64) table->storage_id;
+	/* A new epoch of the dictionary is a new generation, too. */
+	return ((uint64) table->storage_id << 24) + (uint64) mdb_dict_sync(a->dict, rel);
 }
 
 /*

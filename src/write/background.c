@@ -46,6 +46,11 @@
 /* Seconds from one look for orphans to the next. */
 #define ORPHANS_INTERVAL 600
 
+/* Series that have left are looked for in a table that has nothing else to do, seldom: much has to be read. */
+#define COLLECT_FIRST_US (600 * USECS_PER_SEC)
+#define COLLECT_US       (6 * 3600 * USECS_PER_SEC)
+#define COLLECT_RETRY_US (60 * USECS_PER_SEC)
+
 /* What is known of a table; lives as long as the process. */
 typedef struct Turn
 {
@@ -56,6 +61,7 @@ typedef struct Turn
 	int failures; /* in a row */
 	int gave_way; /* in a row */
 	TimestampTz next_at;
+	TimestampTz collect_at; /* when series that have left are looked for */
 } Turn;
 
 static HTAB *turns = NULL;
@@ -243,6 +249,23 @@ turn_failed(Turn *turn, MemoryContext mcxt)
 	enter_failure(turn->relid, turn->failures, error->message ? error->message : "", turn->next_at);
 }
 
+/* Remove series that no part has any more, if it is time to look for them. */
+static void
+collect_series(Turn *turn)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	bool in_the_way;
+
+	if (turn->collect_at == 0)
+		turn->collect_at = now + COLLECT_FIRST_US;
+	if (now < turn->collect_at)
+		return;
+	turn->collect_at = now + COLLECT_US;
+	(void) mdb_collect_series(turn->relid, false, mdb_compact_begin, commit_worker, &in_the_way);
+	if (in_the_way)
+		turn->collect_at = now + COLLECT_RETRY_US;
+}
+
 /* Do one thing for a table.  True if something was done. */
 static bool
 take_turn(Turn *turn, MemoryContext mcxt)
@@ -257,6 +280,8 @@ take_turn(Turn *turn, MemoryContext mcxt)
 									mdb_compact_begin, commit_worker);
 		/* Locks are not kept from one table to the next. */
 		commit_worker();
+		if (step == MDB_STEP_NOTHING)
+			collect_series(turn);
 		if (turn->failures > 0)
 			enter_failure(turn->relid, 0, NULL, 0);
 	}

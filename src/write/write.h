@@ -238,4 +238,9 @@ extern void mdb_compact_begin(void);
 extern MdbStep mdb_compact_relation(Oid relid, MdbCompactHow how, bool may_give_way,
 									MdbTransactionFunction begin, MdbTransactionFunction commit);
 
+/* ---- collect.c ---- */
+
+extern int64 mdb_collect_series(Oid relid, bool wait, MdbTransactionFunction begin,
+								MdbTransactionFunction commit, bool *in_the_way);
+
 #endif /* MDB_WRITE_H */

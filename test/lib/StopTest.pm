@@ -132,6 +132,13 @@ sub change
 	  $table, "${table}_h";
 }
 
+# gone(table): the rows that were added last are deleted, and with them some series.
+sub gone
+{
+	my ($table) = @_;
+	return join '', 'BEGIN;', (map { "DELETE FROM $_ WHERE host LIKE 't$$.$tag%';\n" } $table, "${table}_h"), "COMMIT;\n";
+}
+
 sub sections { return ('write', 'compact', 'unlogged', 'ddl', $changes ? 'change' : ()) }
 
 sub workload
@@ -162,6 +169,7 @@ sub workload
 	  'ROLLBACK; BEGIN; SAVEPOINT a;', change('m'), 'ROLLBACK TO a;', change('m'), "COMMIT; CALL metricsdb.compact('m');\n",
 	  'BEGIN;', change('m'), "PREPARE TRANSACTION 'p'; COMMIT PREPARED 'p';\n", 'BEGIN;', change('m'), "COMMIT; VACUUM m; CALL metricsdb.compact('m');\n",
 	  'BEGIN;', put('m', 900), change('m'), "ROLLBACK; VACUUM metricsdb.part; VACUUM m;\n",
+	  'BEGIN;', put('m', 300), "COMMIT;\n", gone('m'), "CALL metricsdb.compact('m'); VACUUM metricsdb.part; CALL metricsdb.collect_series('m', NULL);\n",
 	  $indexes ? ('BEGIN;', put('i', 300), put('i', 3), 'COMMIT; BEGIN;', change('i'), "COMMIT; CALL metricsdb.compact('i'); BEGIN;", change('i'), "COMMIT; VACUUM i;\n") : ()
 	  if $section eq 'change';
 	die $section;

@@ -5,6 +5,7 @@ CREATE ROLE mdb_reader;
 CREATE ROLE mdb_eu_only;
 RESET client_min_messages;
 CREATE SCHEMA info;
+GRANT USAGE ON SCHEMA info TO mdb_reader, mdb_eu_only;
 SET search_path = info, public;
 SET timezone = 'UTC';
 SELECT metricsdb.create_metrics_table('m');
@@ -116,8 +117,24 @@ SELECT * FROM metricsdb.metric_names(NULL);
 SELECT * FROM metricsdb.metric_names('h');
 SELECT * FROM metricsdb.metric_names('numbers', now());
 
+-- Upkeep
+BEGIN;
+CALL metricsdb.collect_series('m');
+ROLLBACK;
+CALL metricsdb.collect_series('h');
+CALL metricsdb.collect_series(NULL);
+SET ROLE mdb_reader;
+CALL metricsdb.collect_series('m');
+SELECT metricsdb.rebuild_series_index('m');
+RESET ROLE;
+SELECT metricsdb.rebuild_series_index('m');
+SELECT * FROM metricsdb.check('m');
+SELECT * FROM explain($$tags->>'host' LIKE '%_7%' AND tags @> '{"region": "eu"}'$$);
+CALL metricsdb.compact('m');
+SELECT count(DISTINCT run) FROM metricsdb.posting p JOIN metricsdb.storage s USING (storage_id) WHERE s.relid = 'm'::regclass;
+SELECT * FROM explain($$tags->>'host' LIKE '%_7%' AND tags @> '{"region": "eu"}'$$);
+
 -- Who may see what: privileges, and policies that hide rows.
-GRANT USAGE ON SCHEMA info TO mdb_reader, mdb_eu_only;
 GRANT SELECT ON h TO mdb_reader, mdb_eu_only;
 GRANT SELECT (metric_name) ON m TO mdb_reader;
 SET ROLE mdb_reader;
