@@ -11,15 +11,18 @@ first_ms() {
 	done | median
 }
 
-# again_ms SQL: the same for the second time in a session.
-again_ms() {
-	for _ in $(seq "$runs"); do
-		"$lib/cluster.sh" psql "$pg" -qAt -o /dev/null -c "$1" -c '\timing on' -c "$1" | sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p'
-	done | median
+# cpu_ms SQL: CPU time of one of twenty executions in a session that knows it, in milliseconds.
+cpu_ms() {
+	{
+		printf 'SET max_parallel_workers_per_gather = 0;\n%s;\nSELECT cpu() AS a \\gset\n' "$1"
+		for _ in $(seq 20); do printf '%s;\n' "$1"; done
+		printf "SELECT 'cpu ' || round(((cpu() - :a) * 50)::numeric, 1);\n"
+	} >"$bench/cpu.sql"
+	sql -f "$bench/cpu.sql" | sed -n 's/^cpu //p'
 }
 
-# show_ms GOAL WHAT SQL: first in a session, and again.
-show_ms() { echo "$2: $(first_ms "$3") ms, again in the session $(again_ms "$3") ms${1:+  (goal $1)}"; }
+# show_ms GOAL WHAT SQL: the first execution in a session, as it is for who waits, and what the next cost.
+show_ms() { echo "$2: first in a session $(first_ms "$3") ms, then $(cpu_ms "$3") ms of CPU${1:+  (goal $1)}"; }
 
 series() {
 	echo
