@@ -119,7 +119,7 @@ gather_delta(MdbSeriesInfo *info)
 			if (slot->tts_isnull[attno - 1])
 				continue;
 			t = mdb_push_time(info->table, slot->tts_values[attno - 1]);
-			if (t < info->from || t >= info->to)
+			if (t < info->from || t > info->to)
 				continue;
 		}
 		resetStringInfo(&key);
@@ -140,6 +140,7 @@ gather_seen(MdbSeriesInfo *info)
 	Datum *values = palloc0(sizeof(Datum) * info->table->natts);
 	bool *isnull = palloc(sizeof(bool) * info->table->natts);
 	Oid types[2] = {TIMESTAMPTZOID, TIMESTAMPTZOID};
+	char nulls[2] = {info->bound[0] ? ' ' : 'n', info->bound[1] ? ' ' : 'n'};
 	const char *where = " WHERE";
 	StringInfoData query, key;
 	SPIPlanPtr plan;
@@ -172,7 +173,7 @@ gather_seen(MdbSeriesInfo *info)
 	plan = SPI_prepare(query.data, 2, types);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-	portal = SPI_cursor_open(NULL, plan, info->bounds, NULL, true);
+	portal = SPI_cursor_open(NULL, plan, info->bounds, nulls, true);
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -248,6 +249,11 @@ read_range(MdbSeriesInfo *info)
 		info->bounds[i] = PG_GETARG_DATUM(arg);
 		*ends[i] = time_from(info->table, PG_GETARG_TIMESTAMPTZ(arg));
 	}
+	/* The end is not in the range; without one infinity is. */
+	if (info->bound[1] && info->to == PG_INT64_MIN)
+		info->from = PG_INT64_MAX;
+	else if (info->bound[1])
+		info->to--;
 }
 
 /* The registered series that are asked about. */
@@ -283,6 +289,8 @@ find_ids(MdbSeriesInfo *info)
 			for (uint32 i = 0; i < info->ids->n; i++)
 			{
 				MdbText key;
+
+				CHECK_FOR_INTERRUPTS();
 
 				key.bytes = mdb_dict_key(info->dict, info->ids->v[i], info->latest, &key.len);
 				if (of_metric(info, &key))

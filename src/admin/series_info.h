@@ -49,7 +49,7 @@ typedef struct MdbSeriesInfo
 	AttrNumber tags; /* and the series columns are its tags */
 	Snapshot latest;
 	bool in_time; /* rows with from <= time < to */
-	int64 from;
+	int64 from;   /* times in the table's unit, both inclusive */
 	int64 to;
 	bool bound[2]; /* the same as timestamptz, where they were given */
 	Datum bounds[2];

@@ -157,6 +157,9 @@ is_equality(const MdbTable *table, const Field *field, Oid opno, Oid collation)
 	Oid left, right, opclass, family, proc;
 
 	op_input_types(opno, &left, &right);
+	/* Trailing blanks do not count, although its operator class says that an image is enough. */
+	if (left == BPCHAROID)
+		return false;
 	opclass = left == right ? GetDefaultOpClass(left, BTREE_AM_OID) : InvalidOid;
 	if (!OidIsValid(opclass) ||
 		(field->key == NULL && get_typlen(left) != table->columns[field->attno - 1].attlen))
@@ -381,8 +384,8 @@ match_values(const MdbTable *table, Node *clause, PlanState *ps)
 			IsA(on_value, OpExpr) ? ((OpExpr *) on_value)->opfuncid : ((FuncExpr *) on_value)->funcid;
 		cond->collation = exprInputCollation(on_value);
 		/* To other collations values may match that begin with other bytes. */
-		if (list_length(args) == 2 && IsA(linitial(args), CaseTestExpr) && OidIsValid(cond->collation) &&
-			get_collation_isdeterministic(cond->collation) &&
+		if (list_length(args) == 2 && IsA(linitial(args), CaseTestExpr) && !has_place(lsecond(args), NULL) &&
+			OidIsValid(cond->collation) && get_collation_isdeterministic(cond->collation) &&
 			(cond->match == F_TEXTLIKE || cond->match == F_STARTS_WITH || cond->match == F_TEXTREGEXEQ))
 			cond->pattern = ExecInitExpr(lsecond(args), ps);
 	}

@@ -88,6 +88,7 @@ typedef struct Compiling
 	const MdbTable *table;
 	Index varno;
 	PlanState *ps; /* NULL: it is only asked whether it works */
+	int guards;    /* ANDs, ORs and CASEs around the expression */
 } Compiling;
 
 static MdbVecExpr *compile(Compiling *c, Node *node);
@@ -108,13 +109,16 @@ make_expr(MdbVecOp op, Oid type, int nargs)
 static bool
 compile_args(Compiling *c, MdbVecExpr *e, List *args)
 {
+	int guards = e->op == VEC_AND || e->op == VEC_OR ? 1 : 0;
 	ListCell *lc;
 	int i = 0;
 
+	c->guards += guards;
 	foreach (lc, args)
 		if ((e->args[i++] = compile(c, lfirst(lc))) == NULL)
-			return false;
-	return true;
+			break;
+	c->guards -= guards;
+	return i == 0 || e->args[i - 1] != NULL;
 }
 
 /* + - * / of which types?  Returns ARITHMETIC_*, -1 if it is none of those that can be done. */
@@ -236,15 +240,35 @@ comparison_of(Oid opno)
 	return -1;
 }
 
+static bool
+function_may_fail(Oid function, void *context)
+{
+	return !get_func_leakproof(function) && function != F_NOW && function != F_TIMESTAMPTZ_PL_INTERVAL &&
+		   function != F_TIMESTAMPTZ_MI_INTERVAL;
+}
+
+/* May evaluating an expression be an error? */
+static bool
+may_fail(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, CoerceToDomain) || check_functions_in_node(node, function_may_fail, NULL))
+		return true;
+	return expression_tree_walker(node, may_fail, context);
+}
+
 /*
  * Does an expression not depend on the row, and have the same value all through a scan?  Columns of other
  * tables are fixed for a scan that is started over for each of their rows.
+ *
+ * It is evaluated before the scan.  So what is behind a guard, as in "$1 = 0 OR x > 100 / $1", must not fail.
  */
 static bool
 is_fixed(const Compiling *c, Node *node)
 {
-	return !bms_is_member(c->varno, pull_varnos(NULL, node)) && !contain_volatile_functions(node) &&
-		   !contain_subplans(node) && !contain_agg_clause(node);
+	return (c->guards == 0 || !may_fail(node, NULL)) && !bms_is_member(c->varno, pull_varnos(NULL, node)) &&
+		   !contain_volatile_functions(node) && !contain_subplans(node) && !contain_agg_clause(node);
 }
 
 static MdbVecExpr *
@@ -325,17 +349,24 @@ compile_case(Compiling *c, CaseExpr *expr)
 
 	if (expr->arg != NULL || e->type == MDB_VEC_OTHER)
 		return NULL;
+	c->guards++;
 	foreach (lc, expr->args)
 	{
 		CaseWhen *when = lfirst_node(CaseWhen, lc);
 
 		if ((e->args[i++] = compile(c, (Node *) when->expr)) == NULL ||
 			(e->args[i++] = compile(c, (Node *) when->result)) == NULL)
-			return NULL;
+			break;
+	}
+	if (i > 0 && e->args[i - 1] == NULL)
+	{
+		c->guards--;
+		return NULL;
 	}
 	e->args[i] = expr->defresult ? compile(c, (Node *) expr->defresult)
 								 : compile_fixed(c, (Node *) makeNullConst(expr->casetype, -1, InvalidOid),
 												 expr->casetype);
+	c->guards--;
 	if (e->args[i] == NULL)
 		return NULL;
 	for (i = 0; i < e->nargs; i++)

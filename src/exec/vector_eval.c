@@ -68,6 +68,9 @@ fill_missing(MdbVecBlock *b, MdbVecColumn *c, int att)
 	{
 		memset(c->null_space, 1, b->block->nrows);
 		c->nulls = c->null_space;
+		/* What is NULL is not true. */
+		if (type == MDB_VEC_BOOL)
+			memset(c->values, 0, b->block->nrows);
 		return;
 	}
 	for (uint32 i = 0; i < b->block->nrows; i++)

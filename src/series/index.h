@@ -108,6 +108,11 @@ typedef struct MdbPostingScan
 	bool whole;         /* or are that term */
 	int64 only;         /* of this run, unless -1 */
 	bool names_only;    /* ids may not be asked for */
+	union
+	{
+		bytea bytes;
+		char space[VARHDRSZ + MDB_TERM_MAX];
+	} key; /* that the index is searched for */
 	bool in_run;
 	int64 run;
 	bool open;

@@ -113,7 +113,7 @@ next_row(MdbPostingScan *s, bool seek)
 					Int64GetDatum(s->storage_id));
 		if (s->in_run)
 		{
-			bytea *from = palloc(VARHDRSZ + MDB_TERM_MAX);
+			bytea *from = &s->key.bytes;
 
 			SET_VARSIZE(from, VARHDRSZ + s->from.len);
 			memcpy(VARDATA(from), s->from.bytes, s->from.len);

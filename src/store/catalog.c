@@ -95,16 +95,19 @@ mdb_catalog_open(const char *name, LOCKMODE lockmode)
 }
 
 /*
- * mdb_catalog_index - the catalog's primary key, or its only index.
+ * mdb_catalog_index - the catalog's primary key, or its only index.  What a REINDEX CONCURRENTLY that failed has
+ * left beside it does not count.
  */
 Oid
 mdb_catalog_index(Relation rel)
 {
 	List *indexes = RelationGetIndexList(rel);
-	Oid index = OidIsValid(rel->rd_pkindex) ? rel->rd_pkindex
-				: indexes != NIL            ? linitial_oid(indexes)
-											: InvalidOid;
+	Oid index = rel->rd_pkindex;
+	ListCell *lc;
 
+	foreach (lc, indexes)
+		if (!OidIsValid(index) && (list_length(indexes) == 1 || get_index_isvalid(lfirst_oid(lc))))
+			index = lfirst_oid(lc);
 	list_free(indexes);
 	return index;
 }

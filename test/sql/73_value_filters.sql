@@ -218,6 +218,23 @@ SET metricsdb.enable_vector_agg = on;
 SELECT told('SELECT max(n), count(*) FROM one');
 SELECT told('SELECT max(n) FROM one WHERE v < 3.5 AND host = ''host''');
 
+-- Columns that a part lacks, and guards.
+CREATE TABLE late (time timestamptz, host text, v float8) USING metricsdb;
+INSERT INTO late SELECT timestamptz '2026-01-01' + i * interval '1 s', 'a', i FROM generate_series(1, 5000) i;
+ALTER TABLE late ADD b bool;
+INSERT INTO late SELECT timestamptz '2026-01-02' + i * interval '1 s', 'a', i, true FROM generate_series(1, 5000) i;
+SELECT count(*), count(b) FROM (SELECT time, b FROM late WHERE b ORDER BY time DESC LIMIT 20000) t;
+SELECT count(*), count(b) FROM (SELECT time, b FROM late WHERE b OR v > 4990 ORDER BY time DESC LIMIT 20000) t;
+SELECT count(*) FILTER (WHERE b), sum(CASE WHEN b THEN 1 ELSE 0 END) FROM late;
+SET plan_cache_mode = force_generic_plan;
+PREPARE guarded(int) AS SELECT count(*) FROM late WHERE $1 = 0 OR v > 100 / $1;
+EXECUTE guarded(0);
+EXECUTE guarded(2);
+PREPARE cased(int) AS SELECT count(*), sum(v) FROM late WHERE CASE WHEN $1 <> 0 THEN v > 100 / $1 ELSE false END;
+EXECUTE cased(0);
+EXECUTE cased(2);
+RESET plan_cache_mode;
+
 -- Policies: what leaks stays behind them, and no figure tells of rows that are hidden.
 CREATE FUNCTION leak(float8) RETURNS boolean LANGUAGE plpgsql COST 0.0001 AS $$
 BEGIN RAISE NOTICE 'saw %', $1; RETURN true; END $$;
