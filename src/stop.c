@@ -91,6 +91,7 @@ static const char *const stops[] = {
 	"update.after:se",
 	"shadow.page:se",
 	"shadow.row:se",
+	"shadow.ranges:se",
 	"shadow.collect:se",
 	"shadow.free:se",
 	"moved.map:swe",

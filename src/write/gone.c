@@ -67,11 +67,14 @@ mdb_gone_collect(Relation rel, const MdbTable *table)
 	MdbMeta meta;
 	int n;
 
+	mdb_space_prune(table);
+	/* Under this lock numbers are given out and the rows of their parts inserted. */
+	mdb_space_lock(rel);
 	mdb_meta_read(rel, &meta);
 	g->window.first = meta.next_row;
 	g->window.end = meta.row_limit;
-	mdb_space_prune(table);
 	mdb_part_ranges(table, &g->parts, &g->nparts);
+	mdb_space_unlock(rel);
 	shadows = mdb_shadows_open(rel, table);
 	if (shadows == NULL)
 		return g;

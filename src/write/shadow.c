@@ -678,12 +678,10 @@ mdb_shadows_collect(Relation rel, const MdbTable *table)
 {
 	Relation catalog;
 	Relation heap;
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple tuple;
 	Snapshot snapshot;
+	MdbShadowRun *runs;
 	MdbRowRange *ranges;
-	int n;
+	int nruns, n;
 	int at = 0;
 	int64 next_run;
 	bool used = false;
@@ -694,6 +692,8 @@ mdb_shadows_collect(Relation rel, const MdbTable *table)
 		return false;
 	heap = table_open(mdb_delta_relid(table->storage_id, MDB_ROWS_SLOT), RowExclusiveLock);
 	catalog = mdb_catalog_open("shadow", RowExclusiveLock);
+	/* Runs first: one that comes later may be of a part in a window that is opened later. */
+	nruns = mdb_shadow_runs(table->storage_id, SnapshotSelf, &runs);
 	/* Under this lock numbers are given out and the rows of their parts inserted. */
 	mdb_space_lock(rel);
 	mdb_meta_read(rel, &meta);
@@ -709,16 +709,12 @@ mdb_shadows_collect(Relation rel, const MdbTable *table)
 		mdb_meta_read(rel, &meta);
 	}
 	mdb_space_unlock(rel);
+	MDB_STOP("shadow.ranges");
 	snapshot = mdb_latest_snapshot();
-	ScanKeyInit(&key, Anum_shadow_storage_id, BTEqualStrategyNumber, F_INT8EQ,
-				Int64GetDatum(table->storage_id));
-	scan = systable_beginscan(catalog, mdb_catalog_index(catalog), true, snapshot, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	for (int i = 0; i < nruns; i++)
 	{
-		bool isnull;
-		int64 run = DatumGetInt64(heap_getattr(tuple, Anum_shadow_run, RelationGetDescr(catalog), &isnull));
-		BlockNumber block = (BlockNumber) DatumGetInt64(
-			heap_getattr(tuple, Anum_shadow_block, RelationGetDescr(catalog), &isnull));
+		int64 run = runs[i].run;
+		BlockNumber block = (BlockNumber) runs[i].block;
 
 		CHECK_FOR_INTERRUPTS();
 		/* Runs come in order.  Ranges overlap only where a part was moved and kept its numbers. */
@@ -744,14 +740,14 @@ mdb_shadows_collect(Relation rel, const MdbTable *table)
 								   &tmfd, false);
 		}
 		MDB_STOP("shadow.collect");
-		simple_heap_delete(catalog, &tuple->t_self);
+		simple_heap_delete(catalog, &runs[i].tid);
 		any = true;
 	}
-	systable_endscan(scan);
 	UnregisterSnapshot(snapshot);
 	table_close(catalog, NoLock);
 	table_close(heap, NoLock);
 	pfree(ranges);
+	pfree(runs);
 	last_storage = 0;
 	return any;
 }

@@ -129,12 +129,14 @@ free_runs(Relation rel, const MdbTable *table)
 	int at = 0;
 
 	mdb_space_prune(table);
+	/* Runs first: one that comes later may be of a part in a window that is opened later. */
+	n = mdb_shadow_runs(table->storage_id, SnapshotSelf, &runs);
 	/* Under this lock numbers are given out and the rows of their parts inserted. */
 	mdb_space_lock(rel);
 	mdb_meta_read(rel, &meta);
 	mdb_part_ranges(table, &ranges, &nranges);
 	mdb_space_unlock(rel);
-	n = mdb_shadow_runs(table->storage_id, SnapshotSelf, &runs);
+	MDB_STOP("shadow.ranges");
 	for (int i = 0; i < n; i++)
 	{
 		int64 first = runs[i].run * MDB_RUN_ROWS;

@@ -6,6 +6,7 @@ use warnings;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 use StorageTest;
 use StopTest;
 
@@ -148,6 +149,26 @@ like($err, qr/table "plain" has no \d+ row numbers left for a part\n.*HINT:  Par
 equal('plain', 'the statement has left nothing');
 alter_rows('plain');
 equal('plain', 'and others go on');
+
+# A window is opened, a part placed in it and rows of that deleted, while VACUUM looks for shadows to give up: those
+# of the part stay.
+sql(q{CREATE TABLE r (n int) USING metricsdb; INSERT INTO r SELECT generate_series(1, 12000); INSERT INTO r SELECT generate_series(12001, 20000)});
+sql('DELETE FROM r WHERE n <= 12000');
+sql(q{CALL metricsdb.compact('r')});
+sql('VACUUM metricsdb.part, metricsdb.shadow, metricsdb.moved');
+sql('INSERT INTO r SELECT generate_series(30001, 39000)');
+sql('DELETE FROM r WHERE n = 30001');
+my $first = q{SELECT min(row_first) FROM metricsdb.part JOIN metricsdb.storage USING (storage_id) WHERE relid = 'r'::regclass};
+cmp_ok(sql($first), '>=', 12000, 'numbers are free again');
+my $vacuum = session($node);
+$vacuum->send("SET metricsdb.stop_at = 'shadow.ranges:wait:1'; VACUUM r;");
+for (1 .. 6000) { last if is_stopped($node); usleep(10_000); }
+sql('INSERT INTO r SELECT generate_series(50001, 56000)');
+cmp_ok(sql($first), '<', 12000, 'they are given out');
+sql('DELETE FROM r WHERE n > 50000 AND n % 2 = 0');
+is(stopped($node), 'shadow.ranges', 'VACUUM has waited');
+unlike($vacuum->result, qr/ERROR/, 'VACUUM goes on');
+is(sql('SELECT count(*) FROM r WHERE n > 50000'), 3000, 'rows that were deleted meanwhile stay so');
 $standby->stop;
 $node->stop;
 grep_log($node, 'row numbers');
