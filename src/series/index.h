@@ -111,6 +111,7 @@ typedef struct MdbPostingScan
 	union
 	{
 		bytea bytes;
+		int32 align;
 		char space[VARHDRSZ + MDB_TERM_MAX];
 	} key; /* that the index is searched for */
 	bool in_run;
