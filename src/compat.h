@@ -21,31 +21,35 @@
 #if PG_VERSION_NUM >= 160000
 #include "storage/relfilelocator.h"
 #include "varatt.h"
-#define MdbRelFile                RelFileLocator
-#define mdb_rel_file(rel)         ((rel)->rd_locator)
-#define mdb_rel_file_space(f)     ((f).spcOid)
-#define mdb_has_new_file(rel)     ((rel)->rd_newRelfilelocatorSubid != InvalidSubTransactionId)
-#define mdb_file_skips_wal(f)     RelFileLocatorSkippingWAL(f)
-#define mdb_rel_file_equals(a, b) RelFileLocatorEquals(a, b)
-#define MdbUpdateIndexes          TU_UpdateIndexes
-#define MDB_UPDATE_ALL_INDEXES    TU_All
-#define mdb_count_update(rel)     pgstat_count_heap_update(rel, false, false)
-#define mdb_stat_dead_rows(entry) ((entry)->dead_tuples)
+#define MdbRelFile                 RelFileLocator
+#define mdb_rel_file(rel)          ((rel)->rd_locator)
+#define mdb_rel_file_space(f)      ((f).spcOid)
+#define mdb_has_new_file(rel)      ((rel)->rd_newRelfilelocatorSubid != InvalidSubTransactionId)
+#define mdb_file_skips_wal(f)      RelFileLocatorSkippingWAL(f)
+#define mdb_rel_file_equals(a, b)  RelFileLocatorEquals(a, b)
+#define MdbUpdateIndexes           TU_UpdateIndexes
+#define MDB_UPDATE_ALL_INDEXES     TU_All
+#define MDB_UPDATE_NO_INDEXES      TU_None
+#define MDB_HOT_BLOCKING           INDEX_ATTR_BITMAP_HOT_BLOCKING
+#define mdb_count_update(rel, hot) pgstat_count_heap_update(rel, hot, false)
+#define mdb_stat_dead_rows(entry)  ((entry)->dead_tuples)
 /* Reads that failed are ended with their resource owner. */
 #define mdb_abort_buffer_io() ((void) 0)
 #else
 #include "storage/relfilenode.h"
-#define MdbRelFile                RelFileNode
-#define mdb_rel_file(rel)         ((rel)->rd_node)
-#define mdb_rel_file_space(f)     ((f).spcNode)
-#define mdb_has_new_file(rel)     ((rel)->rd_newRelfilenodeSubid != InvalidSubTransactionId)
-#define mdb_file_skips_wal(f)     RelFileNodeSkippingWAL(f)
-#define mdb_rel_file_equals(a, b) RelFileNodeEquals(a, b)
-#define MdbUpdateIndexes          bool
-#define MDB_UPDATE_ALL_INDEXES    true
-#define mdb_count_update(rel)     pgstat_count_heap_update(rel, false)
-#define mdb_stat_dead_rows(entry) ((entry)->n_dead_tuples)
-#define mdb_abort_buffer_io()     AbortBufferIO()
+#define MdbRelFile                 RelFileNode
+#define mdb_rel_file(rel)          ((rel)->rd_node)
+#define mdb_rel_file_space(f)      ((f).spcNode)
+#define mdb_has_new_file(rel)      ((rel)->rd_newRelfilenodeSubid != InvalidSubTransactionId)
+#define mdb_file_skips_wal(f)      RelFileNodeSkippingWAL(f)
+#define mdb_rel_file_equals(a, b)  RelFileNodeEquals(a, b)
+#define MdbUpdateIndexes           bool
+#define MDB_UPDATE_ALL_INDEXES     true
+#define MDB_UPDATE_NO_INDEXES      false
+#define MDB_HOT_BLOCKING           INDEX_ATTR_BITMAP_ALL
+#define mdb_count_update(rel, hot) pgstat_count_heap_update(rel, hot)
+#define mdb_stat_dead_rows(entry)  ((entry)->n_dead_tuples)
+#define mdb_abort_buffer_io()      AbortBufferIO()
 #endif
 
 /* PostgreSQL 16 made ownership checks generic. */

@@ -188,9 +188,12 @@ typedef struct MdbFetch MdbFetch;
 
 extern MdbFetch *mdb_fetch_begin(Relation rel);
 extern void mdb_fetch_keep_heaps(MdbFetch *f);
+extern void mdb_fetch_reset(MdbFetch *f);
 extern void mdb_fetch_end(MdbFetch *f);
-extern bool mdb_fetch_row(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
-						  bool *all_dead);
+extern bool mdb_fetch_row(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot,
+						  TupleTableSlot *slot);
+extern bool mdb_fetch_entry(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot,
+							TupleTableSlot *slot, bool *again, bool *all_dead);
 extern bool mdb_tid_valid(TableScanDesc scan, ItemPointer tid);
 extern bool mdb_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot);
 extern bool mdb_row_visible(Relation rel, ItemPointer tid, Snapshot snapshot);

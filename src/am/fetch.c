@@ -61,6 +61,9 @@ struct MdbFetch
 	/* heaps of the delta that are kept open, if the fetch ends with its resource owner */
 	bool keeps_heaps;
 	Relation heaps[MDB_DELTA_SLOTS];
+
+	/* the page of a chain of versions of which others may be asked for; so it is not pruned */
+	Buffer chain_page;
 };
 
 /*
@@ -96,11 +99,23 @@ mdb_fetch_keep_heaps(MdbFetch *f)
 }
 
 /*
+ * mdb_fetch_reset - no more versions of the row that was fetched last are asked for.
+ */
+void
+mdb_fetch_reset(MdbFetch *f)
+{
+	if (BufferIsValid(f->chain_page))
+		ReleaseBuffer(f->chain_page);
+	f->chain_page = InvalidBuffer;
+}
+
+/*
  * mdb_fetch_end - free it.
  */
 void
 mdb_fetch_end(MdbFetch *f)
 {
+	mdb_fetch_reset(f);
 	for (int slot = 0; slot < MDB_DELTA_SLOTS; slot++)
 		if (f->heaps[slot])
 			table_close(f->heaps[slot], NoLock);
@@ -196,8 +211,7 @@ static void
 use_block(MdbFetch *f, Relation rel, const MdbPartInfo *info, int64 row, Snapshot snapshot)
 {
 	MemoryContext old;
-	int64 at = row - info->row_first;
-	int b = 0;
+	int lo = 0, hi = info->nblocks;
 
 	/* A part that was moved for space is the same, but elsewhere. */
 	if (f->part && (f->part->info.part_id != info->part_id || f->part->info.page_first != info->page_first))
@@ -220,10 +234,17 @@ use_block(MdbFetch *f, Relation rel, const MdbPartInfo *info, int64 row, Snapsho
 		f->series_cache = mdb_series_cache_create(f->table, NULL);
 		f->block = mdb_block_create(f->table, f->desc, f->series_cache);
 	}
-	while (at >= f->part->block_rows[b])
-		at -= f->part->block_rows[b++];
-	mdb_block_set(f->block, f->part, b);
-	f->block_first = row - at;
+	while (hi - lo > 1)
+	{
+		int mid = (lo + hi) / 2;
+
+		if (f->part->block_first[mid] <= row)
+			lo = mid;
+		else
+			hi = mid;
+	}
+	mdb_block_set(f->block, f->part, lo);
+	f->block_first = f->part->block_first[lo];
 	f->block_rows = f->block->nrows;
 	MemoryContextSwitchTo(old);
 }
@@ -274,9 +295,13 @@ close_heap(MdbFetch *f, Relation heap)
 		table_close(heap, NoLock);
 }
 
+/*
+ * A row of the delta by its identity.  chain: by that of a chain of HOT updates, as entries of indexes have it,
+ * which becomes that of the version; again: the one after the one that was found last.
+ */
 static bool
-fetch_delta(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
-			bool *all_dead)
+fetch_delta(MdbFetch *f, Relation rel, ItemPointer tid, bool chain, bool again, Snapshot snapshot,
+			TupleTableSlot *slot, bool *all_dead)
 {
 	int16 delta_slot = mdb_tid_slot(tid);
 	MemoryContext old = MemoryContextSwitchTo(f->row_mcxt);
@@ -294,7 +319,27 @@ fetch_delta(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, Tuple
 	mdb_tid_in_heap(tid, &tuple.t_self);
 	if (ItemPointerGetBlockNumber(&tuple.t_self) < RelationGetNumberOfBlocks(heap))
 	{
-		found = heap_fetch(heap, snapshot, &tuple, &buf, true);
+		if (chain)
+		{
+			ItemPointerData at = tuple.t_self;
+
+			if (again)
+				buf = f->chain_page;
+			else
+			{
+				buf = ReadBuffer(heap, ItemPointerGetBlockNumber(&at));
+				heap_page_prune_opt(heap, buf);
+			}
+			f->chain_page = InvalidBuffer;
+			LockBuffer(buf, BUFFER_LOCK_SHARE);
+			found = heap_hot_search_buffer(&at, heap, buf, snapshot, &tuple, all_dead, !again);
+			LockBuffer(buf, BUFFER_LOCK_UNLOCK);
+			tuple.t_self = at;
+			if (found)
+				mdb_tid_of_delta(delta_slot, &at, tid);
+		}
+		else
+			found = heap_fetch(heap, snapshot, &tuple, &buf, true);
 		if (found)
 		{
 			bool isnull;
@@ -307,20 +352,82 @@ fetch_delta(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, Tuple
 				mdb_slot_set_header(slot, tuple.t_data);
 			}
 		}
-		else if (tuple.t_data)
+		else if (!chain && tuple.t_data)
 		{
 			LockBuffer(buf, BUFFER_LOCK_SHARE);
 			*all_dead = HeapTupleIsSurelyDead(&tuple, GlobalVisTestFor(heap));
 			LockBuffer(buf, BUFFER_LOCK_UNLOCK);
 		}
-		else
+		else if (!chain)
 			*all_dead = true;
-		if (BufferIsValid(buf))
+		if (found && chain && !IsMVCCSnapshot(snapshot))
+			f->chain_page = buf;
+		else if (BufferIsValid(buf))
 			ReleaseBuffer(buf);
 	}
 	close_heap(f, heap);
 	MemoryContextSwitchTo(old);
 	return found;
+}
+
+/*
+ * The versions of a row that one entry of an index stands for: how many.
+ *
+ * The caller may hold a page of the index, for which who empties the heap waits: so it does not wait for
+ * that.  If the heap is being emptied nobody's snapshot is older than the move of its rows, and who looks for
+ * them meets their new entries.
+ */
+static int
+chain_of(MdbFetch *f, ItemPointer tid, ItemPointerData *versions)
+{
+	Oid relid = mdb_delta_relid(f->table->storage_id, mdb_tid_slot(tid));
+	TransactionId xmax = InvalidTransactionId;
+	ItemPointerData at;
+	OffsetNumber off;
+	int n = 0;
+	Relation heap;
+	Buffer buf;
+	Page page;
+
+	if (!ConditionalLockRelationOid(relid, AccessShareLock))
+		return 0;
+	heap = table_open(relid, NoLock);
+	mdb_tid_in_heap(tid, &at);
+	if (ItemPointerGetBlockNumber(&at) >= RelationGetNumberOfBlocks(heap))
+	{
+		table_close(heap, AccessShareLock);
+		return 0;
+	}
+	buf = ReadBuffer(heap, ItemPointerGetBlockNumber(&at));
+	LockBuffer(buf, BUFFER_LOCK_SHARE);
+	page = BufferGetPage(buf);
+	off = ItemPointerGetOffsetNumber(&at);
+	while (!PageIsNew(page) && off >= FirstOffsetNumber && off <= PageGetMaxOffsetNumber(page) &&
+		   n < MaxHeapTuplesPerPage)
+	{
+		ItemId item = PageGetItemId(page, off);
+		HeapTupleHeader tuple;
+
+		if (n == 0 && ItemIdIsRedirected(item))
+		{
+			off = ItemIdGetRedirect(item);
+			item = PageGetItemId(page, off);
+		}
+		if (!ItemIdIsNormal(item))
+			break;
+		tuple = (HeapTupleHeader) PageGetItem(page, item);
+		if (TransactionIdIsValid(xmax) && !TransactionIdEquals(HeapTupleHeaderGetXmin(tuple), xmax))
+			break;
+		ItemPointerSetOffsetNumber(&at, off);
+		mdb_tid_of_delta(mdb_tid_slot(tid), &at, &versions[n++]);
+		if (!HeapTupleHeaderIsHotUpdated(tuple))
+			break;
+		xmax = HeapTupleHeaderGetUpdateXid(tuple);
+		off = ItemPointerGetOffsetNumber(&tuple->t_ctid);
+	}
+	UnlockReleaseBuffer(buf);
+	table_close(heap, AccessShareLock);
+	return n;
 }
 
 /* Is a row of a part that the snapshot, of whatever kind, sees alive for it? */
@@ -394,58 +501,122 @@ fetch_cold(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleT
  * moved.  So to it either entry stands for the row.
  *
  * Not if rows cannot move meanwhile: who checks a constraint that is new must find each of them once.
+ *
+ * *tid becomes the identity that the row had when it was moved.
  */
 static bool
 fetch_moved(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
 {
-	ItemPointerData now = *tid;
-	int64 row;
+	ItemPointerData versions[MaxHeapTuplesPerPage];
+	int n = 1;
 
 	if (CheckRelationLockedByMe(rel, ShareUpdateExclusiveLock, true))
 		return false;
-	while ((row = mdb_moved_find(f->table->storage_id, mdb_identity(&now), NULL)) >= 0)
+	if (mdb_tid_is_delta(tid))
+		n = chain_of(f, tid, versions);
+	else
+		versions[0] = *tid;
+	for (int i = 0; i < n; i++)
 	{
-		mdb_tid_of_row(row, &now);
-		if (fetch_cold(f, rel, &now, snapshot, slot, NULL))
-			return true;
+		ItemPointerData now = versions[i];
+		int64 row;
+
+		while ((row = mdb_moved_find(f->table->storage_id, mdb_identity(&now), NULL)) >= 0)
+		{
+			mdb_tid_of_row(row, &now);
+			if (fetch_cold(f, rel, &now, snapshot, slot, NULL))
+			{
+				*tid = versions[i];
+				return true;
+			}
+		}
 	}
 	return false;
+}
+
+static void
+fetch_begin(MdbFetch *f, TupleTableSlot *slot)
+{
+	if (slot)
+		ExecClearTuple(slot);
+	MemoryContextReset(f->row_mcxt);
+}
+
+static bool
+fetched(Relation rel, ItemPointer tid, TupleTableSlot *slot)
+{
+	if (slot)
+	{
+		slot->tts_tid = *tid;
+		slot->tts_tableOid = RelationGetRelid(rel);
+	}
+	return true;
 }
 
 /*
  * mdb_fetch_row - the row with this identity, if a snapshot of whatever kind sees it.
  *
- * slot, one of ours, may be NULL; what is stored in it lasts until the next fetch.  *all_dead, unless
- * all_dead is NULL, is set if nobody can see the row any more.
+ * slot, one of ours, may be NULL; what is stored in it lasts until the next fetch.
  */
 bool
-mdb_fetch_row(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
-			  bool *all_dead)
+mdb_fetch_row(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
 {
+	bool gone = false;
+
+	fetch_begin(f, slot);
+	if (mdb_superseded_any() && mdb_superseded(f->table->storage_id, mdb_identity(tid), snapshot))
+		return false;
+	if (mdb_tid_is_delta(tid) ? fetch_delta(f, rel, tid, false, false, snapshot, slot, &gone)
+							  : fetch_cold(f, rel, tid, snapshot, slot, &gone))
+		return fetched(rel, tid, slot);
+	if (!gone && snapshot->snapshot_type == SNAPSHOT_DIRTY)
+	{
+		ItemPointerData at = *tid;
+
+		return fetch_moved(f, rel, &at, snapshot, slot) && fetched(rel, &at, slot);
+	}
+	return false;
+}
+
+/*
+ * mdb_fetch_entry - the same for the row that an entry of an index stands for, of which there may be several
+ * versions: *tid becomes the identity of the one that is found.  *again: the one after the one that was found
+ * last is asked for; set if there may be others.  *all_dead, unless all_dead is NULL, is set if nobody can
+ * see any of them any more.
+ */
+bool
+mdb_fetch_entry(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
+				bool *again, bool *all_dead)
+{
+	bool is_delta = mdb_tid_is_delta(tid);
 	bool gone = false;
 	bool found;
 
-	if (slot)
-		ExecClearTuple(slot);
+	fetch_begin(f, slot);
+	if (!*again)
+		mdb_fetch_reset(f);
 	if (all_dead)
 		*all_dead = false;
-	MemoryContextReset(f->row_mcxt);
-	if (mdb_superseded_any() && mdb_superseded(f->table->storage_id, mdb_identity(tid), snapshot))
-		return false;
-	if (mdb_tid_is_delta(tid))
-		found = fetch_delta(f, rel, tid, snapshot, slot, &gone);
+	if (is_delta)
+		found = fetch_delta(f, rel, tid, true, *again, snapshot, slot, &gone);
 	else
-		found = fetch_cold(f, rel, tid, snapshot, slot, &gone);
-	if (!found && !gone && snapshot->snapshot_type == SNAPSHOT_DIRTY)
-		found = fetch_moved(f, rel, tid, snapshot, slot);
+		found = !*again && fetch_cold(f, rel, tid, snapshot, slot, &gone);
+	if (found && mdb_superseded_any() && mdb_superseded(f->table->storage_id, mdb_identity(tid), snapshot))
+	{
+		if (slot)
+			ExecClearTuple(slot);
+		*again = false;
+		return false;
+	}
+	if (!found && !gone && !*again && snapshot->snapshot_type == SNAPSHOT_DIRTY)
+	{
+		*again = false;
+		return fetch_moved(f, rel, tid, snapshot, slot) && fetched(rel, tid, slot);
+	}
+	*again = found && is_delta && !IsMVCCSnapshot(snapshot);
 	if (all_dead)
 		*all_dead = gone;
-	if (found && slot)
-	{
-		slot->tts_tid = *tid;
-		slot->tts_tableOid = RelationGetRelid(rel);
-	}
-	return found;
+	return found && fetched(rel, tid, slot);
 }
 
 /* The one that mdb_fetch_row_version uses, as long as the transaction lasts. */
@@ -483,7 +654,7 @@ get_current(Relation rel)
 bool
 mdb_row_visible(Relation rel, ItemPointer tid, Snapshot snapshot)
 {
-	return mdb_fetch_row(get_current(rel), rel, tid, snapshot, NULL, NULL);
+	return mdb_fetch_row(get_current(rel), rel, tid, snapshot, NULL);
 }
 
 /*
@@ -498,7 +669,7 @@ mdb_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTab
 
 	if (snapshot->snapshot_type == SNAPSHOT_ANY)
 		mdb_require_tid(rel, tid);
-	while (!mdb_fetch_row(f, rel, &now, snapshot, slot, NULL))
+	while (!mdb_fetch_row(f, rel, &now, snapshot, slot))
 	{
 		int64 row;
 

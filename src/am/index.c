@@ -96,6 +96,7 @@ void
 mdb_index_fetch_reset(IndexFetchTableData *data)
 {
 	/* The decoded block is good for what comes next, too. */
+	mdb_fetch_reset(((IndexFetch *) data)->fetch);
 }
 
 void
@@ -109,10 +110,9 @@ bool
 mdb_index_fetch_tuple(IndexFetchTableData *data, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
 					  bool *call_again, bool *all_dead)
 {
-	bool found = mdb_fetch_row(((IndexFetch *) data)->fetch, data->rel, tid, snapshot, slot, all_dead);
+	bool found =
+		mdb_fetch_entry(((IndexFetch *) data)->fetch, data->rel, tid, snapshot, slot, call_again, all_dead);
 
-	/* No identity stands for several versions, as no update is HOT. */
-	*call_again = false;
 	if (found && !IsMVCCSnapshot(snapshot))
 	{
 		/* Who checks uniqueness looks at the row after the end of the scan. */
@@ -139,7 +139,7 @@ open_live_heap(const MdbDeltaInfo *deltas, int ndeltas, int16 slot)
  * mdb_index_delete_tuples - see table_index_delete_tuples().  Each delta heap tells of its own rows.
  *
  * Entries of rows of parts go if they were found dead, which they are only once their shadow was pruned
- * (mdb_fetch_row): standbys were told then.  The others stay until VACUUM.
+ * (mdb_fetch_entry): standbys were told then.  The others stay until VACUUM.
  */
 TransactionId
 mdb_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
@@ -229,7 +229,8 @@ typedef struct Walk
 	MdbTable *table;
 	Snapshot snapshot; /* NULL: whatever is not dead to all */
 	TransactionId oldest_xmin;
-	bool left; /* rows of the present part or heap are elsewhere now */
+	bool left;   /* rows of the present part or heap are elsewhere now */
+	bool broken; /* versions were left out whose chain's entry has other keys */
 	MdbShadows *shadows;
 	MdbBlock *block;
 	uint8 *fates;
@@ -281,13 +282,10 @@ static void
 walk_block(Walk *w, MdbPart *part, int block)
 {
 	MdbBlock *b = w->block;
-	int64 first = part->info.row_first;
+	int64 first = part->block_first[block];
 	bool fates;
 
-	for (int i = 0; i < block; i++)
-		first += part->block_rows[i];
 	mdb_block_set(b, part, block);
-	b->row_first = first;
 	if (w->fates_capacity < b->nrows)
 	{
 		w->fates_capacity = Max(b->nrows, MDB_BLOCK_ROWS_MAX);
@@ -326,21 +324,36 @@ walk_part(Walk *w, const MdbPartInfo *info, int from, int to)
 	mdb_part_close(part);
 }
 
-/* Does a tuple of a delta heap, whose page is locked, get an entry?  As for any heap. */
+/*
+ * Does a tuple of a delta heap, whose page is locked, get an entry?  As for any heap: of a chain of HOT
+ * updates the last version does.  What came before may differ in the new index's columns, so snapshots
+ * that see that do not get to use the index.
+ */
 static bool
 wanted(Walk *w, HeapTuple tuple, Buffer buf, bool *alive)
 {
-	HTSV_Result state = HeapTupleSatisfiesVacuum(tuple, w->oldest_xmin, buf);
+	HTSV_Result state;
 
+	*alive = true;
+	if (w->snapshot)
+		return HeapTupleSatisfiesVisibility(tuple, w->snapshot, buf);
+	state = HeapTupleSatisfiesVacuum(tuple, w->oldest_xmin, buf);
 	*alive = !w->left && (state == HEAPTUPLE_LIVE || state == HEAPTUPLE_INSERT_IN_PROGRESS);
+	if ((state == HEAPTUPLE_RECENTLY_DEAD || state == HEAPTUPLE_DELETE_IN_PROGRESS) &&
+		HeapTupleIsHotUpdated(tuple))
+	{
+		w->broken = true;
+		return false;
+	}
 	return state != HEAPTUPLE_DEAD;
 }
 
-/* A tuple of a delta heap. */
+/* A tuple of a delta heap, whose entry is that of the chain's root. */
 static void
-walk_tuple(Walk *w, Relation heap, int16 slot, HeapTuple tuple, bool alive)
+walk_tuple(Walk *w, Relation heap, int16 slot, HeapTuple tuple, OffsetNumber root, bool alive)
 {
 	MemoryContext old;
+	ItemPointerData entry;
 	ItemPointerData tid;
 	Datum row;
 	bool isnull;
@@ -351,6 +364,8 @@ walk_tuple(Walk *w, Relation heap, int16 slot, HeapTuple tuple, bool alive)
 	MemoryContextReset(w->row_mcxt);
 	old = MemoryContextSwitchTo(w->row_mcxt);
 	mdb_tid_of_delta(slot, &tuple->t_self, &tid);
+	entry = tid;
+	ItemPointerSetOffsetNumber(&entry, root);
 	if (w->columns_only)
 		ExecStoreMinimalTuple(mdb_delta_row(row), w->tuple_slot, false);
 	else
@@ -361,16 +376,32 @@ walk_tuple(Walk *w, Relation heap, int16 slot, HeapTuple tuple, bool alive)
 		w->slot->tts_tableOid = RelationGetRelid(w->rel);
 	}
 	MemoryContextSwitchTo(old);
-	w->row(w, &tid, alive);
+	w->row(w, &entry, alive);
 }
 
-/* The tuples of a page of a delta heap that are not dead to all. */
+/* A tuple of a page, and where its chain of HOT updates begins. */
+typedef struct Member
+{
+	HeapTupleData tuple;
+	OffsetNumber root;
+	bool alive;
+} Member;
+
+static int
+member_cmp(const void *a, const void *b)
+{
+	const Member *x = a, *y = b;
+
+	return (int) x->root - (int) y->root;
+}
+
+/* The tuples of a page of a delta heap that get an entry, in order of these. */
 static void
 walk_page(Walk *w, Relation heap, int16 slot, BlockNumber block, BufferAccessStrategy strategy)
 {
 	Buffer buf = ReadBufferExtended(heap, MAIN_FORKNUM, block, RBM_NORMAL, strategy);
-	HeapTupleData tuples[MaxHeapTuplesPerPage];
-	bool alive[MaxHeapTuplesPerPage];
+	Member members[MaxHeapTuplesPerPage];
+	OffsetNumber roots[MaxHeapTuplesPerPage];
 	int n = 0;
 	Page page;
 	OffsetNumber max;
@@ -378,23 +409,34 @@ walk_page(Walk *w, Relation heap, int16 slot, BlockNumber block, BufferAccessStr
 	LockBuffer(buf, BUFFER_LOCK_SHARE);
 	page = BufferGetPage(buf);
 	max = PageIsNew(page) ? 0 : PageGetMaxOffsetNumber(page);
+	if (max > 0)
+		heap_get_root_tuples(page, roots);
 	for (OffsetNumber off = FirstOffsetNumber; off <= max; off++)
 	{
 		ItemId item = PageGetItemId(page, off);
+		Member *m = &members[n];
 
 		if (!ItemIdIsNormal(item))
 			continue;
-		tuples[n].t_data = (HeapTupleHeader) PageGetItem(page, item);
-		tuples[n].t_len = ItemIdGetLength(item);
-		tuples[n].t_tableOid = RelationGetRelid(heap);
-		ItemPointerSet(&tuples[n].t_self, block, off);
-		if (wanted(w, &tuples[n], buf, &alive[n]))
-			n++;
+		m->tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
+		m->tuple.t_len = ItemIdGetLength(item);
+		m->tuple.t_tableOid = RelationGetRelid(heap);
+		ItemPointerSet(&m->tuple.t_self, block, off);
+		m->root = HeapTupleIsHeapOnly(&m->tuple) ? roots[off - 1] : off;
+		if (!wanted(w, &m->tuple, buf, &m->alive))
+			continue;
+		if (!OffsetNumberIsValid(m->root))
+			ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+							errmsg_internal(
+								"failed to find parent tuple for heap-only tuple at (%u,%u) in table \"%s\"",
+								block, off, RelationGetRelationName(heap))));
+		n++;
 	}
 	/* The pin keeps them where they are. */
 	LockBuffer(buf, BUFFER_LOCK_UNLOCK);
+	qsort(members, n, sizeof(Member), member_cmp);
 	for (int i = 0; i < n; i++)
-		walk_tuple(w, heap, slot, &tuples[i], alive[i]);
+		walk_tuple(w, heap, slot, &members[i].tuple, members[i].root, members[i].alive);
 	ReleaseBuffer(buf);
 }
 
@@ -403,40 +445,17 @@ walk_heap(Walk *w, const MdbDeltaInfo *delta)
 {
 	/* Kept to the end of the transaction: nobody truncates it before. */
 	Relation heap = table_open(delta->relid, AccessShareLock);
+	BufferAccessStrategy strategy = GetAccessStrategy(BAS_BULKREAD);
+	BlockNumber nblocks = RelationGetNumberOfBlocks(heap);
 
 	w->in_block = NULL;
-	if (w->snapshot == NULL)
+	for (BlockNumber block = 0; block < nblocks; block++)
 	{
-		BufferAccessStrategy strategy = GetAccessStrategy(BAS_BULKREAD);
-		BlockNumber nblocks = RelationGetNumberOfBlocks(heap);
-
-		for (BlockNumber block = 0; block < nblocks; block++)
-		{
-			CHECK_FOR_INTERRUPTS();
-			walk_page(w, heap, delta->slot, block, strategy);
-			block_done(w, 1);
-		}
-		FreeAccessStrategy(strategy);
+		CHECK_FOR_INTERRUPTS();
+		walk_page(w, heap, delta->slot, block, strategy);
+		block_done(w, 1);
 	}
-	else
-	{
-		TupleTableSlot *heapslot = table_slot_create(heap, NULL);
-		TableScanDesc scan = table_beginscan_strat(heap, w->snapshot, 0, NULL, true, false);
-		BlockNumber last = 0;
-
-		while (table_scan_getnextslot(scan, ForwardScanDirection, heapslot))
-		{
-			BlockNumber block = ItemPointerGetBlockNumber(&heapslot->tts_tid);
-
-			CHECK_FOR_INTERRUPTS();
-			if (block != last)
-				block_done(w, block - last);
-			last = block;
-			walk_tuple(w, heap, delta->slot, ExecFetchSlotHeapTuple(heapslot, false, NULL), true);
-		}
-		table_endscan(scan);
-		ExecDropSingleTupleTableSlot(heapslot);
-	}
+	FreeAccessStrategy(strategy);
 	ExecClearTuple(w->slot);
 	ExecClearTuple(w->tuple_slot);
 	table_close(heap, NoLock);
@@ -624,6 +643,7 @@ build_end(Build *b)
 {
 	walk_end(&b->walk);
 	FreeExecutorState(b->estate);
+	b->info->ii_BrokenHotChain |= b->walk.broken;
 	/* These pointed into it. */
 	b->info->ii_ExpressionsState = NIL;
 	b->info->ii_PredicateState = NULL;

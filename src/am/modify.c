@@ -440,42 +440,58 @@ mdb_delete_row(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, 
 	return result;
 }
 
-/* Does the new version of a row differ in a column that a foreign key may refer to? */
-static bool
-key_changes(Relation rel, ItemPointer tid, TupleTableSlot *new)
+/* What the new version of a row differs in. */
+typedef struct Changes
 {
+	bool key;     /* a column that a foreign key may refer to */
+	bool indexed; /* a column that some index needs */
+} Changes;
+
+static Changes
+find_changes(Relation rel, ItemPointer tid, TupleTableSlot *new)
+{
+	Changes changes = {false, false};
+	Bitmapset *indexed;
 	Bitmapset *keys;
 	TupleTableSlot *old;
-	bool changes = false;
 	int i = -1;
 
 	if (!rel->rd_rel->relhasindex)
-		return false;
+		return changes;
 	keys = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_KEY);
-	if (bms_is_empty(keys))
-		return false;
+	/* Of a row of a part the new version is on another page in any case. */
+	if (mdb_tid_is_delta(tid))
+		indexed = RelationGetIndexAttrBitmap(rel, MDB_HOT_BLOCKING);
+	else
+	{
+		changes.indexed = true;
+		indexed = bms_copy(keys);
+	}
+	if (bms_is_empty(indexed))
+		return changes;
 	old = table_slot_create(rel, NULL);
 	if (!mdb_fetch_row_version(rel, tid, SnapshotAny, old))
-		changes = true;
-	while (!changes && (i = bms_next_member(keys, i)) >= 0)
+		changes.key = changes.indexed = true;
+	while (!changes.key && (i = bms_next_member(indexed, i)) >= 0)
 	{
 		AttrNumber attno = i + FirstLowInvalidHeapAttributeNumber;
-		Form_pg_attribute att;
-		bool isnull1, isnull2;
-		Datum v1, v2;
+		bool differs = attno <= 0;
 
-		if (attno <= 0)
+		if (!differs)
 		{
-			changes = true;
-			break;
+			Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attno - 1);
+			bool isnull1, isnull2;
+			Datum v1 = slot_getattr(old, attno, &isnull1);
+			Datum v2 = slot_getattr(new, attno, &isnull2);
+
+			differs = isnull1 != isnull2 || (!isnull1 && !datum_image_eq(v1, v2, att->attbyval, att->attlen));
 		}
-		att = TupleDescAttr(RelationGetDescr(rel), attno - 1);
-		v1 = slot_getattr(old, attno, &isnull1);
-		v2 = slot_getattr(new, attno, &isnull2);
-		changes = isnull1 != isnull2 || (!isnull1 && !datum_image_eq(v1, v2, att->attbyval, att->attlen));
+		changes.indexed |= differs;
+		changes.key |= differs && bms_is_member(i, keys);
 	}
 	ExecDropSingleTupleTableSlot(old);
 	bms_free(keys);
+	bms_free(indexed);
 	return changes;
 }
 
@@ -489,6 +505,34 @@ new_version(void)
 }
 
 /*
+ * What tells the heap whether the new version of a tuple may be HOT: it is not if the number differs from
+ * that of the old one.  A shadow has none.
+ */
+static Datum
+version_number(const Target *t, bool may_be_hot, bool *isnull)
+{
+	HeapTupleData tuple;
+	Buffer buf;
+	Datum version = (Datum) 0;
+	bool keep = false;
+
+	*isnull = false;
+	if (!may_be_hot)
+		return Int64GetDatum(new_version());
+	tuple.t_self = t->tid;
+	if (heap_fetch(t->heap, SnapshotAny, &tuple, &buf, false))
+	{
+		keep = mdb_shadow_of(tuple.t_data) < 0;
+		version = heap_getattr(&tuple, Anum_delta_version, RelationGetDescr(t->heap), isnull);
+		ReleaseBuffer(buf);
+	}
+	if (keep)
+		return version;
+	*isnull = false;
+	return Int64GetDatum(new_version());
+}
+
+/*
  * mdb_update_row - see table_tuple_update().
  */
 TM_Result
@@ -499,13 +543,15 @@ mdb_update_row(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId c
 	MemoryContext old;
 	TM_Result result = TM_Ok;
 	ItemPointerData now;
+	Changes changes;
 	Target t;
 
 	mdb_check_published(rel, CMD_UPDATE);
 	CheckForSerializableConflictIn(rel, otid, ItemPointerGetBlockNumberNoCheck(otid));
 	slot_getallattrs(slot);
 	mdb_guard_rows(rel, &slot, 1);
-	*lockmode = key_changes(rel, otid, slot) ? LockTupleExclusive : LockTupleNoKeyExclusive;
+	changes = find_changes(rel, otid, slot);
+	*lockmode = changes.key ? LockTupleExclusive : LockTupleNoKeyExclusive;
 	*update_indexes = MDB_UPDATE_ALL_INDEXES;
 	if (!target_open(rel, otid, cid, &t))
 		return gone(otid, tmfd);
@@ -532,23 +578,23 @@ mdb_update_row(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId c
 		bool isnull[Natts_delta_row] = {false, true, false};
 		TupleTableSlot *heapslot = MakeSingleTupleTableSlot(RelationGetDescr(t.heap), &TTSOpsHeapTuple);
 		LockTupleMode heap_mode;
-		MdbUpdateIndexes heap_indexes;
 
 		tuple = mdb_delta_form(RelationGetDescr(rel), slot->tts_values, slot->tts_isnull);
 		mdb_delta_check(rel, mdb_table_peek(rel), tuple);
 		values[Anum_delta_row - 1] = mdb_delta_bytes(tuple);
-		values[Anum_delta_version - 1] = Int64GetDatum(new_version());
+		values[Anum_delta_version - 1] =
+			version_number(&t, !changes.indexed, &isnull[Anum_delta_version - 1]);
 		ExecStoreHeapTuple(heap_form_tuple(RelationGetDescr(t.heap), values, isnull), heapslot, false);
 		MDB_STOP("update.before");
 		result = table_tuple_update(t.heap, &t.tid, heapslot, cid, snapshot, crosscheck, wait, tmfd,
-									&heap_mode, &heap_indexes);
+									&heap_mode, update_indexes);
 		MDB_STOP("update.after");
 		if (result == TM_Ok)
 		{
 			slot->tts_tableOid = RelationGetRelid(rel);
 			mdb_tid_of_delta(t.slot, &heapslot->tts_tid, &slot->tts_tid);
 			mdb_slot_set_header(slot, ExecFetchSlotHeapTuple(heapslot, false, NULL)->t_data);
-			mdb_count_update(rel);
+			mdb_count_update(rel, *update_indexes == MDB_UPDATE_NO_INDEXES);
 		}
 		ExecDropSingleTupleTableSlot(heapslot);
 	}

@@ -7,7 +7,8 @@
  * would give line pointers free that the table's indexes still name.  This one stands for them: what
  * VACUUM wants deleted is deleted from the indexes of the table.
  *
- * It is on a column that differs between all versions of a row, so no update of the heap is HOT.
+ * It is on a column that differs between versions of a row if some index of the table needs an entry for the
+ * new one.  So an update of the heap is HOT only if no index does.
  */
 #include "postgres.h"
 

@@ -60,7 +60,7 @@
 
 /*
  * The index that keeps line pointers of a delta heap from being taken again while an index of the
- * table still names them, and updates from being HOT; see src/am/proxy.c.
+ * table still names them, and those updates from being HOT that must not be; see src/am/proxy.c.
  */
 static void
 create_proxy_index(Oid relid, const char *heap_name)

@@ -55,7 +55,7 @@ enum
 {
 	Anum_delta_row = 1, /* NULL: a shadow */
 	Anum_delta_shadow,  /* the row number that it stands for, see shadow.c */
-	Anum_delta_version, /* differs between the versions of a row */
+	Anum_delta_version, /* differs between versions of a row unless an update may be HOT */
 	Natts_delta_row = Anum_delta_version
 };
 

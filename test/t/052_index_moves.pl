@@ -16,12 +16,12 @@ sub sql { return $node->safe_psql('postgres', $_[0]) }
 sql(<<'SQL');
 CREATE EXTENSION amcheck;
 CREATE TABLE t (id int PRIMARY KEY, time timestamptz NOT NULL DEFAULT '2026-01-01', host text, v int NOT NULL,
-	other int UNIQUE DEFERRABLE INITIALLY DEFERRED, EXCLUDE USING hash (id WITH =)) USING metricsdb;
+	other int UNIQUE DEFERRABLE INITIALLY DEFERRED, n int NOT NULL DEFAULT 0, EXCLUDE USING hash (id WITH =)) USING metricsdb;
 CREATE INDEX t_host ON t (host, time);
 CREATE INDEX t_v ON t (v) WHERE v > 3;
 CREATE TABLE child (t int REFERENCES t ON DELETE CASCADE, n int) USING metricsdb;
 CREATE INDEX ON child (t);
-CREATE TABLE log (id int, d int) USING heap;
+CREATE TABLE log (id int, d int, n int DEFAULT 0) USING heap;
 INSERT INTO t SELECT i, '2026-01-01'::timestamptz + i % 3 * interval '1 day', 'h' || i % 7, 1, i FROM generate_series(1, 6000, 2) i;
 INSERT INTO log SELECT id, v FROM t;
 
@@ -60,11 +60,11 @@ DECLARE
 	a text;
 	b text;
 BEGIN
-	FOREACH q IN ARRAY ARRAY['id > 0', $q$host = 'h3' AND time < '2026-01-02'$q$, 'v > 3', 'other > 100', 'id BETWEEN 100 AND 200'] LOOP
+	FOREACH q IN ARRAY ARRAY['id > 0', 'n > 2', $q$host = 'h3' AND time < '2026-01-02'$q$, 'v > 3', 'other > 100', 'id BETWEEN 100 AND 200'] LOOP
 		PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_indexscan', 'on', true);
-		EXECUTE 'SELECT count(*) || ''/'' || count(DISTINCT id) || ''/'' || sum(v) FROM t WHERE ' || q INTO a;
+		EXECUTE 'SELECT count(*) || ''/'' || count(DISTINCT id) || ''/'' || sum(v) || ''/'' || sum(n) FROM t WHERE ' || q INTO a;
 		PERFORM set_config('enable_seqscan', 'on', true), set_config('enable_indexscan', 'off', true);
-		EXECUTE 'SELECT count(*) || ''/'' || count(DISTINCT id) || ''/'' || sum(v) FROM t WHERE ' || q INTO b;
+		EXECUTE 'SELECT count(*) || ''/'' || count(DISTINCT id) || ''/'' || sum(v) || ''/'' || sum(n) FROM t WHERE ' || q INTO b;
 		IF a IS DISTINCT FROM b OR split_part(a, '/', 1) <> split_part(a, '/', 2) THEN
 			RAISE EXCEPTION 'with an index %, without %: %', a, b, q;
 		END IF;
@@ -81,8 +81,24 @@ SELECT try_insert(:k);',
 SELECT try_upsert(:k);',
 	update => '\set k random(1, 6000)
 WITH u AS (UPDATE t SET v = v + 2 WHERE id = :k RETURNING id) INSERT INTO log SELECT id, 2 FROM u;',
+	# No index has n: once a row is in the delta these are HOT.  Some rows are changed again and again.
+	hot => '\set k random_exponential(1, 6000, 20)
+WITH u AS (UPDATE t SET n = n + 1 WHERE id = :k RETURNING id) INSERT INTO log SELECT id, 0, 1 FROM u;',
+	hot_many => '\set k random(1, 6000)
+BEGIN;
+WITH u AS (UPDATE t SET n = n + 5 WHERE id BETWEEN :k AND :k + 20 RETURNING id) INSERT INTO log SELECT id, 0, 5 FROM u;
+SAVEPOINT a;
+WITH u AS (UPDATE t SET n = n + 1 WHERE id BETWEEN :k AND :k + 20 RETURNING id) INSERT INTO log SELECT id, 0, 1 FROM u;
+ROLLBACK TO a;
+WITH u AS (UPDATE t SET n = n - 4 WHERE id BETWEEN :k AND :k + 20 RETURNING id) INSERT INTO log SELECT id, 0, -4 FROM u;
+COMMIT;',
 	delete => '\set k random(1, 6000)
-WITH d AS (DELETE FROM t WHERE id = :k RETURNING id, v) INSERT INTO log SELECT id, -v FROM d;',
+WITH d AS (DELETE FROM t WHERE id = :k RETURNING id, v, n) INSERT INTO log SELECT id, -v, -n FROM d;',
+	# An index on it, now and then: what is HOT updated then is another matter.
+	build => 'CREATE INDEX CONCURRENTLY t_n ON t (n);
+UPDATE t SET n = n WHERE id % 50 = 0;
+DROP INDEX CONCURRENTLY t_n;
+SELECT pg_sleep(0.3);',
 	rename => '\set k random(1, 6000)
 \set k2 random(1, 6000)
 SELECT try_rename(:k, :k2);',
@@ -108,11 +124,11 @@ for my $name (sort keys %script)
 # Compaction and VACUUM in sessions of their own: they are slow, and chosen at random would be rare.
 my @runs;
 
-for my $set ([4, qw(insert upsert update delete rename child)], [2, 'agree'], [1, 'compact'], [1, 'vacuum'])
+for my $set ([4, qw(insert upsert update delete rename child hot hot_many)], [2, 'agree'], [1, 'compact'], [1, 'vacuum'], [1, 'build'])
 {
 	my ($clients, @names) = @$set;
 	my ($out, $err) = ('', '');
-	my @cmd = ('pgbench', '-n', '-T', $seconds, '-c', $clients, '-j', 1, '-h', $node->host, '-p', $node->port, (map { ('-f', "$dir/$_") } @names), 'postgres');
+	my @cmd = ('pgbench', '-n', '--max-tries', 100, '-T', $seconds, '-c', $clients, '-j', 1, '-h', $node->host, '-p', $node->port, (map { ('-f', "$dir/$_") } @names), 'postgres');
 
 	push @runs, {name => "@names", out => \$out, err => \$err, h => IPC::Run::start(\@cmd, '>', \$out, '2>', \$err)};
 }
@@ -124,6 +140,8 @@ for my $r (@runs)
 is(sql('SELECT count(*) - count(DISTINCT id) FROM t'), '0', 'keys are unique');
 is(sql('SELECT count(*) - count(DISTINCT other) FROM t WHERE other IS NOT NULL'), '0', 'so are those that are checked later');
 is(sql('SELECT (SELECT sum(v) FROM t) - (SELECT sum(d) FROM log)'), '0', 'no change was lost');
+is(sql('SELECT (SELECT sum(n) FROM t) - (SELECT sum(n) FROM log)'), '0', 'no HOT one either');
+cmp_ok(sql(q{SELECT pg_stat_get_tuples_hot_updated('t'::regclass)}), '>', 100, 'there were some');
 is(sql('SELECT count(*) FROM child WHERE NOT EXISTS (SELECT FROM t WHERE id = child.t)'), '0', 'nobody lost a parent');
 is(sql('SELECT agree()'), 'yes', 'indexes agree');
 for my $when ('at the end', 'after compaction', 'after VACUUM')
