@@ -502,7 +502,7 @@ fetch_cold(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleT
  *
  * Not if rows cannot move meanwhile: who checks a constraint that is new must find each of them once.
  *
- * *tid becomes the identity that the row had when it was moved.
+ * *tid becomes the identity under which the active snapshot knows the row.
  */
 static bool
 fetch_moved(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
@@ -519,14 +519,18 @@ fetch_moved(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, Tuple
 	for (int i = 0; i < n; i++)
 	{
 		ItemPointerData now = versions[i];
+		ItemPointerData known = now;
+		TransactionId by;
 		int64 row;
 
-		while ((row = mdb_moved_find(f->table->storage_id, mdb_identity(&now), NULL)) >= 0)
+		while ((row = mdb_moved_find(f->table->storage_id, mdb_identity(&now), &by)) >= 0)
 		{
 			mdb_tid_of_row(row, &now);
+			if (mdb_moved_seen(by))
+				known = now;
 			if (fetch_cold(f, rel, &now, snapshot, slot, NULL))
 			{
-				*tid = versions[i];
+				*tid = known;
 				return true;
 			}
 		}

@@ -662,10 +662,17 @@ mdb_lock_row(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *s
 	if (result == TM_Deleted && target_moved(rel, &last, &now))
 	{
 		/* It, or the version of it that the chain of updates led to, was moved by compaction. */
+		bool traversed = !ItemPointerEquals(&last.tid, &t.tid);
+
 		ExecDropSingleTupleTableSlot(heapslot);
 		table_close(t.heap, NoLock);
 		result = mdb_lock_row(rel, &now, snapshot, slot, cid, mode, wait_policy, flags, tmfd);
-		*tid = now;
+		if (result == TM_Ok && traversed)
+			tmfd->traversed = true;
+		if (result != TM_Ok || tmfd->traversed || mdb_moved_seen(last.moved_by))
+			*tid = now;
+		else
+			slot->tts_tid = *tid;
 		return result;
 	}
 	if ((result == TM_Updated || result == TM_Deleted) && mode == LockTupleKeyShare &&
@@ -702,6 +709,12 @@ mdb_lock_row(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *s
 			ExecMaterializeSlot(slot);
 			mdb_tid_of_delta(t.slot, &heapslot->tts_tid, &found);
 		}
+		/*
+		 * Who goes on to change it must come with the identity that his snapshot has it under.  As long as
+		 * there is such a snapshot, that is not given to another row.
+		 */
+		if (result == TM_Ok && t.moved && !tmfd->traversed && !mdb_moved_seen(t.moved_by))
+			found = *tid;
 		slot->tts_tid = found;
 		slot->tts_tableOid = RelationGetRelid(rel);
 		if (result == TM_Ok)

@@ -339,6 +339,19 @@ seen_by_all(TransactionId xid)
 }
 
 /*
+ * mdb_moved_seen - does the active snapshot see what a transaction moved that has committed?
+ */
+bool
+mdb_moved_seen(TransactionId by)
+{
+	Snapshot snapshot = ActiveSnapshotSet() ? GetActiveSnapshot() : NULL;
+
+	if (!TransactionIdIsNormal(by))
+		return true;
+	return snapshot && IsMVCCSnapshot(snapshot) && !XidInMVCCSnapshot(by, snapshot);
+}
+
+/*
  * mdb_moved_find - where a row is now that is not any more where its old identity says: its row number,
  * or -1 if it was dead when the others were moved, or was not moved.
  *

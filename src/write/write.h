@@ -171,6 +171,7 @@ extern Size mdb_moves_bytes(const MdbMoves *m);
 extern void mdb_moves_write(MdbMoves *m, int64 base);
 extern int64 mdb_moved_identity(int16 slot, ItemPointer heap);
 extern bool mdb_moved_in_heap(int64 identity, int16 *slot, ItemPointer heap);
+extern bool mdb_moved_seen(TransactionId xid);
 extern int64 mdb_moved_find(int64 storage_id, int64 identity, TransactionId *by);
 extern int64 mdb_moved_origin(int64 storage_id, int64 row);
 extern bool mdb_moved_expire(int64 storage_id);
