@@ -41,6 +41,8 @@ mdb_ids_reserve(MdbIds *ids, uint32 n)
 void
 mdb_ids_add(MdbIds *ids, const uint32 *v, uint32 n)
 {
+	if (n == 0)
+		return;
 	mdb_ids_reserve(ids, n);
 	memcpy(ids->v + ids->n, v, sizeof(uint32) * n);
 	ids->n += n;
