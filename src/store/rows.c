@@ -10,7 +10,8 @@
  * Invariants:
  *	1. No row of metricsdb.part, .shadow or .moved, in whatever state, names a number of the window, but for
  *	   runs of shadows that reach into it, whose shadows there say that nothing is dead.  So who knows a row
- *	   by its number, in a snapshot that sees it or by a map that leads to it, never meets another.
+ *	   by its number, in a snapshot that sees it or by a map that leads to it, never meets another: who needs
+ *	   that map keeps the row of metricsdb.part that covers the number (write/moved.c).
  *	2. No entry of an index names one.  So in a table with indexes VACUUM alone opens windows, after it has
  *	   removed all entries of rows that were gone when it began, and of numbers that were free then.
  *	3. A window is opened under the allocation lock.

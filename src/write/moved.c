@@ -15,9 +15,10 @@
  *
  * An old identity is a row number, or for a row of the delta 2^62 + slot * 2^56 + block * 2^16 + offset.
  *
- * A row number is not given out again while a map names it, but places in heaps are taken again, and maps that name them may still be
- * there by then.  Who comes with such an identity has a snapshot that does not see the move; so maps that
- * are older than all snapshots of this process say nothing of places.
+ * A row number is not given out again while a map leads from it, but places in heaps are taken again, and
+ * so are numbers that maps lead to, if the row was dead when their part was merged; maps may still be there by
+ * then.  Who needs a map has a snapshot that does not see the move, and so keeps the places that it leads
+ * to from being taken again; maps that all snapshots of this process see say nothing.
  */
 #include "postgres.h"
 
@@ -377,7 +378,7 @@ mdb_moved_find(int64 storage_id, int64 identity, TransactionId *by)
 		bool n[Natts_moved];
 		bytea *payload;
 
-		if ((identity & IN_HEAP) && seen_by_all(xmin))
+		if (seen_by_all(xmin))
 			continue;
 		heap_deform_tuple(tuple, RelationGetDescr(rel), v, n);
 		if (DatumGetInt64(v[Anum_moved_first - 1]) > identity)
@@ -422,6 +423,7 @@ mdb_moved_runs(int64 storage_id, int64 first, int64 last, MdbMovedRun **runs)
 		bytea *payload;
 		Runs r;
 
+		CHECK_FOR_INTERRUPTS();
 		heap_deform_tuple(tuple, RelationGetDescr(rel), v, isnull);
 		from = DatumGetInt64(v[Anum_moved_first - 1]);
 		to = DatumGetInt64(v[Anum_moved_base - 1]);
