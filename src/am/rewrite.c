@@ -21,7 +21,9 @@
  *
  * There are three passes, as the new row heap is written past the buffers by the first: what goes there
  * with its life; what the others have left of places that rows have left, and of new parts; and a scan
- * of the rest.
+ * of the rest.  All must come to the same of each row, whoever ends his snapshot between them, and VACUUM may
+ * be at work on the delta's heaps and on our catalogs.  So the horizon is held where it was at the start: what
+ * somebody could see then is neither pruned nor frozen.
  */
 #include "postgres.h"
 
@@ -37,6 +39,9 @@
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -69,6 +74,8 @@ typedef struct Rewrite
 	int nparts;
 	int *by_age;     /* the same by id */
 	uint8 **reached; /* of parts that came lately: bits of rows that others became */
+	MdbDeltaInfo *deltas;
+	int ndeltas;
 	Relation row_heap;
 	MdbShadows *shadows;
 	RewriteState state; /* first pass: the new row heap */
@@ -180,8 +187,11 @@ end_as_shadow(Rewrite *w, int64 row, Version *v)
 		mdb_tid_of_delta(MDB_ROWS_SLOT, &shadow.t_ctid, &v->next);
 }
 
-/* A row was moved to this number: what became of it there, and thereafter. */
-static void
+/*
+ * A row was moved to this number: what became of it there, and thereafter.  False if it is dead to all by now:
+ * then everybody also sees the moves that came before its end, however young their transactions are.
+ */
+static bool
 follow(Rewrite *w, int64 row, Version *v)
 {
 	while (row >= 0)
@@ -196,17 +206,19 @@ follow(Rewrite *w, int64 row, Version *v)
 		v->life.xmax = InvalidTransactionId;
 		if (!mdb_shadows_fates(w->shadows, row, 1, w->oldest_xmin, &fate))
 			fate = MDB_ROW_LIVE;
-		if (fate != MDB_ROW_LIVE)
+		if (fate == MDB_ROW_DEAD)
+			return false;
+		if (fate == MDB_ROW_LEAVING)
 		{
-			if (fate == MDB_ROW_LEAVING)
-				end_as_shadow(w, row, v);
-			return;
+			end_as_shadow(w, row, v);
+			return true;
 		}
 		if (!ends(&w->parts[p].life))
-			return;
+			return true;
 		v->life.xmax = w->parts[p].life.xmax;
 		row = moved_to(w, row, v->life.xmax);
 	}
+	return true;
 }
 
 /* ---- what is written ---- */
@@ -283,7 +295,8 @@ row_version(Rewrite *w, const MdbPartLife *part, int64 row, uint8 fate, Version 
 	else if (ends(&part->life))
 	{
 		v->life.xmax = part->life.xmax;
-		follow(w, moved_to(w, row, part->life.xmax), v);
+		if (!follow(w, moved_to(w, row, part->life.xmax), v))
+			return false;
 	}
 	return ends(&v->life) ? w->raw && !mdb_life_is_empty(&v->life) : !w->raw;
 }
@@ -379,7 +392,8 @@ rewrite_tuple(Rewrite *w, Relation heap, int16 slot, TransactionId left_by, Heap
 
 		v->life.xmax = by;
 		stays &= to < 0;
-		follow(w, to, v);
+		if (!follow(w, to, v))
+			return;
 	}
 
 	/* The scan takes what was always there, and still is. */
@@ -463,17 +477,10 @@ rewrite_heap(Rewrite *w, const MdbDeltaInfo *delta)
 static void
 rewrite_places(Rewrite *w)
 {
-	Snapshot now = mdb_latest_snapshot();
-	MdbDeltaInfo *deltas;
-	int ndeltas;
-
-	mdb_delta_list(w->table->storage_id, now, &deltas, &ndeltas);
-	UnregisterSnapshot(now);
-	for (int i = 0; i < ndeltas; i++)
-		rewrite_heap(w, &deltas[i]);
+	for (int i = 0; i < w->ndeltas; i++)
+		rewrite_heap(w, &w->deltas[i]);
 	for (int i = 0; i < w->nparts; i++)
 		rewrite_part(w, w->by_age[i]);
-	pfree(deltas);
 }
 
 /* The new row heap is about to get transaction ids that are older than it. */
@@ -530,9 +537,55 @@ age_cmp(const void *a, const void *b, void *arg)
 	return x < y ? -1 : x > y;
 }
 
-static void
-rewrite_begin(Rewrite *w, Relation old, Relation new, TransactionId oldest_xmin)
+/*
+ * Advertise an xmin that keeps the horizon of this database where it is, and return that.  An active snapshot sees
+ * to it that it stays so.
+ *
+ * Our own snapshot holds it only if no other is older.  An older one need not be there any more when the horizon
+ * has been computed, and then somebody may have got a later one.  So we look for it under the lock that nobody
+ * holds who gets one: then nobody has, and once our xmin is there nobody will.
+ */
+static TransactionId
+hold_horizon(Relation rel)
 {
+	TransactionId before = InvalidTransactionId;
+
+	for (;;)
+	{
+		TransactionId horizon = GetOldestNonRemovableTransactionId(rel);
+		bool held;
+
+		if (!TransactionIdPrecedes(horizon, MyProc->xmin))
+			return horizon;
+		/* What stands still although no session holds it is held by a standby, a slot or a setting. */
+		held = TransactionIdEquals(horizon, before);
+		before = horizon;
+		LWLockAcquire(ProcArrayLock, LW_EXCLUSIVE);
+		for (uint32 i = 0; i < ProcGlobal->allProcCount && !held; i++)
+		{
+			volatile PGPROC *proc = &ProcGlobal->allProcs[i];
+			TransactionId xmin = proc->xmin;
+
+			held = proc != MyProc && proc->databaseId == MyDatabaseId &&
+				   !(proc->statusFlags & (PROC_IN_VACUUM | PROC_IN_LOGICAL_DECODING)) &&
+				   TransactionIdIsNormal(xmin) && TransactionIdPrecedesOrEquals(xmin, horizon);
+		}
+		if (held)
+			MyProc->xmin = horizon;
+		LWLockRelease(ProcArrayLock);
+		if (held)
+			return horizon;
+	}
+}
+
+static void
+rewrite_begin(Rewrite *w, Relation old, Relation new)
+{
+	Snapshot now = mdb_latest_snapshot();
+	TransactionId oldest_xmin;
+
+	PushActiveSnapshot(now);
+	oldest_xmin = hold_horizon(old);
 	mdb_buffer_flush_relation(RelationGetRelid(old));
 	memset(w, 0, sizeof(*w));
 	w->old = old;
@@ -550,6 +603,8 @@ rewrite_begin(Rewrite *w, Relation old, Relation new, TransactionId oldest_xmin)
 		if (came_lately(&w->parts[p].life))
 			w->reached[p] =
 				palloc_extended(w->parts[p].info.nrows / 8 + 1, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	mdb_delta_list(w->table->storage_id, now, &w->deltas, &w->ndeltas);
+	UnregisterSnapshot(now);
 	w->shadows = mdb_shadows_open(old, w->table);
 	w->row_heap = table_open(mdb_delta_relid(w->table->storage_id, MDB_ROWS_SLOT), AccessShareLock);
 	w->block = mdb_block_create(w->table, RelationGetDescr(old), mdb_series_cache_create(w->table, NULL));
@@ -571,6 +626,7 @@ rewrite_end(Rewrite *w)
 	ExecDropSingleTupleTableSlot(w->slot);
 	mdb_shadows_close(w->shadows);
 	table_close(w->row_heap, NoLock);
+	PopActiveSnapshot();
 }
 
 /* Is a row that is there now one that was always there? */
@@ -593,7 +649,7 @@ always_there(const Rewrite *w, TupleTableSlot *slot)
 /*
  * mdb_copy_for_cluster - see table_relation_copy_for_cluster().  The order of rows is ours, whatever the index.
  *
- * Nobody else has the table open.
+ * Nobody else has the table open.  oldest_xmin, which the caller has computed but does not hold, is of no use.
  */
 void
 mdb_copy_for_cluster(Relation old, Relation new, Relation index, bool use_sort, TransactionId oldest_xmin,
@@ -608,7 +664,7 @@ mdb_copy_for_cluster(Relation old, Relation new, Relation index, bool use_sort, 
 	TupleTableSlot *slot;
 	Rewrite w;
 
-	rewrite_begin(&w, old, new, oldest_xmin);
+	rewrite_begin(&w, old, new);
 	rewrite_lately(&w);
 
 	snapshot = mdb_latest_snapshot();

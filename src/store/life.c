@@ -8,13 +8,15 @@
 #include "postgres.h"
 
 #include "access/genam.h"
-#include "access/generic_xlog.h"
 #include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/relscan.h"
 #include "access/table.h"
 #include "access/transam.h"
+#include "access/visibilitymap.h"
 #include "access/xact.h"
+#include "access/xloginsert.h"
+#include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
@@ -173,7 +175,41 @@ mdb_part_lives(const MdbTable *table, TransactionId oldest_xmin, int *count)
 }
 
 /*
+ * mdb_heap_change_begin, mdb_heap_change_end - change tuples on a page of a heap in place.  In between it is locked,
+ * and a critical section; it does not hold what everybody sees any more.  map is a pinned page of the
+ * visibility map, the one for this page.
+ */
+void
+mdb_heap_change_begin(Relation heap, Buffer buf, Buffer map)
+{
+	LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
+	START_CRIT_SECTION();
+	if (visibilitymap_clear(heap, BufferGetBlockNumber(buf), map, VISIBILITYMAP_VALID_BITS) &&
+		RelationNeedsWAL(heap))
+	{
+		LockBuffer(map, BUFFER_LOCK_EXCLUSIVE);
+		log_newpage_buffer(map, false);
+		LockBuffer(map, BUFFER_LOCK_UNLOCK);
+	}
+	PageClearAllVisible(BufferGetPage(buf));
+}
+
+void
+mdb_heap_change_end(Relation heap, Buffer buf)
+{
+	MarkBufferDirty(buf);
+	if (RelationNeedsWAL(heap))
+		log_newpage_buffer(buf, true);
+	END_CRIT_SECTION();
+	LockBuffer(buf, BUFFER_LOCK_UNLOCK);
+}
+
+/*
  * mdb_part_set_life - give it to a part that this transaction has made, and that nobody knows of before its end.
+ *
+ * The part's row was inserted frozen, and VACUUM may have marked its page since: the marks go.  The caller
+ * keeps the horizon of VACUUM from passing life->xmin; so VACUUM has not frozen that, nor has it made
+ * relfrozenxid of the catalog later, and finds the row as one that came lately.
  */
 void
 mdb_part_set_life(const MdbPartInfo *part, const MdbLife *life)
@@ -182,9 +218,8 @@ mdb_part_set_life(const MdbPartInfo *part, const MdbLife *life)
 	ScanKeyData keys[2];
 	SysScanDesc scan;
 	HeapTuple tuple;
-	GenericXLogState *state;
 	Buffer buf;
-	Page page;
+	Buffer map = InvalidBuffer;
 
 	ScanKeyInit(&keys[0], Anum_part_storage_id, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(part->storage_id));
@@ -195,13 +230,14 @@ mdb_part_set_life(const MdbPartInfo *part, const MdbLife *life)
 		elog(ERROR, "part %lld of storage %lld is not in the catalog", (long long) part->part_id,
 			 (long long) part->storage_id);
 	buf = ReadBuffer(rel, ItemPointerGetBlockNumber(&tuple->t_self));
-	LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
-	state = GenericXLogStart(rel);
-	page = GenericXLogRegisterBuffer(state, buf, 0);
+	visibilitymap_pin(rel, BufferGetBlockNumber(buf), &map);
+	mdb_heap_change_begin(rel, buf, map);
 	mdb_life_put(life, (HeapTupleHeader) PageGetItem(
-						   page, PageGetItemId(page, ItemPointerGetOffsetNumber(&tuple->t_self))));
-	GenericXLogFinish(state);
-	UnlockReleaseBuffer(buf);
+						   BufferGetPage(buf),
+						   PageGetItemId(BufferGetPage(buf), ItemPointerGetOffsetNumber(&tuple->t_self))));
+	mdb_heap_change_end(rel, buf);
+	ReleaseBuffer(map);
+	ReleaseBuffer(buf);
 	systable_endscan(scan);
 	table_close(rel, NoLock);
 }

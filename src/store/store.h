@@ -350,6 +350,8 @@ extern void mdb_life_end(MdbLife *life, HeapTupleHeader tuple);
 extern bool mdb_life_is_empty(const MdbLife *life);
 extern void mdb_life_put(const MdbLife *life, HeapTupleHeader tuple);
 extern MdbPartLife *mdb_part_lives(const MdbTable *table, TransactionId oldest_xmin, int *count);
+extern void mdb_heap_change_begin(Relation heap, Buffer buf, Buffer map);
+extern void mdb_heap_change_end(Relation heap, Buffer buf);
 extern void mdb_part_set_life(const MdbPartInfo *part, const MdbLife *life);
 
 /* decoding.c */

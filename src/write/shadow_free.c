@@ -17,7 +17,6 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/visibilitymap.h"
-#include "access/xloginsert.h"
 #include "commands/vacuum.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -37,32 +36,6 @@ set_aborted(HeapTupleHeader tuple)
 	tuple->t_infomask &= ~HEAP_XMIN_FROZEN;
 	tuple->t_infomask |= HEAP_XMIN_INVALID;
 	HeapTupleHeaderSetXmin(tuple, InvalidTransactionId);
-}
-
-/* Begin and end a change of a page of a heap: it is locked, and does not hold what everybody sees any more. */
-static void
-begin_change(Relation heap, Buffer buf, Buffer map)
-{
-	LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
-	START_CRIT_SECTION();
-	if (visibilitymap_clear(heap, BufferGetBlockNumber(buf), map, VISIBILITYMAP_VALID_BITS) &&
-		RelationNeedsWAL(heap))
-	{
-		LockBuffer(map, BUFFER_LOCK_EXCLUSIVE);
-		log_newpage_buffer(map, false);
-		LockBuffer(map, BUFFER_LOCK_UNLOCK);
-	}
-	PageClearAllVisible(BufferGetPage(buf));
-}
-
-static void
-end_change(Relation heap, Buffer buf)
-{
-	MarkBufferDirty(buf);
-	if (RelationNeedsWAL(heap))
-		log_newpage_buffer(buf, true);
-	END_CRIT_SECTION();
-	LockBuffer(buf, BUFFER_LOCK_UNLOCK);
 }
 
 /* The shadow at a place of a locked page, or NULL. */
@@ -105,7 +78,7 @@ free_page(Relation heap, Buffer buf, Buffer *map, int64 run)
 	Page page = BufferGetPage(buf);
 
 	visibilitymap_pin(heap, BufferGetBlockNumber(buf), map);
-	begin_change(heap, buf, *map);
+	mdb_heap_change_begin(heap, buf, *map);
 	for (OffsetNumber off = FirstOffsetNumber; off <= PageGetMaxOffsetNumber(page); off++)
 	{
 		HeapTupleHeader tuple = shadow_at(page, off);
@@ -113,7 +86,7 @@ free_page(Relation heap, Buffer buf, Buffer *map, int64 run)
 		if (tuple && mdb_shadow_of(tuple) / MDB_RUN_ROWS == run)
 			set_aborted(tuple);
 	}
-	end_change(heap, buf);
+	mdb_heap_change_end(heap, buf);
 }
 
 /* Take runs of which no row is in a part any more, in whatever state, out of the catalog. */
@@ -151,10 +124,10 @@ free_runs(Relation rel, const MdbTable *table)
 			continue;
 		buf = ReadBuffer(catalog, ItemPointerGetBlockNumber(&runs[i].tid));
 		visibilitymap_pin(catalog, ItemPointerGetBlockNumber(&runs[i].tid), &map);
-		begin_change(catalog, buf, map);
+		mdb_heap_change_begin(catalog, buf, map);
 		set_aborted((HeapTupleHeader) PageGetItem(
 			BufferGetPage(buf), PageGetItemId(BufferGetPage(buf), ItemPointerGetOffsetNumber(&runs[i].tid))));
-		end_change(catalog, buf);
+		mdb_heap_change_end(catalog, buf);
 		ReleaseBuffer(buf);
 		pgstat_count_heap_delete(catalog);
 		MDB_STOP("shadow.free");

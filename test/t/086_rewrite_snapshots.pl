@@ -9,8 +9,9 @@ use warnings;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time);
+use Time::HiRes qw(time usleep);
 use StorageTest;
+use StopTest qw(bare_node is_stopped stopped);
 
 my $steps = $ENV{METRICSDB_STEPS} || 8;
 my $seed = $ENV{METRICSDB_SEED} || (time() ^ $$);
@@ -139,4 +140,50 @@ come($_, 'in the end') for @old;
 note "$reads tables read, $changes changes, $refused refused, $left heaps that rows had left";
 $node->stop;
 grep_log($node, 'rewrites');
+
+# The oldest snapshot ends between passes of a rewrite, and VACUUM removes and freezes what it may then: another
+# snapshot, and the table itself, miss nothing and have nothing twice.
+my $stops = bare_node('rewrite_stops');
+sub value { return $stops->safe_psql('postgres', $_[0]) }
+sub twice { return value(join '; ', map { my $t = $_; map { s/@/$t/gr } @_ } 't', 'h') }
+
+value('CREATE TABLE o (n int); CREATE TABLE h (id int, v int)');
+for my $round (0 .. 3)
+{
+	value('TRUNCATE h; CREATE TABLE t (id int, v int) USING metricsdb');
+	twice('INSERT INTO @ SELECT i, 0 FROM generate_series(1, 3000) i', 'INSERT INTO @ VALUES (5001, 0), (5002, 0), (5003, 0)');
+	value(q{CALL metricsdb.compact('t')}) if $round & 1;
+	twice('INSERT INTO @ VALUES (5004, 0), (5005, 0), (5006, 0)', 'UPDATE @ SET v = 1 WHERE id % 100 = 0');
+	my $oldest = session($stops);
+	$oldest->query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM o;');
+	value(q{CALL metricsdb.compact('t')}) if $round & 2;
+	twice('INSERT INTO @ SELECT i, 2 FROM generate_series(6001, 6500) i', 'INSERT INTO @ VALUES (5007, 0), (5008, 0)');
+	twice('UPDATE @ SET v = 3 WHERE id % 70 = 1', 'DELETE FROM @ WHERE id % 70 = 2 OR id IN (5002, 5005, 5007)');
+	value(q{CALL metricsdb.compact('t')});
+	twice('UPDATE @ SET v = 4 WHERE id % 50 = 7');
+	my $younger = session($stops);
+	$younger->query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM o;');
+	my $was = value(contents('h'));
+	twice('DELETE FROM @ WHERE id % 50 = 8', 'UPDATE @ SET v = 5 WHERE id % 50 IN (7, 9)');
+	my $full = session($stops);
+	$full->send("SET metricsdb.stop_at = 'file.lives:wait:1'; VACUUM FULL t;");
+	for (1 .. 6000) { last if is_stopped($stops); usleep(10_000); }
+	$oldest->query('COMMIT');
+	$oldest->close;
+	value('VACUUM (FREEZE, INDEX_CLEANUP off) ' . value(q{SELECT string_agg(d.relid::regclass::text, ', ') FROM metricsdb.delta d JOIN metricsdb.storage s USING (storage_id)
+		WHERE s.relid = 't'::regclass}));
+	value('VACUUM (FREEZE) metricsdb.part, metricsdb.delta, metricsdb.moved, metricsdb.shadow');
+	is(stopped($stops), 'file.lives', "round $round: stopped between passes");
+	unlike($full->result // 'gone', qr/ERROR|gone/, "round $round: VACUUM FULL");
+	$full->close;
+	is(value(contents('t')), value(contents('h')), "round $round: all rows are there once");
+	is($younger->query(contents('t')), $was, "round $round: so they are for a snapshot that is older");
+	$younger->close;
+	is(value(q{SELECT * FROM metricsdb.check('t')}), '', "round $round: check finds nothing");
+	value('VACUUM metricsdb.part');
+	catalogs_in_order($stops, 'postgres', "round $round");
+	value('DROP TABLE t');
+}
+$stops->stop;
+grep_log($stops, 'rewrites that are stopped');
 done_testing();
