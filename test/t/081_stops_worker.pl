@@ -57,7 +57,7 @@ for my $point (stop_points($node, 'w'))
 	for my $action (@actions)
 	{
 		my $what = "$point in the maintainer: $action";
-		my $until = time() + 60;
+		my $until = time() + 180;
 		my $log_end = -s $node->logfile;
 
 		sql('TRUNCATE m, m_h');
