@@ -17,6 +17,7 @@
 #ifndef MDB_CODEC_H
 #define MDB_CODEC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
