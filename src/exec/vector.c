@@ -349,24 +349,17 @@ compile_case(Compiling *c, CaseExpr *expr)
 
 	if (expr->arg != NULL || e->type == MDB_VEC_OTHER)
 		return NULL;
-	c->guards++;
 	foreach (lc, expr->args)
 	{
 		CaseWhen *when = lfirst_node(CaseWhen, lc);
 
 		if ((e->args[i++] = compile(c, (Node *) when->expr)) == NULL ||
 			(e->args[i++] = compile(c, (Node *) when->result)) == NULL)
-			break;
-	}
-	if (i > 0 && e->args[i - 1] == NULL)
-	{
-		c->guards--;
-		return NULL;
+			return NULL;
 	}
 	e->args[i] = expr->defresult ? compile(c, (Node *) expr->defresult)
 								 : compile_fixed(c, (Node *) makeNullConst(expr->casetype, -1, InvalidOid),
 												 expr->casetype);
-	c->guards--;
 	if (e->args[i] == NULL)
 		return NULL;
 	for (i = 0; i < e->nargs; i++)
@@ -462,7 +455,10 @@ compile(Compiling *c, Node *node)
 		case T_ScalarArrayOpExpr:
 			return compile_in(c, (ScalarArrayOpExpr *) node);
 		case T_CaseExpr:
-			return compile_case(c, (CaseExpr *) node);
+			c->guards++;
+			e = compile_case(c, (CaseExpr *) node);
+			c->guards--;
+			return e;
 		default:
 			return NULL;
 	}

@@ -366,14 +366,6 @@ mdb_parts_leaving(const MdbTable *table, TransactionId oldest_xmin)
 	return list;
 }
 
-static int
-row_range_cmp(const void *a, const void *b)
-{
-	const MdbRowRange *x = a, *y = b;
-
-	return x->first < y->first ? -1 : x->first > y->first;
-}
-
 /*
  * mdb_parts_in_any_state - the parts of a table whose bytes are there, also of those that were deleted.  NULL if
  * there is one that only snapshots on standbys may see: it has to be pruned first.
@@ -429,6 +421,17 @@ mdb_parts_in_any_state(const MdbTable *table)
 }
 
 /*
+ * mdb_row_range_cmp - ranges by first number, for qsort.
+ */
+int
+mdb_row_range_cmp(const void *a, const void *b)
+{
+	const MdbRowRange *x = a, *y = b;
+
+	return x->first < y->first ? -1 : x->first > y->first;
+}
+
+/*
  * mdb_part_ranges - the row numbers that some row of part covers, in whatever state it is; rising.
  */
 void
@@ -465,7 +468,7 @@ mdb_part_ranges(const MdbTable *table, MdbRowRange **ranges, int *count)
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	qsort(*ranges, *count, sizeof(MdbRowRange), row_range_cmp);
+	qsort(*ranges, *count, sizeof(MdbRowRange), mdb_row_range_cmp);
 }
 
 /*

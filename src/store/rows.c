@@ -88,14 +88,6 @@ add_named(Ranges *ranges, const char *catalog, int64 storage_id, AttrNumber firs
 	table_close(rel, AccessShareLock);
 }
 
-static int
-range_cmp(const void *a, const void *b)
-{
-	const MdbRowRange *x = a, *y = b;
-
-	return x->first < y->first ? -1 : x->first > y->first;
-}
-
 /*
  * mdb_rows_end - the number after the highest that there is.
  */
@@ -132,7 +124,7 @@ mdb_rows_open_window(Relation rel, const MdbTable *table, int64 nrows, const Mdb
 		add(&used, also[i].first, also[i].end);
 	add_named(&used, "shadow", table->storage_id, Anum_shadow_run, 0, MDB_RUN_ROWS);
 	add_named(&used, "moved", table->storage_id, Anum_moved_first, Anum_moved_last, 1);
-	qsort(used.r, used.count, sizeof(MdbRowRange), range_cmp);
+	qsort(used.r, used.count, sizeof(MdbRowRange), mdb_row_range_cmp);
 	for (int i = 0; i <= used.count; i++)
 	{
 		int64 next = i < used.count ? used.r[i].first : mdb_rows_end();

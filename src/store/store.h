@@ -307,6 +307,7 @@ extern void mdb_catalog_scan_end(MdbCatalogScan *s);
 extern void mdb_part_from_tuple(MdbPartInfo *p, HeapTuple tuple, TupleDesc desc);
 extern MdbPartList *mdb_parts_visible(const MdbTable *table, Snapshot snapshot);
 extern MdbPartList *mdb_parts_in_any_state(const MdbTable *table);
+extern int mdb_row_range_cmp(const void *a, const void *b);
 extern void mdb_part_ranges(const MdbTable *table, MdbRowRange **ranges, int *count);
 extern bool mdb_part_covering(const MdbTable *table, int64 row, Snapshot snapshot, MdbPartInfo *info);
 extern MdbPartList *mdb_parts_recorded(const MdbTable *table, Snapshot snapshot, bool by_index);
