@@ -1,5 +1,5 @@
 -- What series a table has.  The functions check the caller's privileges, and row-level security, by themselves.
--- "from" <= time < "to"; NULL = no bound.
+-- "from" <= time < "to"; NULL = no bound.  Of a partitioned table the partitions' are told, each series once.
 
 CREATE FUNCTION metric_names("table" regclass, "from" timestamptz DEFAULT NULL, "to" timestamptz DEFAULT NULL)
 	RETURNS SETOF text AS 'MODULE_PATHNAME', 'mdb_metric_names' LANGUAGE C STABLE;
@@ -25,7 +25,7 @@ COMMENT ON FUNCTION series(regclass, text, text, timestamptz, timestamptz) IS
 CREATE FUNCTION cardinality("table" regclass, metric text DEFAULT NULL, "from" timestamptz DEFAULT NULL, "to" timestamptz DEFAULT NULL)
 	RETURNS int8 AS 'MODULE_PATHNAME', 'mdb_cardinality_sql' LANGUAGE C STABLE;
 COMMENT ON FUNCTION cardinality(regclass, text, timestamptz, timestamptz) IS
-	'how many series a metric has, or all; one that two sessions have registered at once counts twice';
+	'how many series a metric has, or all';
 
 CREATE FUNCTION explain_series("table" regclass, condition text, OUT clause text, OUT resolved text, OUT looked_at int8, OUT series int8)
 	RETURNS SETOF record AS 'MODULE_PATHNAME', 'mdb_explain_series' LANGUAGE C STABLE;

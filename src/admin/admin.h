@@ -46,6 +46,7 @@ extern List *mdb_watched_tables(void);
 
 /* ---- describe.c: what a table is ---- */
 
+extern Relation mdb_open_asked(Oid relid, bool partitioned, bool *hide_values);
 extern Relation mdb_open_shown(Oid relid, bool *hide_values);
 extern const char *mdb_role_name(MdbRole role);
 

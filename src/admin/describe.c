@@ -35,13 +35,14 @@ PG_FUNCTION_INFO_V1(mdb_describe);
 PG_FUNCTION_INFO_V1(mdb_parts_sql);
 
 /*
- * mdb_open_shown - open, AccessShareLock, a table that a function is asked about.
+ * mdb_open_asked - open, AccessShareLock, a table that a function is asked about: a metricsdb table, or if
+ * partitioned a partitioned one.
  *
  * *hide_values: row-level security applies to the caller.  Raises ERRCODE_UNDEFINED_TABLE,
  * ERRCODE_INSUFFICIENT_PRIVILEGE or ERRCODE_WRONG_OBJECT_TYPE.
  */
 Relation
-mdb_open_shown(Oid relid, bool *hide_values)
+mdb_open_asked(Oid relid, bool partitioned, bool *hide_values)
 {
 	char *name = get_rel_name(relid);
 	AclResult acl;
@@ -53,7 +54,7 @@ mdb_open_shown(Oid relid, bool *hide_values)
 	if (acl != ACLCHECK_OK)
 		aclcheck_error(acl, get_relkind_objtype(get_rel_relkind(relid)), name);
 	rel = relation_open(relid, AccessShareLock);
-	if (!mdb_is_metricsdb(rel))
+	if (!mdb_is_metricsdb(rel) && !(partitioned && rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE))
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a metricsdb table", name),
 						rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE
 							? errhint("Ask about its partitions.")
@@ -63,6 +64,15 @@ mdb_open_shown(Oid relid, bool *hide_values)
 						errmsg("cannot access temporary tables of other sessions")));
 	*hide_values = check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED;
 	return rel;
+}
+
+/*
+ * mdb_open_shown - the same for metricsdb tables alone.
+ */
+Relation
+mdb_open_shown(Oid relid, bool *hide_values)
+{
+	return mdb_open_asked(relid, false, hide_values);
 }
 
 /*

@@ -38,35 +38,49 @@ typedef struct MdbText
 	uint32 len;
 } MdbText;
 
-/* A question about a table. */
+/* A question about a table, and what is known of it, or of one of its partitions after the other. */
 typedef struct MdbSeriesInfo
 {
 	FunctionCallInfo fcinfo;
-	Relation rel;
-	MdbTable *table;
-	MdbDict *dict;
-	AttrNumber name; /* the column with the metric's name; 0: the table is one metric, */
-	AttrNumber tags; /* and the series columns are its tags */
-	Snapshot latest;
-	bool in_time; /* rows with from <= time < to */
-	int64 from;   /* times in the table's unit, both inclusive */
-	int64 to;
-	bool bound[2]; /* the same as timestamptz, where they were given */
-	Datum bounds[2];
+	Relation asked;     /* what was named */
+	bool hide;          /* row-level security applies to the caller */
 	const text *metric; /* NULL = any */
-	MdbIds *ids;        /* registered series that are asked about; NULL = all */
-	HTAB *known_keys;   /* hashes of those that follow */
-	int nkeys;
-	int keys_cap;
-	MdbText *keys; /* others */
+	Snapshot latest;
+	MemoryContext mcxt; /* of the whole */
+	List *parts;        /* OIDs of the metricsdb tables that are to be looked at */
+	List *others;       /* and of partitions that are none, looked at with the first of these */
+	int next;           /* of parts */
+	HTAB *known_keys;   /* hashes of keys that were gathered from any */
 	int ntexts;
 	int texts_cap;
 	MdbText *texts; /* the result, if it is one of texts */
+
+	/* of the table that is looked at */
+	MemoryContext rel_mcxt;
+	Relation rel;
+	MdbTable *table;
+	MdbDict *dict;
+	AttrNumber name;  /* the column with the metric's name; 0: the table is one metric, */
+	AttrNumber tags;  /* and the series columns are its tags */
+	AttrNumber *told; /* [natts] what was named has the column as this one; 0 = it was dropped */
+	bool as_is;       /* keys tell series apart as they are */
+	bool in_time;     /* rows with from <= time < to */
+	int64 from;       /* times in the table's unit, both inclusive */
+	int64 to;
+	bool bound[2]; /* the same as timestamptz, where they were given */
+	Datum bounds[2];
+	MdbShadows *shadows;
+	MdbIds *ids; /* registered series that are asked about; NULL = all */
+	int nkeys;
+	int keys_cap;
+	MdbText *keys; /* others */
 } MdbSeriesInfo;
 
 extern MdbSeriesInfo *mdb_series_info_begin(FunctionCallInfo fcinfo, bool has_metric);
+extern bool mdb_series_info_next(MdbSeriesInfo *info);
 extern void mdb_series_info_end(MdbSeriesInfo *info);
 extern void mdb_series_info_gather(MdbSeriesInfo *info, uint32 id);
+extern bool mdb_series_info_is_new(MdbSeriesInfo *info, const MdbText *key);
 extern bool mdb_series_info_is_tag(const MdbSeriesInfo *info, AttrNumber attno);
 extern bool mdb_series_info_column(const MdbText *key, AttrNumber attno, const char **bytes, uint32 *n);
 extern int mdb_text_cmp(const void *a, const void *b);

@@ -121,7 +121,7 @@ put_series(MdbSeriesInfo *info, const MdbText *key)
 	uint32 len;
 
 	if (info->name == 0)
-		v[0] = CStringGetTextDatum(RelationGetRelationName(info->rel));
+		v[0] = CStringGetTextDatum(RelationGetRelationName(info->asked));
 	else if (mdb_series_info_column(key, info->name, &bytes, &len))
 		v[0] = PointerGetDatum(cstring_to_text_with_len(bytes, (int) len - 1));
 	else
@@ -130,39 +130,28 @@ put_series(MdbSeriesInfo *info, const MdbText *key)
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, v, n);
 }
 
-/*
- * mdb_series_sql - metricsdb.series("table" regclass, metric text, condition text, "from" timestamptz,
- * "to" timestamptz): name and tags of each series.
- */
-Datum
-mdb_series_sql(PG_FUNCTION_ARGS)
+/* Put the series of the table that is looked at, if they meet a condition, which may be NULL. */
+static void
+put_matching(MdbSeriesInfo *info, const char *condition)
 {
-	MdbSeriesInfo *info;
 	MdbSeriesTest *test = NULL;
 	MdbIds *ids;
 	MemoryContext row_mcxt, old;
-	int nkeys;
+	int nkeys = info->nkeys;
 
-	InitMaterializedSRF(fcinfo, 0);
-	info = mdb_series_info_begin(fcinfo, true);
-	if (!PG_ARGISNULL(2))
+	if (condition)
 	{
-		List *clauses =
-			mdb_parse_series_condition(info->rel, info->table, text_to_cstring(PG_GETARG_TEXT_PP(2)));
-
-		test = mdb_series_test_begin(info->rel, info->table, clauses);
+		test = mdb_series_test_begin(info->rel, info->table,
+									 mdb_parse_series_condition(info->rel, info->table, condition));
 		if (info->ids == NULL || info->ids->n > 0)
 			mdb_series_filter_resolve(test->filter);
 	}
 	ids = test && test->filter->ids ? test->filter->ids : NULL;
 	ids = ids == NULL ? all_ids(info) : info->ids ? mdb_ids_intersect(ids, info->ids) : ids;
 	row_mcxt = AllocSetContextCreate(CurrentMemoryContext, "metricsdb series", ALLOCSET_DEFAULT_SIZES);
-	nkeys = info->nkeys;
 	for (int64 i = 0; i < (int64) ids->n + nkeys; i++)
 	{
 		MdbText key;
-		bool found;
-		uint64 hash;
 
 		CHECK_FOR_INTERRUPTS();
 		if (i < nkeys)
@@ -171,9 +160,7 @@ mdb_series_sql(PG_FUNCTION_ARGS)
 		{
 			key.bytes = mdb_dict_key(info->dict, ids->v[i - nkeys], info->latest, &key.len);
 			/* A key may have several ids, and be in the delta. */
-			hash = hash_bytes_extended((const unsigned char *) key.bytes, (int) key.len, 0);
-			hash_search(info->known_keys, &hash, HASH_ENTER, &found);
-			if (found)
+			if (!mdb_series_info_is_new(info, &key))
 				continue;
 		}
 		if (test && !(i >= nkeys && test->filter->exact) && !mdb_series_test(test, key.bytes, key.len))
@@ -185,6 +172,23 @@ mdb_series_sql(PG_FUNCTION_ARGS)
 	}
 	if (test)
 		mdb_series_test_end(test);
+	MemoryContextDelete(row_mcxt);
+}
+
+/*
+ * mdb_series_sql - metricsdb.series("table" regclass, metric text, condition text, "from" timestamptz,
+ * "to" timestamptz): name and tags of each series.
+ */
+Datum
+mdb_series_sql(PG_FUNCTION_ARGS)
+{
+	MdbSeriesInfo *info;
+	const char *condition = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
+
+	InitMaterializedSRF(fcinfo, 0);
+	info = mdb_series_info_begin(fcinfo, true);
+	while (mdb_series_info_next(info))
+		put_matching(info, condition);
 	mdb_series_info_end(info);
 	return (Datum) 0;
 }
@@ -195,7 +199,7 @@ mdb_series_sql(PG_FUNCTION_ARGS)
 int64
 mdb_series_matching(Relation rel, MdbTable *table, MdbSeriesTest *test)
 {
-	MdbSeriesInfo info = {.rel = rel, .table = table, .dict = mdb_dict_open(table)};
+	MdbSeriesInfo info = {.table = table, .dict = mdb_dict_open(table)};
 	int64 count = 0;
 	MdbIds *ids;
 
@@ -257,6 +261,54 @@ is_counted(MdbSeriesInfo *info, const Bitmapset *jsonb, const MdbText *key)
 	return false;
 }
 
+/* How many series the table that is looked at has, apart from keys that were met before. */
+static int64
+count_one_by_one(MdbSeriesInfo *info)
+{
+	MdbIds *ids = all_ids(info);
+	int64 count = info->nkeys;
+
+	for (uint32 i = 0; i < ids->n; i++)
+	{
+		MdbText key;
+
+		CHECK_FOR_INTERRUPTS();
+		key.bytes = mdb_dict_key(info->dict, ids->v[i], info->latest, &key.len);
+		count += mdb_series_info_is_new(info, &key);
+	}
+	return count;
+}
+
+/* The same where keys tell series apart as they are, and there is no other table. */
+static int64
+count_ids(MdbSeriesInfo *info)
+{
+	Bitmapset *jsonb = mdb_terms_jsonb(info->table);
+	MemoryContext tmp =
+		AllocSetContextCreate(CurrentMemoryContext, "metricsdb cardinality", ALLOCSET_DEFAULT_SIZES);
+	bool none = info->ids && info->ids->n == 0;
+	int64 count = 0;
+
+	if (!none)
+	{
+		const MdbTwins *twins = mdb_twins(info->dict, info->table->storage_id, info->latest);
+
+		count = info->ids ? (int64) info->ids->n - mdb_twins_among(twins, info->ids) : twins->nids - twins->n;
+	}
+	for (int i = 0; i < info->nkeys; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(tmp);
+
+		CHECK_FOR_INTERRUPTS();
+		if (none || !is_counted(info, jsonb, &info->keys[i]))
+			count++;
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(tmp);
+	}
+	MemoryContextDelete(tmp);
+	return count;
+}
+
 /*
  * mdb_cardinality_sql - metricsdb.cardinality("table" regclass, metric text, "from" timestamptz,
  * "to" timestamptz): how many series.
@@ -265,21 +317,10 @@ Datum
 mdb_cardinality_sql(PG_FUNCTION_ARGS)
 {
 	MdbSeriesInfo *info = mdb_series_info_begin(fcinfo, true);
-	Bitmapset *jsonb = mdb_terms_jsonb(info->table);
-	MemoryContext tmp =
-		AllocSetContextCreate(CurrentMemoryContext, "metricsdb cardinality", ALLOCSET_DEFAULT_SIZES);
-	int64 count = info->ids ? (int64) info->ids->n : mdb_dict_count(info->table->storage_id, info->latest);
+	int64 count = 0;
 
-	for (int i = 0; i < info->nkeys; i++)
-	{
-		MemoryContext old = MemoryContextSwitchTo(tmp);
-
-		CHECK_FOR_INTERRUPTS();
-		if ((info->ids && info->ids->n == 0) || !is_counted(info, jsonb, &info->keys[i]))
-			count++;
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(tmp);
-	}
+	while (mdb_series_info_next(info))
+		count += info->as_is ? count_ids(info) : count_one_by_one(info);
 	mdb_series_info_end(info);
 	PG_RETURN_INT64(count);
 }

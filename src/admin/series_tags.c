@@ -34,9 +34,9 @@ put_text(MdbSeriesInfo *info, const char *bytes, uint32 len)
 	{
 		info->texts_cap = Max(64, info->texts_cap * 2);
 		info->texts = info->texts ? repalloc_huge(info->texts, info->texts_cap * sizeof(MdbText))
-								  : palloc(info->texts_cap * sizeof(MdbText));
+								  : MemoryContextAlloc(info->mcxt, info->texts_cap * sizeof(MdbText));
 	}
-	info->texts[info->ntexts].bytes = memcpy(palloc(Max(len, 1)), bytes, len);
+	info->texts[info->ntexts].bytes = memcpy(MemoryContextAlloc(info->mcxt, Max(len, 1)), bytes, len);
 	info->texts[info->ntexts++].len = len;
 }
 
@@ -177,15 +177,19 @@ mdb_metric_names(PG_FUNCTION_ARGS)
 	const char *bytes;
 	uint32 n;
 
-	if (info->name > 0)
+	while (mdb_series_info_next(info))
 	{
-		put_values(info, info->name);
-		for (int i = 0; i < info->nkeys; i++)
-			if (mdb_series_info_column(&info->keys[i], info->name, &bytes, &n))
-				put_text(info, bytes, n - 1);
+		if (info->name > 0)
+		{
+			put_values(info, info->name);
+			for (int i = 0; i < info->nkeys; i++)
+				if (mdb_series_info_column(&info->keys[i], info->name, &bytes, &n))
+					put_text(info, bytes, n - 1);
+		}
+		else if (info->nkeys > 0 || is_any(info))
+			put_text(info, RelationGetRelationName(info->asked),
+					 strlen(RelationGetRelationName(info->asked)));
 	}
-	else if (info->nkeys > 0 || is_any(info))
-		put_text(info, RelationGetRelationName(info->rel), strlen(RelationGetRelationName(info->rel)));
 	return return_texts(info);
 }
 
@@ -318,13 +322,10 @@ has_values(MdbSeriesInfo *info, AttrNumber attno)
 	return any;
 }
 
-/*
- * mdb_tag_keys - metricsdb.tag_keys("table" regclass, metric text, "from" timestamptz, "to" timestamptz).
- */
-Datum
-mdb_tag_keys(PG_FUNCTION_ARGS)
+/* Put the keys of the tags of the table that is looked at. */
+static void
+put_tag_keys(MdbSeriesInfo *info)
 {
-	MdbSeriesInfo *info = mdb_series_info_begin(fcinfo, true);
 	const char *bytes;
 	uint32 n;
 
@@ -350,6 +351,18 @@ mdb_tag_keys(PG_FUNCTION_ARGS)
 		if (any)
 			put_text(info, column_name(info, attno), strlen(column_name(info, attno)));
 	}
+}
+
+/*
+ * mdb_tag_keys - metricsdb.tag_keys("table" regclass, metric text, "from" timestamptz, "to" timestamptz).
+ */
+Datum
+mdb_tag_keys(PG_FUNCTION_ARGS)
+{
+	MdbSeriesInfo *info = mdb_series_info_begin(fcinfo, true);
+
+	while (mdb_series_info_next(info))
+		put_tag_keys(info);
 	return return_texts(info);
 }
 
@@ -388,22 +401,13 @@ put_pairs(MdbSeriesInfo *info, AttrNumber attno, const MdbText *key)
 	gather_terms(info, &prefix, false);
 }
 
-/*
- * mdb_tag_values - metricsdb.tag_values("table" regclass, metric text, key text, "from" timestamptz,
- * "to" timestamptz).
- */
-Datum
-mdb_tag_values(PG_FUNCTION_ARGS)
+/* Put the values of a tag of the table that is looked at. */
+static void
+put_tag_values(MdbSeriesInfo *info, MdbText *key)
 {
-	MdbSeriesInfo *info = mdb_series_info_begin(fcinfo, true);
-	MdbText key = {"", 0};
 	const char *bytes;
 	uint32 n;
 
-	if (PG_ARGISNULL(2))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("the key must not be NULL")));
-	key.bytes = VARDATA_ANY(PG_GETARG_TEXT_PP(2));
-	key.len = VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(2));
 	for (int c = 0; c < info->table->nseries_columns; c++)
 	{
 		AttrNumber attno = info->table->series_attnos[c];
@@ -414,8 +418,8 @@ mdb_tag_values(PG_FUNCTION_ARGS)
 			continue;
 		name = (MdbText){column_name(info, attno), strlen(column_name(info, attno))};
 		if (jsonb)
-			put_pairs(info, attno, &key);
-		else if (mdb_text_cmp(&name, &key) == 0)
+			put_pairs(info, attno, key);
+		else if (mdb_text_cmp(&name, key) == 0)
 			put_values(info, attno);
 		else
 			continue;
@@ -423,10 +427,29 @@ mdb_tag_values(PG_FUNCTION_ARGS)
 			if (mdb_series_info_column(&info->keys[i], attno, &bytes, &n))
 			{
 				if (jsonb)
-					each_pair(info, bytes, n - 1, put_value_of, &key);
+					each_pair(info, bytes, n - 1, put_value_of, key);
 				else
 					put_value(info, attno, bytes, n - 1);
 			}
 	}
+}
+
+/*
+ * mdb_tag_values - metricsdb.tag_values("table" regclass, metric text, key text, "from" timestamptz,
+ * "to" timestamptz).
+ */
+Datum
+mdb_tag_values(PG_FUNCTION_ARGS)
+{
+	MdbSeriesInfo *info;
+	MdbText key;
+
+	if (PG_ARGISNULL(2))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("the key must not be NULL")));
+	key.bytes = VARDATA_ANY(PG_GETARG_TEXT_PP(2));
+	key.len = VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(2));
+	info = mdb_series_info_begin(fcinfo, true);
+	while (mdb_series_info_next(info))
+		put_tag_values(info, &key);
 	return return_texts(info);
 }

@@ -260,6 +260,8 @@ extern void mdb_tid_of_identity(int64 identity, ItemPointer tid);
 extern void mdb_supersede(int64 storage_id, ItemPointer tid, TransactionId moved_by, CommandId cid);
 extern bool mdb_superseded_any(void);
 extern bool mdb_superseded(int64 storage_id, int64 identity, Snapshot snapshot);
+extern bool mdb_rows_dead(MdbShadows *shadows, int64 storage_id, int64 first, uint32 n, Snapshot snapshot,
+						  uint8 *dead);
 extern void mdb_superseded_init(void);
 
 /* ---- hooks.c ---- */

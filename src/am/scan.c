@@ -182,15 +182,8 @@ mdb_scan_find_dead(MdbScan *s, MdbBlock *b, uint8 **space, uint32 *capacity)
 		*capacity = Max(b->nrows, MDB_BLOCK_ROWS_MAX);
 		*space = MemoryContextAlloc(s->mcxt, *capacity);
 	}
-	any = mdb_shadows_dead(s->shadows, b->row_first, b->nrows, s->base.rs_snapshot, *space);
-	if (mdb_superseded_any())
-	{
-		if (!any)
-			memset(*space, 0, b->nrows);
-		any = true;
-		for (uint32 i = 0; i < b->nrows; i++)
-			(*space)[i] |= mdb_superseded(s->table->storage_id, b->row_first + i, s->base.rs_snapshot);
-	}
+	any =
+		mdb_rows_dead(s->shadows, s->table->storage_id, b->row_first, b->nrows, s->base.rs_snapshot, *space);
 	return any ? *space : NULL;
 }
 

@@ -115,6 +115,25 @@ mdb_superseded(int64 storage_id, int64 identity, Snapshot snapshot)
 	return s != NULL && s->cid < snapshot->curcid && XidInMVCCSnapshot(s->moved_by, snapshot);
 }
 
+/*
+ * mdb_rows_dead - which of the rows first .. first + n - 1 of a storage does a snapshot not see any more, by their
+ * shadows, which may be NULL, and by what this transaction has changed elsewhere?  dead[i] is 1 or 0; false if none,
+ * dead is not touched then.
+ */
+bool
+mdb_rows_dead(MdbShadows *shadows, int64 storage_id, int64 first, uint32 n, Snapshot snapshot, uint8 *dead)
+{
+	bool any = mdb_shadows_dead(shadows, first, n, snapshot, dead);
+
+	if (!mdb_superseded_any())
+		return any;
+	if (!any)
+		memset(dead, 0, n);
+	for (uint32 i = 0; i < n; i++)
+		dead[i] |= mdb_superseded(storage_id, first + i, snapshot);
+	return true;
+}
+
 static void
 xact_callback(XactEvent event, void *arg)
 {

@@ -67,7 +67,6 @@ typedef struct MetricsAggState
 	int ninputs;
 	MdbAggInput *inputs;
 	bool needs_times; /* some input does */
-	bool holds;       /* states of groups may hold memory beside themselves */
 
 	/* while it runs */
 	MemoryContext mcxt;

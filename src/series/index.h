@@ -144,12 +144,39 @@ extern void mdb_postings_rebuild(const MdbTable *table);
 extern int64 mdb_leaving_read(int64 storage_id, Snapshot snapshot, MdbIds *ids);
 extern void mdb_leaving_write(Relation table_rel, int64 storage_id, const MdbIds *ids);
 extern MdbIds *mdb_dict_ids(int64 storage_id, Snapshot snapshot);
-extern int64 mdb_dict_count(int64 storage_id, Snapshot snapshot);
 extern void mdb_dict_remove(int64 storage_id, const MdbIds *ids);
+
+/* ---- twins.c ---- */
+
+/* An id with the key of another, the lowest that has it. */
+typedef struct MdbTwin
+{
+	uint32 first;
+	uint32 id;
+} MdbTwin;
+
+typedef struct MdbTwins
+{
+	int64 nids; /* ids of the dictionary */
+	uint32 n;
+	MdbTwin *v; /* by rising first, id */
+} MdbTwins;
+
+extern const MdbTwins *mdb_twins(MdbDict *dict, int64 storage_id, Snapshot latest);
+extern int64 mdb_twins_among(const MdbTwins *twins, const MdbIds *ids);
 
 /* ---- part_ids.c ---- */
 
-extern void mdb_part_add_ids(Relation rel, const MdbPartInfo *info, bool in_time, int64 from, int64 to,
-							 MdbIds *ids);
+/* Rows of parts: those with from <= time <= to that are not dead. */
+typedef struct MdbPartRows
+{
+	int64 from;
+	int64 to;
+	/* Which of the rows first .. first + n - 1 of the storage are dead: 1 or 0.  False if none, dead is not touched. */
+	bool (*find_dead)(void *arg, int64 first, uint32 n, uint8 *dead);
+	void *arg;
+} MdbPartRows;
+
+extern void mdb_part_add_ids(Relation rel, const MdbPartInfo *info, const MdbPartRows *rows, MdbIds *ids);
 
 #endif /* MDB_INDEX_H */

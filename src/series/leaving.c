@@ -154,31 +154,6 @@ mdb_dict_ids(int64 storage_id, Snapshot snapshot)
 	return ids;
 }
 
-/*
- * mdb_dict_count - how many pairs a dictionary has, by what its rows say.
- */
-int64
-mdb_dict_count(int64 storage_id, Snapshot snapshot)
-{
-	Relation rel = mdb_catalog_open("series", AccessShareLock);
-	ScanKeyData key;
-	MdbCatalogScan scan;
-	HeapTuple tuple;
-	int64 count = 0;
-
-	ScanKeyInit(&key, Anum_series_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
-	mdb_catalog_scan_begin(&scan, rel, snapshot, false, 1, &key);
-	while (HeapTupleIsValid(tuple = mdb_catalog_scan_next(&scan)))
-	{
-		bool isnull;
-
-		count += DatumGetInt32(heap_getattr(tuple, Anum_series_nseries, RelationGetDescr(rel), &isnull));
-	}
-	mdb_catalog_scan_end(&scan);
-	table_close(rel, AccessShareLock);
-	return count;
-}
-
 /* Pairs that are to be written again. */
 typedef struct Pending
 {

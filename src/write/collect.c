@@ -62,7 +62,7 @@ named_ids(Relation rel, const MdbTable *table)
 	list = mdb_parts_in_any_state(table);
 	for (int i = 0; list && i < list->count; i++)
 	{
-		mdb_part_add_ids(rel, &list->parts[i], false, 0, 0, ids);
+		mdb_part_add_ids(rel, &list->parts[i], NULL, ids);
 		/* Many parts name the same. */
 		if (ids->n > 4 * 1024 * 1024)
 			mdb_ids_sort(ids);

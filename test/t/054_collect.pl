@@ -64,6 +64,25 @@ sql("SELECT put('a', 1500)");
 in_order('come back');
 is(sql($registered), '1400', 'with ids of their own');
 
+# ---- sessions that register the same at once ----
+
+sql('CREATE TABLE twice (time timestamptz, host text, v float8) USING metricsdb');
+my ($one, $two) = (session($primary), session($primary));
+my $put = q{INSERT INTO twice SELECT timestamptz '2026-01-01' + i * interval '1 s', 'host_' || i % 50, i FROM generate_series(1, 1000) i};
+$one->query("BEGIN; $put");
+$two->query("BEGIN; $put; INSERT INTO twice SELECT '2026-01-02', 'other_' || i, i FROM generate_series(1, 1000) i");
+is($one->query(q{SELECT metricsdb.cardinality('twice')}), '50', 'one knows its own');
+$two->query('COMMIT');
+$one->query('COMMIT');
+is(sql(q{SELECT sum(nseries) FROM metricsdb.series WHERE storage_id = (SELECT storage_id FROM metricsdb.storage WHERE relid = 'twice'::regclass)}), '1100', 'keys have two ids');
+my $told = q{SELECT metricsdb.cardinality('twice'), metricsdb.cardinality('twice', NULL, '2026-01-01', '2026-01-02'), metricsdb.cardinality('twice', NULL, '2026-01-01', '2026-01-01 00:00:11'),
+	(SELECT count(*) FROM metricsdb.series('twice')), metricsdb.cardinality('twice', 'twice')};
+is($one->query($told), '1050|50|10|1050|1050', 'and are told once');
+is(sql($told), '1050|50|10|1050|1050', 'by others, too');
+sql(q{INSERT INTO twice SELECT '2026-01-02', 'more_' || i, i FROM generate_series(1, 10) i});
+is($one->query(q{SELECT metricsdb.cardinality('twice')}), '1060', 'what comes later is counted');
+$_->close for $one, $two;
+
 # ---- sessions that remember ----
 
 my $writer = session($primary);
