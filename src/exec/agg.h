@@ -32,7 +32,8 @@ typedef enum MdbAggKind
 	MDB_AGG_BOOL_AND,
 	MDB_AGG_BOOL_OR,
 	MDB_AGG_FIRST,
-	MDB_AGG_LAST
+	MDB_AGG_LAST,
+	MDB_AGG_OWN /* of the extension's own, see agg_own.h */
 } MdbAggKind;
 
 /* What an input keeps of its values in each group, beside their number. */
@@ -63,6 +64,9 @@ typedef struct MdbSquares
 	uint64 hi;
 } MdbSquares;
 
+typedef struct MdbOwn MdbOwn;
+typedef struct MdbOwnAgg MdbOwnAgg;
+
 /* An argument, with its FILTER, that one or more aggregates ask for. */
 typedef struct MdbAggInput
 {
@@ -76,6 +80,7 @@ typedef struct MdbAggInput
 	ExprState *arg_state; /* for rows of the delta */
 	ExprState *filter_state;
 	AttrNumber column; /* if the argument is one and there is no filter */
+	MdbOwn *owns;      /* what aggregates of our own keep of it */
 
 	/* where in a group's state it lies */
 	int off_n, off_sum, off_squares, off_min, off_max, off_true, off_first, off_last;
@@ -87,7 +92,8 @@ typedef struct MdbAggInput
 	const uint8 *nulls;
 	uint8 *valid_space;
 	uint8 *selected_space;
-	bool none; /* not one row is valid */
+	bool none;   /* not one row is valid */
+	bool sorted; /* rows of a group are in order of time */
 	bool ready;
 } MdbAggInput;
 
@@ -101,10 +107,21 @@ typedef struct MdbAggCall
 	int column;        /* of the output */
 	FmgrInfo final_fn; /* of those that core finishes, see agg_state.c */
 	FmgrInfo deserial_fn;
+	MdbOwn *own; /* of MDB_AGG_OWN */
+	const MdbOwnAgg *own_agg;
 } MdbAggCall;
 
-extern bool mdb_agg_recognise(const MdbTable *table, Index varno, Aggref *aggref, MdbAggKind *kind,
-							  Expr **arg, uint8 *needs);
+/* What mdb_agg_recognise has found. */
+typedef struct MdbAggWhat
+{
+	MdbAggKind kind;
+	Expr *arg; /* NULL: count(*) */
+	uint8 needs;
+	const MdbOwnAgg *own;
+	List *constants; /* its fixed arguments */
+} MdbAggWhat;
+
+extern bool mdb_agg_recognise(const MdbTable *table, Index varno, Aggref *aggref, MdbAggWhat *what);
 extern int mdb_agg_place(MdbAggInput *inputs, int ninputs);
 extern void mdb_agg_update_run(const MdbAggInput *in, char *state, uint32 begin, uint32 end,
 							   const int64 *times);
@@ -137,6 +154,9 @@ typedef struct MdbGroups MdbGroups;
 extern MdbGroups *mdb_groups_create(MemoryContext mcxt, Size state_size, bool bucketed);
 extern char *mdb_groups_state(MdbGroups *g, uint32 series, uint32 bucket);
 extern Size mdb_groups_bytes(const MdbGroups *g);
+extern void mdb_groups_on_drop(MdbGroups *g, void (*drop)(void *arg, char *state), void *arg);
+extern void *mdb_groups_alloc(MdbGroups *g, void *p, Size size);
+extern void mdb_groups_free(MdbGroups *g, void *p);
 extern void mdb_groups_reset(MdbGroups *g);
 extern void mdb_groups_drop_from(MdbGroups *g, uint32 series);
 extern void mdb_groups_drop_buckets(MdbGroups *g, uint32 series, uint32 bucket);

@@ -260,6 +260,7 @@ make_ready(MetricsAggState *state, MdbAggInput *in, const uint8 *mask)
 	in->none = false;
 	in->selected = mask;
 	in->nulls = NULL;
+	in->sorted = state->unit.block->part->one_series;
 	if (in->condition)
 	{
 		mdb_vec_eval(in->condition, &state->vec, mask, &v);
@@ -320,7 +321,7 @@ add_header(MetricsAggState *state, MdbAggInput *in, char *group)
 		*n += b->nrows;
 		return true;
 	}
-	if (in->column == 0 || (in->needs & (MDB_NEED_SQUARES | MDB_NEED_TRUE)))
+	if (in->column == 0 || in->owns != NULL || (in->needs & (MDB_NEED_SQUARES | MDB_NEED_TRUE)))
 		return false;
 	if (in->column == state->table->time_attno)
 	{

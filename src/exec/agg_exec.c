@@ -20,6 +20,7 @@
 #include "utils/rel.h"
 
 #include "exec/agg_node.h"
+#include "exec/agg_own.h"
 
 #ifdef MDB_TESTING
 int mdb_agg_memory = 0;
@@ -98,18 +99,26 @@ init_calls(MetricsAggState *state, List *tlist, int nkeys, int ncalls)
 	for (int i = 0; i < ncalls; i++)
 	{
 		MdbAggCall *call = &state->calls[i];
-		Expr *arg;
-		uint8 needs;
+		MdbAggWhat what;
 
 		call->aggref = list_nth_node(TargetEntry, tlist, nkeys + i)->expr != NULL
 						   ? castNode(Aggref, list_nth_node(TargetEntry, tlist, nkeys + i)->expr)
 						   : NULL;
 		call->column = nkeys + i;
-		if (!mdb_agg_recognise(state->table, state->varno, call->aggref, &call->kind, &arg, &needs))
+		if (!mdb_agg_recognise(state->table, state->varno, call->aggref, &what))
 			elog(ERROR, "MetricsAgg does not know aggregate %u", call->aggref->aggfnoid);
-		call->input = arg == NULL && call->aggref->aggfilter == NULL
+		call->kind = what.kind;
+		call->input = what.arg == NULL && call->aggref->aggfilter == NULL
 						  ? -1
-						  : find_input(state, arg, call->aggref->aggfilter, needs);
+						  : find_input(state, what.arg, call->aggref->aggfilter, what.needs);
+		if (what.own)
+		{
+			call->own_agg = what.own;
+			call->own =
+				mdb_own_find(&state->inputs[call->input], what.own, what.constants, &state->css.ss.ps);
+			state->needs_times = state->needs_times || what.own->kind->wants_times;
+			state->holds = state->holds || what.own->kind->drop != NULL;
+		}
 	}
 	for (int i = 0; i < state->ninputs; i++)
 		state->needs_times = state->needs_times || (state->inputs[i].needs & MDB_NEED_TIME) != 0;
@@ -165,6 +174,15 @@ vec_times(void *arg)
 	return mdb_block_times(b);
 }
 
+/* What the states of a group hold beside themselves. */
+static void
+drop_group(void *arg, char *group)
+{
+	MetricsAggState *state = arg;
+
+	mdb_own_drop(state->inputs, state->ninputs, group);
+}
+
 static void
 begin_agg(CustomScanState *css, EState *estate, int eflags)
 {
@@ -212,6 +230,11 @@ begin_agg(CustomScanState *css, EState *estate, int eflags)
 	}
 	state->groups =
 		mdb_groups_create(state->mcxt, mdb_agg_place(state->inputs, state->ninputs), state->nbucket_keys > 0);
+	if (state->holds)
+		mdb_groups_on_drop(state->groups, drop_group, state);
+	for (i = 0; i < state->ninputs; i++)
+		for (MdbOwn *own = state->inputs[i].owns; own; own = own->next)
+			own->groups = state->groups;
 
 	old = MemoryContextSwitchTo(state->mcxt);
 	mdb_vec_block_init(&state->vec, state->table, RelationGetDescr(state->rel), state->mcxt);
@@ -256,6 +279,8 @@ start(MetricsAggState *state)
 			mdb_vec_prepare(state->inputs[i].value, econtext);
 		if (state->inputs[i].condition)
 			mdb_vec_prepare(state->inputs[i].condition, econtext);
+		for (MdbOwn *own = state->inputs[i].owns; own; own = own->next)
+			mdb_own_start(own);
 	}
 	mdb_keys_reset(state->series_numbers);
 	mdb_keys_reset(state->bucket_numbers);

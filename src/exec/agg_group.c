@@ -216,7 +216,9 @@ struct MdbGroups
 	uint32 nseries;
 	uint32 capacity;
 	SeriesGroups *series;
-	Size bytes; /* of states and what leads to them */
+	Size bytes; /* of states, what leads to them and what they hold */
+	void (*drop)(void *arg, char *state);
+	void *drop_arg;
 
 	/* where mdb_groups_next stands */
 	uint32 at_series;
@@ -236,6 +238,41 @@ mdb_groups_create(MemoryContext mcxt, Size state_size, bool bucketed)
 	g->state_size = state_size;
 	g->shift = bucketed ? 4 : 0;
 	return g;
+}
+
+/*
+ * mdb_groups_on_drop - have a function called for each group that is dropped while others stay.
+ */
+void
+mdb_groups_on_drop(MdbGroups *g, void (*drop)(void *arg, char *state), void *arg)
+{
+	g->drop = drop;
+	g->drop_arg = arg;
+}
+
+/*
+ * mdb_groups_alloc - memory that a state points to, new or for what p had, which may be NULL.  It is counted
+ * among the groups', and goes when all of them do.
+ */
+void *
+mdb_groups_alloc(MdbGroups *g, void *p, Size size)
+{
+	if (p)
+	{
+		g->bytes -= GetMemoryChunkSpace(p);
+		p = repalloc_huge(p, size);
+	}
+	else
+		p = MemoryContextAllocHuge(g->mcxt, size);
+	g->bytes += GetMemoryChunkSpace(p);
+	return p;
+}
+
+void
+mdb_groups_free(MdbGroups *g, void *p)
+{
+	g->bytes -= GetMemoryChunkSpace(p);
+	pfree(p);
 }
 
 void
@@ -315,6 +352,15 @@ mdb_groups_series(const MdbGroups *g)
 	return g->nseries;
 }
 
+/* States of a page, from one on, are to go. */
+static void
+drop_states(MdbGroups *g, char *page, uint32 from)
+{
+	for (uint32 i = from; g->drop && i < 1u << g->shift; i++)
+		if (*(int64 *) (page + i * g->state_size) != 0)
+			g->drop(g->drop_arg, page + i * g->state_size);
+}
+
 /*
  * mdb_groups_drop_from - forget the groups of all series numbers from this one on.
  */
@@ -328,6 +374,7 @@ mdb_groups_drop_from(MdbGroups *g, uint32 series)
 		for (uint32 p = 0; p < s->npages; p++)
 			if (s->pages[p])
 			{
+				drop_states(g, s->pages[p], 0);
 				pfree(s->pages[p]);
 				g->bytes -= g->state_size << g->shift;
 			}
@@ -355,12 +402,14 @@ mdb_groups_drop_buckets(MdbGroups *g, uint32 series, uint32 bucket)
 	{
 		uint32 keep = bucket & ((1 << g->shift) - 1);
 
+		drop_states(g, s->pages[page], keep);
 		memset(s->pages[page] + keep * g->state_size, 0, ((1 << g->shift) - keep) * g->state_size);
 		page++;
 	}
 	for (; page < s->npages; page++)
 		if (s->pages[page])
 		{
+			drop_states(g, s->pages[page], 0);
 			pfree(s->pages[page]);
 			s->pages[page] = NULL;
 			g->bytes -= g->state_size << g->shift;

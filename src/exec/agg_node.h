@@ -67,6 +67,7 @@ typedef struct MetricsAggState
 	int ninputs;
 	MdbAggInput *inputs;
 	bool needs_times; /* some input does */
+	bool holds;       /* states of groups may hold memory beside themselves */
 
 	/* while it runs */
 	MemoryContext mcxt;

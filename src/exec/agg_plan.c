@@ -38,6 +38,7 @@
 #include "utils/syscache.h"
 
 #include "exec/agg_node.h"
+#include "exec/agg_own.h"
 #include "metricsdb.h"
 
 bool mdb_enable_vector_agg = true;
@@ -58,7 +59,8 @@ typedef struct Grouping
 	List *timed;   /* which of them are over the time: 0 or 1 */
 	List *series;  /* expressions over series columns */
 	List *buckets; /* and over the time */
-	int state_size;
+	Size state_size;
+	bool in_workers;   /* all aggregates have partial states */
 	int ncolumns;      /* that have to be read */
 	bool from_headers; /* most blocks are likely to be answered from their headers */
 	bool time_not_null;
@@ -166,28 +168,33 @@ aggregates_fit(Grouping *g, List *aggrefs)
 	MdbAggInput *inputs = palloc0(sizeof(MdbAggInput) * Max(1, list_length(aggrefs)));
 	Bitmapset *columns = NULL;
 	ListCell *lc;
+	Size own_size = 0;
 	int n = 0;
 
+	g->in_workers = true;
 	g->from_headers = g->buckets == NIL && g->filters == NIL;
 	foreach (lc, aggrefs)
 	{
 		Aggref *aggref = lfirst_node(Aggref, lc);
-		MdbAggKind kind;
-		Expr *arg;
-		uint8 needs;
+		MdbAggWhat what;
 
-		if (!mdb_agg_recognise(g->table, g->input->relid, aggref, &kind, &arg, &needs))
+		if (!mdb_agg_recognise(g->table, g->input->relid, aggref, &what))
 			return false;
-		inputs[n].needs = needs;
-		inputs[n].vec_type = arg ? mdb_vec_type(exprType((Node *) arg)) : MDB_VEC_INT;
+		inputs[n].needs = what.needs;
+		inputs[n].vec_type = what.arg ? mdb_vec_type(exprType((Node *) what.arg)) : MDB_VEC_INT;
 		n++;
-		if (aggref->aggfilter != NULL || (needs & (MDB_NEED_SQUARES | MDB_NEED_TRUE)) != 0 ||
-			(arg != NULL && !IsA(arg, Var)))
+		if (what.own)
+		{
+			own_size += what.own->kind->state_size + what.own->kind->held_size;
+			g->in_workers = g->in_workers && what.own->partial != NULL;
+		}
+		if (aggref->aggfilter != NULL || (what.needs & (MDB_NEED_SQUARES | MDB_NEED_TRUE)) != 0 ||
+			what.own != NULL || (what.arg != NULL && !IsA(what.arg, Var)))
 			g->from_headers = false;
 		pull_varattnos((Node *) aggref, g->input->relid, &columns);
 	}
 	pull_varattnos((Node *) g->filters, g->input->relid, &columns);
-	g->state_size = mdb_agg_place(inputs, n);
+	g->state_size = mdb_agg_place(inputs, n) + own_size;
 	g->ncolumns = bms_num_members(columns);
 	return true;
 }
@@ -369,8 +376,8 @@ add_parallel_path(Grouping *g, RelOptInfo *grouped, GroupPathExtraData *extra, N
 	bool ok;
 	int workers;
 
-	if (!grouped->consider_parallel || g->input->partial_pathlist == NIL || !extra->partial_costs_set ||
-		(extra->flags & GROUPING_CAN_PARTIAL_AGG) == 0)
+	if (!grouped->consider_parallel || !g->in_workers || g->input->partial_pathlist == NIL ||
+		!extra->partial_costs_set || (extra->flags & GROUPING_CAN_PARTIAL_AGG) == 0)
 		return;
 	partial_rel = fetch_upper_rel(g->root, UPPERREL_PARTIAL_GROUP_AGG, grouped->relids);
 	if (partial_rel->reltarget == NULL || partial_rel->reltarget->exprs == NIL)

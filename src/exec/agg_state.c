@@ -25,7 +25,7 @@
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
-#include "exec/agg.h"
+#include "exec/agg_own.h"
 #include "func/func.h"
 #include "metricsdb.h"
 
@@ -135,21 +135,18 @@ aggregate_kind(Oid function, MdbAggKind *kind)
 }
 
 /*
- * mdb_agg_recognise - can an aggregate be computed from vectors?  If so: what it is, its argument (NULL for
- * count(*)), and what is to be kept of it.
+ * mdb_agg_recognise - can an aggregate be computed from vectors?  If so: what it is, its argument, and what is
+ * to be kept of it.
  */
 bool
-mdb_agg_recognise(const MdbTable *table, Index varno, Aggref *aggref, MdbAggKind *kind, Expr **arg,
-				  uint8 *needs)
+mdb_agg_recognise(const MdbTable *table, Index varno, Aggref *aggref, MdbAggWhat *what)
 {
 	List *args = aggref->args;
 	MdbVecType type;
 
-	*needs = 0;
-	*arg = NULL;
+	memset(what, 0, sizeof(*what));
 	if (aggref->aggdistinct != NIL || aggref->aggorder != NIL || aggref->aggdirectargs != NIL ||
-		aggref->aggvariadic || aggref->aggkind != AGGKIND_NORMAL || aggref->agglevelsup != 0 ||
-		!aggregate_kind(aggref->aggfnoid, kind))
+		aggref->aggvariadic || aggref->aggkind != AGGKIND_NORMAL || aggref->agglevelsup != 0)
 		return false;
 	if (aggref->aggfilter)
 	{
@@ -158,10 +155,18 @@ mdb_agg_recognise(const MdbTable *table, Index varno, Aggref *aggref, MdbAggKind
 		if (filter == NULL || mdb_vec_type_of(filter) != MDB_VEC_BOOL)
 			return false;
 	}
+	what->own = mdb_own_recognise(table, varno, aggref, &what->arg, &what->constants);
+	if (what->own)
+	{
+		what->kind = MDB_AGG_OWN;
+		return true;
+	}
+	if (!aggregate_kind(aggref->aggfnoid, &what->kind))
+		return false;
 	if (args == NIL)
 		return aggref->aggstar;
-	*arg = linitial_node(TargetEntry, args)->expr;
-	if (*kind == MDB_AGG_FIRST || *kind == MDB_AGG_LAST)
+	what->arg = linitial_node(TargetEntry, args)->expr;
+	if (what->kind == MDB_AGG_FIRST || what->kind == MDB_AGG_LAST)
 	{
 		Var *time = (Var *) mdb_strip_relabel((Node *) lsecond_node(TargetEntry, args)->expr);
 
@@ -171,37 +176,37 @@ mdb_agg_recognise(const MdbTable *table, Index varno, Aggref *aggref, MdbAggKind
 	}
 	else if (list_length(args) != 1)
 		return false;
-	if (mdb_vec_compile(table, varno, (Node *) *arg, NULL) == NULL)
+	if (mdb_vec_compile(table, varno, (Node *) what->arg, NULL) == NULL)
 		return false;
-	type = mdb_vec_type(exprType((Node *) *arg));
-	switch (*kind)
+	type = mdb_vec_type(exprType((Node *) what->arg));
+	switch (what->kind)
 	{
 		case MDB_AGG_COUNT:
 			return true;
 		case MDB_AGG_SUM:
-			*needs = MDB_NEED_SUM;
+			what->needs = MDB_NEED_SUM;
 			break;
 		case MDB_AGG_AVG:
-			*needs = type == MDB_VEC_INT ? MDB_NEED_SUM : MDB_NEED_AVG;
+			what->needs = type == MDB_VEC_INT ? MDB_NEED_SUM : MDB_NEED_AVG;
 			break;
 		case MDB_AGG_MIN:
-			*needs = MDB_NEED_MIN;
+			what->needs = MDB_NEED_MIN;
 			break;
 		case MDB_AGG_MAX:
-			*needs = MDB_NEED_MAX;
+			what->needs = MDB_NEED_MAX;
 			break;
 		case MDB_AGG_BOOL_AND:
 		case MDB_AGG_BOOL_OR:
-			*needs = MDB_NEED_TRUE;
+			what->needs = MDB_NEED_TRUE;
 			return type == MDB_VEC_BOOL;
 		case MDB_AGG_FIRST:
-			*needs = MDB_NEED_FIRST;
+			what->needs = MDB_NEED_FIRST;
 			return type != MDB_VEC_OTHER;
 		case MDB_AGG_LAST:
-			*needs = MDB_NEED_LAST;
+			what->needs = MDB_NEED_LAST;
 			return type != MDB_VEC_OTHER;
 		default:
-			*needs = MDB_NEED_SQUARES | (type == MDB_VEC_INT ? MDB_NEED_SUM : MDB_NEED_AVG);
+			what->needs = MDB_NEED_SQUARES | (type == MDB_VEC_INT ? MDB_NEED_SUM : MDB_NEED_AVG);
 			break;
 	}
 	return type == MDB_VEC_INT || type == MDB_VEC_F64 || type == MDB_VEC_F32;
@@ -258,6 +263,12 @@ mdb_agg_place(MdbAggInput *inputs, int ninputs)
 		{
 			in->off_last = at;
 			at += sizeof(MdbEnd);
+		}
+		for (MdbOwn *own = in->owns; own; own = own->next)
+		{
+			at = MAXALIGN(at);
+			own->offset = at;
+			at += own->kind->state_size;
 		}
 	}
 	return MAXALIGN(at);
@@ -478,6 +489,8 @@ mdb_agg_update_run(const MdbAggInput *in, char *state, uint32 begin, uint32 end,
 	if (n == 0)
 		return;
 	FIELD(int64, state, in->off_n) = before + n;
+	if (in->owns)
+		mdb_own_add(in, state, begin, end, times);
 	if ((in->needs & ~MDB_NEED_TIME) == 0)
 		return;
 	switch (in->vec_type)
@@ -542,8 +555,9 @@ mdb_agg_update_datum(const MdbAggInput *in, char *state, Datum value, bool isnul
 	one.values = &v;
 	one.valid = NULL;
 	one.none = false;
+	one.sorted = true;
 	one.needs &= ~MDB_NEED_TIME;
-	mdb_agg_update_run(&one, state, 0, 1, NULL);
+	mdb_agg_update_run(&one, state, 0, 1, has_time ? &time : NULL);
 }
 
 /*
@@ -834,6 +848,8 @@ mdb_agg_result(MdbAggCall *call, const MdbAggInput *in, const char *state, AggSt
 	*isnull = false;
 	if (in == NULL)
 		return Int64GetDatum(FIELD(int64, state, 0));
+	if (call->own)
+		return mdb_own_result(call, state, isnull);
 	n = FIELD(int64, state, in->off_n);
 	if (call->kind == MDB_AGG_COUNT)
 		return Int64GetDatum(n);
@@ -900,6 +916,8 @@ mdb_agg_partial(const MdbAggCall *call, const MdbAggInput *in, const char *state
 	*isnull = false;
 	if (in == NULL)
 		return Int64GetDatum(FIELD(int64, state, 0));
+	if (call->own)
+		return mdb_own_partial(call, state, isnull);
 	n = FIELD(int64, state, in->off_n);
 	switch (call->kind)
 	{

@@ -170,13 +170,14 @@ sub aggregate
 	my $filter = chance(0.15) ? ' FILTER (WHERE ' . value_condition() . ')' : '';
 	my $x = number();
 	my $float = $x =~ /^(a|b|later)$/ ? 'sum' : $x eq 'f' ? 'sum' : '';
-	my $what = pick('count(*)', 'count', 'sum', 'sum', 'avg', 'avg', 'min', 'max', 'minmax', 'dev', 'bool', 'first', 'expr');
+	my $what = pick('count(*)', 'count', 'sum', 'sum', 'avg', 'avg', 'min', 'max', 'minmax', 'dev', 'bool', 'first', 'expr', 'over_time', 'over_time');
 
 	return ["count(*)$filter"] if $what eq 'count(*)';
 	return ['count(' . pick('a', 'n', 'note', 'time', 'ok', 'seen') . ")$filter"] if $what eq 'count';
 	return [pick('bool_and', 'bool_or', 'every') . '(' . pick('ok', 'ok', 'a > 50', 'n IS NULL') . ")$filter"] if $what eq 'bool';
 	return [pick('min', 'max') . '(' . pick('time', 'seen', 'day') . ")$filter"] if $what eq 'minmax';
 	return ["$what($x)$filter"] if $what =~ /^(min|max)$/;
+	return over_time($filter) if $what eq 'over_time';
 	if ($what eq 'first')
 	{
 		return ["count(*)$filter"] if !$unique;
@@ -196,6 +197,22 @@ sub aggregate
 	# Of a deviation the bound is that of its square's root.
 	my $bound = "(8 * count($x)$filter * $eps * sum(CASE WHEN abs($x\::float8) < 1e100 THEN $x\::float8 * $x\::float8 END)$filter)";
 	return ["$fn($x)$filter", $float ? ($fn =~ /^std/ ? "sqrt$bound" : $bound) : undef];
+}
+
+# Of the extension's own: those that keep no more of a group than numbers, and those that keep all of its values.
+sub over_time
+{
+	my ($filter) = @_;
+	my $x = pick('a', 'a', 'b', 'later', 'f', 'n', 'a + b', 'CASE WHEN ok THEN a END');
+	my $bound = "16 * count($x)$filter * 2.3e-16 * sum(abs(($x)::float8))$filter";
+	my $squares = "(16 * count($x)$filter * 2.3e-16 * sum(CASE WHEN abs(($x)::float8) < 1e100 THEN ($x)::float8 * ($x)::float8 END)$filter)";
+
+	return ['metricsdb.' . pick('count', 'min', 'max', 'present') . "_over_time($x)$filter"] if chance(0.3);
+	return ['metricsdb.' . pick('avg', 'sum') . "_over_time($x)$filter", $bound] if chance(0.4);
+	return ["metricsdb.stdvar_over_time($x)$filter", $squares] if chance(0.15);
+	return ["metricsdb.stddev_over_time($x)$filter", "sqrt$squares"] if chance(0.15);
+	return ["metricsdb.mad_over_time($x)$filter"] if chance(0.2);
+	return ['metricsdb.quantile_over_time(' . pick('0.5', '0.99', '0', '1', '-1', "'NaN'", 'NULL', '(SELECT 0.25)', 'extract(month FROM now()) / 24') . ", $x)$filter"];
 }
 
 # A query for rows: conditions on times, series and values, in order of time or not.
