@@ -5,6 +5,17 @@
 #ifndef MDB_FUNC_H
 #define MDB_FUNC_H
 
+#include "func/sketch.h"
+
+/* first_last.c */
 extern Datum mdb_end_serialize(Oid value_type, Datum value, bool value_null, Oid time_type, Datum time);
+
+/* sketch_type.c */
+extern void mdb_sketch_begin(MdbSketch *s, MemoryContext mcxt, int scale, uint32 max_buckets);
+extern void mdb_sketch_of_datum(MdbSketch *s, MemoryContext mcxt, Datum datum);
+extern Datum mdb_datum_of_sketch(MdbSketch *s);
+extern int mdb_sketch_checked_scale(float8 error);
+extern uint32 mdb_sketch_checked_buckets(int32 max_buckets);
+pg_noreturn extern void mdb_sketch_full(void);
 
 #endif /* MDB_FUNC_H */

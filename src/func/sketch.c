@@ -162,7 +162,8 @@ make_room(MdbSketch *s, MdbSketchSide *side, const Span *span)
 			room *= 2;
 		if (room > s->max_buckets)
 			room = s->max_buckets;
-		side->counts = s->grow(s->arg, side->counts, (size_t) s->width * side->room, (size_t) s->width * room);
+		side->counts =
+			s->grow(s->arg, side->counts, (size_t) s->width * side->room, (size_t) s->width * room);
 		side->room = room;
 	}
 	if (before > 0)
@@ -227,22 +228,22 @@ countable(const MdbSketch *s, uint64_t count)
 	return count <= MAX_TOTAL && s->total + s->nan <= MAX_TOTAL - count;
 }
 
-#define COUNT_RUN(type)                                                                               \
-	do                                                                                                \
-	{                                                                                                 \
-		type *pos = s->pos.counts, *neg = s->neg.counts;                                              \
-                                                                                                      \
-		for (uint32_t i = 0; i < n; i++)                                                              \
-		{                                                                                             \
-			double v = values[i];                                                                     \
-                                                                                                      \
-			if (valid && !valid[i])                                                                   \
-				continue;                                                                             \
-			if (v > 0 && v <= DBL_MAX)                                                                \
-				pos[mdb_sketch_index(v, s->scale) - s->pos.first]++;                                  \
-			else if (v < 0 && v >= -DBL_MAX)                                                          \
-				neg[mdb_sketch_index(-v, s->scale) - s->neg.first]++;                                 \
-		}                                                                                             \
+#define COUNT_RUN(type)                                               \
+	do                                                                \
+	{                                                                 \
+		type *pos = s->pos.counts, *neg = s->neg.counts;              \
+                                                                      \
+		for (uint32_t i = 0; i < n; i++)                              \
+		{                                                             \
+			double v = values[i];                                     \
+                                                                      \
+			if (valid && !valid[i])                                   \
+				continue;                                             \
+			if (v > 0 && v <= DBL_MAX)                                \
+				pos[mdb_sketch_index(v, s->scale) - s->pos.first]++;  \
+			else if (v < 0 && v >= -DBL_MAX)                          \
+				neg[mdb_sketch_index(-v, s->scale) - s->neg.first]++; \
+		}                                                             \
 	} while (0)
 
 /* Put values into buckets; total, minimum and maximum are not its business. */
@@ -358,7 +359,7 @@ mdb_sketch_add_run(MdbSketch *s, const double *values, const uint8_t *valid, uin
 	return true;
 }
 
-static bool
+static void
 add_to_side(MdbSketch *s, bool negative, int32_t index, uint64_t count)
 {
 	MdbSketchSide *side = negative ? &s->neg : &s->pos;
@@ -369,7 +370,6 @@ add_to_side(MdbSketch *s, bool negative, int32_t index, uint64_t count)
 	index >>= fit(s, negative ? none : span, negative ? span : none);
 	at = (uint32_t) (index - side->first);
 	set_count(s, side, at, mdb_sketch_count(s, side, at) + count);
-	return true;
 }
 
 /*
@@ -405,33 +405,30 @@ mdb_sketch_add(MdbSketch *s, double value, uint64_t count)
 }
 
 /*
- * mdb_sketch_add_bucket - add count values of which no more is known than their bucket, at the sketch's
- * first scale.
+ * mdb_sketch_add_bucket - add count values of which no more is known than their bucket, at a scale that is
+ * not lower than the sketch's.
  *
- * As if half of them were the lowest double of it, the others the highest.  The index must be between
+ * As if one of them were the lowest double of it, another the highest.  The index must be between
  * mdb_sketch_first_index() and mdb_sketch_last_index().  False if there would be too many.
  */
 bool
-mdb_sketch_add_bucket(MdbSketch *s, bool negative, int32_t index, uint64_t count)
+mdb_sketch_add_bucket(MdbSketch *s, bool negative, int32_t index, int scale, uint64_t count)
 {
-	double lo = mdb_sketch_lower(index, s->scale);
-	double hi = mdb_sketch_upper(index, s->scale);
+	double lo = mdb_sketch_lower(index, scale);
+	double hi = mdb_sketch_upper(index, scale);
 
 	if (!countable(s, count))
 		return false;
 	if (count == 0)
 		return true;
-	/* Among the very smallest numbers a bucket may have none. */
-	if (lo > hi)
-	{
-		index = mdb_sketch_index(hi, s->scale);
+	if (lo > hi) /* among the very smallest numbers a bucket may have none */
 		lo = hi;
-	}
 	mdb_sketch_settle(s);
 	widen(s, s->total + count);
 	take_range(s, negative ? -hi : lo, negative ? -lo : hi);
 	s->total += count;
-	return add_to_side(s, negative, index, count);
+	add_to_side(s, negative, mdb_sketch_index(hi, s->scale), count);
+	return true;
 }
 
 /*

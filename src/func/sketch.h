@@ -80,7 +80,7 @@ typedef struct MdbSketchWalk
 extern void mdb_sketch_init(MdbSketch *s, int scale, uint32_t max_buckets);
 extern bool mdb_sketch_add(MdbSketch *s, double value, uint64_t count);
 extern bool mdb_sketch_add_run(MdbSketch *s, const double *values, const uint8_t *valid, uint32_t n);
-extern bool mdb_sketch_add_bucket(MdbSketch *s, bool negative, int32_t index, uint64_t count);
+extern bool mdb_sketch_add_bucket(MdbSketch *s, bool negative, int32_t index, int scale, uint64_t count);
 extern bool mdb_sketch_merge(MdbSketch *s, const MdbSketch *other);
 extern void mdb_sketch_settle(MdbSketch *s);
 extern void mdb_sketch_reduce(MdbSketch *s, int scale);

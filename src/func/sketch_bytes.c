@@ -75,7 +75,7 @@ get_double(const uint8_t **p, const uint8_t *end, double *d)
 	if (end - *p < 8)
 		return false;
 	for (int i = 0; i < 8; i++)
-		bits |= (uint64_t) *(*p)++ << (8 * i);
+		bits |= (uint64_t) * (*p)++ << (8 * i);
 	memcpy(d, &bits, sizeof(bits));
 	return true;
 }
@@ -85,7 +85,8 @@ put_side(uint8_t *p, const MdbSketch *s, const MdbSketchSide *side)
 {
 	uint64_t empty = 0;
 
-	p = put_varint(p, ((uint64_t) (uint32_t) side->first << 1) ^ (side->first < 0 ? UINT64_C(0x1ffffffff) : 0));
+	p = put_varint(p,
+				   ((uint64_t) (uint32_t) side->first << 1) ^ (side->first < 0 ? UINT64_C(0x1ffffffff) : 0));
 	p = put_varint(p, side->n);
 	for (uint32_t i = 0; i < side->n; i++)
 	{

@@ -9,14 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REQUIRE(x)                                                \
-	do                                                            \
-	{                                                             \
-		if (!(x))                                                 \
-		{                                                         \
+#define REQUIRE(x)                                                  \
+	do                                                              \
+	{                                                               \
+		if (!(x))                                                   \
+		{                                                           \
 			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-			abort();                                              \
-		}                                                         \
+			abort();                                                \
+		}                                                           \
 	} while (0)
 
 extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

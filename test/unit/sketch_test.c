@@ -150,7 +150,8 @@ bounds(void)
 	CHECK(wrong == 0);
 
 	/* OpenTelemetry's own examples, and the ends of the doubles. */
-	CHECK(mdb_sketch_index(1, 0) == -1 && mdb_sketch_index(2, 0) == 0 && mdb_sketch_index(nextafter(2, 3), 0) == 1);
+	CHECK(mdb_sketch_index(1, 0) == -1 && mdb_sketch_index(2, 0) == 0 &&
+		  mdb_sketch_index(nextafter(2, 3), 0) == 1);
 	CHECK(mdb_sketch_index(1, 3) == -1 && mdb_sketch_index(4, 1) == 3 && mdb_sketch_index(16, -1) == 1);
 	CHECK(mdb_sketch_index(DBL_MAX, 0) == 1023 && mdb_sketch_index(DBL_MIN, 0) == -1023);
 	CHECK(mdb_sketch_first_index(0) == -1075 && mdb_sketch_first_index(20) == -1074 * 1048576 - 1);
@@ -436,9 +437,11 @@ counts(void)
 	begin(&s, 20, 160);
 	CHECK(mdb_sketch_add(&s, 1, 65535) && s.width == 2);
 	CHECK(mdb_sketch_add(&s, 1, 1) && s.width == 4 && mdb_sketch_count(&s, &s.pos, 0) == 65536);
-	CHECK(mdb_sketch_add(&s, 2, UINT32_MAX) && s.width == 8 && mdb_sketch_count(&s, &s.pos, s.pos.n - 1) == UINT32_MAX);
+	CHECK(mdb_sketch_add(&s, 2, UINT32_MAX) && s.width == 8 &&
+		  mdb_sketch_count(&s, &s.pos, s.pos.n - 1) == UINT32_MAX);
 	CHECK(mdb_sketch_add(&s, NAN, 7) && s.nan == 7);
-	CHECK(!mdb_sketch_add(&s, 3, INT64_MAX) && !mdb_sketch_add(&s, 3, UINT64_MAX) && s.total == 65536 + (uint64_t) UINT32_MAX);
+	CHECK(!mdb_sketch_add(&s, 3, INT64_MAX) && !mdb_sketch_add(&s, 3, UINT64_MAX) &&
+		  s.total == 65536 + (uint64_t) UINT32_MAX);
 	CHECK(mdb_sketch_add(&s, 0, (uint64_t) INT64_MAX - s.total - s.nan) && s.total + s.nan == INT64_MAX);
 	CHECK(!mdb_sketch_add(&s, 1, 1) && !mdb_sketch_add(&s, NAN, 1));
 	begin(&t, 20, 160);
@@ -468,8 +471,8 @@ counts(void)
 
 	/* Buckets from elsewhere, those among the smallest numbers that have no double, too. */
 	begin(&s, 20, 160);
-	CHECK(mdb_sketch_add_bucket(&s, false, mdb_sketch_first_index(20) + 5, 3));
-	CHECK(mdb_sketch_add_bucket(&s, true, mdb_sketch_last_index(20), 2));
+	CHECK(mdb_sketch_add_bucket(&s, false, mdb_sketch_first_index(20) + 5, 20, 3));
+	CHECK(mdb_sketch_add_bucket(&s, true, mdb_sketch_last_index(s.scale), s.scale, 2));
 	p = bytes_of(&s, &len);
 	CHECK(mdb_sketch_read(&t, p, len) && t.total == 5 && t.max == DBL_TRUE_MIN && t.min == -DBL_MAX);
 	free(p);
