@@ -158,6 +158,7 @@ extern void mdb_groups_on_drop(MdbGroups *g, void (*drop)(void *arg, char *state
 extern void *mdb_groups_alloc(MdbGroups *g, void *p, Size size);
 extern void mdb_groups_free(MdbGroups *g, void *p);
 extern void mdb_groups_reset(MdbGroups *g);
+extern void mdb_groups_drop(MdbGroups *g, uint32 series, uint32 bucket);
 extern void mdb_groups_drop_from(MdbGroups *g, uint32 series);
 extern void mdb_groups_drop_buckets(MdbGroups *g, uint32 series, uint32 bucket);
 extern uint32 mdb_groups_series(const MdbGroups *g);

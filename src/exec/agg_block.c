@@ -145,6 +145,8 @@ mdb_agg_bucket_number(MetricsAggState *state, uint32 stretch)
 char *
 mdb_agg_group(MetricsAggState *state, uint32 series, uint32 bucket)
 {
+	if (unlikely(state->whole) && !mdb_torn_has(state, series, bucket))
+		return NULL;
 	if (unlikely(series < state->series_from))
 		return NULL;
 	/* Before the range of buckets is looked at, which is that of the last series of this pass. */

@@ -118,6 +118,7 @@ init_calls(MetricsAggState *state, List *tlist, int nkeys, int ncalls)
 				mdb_own_find(&state->inputs[call->input], what.own, what.constants, &state->css.ss.ps);
 			state->needs_times = state->needs_times || what.own->kind->wants_times;
 			state->holds = state->holds || what.own->kind->drop != NULL;
+			state->can_tear = state->can_tear || what.own->kind->torn != NULL;
 		}
 	}
 	for (int i = 0; i < state->ninputs; i++)
@@ -295,6 +296,7 @@ start(MetricsAggState *state)
 	state->series_from = state->bucket_from = 0;
 	state->series_to = state->bucket_to = MDB_NO_GROUP;
 	state->empty_due = state->nkeys == 0;
+	mdb_torn_start(state);
 	if (state->windows)
 		mdb_windows_start(state);
 	start_pass(state);
@@ -405,7 +407,9 @@ leave_some(MetricsAggState *state)
 {
 	uint32 n = mdb_groups_series(state->groups);
 
-	if (n > state->series_from + 1)
+	if (state->whole)
+		mdb_torn_leave_some(state);
+	else if (n > state->series_from + 1)
 	{
 		state->series_to = state->series_from + (n - state->series_from) / 2;
 		mdb_groups_drop_from(state->groups, state->series_to);
@@ -553,11 +557,13 @@ next_group(MetricsAggState *state)
 		if (state->windows ? mdb_windows_next(state, &series, &bucket, &group)
 						   : mdb_groups_next(state->groups, &series, &bucket, &group))
 		{
+			if (mdb_torn_note(state, series, bucket, group))
+				continue;
 			state->empty_due = false;
 			store_group(state, series, bucket, group);
 			return true;
 		}
-		if (next_pass(state))
+		if (mdb_torn_next(state) || next_pass(state))
 			continue;
 		if (state->windows && mdb_windows_advance(state))
 		{

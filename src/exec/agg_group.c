@@ -362,6 +362,23 @@ drop_states(MdbGroups *g, char *page, uint32 from)
 }
 
 /*
+ * mdb_groups_drop - forget a group.
+ */
+void
+mdb_groups_drop(MdbGroups *g, uint32 series, uint32 bucket)
+{
+	uint32 page = bucket >> g->shift;
+	char *state;
+
+	if (series >= g->nseries || page >= g->series[series].npages || g->series[series].pages[page] == NULL)
+		return;
+	state = g->series[series].pages[page] + (bucket & ((1 << g->shift) - 1)) * g->state_size;
+	if (g->drop && *(int64 *) state != 0)
+		g->drop(g->drop_arg, state);
+	memset(state, 0, g->state_size);
+}
+
+/*
  * mdb_groups_drop_from - forget the groups of all series numbers from this one on.
  */
 void

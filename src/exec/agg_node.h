@@ -32,6 +32,7 @@ typedef struct MdbAggCounters
 
 typedef struct MdbTimes MdbTimes;
 typedef struct MdbWindows MdbWindows;
+typedef struct MdbTorn MdbTorn;
 
 typedef struct MetricsAggState
 {
@@ -68,6 +69,7 @@ typedef struct MetricsAggState
 	MdbAggInput *inputs;
 	bool needs_times; /* some input does */
 	bool holds;       /* states of groups may hold memory beside themselves */
+	bool can_tear;    /* or may need all rows after all */
 
 	/* while it runs */
 	MemoryContext mcxt;
@@ -94,7 +96,9 @@ typedef struct MetricsAggState
 	/* the groups of this pass, see agg_exec.c */
 	uint32 series_from, series_to;
 	uint32 bucket_from, bucket_to;
-	bool more; /* some rows were left for another pass */
+	bool more;     /* some rows were left for another pass */
+	bool whole;    /* the pass is one over torn groups */
+	MdbTorn *torn; /* NULL: there were none */
 } MetricsAggState;
 
 /* ---------- agg_time.c: stretches of time, and the runs of rows that lie in them ---------- */
@@ -146,6 +150,14 @@ extern void mdb_windows_start(MetricsAggState *state);
 extern bool mdb_windows_filled(MetricsAggState *state);
 extern bool mdb_windows_next(MetricsAggState *state, uint32 *series, uint32 *bucket, char **group);
 extern bool mdb_windows_advance(MetricsAggState *state);
+
+/* ---------- agg_torn.c ---------- */
+
+extern void mdb_torn_start(MetricsAggState *state);
+extern bool mdb_torn_note(MetricsAggState *state, uint32 series, uint32 bucket, const char *group);
+extern bool mdb_torn_has(const MetricsAggState *state, uint32 series, uint32 bucket);
+extern bool mdb_torn_next(MetricsAggState *state);
+extern void mdb_torn_leave_some(MetricsAggState *state);
 
 /* ---------- agg_explain.c ---------- */
 

@@ -41,6 +41,8 @@ typedef struct MdbOwnKind
 	void (*add)(MdbOwn *own, char *state, const MdbOwnRun *run);
 	/* Frees what a state holds in memory of mdb_own_alloc, with mdb_own_free; NULL: it holds nothing. */
 	void (*drop)(MdbOwn *own, char *state);
+	/* Does the state need all rows after all?  They are added once more then, own->whole being true.  NULL: no. */
+	bool (*torn)(const char *state);
 } MdbOwnKind;
 
 /* An aggregate: a function of schema metricsdb, by name and types of arguments. */
@@ -70,6 +72,8 @@ struct MdbOwn
 	List *exprs; /* fixed arguments, in their order */
 	List *states;
 	ExprContext *econtext;
+	bool
+		whole; /* states are to keep what any further rows may need: they will not be asked whether they are torn */
 
 	/* while it runs, once the first row has come */
 	bool ready;
@@ -95,6 +99,7 @@ extern void mdb_own_free(MdbOwn *own, void *p);
 
 /* ---------- the tables ---------- */
 
+extern const MdbOwnAgg mdb_own_counter[];
 extern const MdbOwnAgg mdb_own_over_time[];
 
 #endif /* MDB_AGG_OWN_H */

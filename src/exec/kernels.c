@@ -235,6 +235,26 @@ mdb_range_int(const int64 *v, const uint8 *valid, uint32 n, int64 *min, int64 *m
 }
 
 /*
+ * mdb_steps - what becomes of a counter or gauge from each value to the next, and whether times rise.  Of n values,
+ * at least one, all of which count.
+ */
+MDB_CLONES void
+mdb_steps(const double *v, const int64 *t, uint32 n, MdbSteps *out)
+{
+	/* As wide as values, so that comparisons of them can be added up as they are. */
+	uint64 resets = 0, changes = 0, nans = v[0] != v[0], stuck = 0;
+
+	for (uint32 i = 1; i < n; i++)
+	{
+		resets += v[i] < v[i - 1];
+		changes += v[i] != v[i - 1];
+		nans += v[i] != v[i];
+		stuck += t[i] <= t[i - 1];
+	}
+	*out = (MdbSteps){.resets = resets, .changes = changes, .nans = nans, .stuck = stuck};
+}
+
+/*
  * mdb_widen_f32 - floats to doubles.
  */
 MDB_CLONES void

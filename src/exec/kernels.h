@@ -29,12 +29,22 @@ typedef struct MdbRangeF64
 	uint32 nans;
 } MdbRangeF64;
 
+/* From each value to the next. */
+typedef struct MdbSteps
+{
+	uint32 resets;  /* values that are less than the one before */
+	uint32 changes; /* values that differ from the one before; NaN always does */
+	uint32 nans;
+	uint32 stuck; /* times that do not rise */
+} MdbSteps;
+
 extern uint32 mdb_count_valid(const uint8 *valid, uint32 n);
 extern void mdb_sum_f64(const double *v, const uint8 *valid, uint32 n, MdbSumF64 *out);
 extern double mdb_sum_squares_f64(const double *v, const uint8 *valid, uint32 n, double mean);
 extern void mdb_range_f64(const double *v, const uint8 *valid, uint32 n, MdbRangeF64 *out);
 extern int128 mdb_sum_int(const int64 *v, const uint8 *valid, uint32 n);
 extern void mdb_range_int(const int64 *v, const uint8 *valid, uint32 n, int64 *min, int64 *max);
+extern void mdb_steps(const double *v, const int64 *t, uint32 n, MdbSteps *out);
 extern void mdb_widen_f32(const float *v, uint32 n, double *out);
 extern uint32 mdb_and(uint8 *mask, const uint8 *other, bool negate, uint32 n);
 

@@ -5,10 +5,15 @@
 #ifndef MDB_FUNC_H
 #define MDB_FUNC_H
 
+#include "datatype/timestamp.h"
+
 #include "func/sketch.h"
 
 /* first_last.c */
 extern Datum mdb_end_serialize(Oid value_type, Datum value, bool value_null, Oid time_type, Datum time);
+
+/* time_bucket.c */
+extern Timestamp mdb_time_bucket(const Interval *width, Timestamp t);
 
 /* sketch_type.c */
 extern void mdb_sketch_begin(MdbSketch *s, MemoryContext mcxt, int scale, uint32 max_buckets);

@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "func/func.h"
 
 #define MONDAY (2 * USECS_PER_DAY)
 
@@ -105,6 +106,15 @@ bucket(const Interval *width, Timestamp t, bool has_origin, Timestamp origin)
 	if (!IS_VALID_TIMESTAMP(t))
 		out_of_range();
 	return t;
+}
+
+/*
+ * mdb_time_bucket - time_bucket(width, time), for other functions.
+ */
+Timestamp
+mdb_time_bucket(const Interval *width, Timestamp t)
+{
+	return bucket(width, t, false, 0);
 }
 
 static Timestamp

@@ -170,7 +170,7 @@ sub aggregate
 	my $filter = chance(0.15) ? ' FILTER (WHERE ' . value_condition() . ')' : '';
 	my $x = number();
 	my $float = $x =~ /^(a|b|later)$/ ? 'sum' : $x eq 'f' ? 'sum' : '';
-	my $what = pick('count(*)', 'count', 'sum', 'sum', 'avg', 'avg', 'min', 'max', 'minmax', 'dev', 'bool', 'first', 'expr', 'over_time', 'over_time');
+	my $what = pick('count(*)', 'count', 'sum', 'sum', 'avg', 'avg', 'min', 'max', 'minmax', 'dev', 'bool', 'first', 'expr', 'over_time', 'over_time', 'samples', 'samples', 'samples');
 
 	return ["count(*)$filter"] if $what eq 'count(*)';
 	return ['count(' . pick('a', 'n', 'note', 'time', 'ok', 'seen') . ")$filter"] if $what eq 'count';
@@ -178,6 +178,7 @@ sub aggregate
 	return [pick('min', 'max') . '(' . pick('time', 'seen', 'day') . ")$filter"] if $what eq 'minmax';
 	return ["$what($x)$filter"] if $what =~ /^(min|max)$/;
 	return over_time($filter) if $what eq 'over_time';
+	return samples($filter) if $what eq 'samples';
 	if ($what eq 'first')
 	{
 		return ["count(*)$filter"] if !$unique;
@@ -213,6 +214,29 @@ sub over_time
 	return ["metricsdb.stddev_over_time($x)$filter", "sqrt$squares"] if chance(0.15);
 	return ["metricsdb.mad_over_time($x)$filter"] if chance(0.2);
 	return ['metricsdb.quantile_over_time(' . pick('0.5', '0.99', '0', '1', '-1', "'NaN'", 'NULL', '(SELECT 0.25)', 'extract(month FROM now()) / 24') . ", $x)$filter"];
+}
+
+# Of samples, which depend on the order of rows in time, and on which of those at one time counts.
+sub samples
+{
+	my ($filter) = @_;
+	my $x = pick('a', 'a', 'b', 'later', 'f', 'n', 'k', 'a + b', 'CASE WHEN ok THEN a END', '(id % 7)');
+	my $sum = "sum(abs(($x)::float8))$filter";
+	my $range = "timestamptz '2026-03-28 05:00+00' + interval '" . int(rand(10000)) . " s'";
+	$range = "$range, $range + interval '" . int(rand(10000)) . " s'";
+	$range = pick("'2026-01-01', '2027-01-01'", $range, $range, $range, "NULL, '2027-01-01'");
+	my $width = pick("'1 year'", "'1 year'", "'1 day'", 'NULL');
+	my $bound = "16 * count($x)$filter * 2.3e-16 * $sum";
+
+	return ['metricsdb.' . pick('resets', 'changes', 'last_over_time', 'idelta', 'delta') . "(time, $x)$filter"] if chance(0.4);
+	return ["metricsdb.increase(time, $x)$filter", $bound] if chance(0.3);
+	return ["metricsdb.increase(time, $x, $range)$filter", "1000 * $bound"] if chance(0.3);
+	return ['metricsdb.' . pick('increase', 'delta', 'rate') . "(time, $x, $width)$filter", "1e9 * $bound"] if chance(0.2);
+	return ['metricsdb.' . pick('rate', 'irate') . "(time, $x)$filter", "1e6 * $bound"] if chance(0.3);
+	return ["metricsdb.rate(time, $x, $range)$filter", "1e6 * $bound"] if chance(0.3);
+	return ["metricsdb.deriv(time, $x)$filter", "1e-6 * $sum"] if chance(0.3);
+	return ["metricsdb.predict_linear(time, $x, " . pick('60', 'NULL', "-3600, '2026-03-28'") . ")$filter", "1e-3 * $sum"] if chance(0.4);
+	return ['metricsdb.' . pick('slope', 'last_val') . '(metricsdb.' . pick('counter', 'gauge') . "_agg(time, $x)$filter)", "1e-6 * $sum"];
 }
 
 # A query for rows: conditions on times, series and values, in order of time or not.
