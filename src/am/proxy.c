@@ -165,6 +165,7 @@ forward(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBulkDeleteCall
 	int16 slot;
 	List *indexes;
 	Callback cb = {.callback = callback, .arg = arg};
+	MdbBefore before;
 	ListCell *lc;
 
 	if (p == NULL)
@@ -182,6 +183,9 @@ forward(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBulkDeleteCall
 		cb.gone = mdb_gone_collect(table, mdb_table(table));
 		passes++;
 	}
+	/* VACUUM of the heap runs as the heap's owner, who is a superuser; the indexes are those of the table's. */
+	if (table)
+		mdb_owner_begin(table, &before);
 	foreach (lc, indexes)
 	{
 		Relation index = index_open(lfirst_oid(lc), RowExclusiveLock);
@@ -206,7 +210,10 @@ forward(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBulkDeleteCall
 	if (cb.gone)
 		mdb_gone_free(cb.gone);
 	if (table)
+	{
+		mdb_owner_end(&before);
 		table_close(table, NoLock);
+	}
 	table_close(heap, NoLock);
 	return &p->base;
 }

@@ -170,6 +170,7 @@ mdb_collect_series(Oid relid, bool wait, MdbTransactionFunction begin, MdbTransa
 	do
 	{
 		Relation rel;
+		MdbBefore before;
 
 		step = COLLECT_IN_THE_WAY;
 		if (wait)
@@ -182,8 +183,10 @@ mdb_collect_series(Oid relid, bool wait, MdbTransactionFunction begin, MdbTransa
 		if (rel != NULL && mdb_is_metricsdb(rel) && mdb_table(rel)->nseries_columns > 0)
 		{
 			MemoryContextSwitchTo(mcxt);
+			mdb_owner_begin(rel, &before);
 			mdb_storage_revive(rel);
 			step = collect_step(rel, wait, &removed);
+			mdb_owner_end(&before);
 			MemoryContextSwitchTo(outer);
 			MemoryContextReset(mcxt);
 		}

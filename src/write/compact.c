@@ -383,6 +383,7 @@ mdb_compact_relation(Oid relid, MdbCompactHow how, bool may_give_way, MdbTransac
 	do
 	{
 		Relation rel;
+		MdbBefore before;
 		int next_slot = -1;
 
 		CHECK_FOR_INTERRUPTS();
@@ -398,6 +399,7 @@ mdb_compact_relation(Oid relid, MdbCompactHow how, bool may_give_way, MdbTransac
 		if (rel == NULL)
 			break;
 		begin();
+		mdb_owner_begin(rel, &before);
 		if (delta_step(rel, goal, &next_slot))
 			step = MDB_STEP_DONE;
 		else
@@ -410,6 +412,7 @@ mdb_compact_relation(Oid relid, MdbCompactHow how, bool may_give_way, MdbTransac
 			goal->waits++;
 			again = true;
 		}
+		mdb_owner_end(&before);
 		relation_close(rel, NoLock);
 		if (step_mcxt)
 			MemoryContextSwitchTo(outer);

@@ -13,11 +13,9 @@
 #include "catalog/index.h"
 #include "commands/vacuum.h"
 #include "executor/executor.h"
-#include "miscadmin.h"
 #include "nodes/execnodes.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
@@ -36,17 +34,13 @@ struct MdbIndexWriter
 	IndexInfo **infos;
 	ExprState **predicates;
 	EState *estate;
-	bool switched; /* to the table's owner */
-	Oid user;
-	int sec_context;
-	int guc_level;
+	MdbBefore before;
 };
 
 /*
  * mdb_index_writer_begin - open the indexes of a table, in CurrentMemoryContext; NULL if it has none.
  *
- * Until mdb_index_writer_end() the process is the table's owner in a security-restricted operation if
- * there are expressions to evaluate.
+ * Until mdb_index_writer_end() the process is the table's owner in a security-restricted operation.
  */
 MdbIndexWriter *
 mdb_index_writer_begin(Relation rel)
@@ -62,6 +56,8 @@ mdb_index_writer_begin(Relation rel)
 	w->indexes = palloc(sizeof(Relation) * list_length(oids));
 	w->infos = palloc(sizeof(IndexInfo *) * list_length(oids));
 	w->predicates = palloc(sizeof(ExprState *) * list_length(oids));
+	/* Before anything that looks at expressions: constants in them are folded, by calls. */
+	mdb_owner_begin(rel, &w->before);
 	w->estate = CreateExecutorState();
 	foreach (lc, oids)
 	{
@@ -74,14 +70,6 @@ mdb_index_writer_begin(Relation rel)
 			continue;
 		}
 		info = BuildIndexInfo(index);
-		if (!w->switched && (info->ii_Expressions || info->ii_Predicate))
-		{
-			w->switched = true;
-			GetUserIdAndSecContext(&w->user, &w->sec_context);
-			SetUserIdAndSecContext(rel->rd_rel->relowner, w->sec_context | SECURITY_RESTRICTED_OPERATION);
-			w->guc_level = NewGUCNestLevel();
-			mdb_restrict_search_path();
-		}
 		w->predicates[w->count] = ExecPrepareQual(info->ii_Predicate, w->estate);
 		w->infos[w->count] = info;
 		w->indexes[w->count++] = index;
@@ -130,11 +118,7 @@ mdb_index_writer_end(MdbIndexWriter *w)
 		index_close(w->indexes[i], NoLock);
 	}
 	FreeExecutorState(w->estate);
-	if (w->switched)
-	{
-		AtEOXact_GUC(false, w->guc_level);
-		SetUserIdAndSecContext(w->user, w->sec_context);
-	}
+	mdb_owner_end(&w->before);
 	pfree(w->indexes);
 	pfree(w->infos);
 	pfree(w->predicates);
@@ -166,8 +150,11 @@ mdb_indexes_delete(Relation rel, IndexBulkDeleteCallback callback, void *arg, in
 				   BufferAccessStrategy strategy)
 {
 	List *oids = RelationGetIndexList(rel);
+	MdbBefore before;
 	ListCell *lc;
 
+	/* BRIN evaluates expressions when it summarizes what is new. */
+	mdb_owner_begin(rel, &before);
 	foreach (lc, oids)
 	{
 		Relation index = index_open(lfirst_oid(lc), RowExclusiveLock);
@@ -191,6 +178,7 @@ mdb_indexes_delete(Relation rel, IndexBulkDeleteCallback callback, void *arg, in
 		}
 		index_close(index, NoLock);
 	}
+	mdb_owner_end(&before);
 	list_free(oids);
 }
 

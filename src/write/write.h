@@ -136,6 +136,19 @@ extern int64 mdb_gone_shadows(const MdbGone *g);
 extern bool mdb_gone_has(const MdbGone *g, int64 row);
 extern void mdb_gone_free(MdbGone *g);
 
+/* ---- owner.c ---- */
+
+/* Who a process was before it became a table's owner. */
+typedef struct MdbBefore
+{
+	Oid user;
+	int sec_context;
+	int guc_level;
+} MdbBefore;
+
+extern void mdb_owner_begin(Relation rel, MdbBefore *before);
+extern void mdb_owner_end(const MdbBefore *before);
+
 /* ---- index_writer.c ---- */
 
 typedef struct MdbIndexWriter MdbIndexWriter;
