@@ -168,6 +168,8 @@ how_text(MdbSeriesHow how)
 			return "index";
 		case MDB_SERIES_VALUES:
 			return "each value";
+		case MDB_SERIES_SELECTOR:
+			return "selector";
 		case MDB_SERIES_AND:
 		case MDB_SERIES_OR:
 			return "index, several";

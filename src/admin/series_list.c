@@ -31,24 +31,7 @@ PG_FUNCTION_INFO_V1(mdb_cardinality_sql);
 static MdbIds *
 all_ids(MdbSeriesInfo *info)
 {
-	MdbTerm prefix;
-	MdbPostingScan s;
-	MdbIds *ids;
-
-	if (info->ids)
-		return info->ids;
-	ids = mdb_ids_create();
-	if (info->table->nseries_columns == 0)
-		return ids;
-	/* Each has a term of the first column. */
-	mdb_term_column(&prefix, info->table->series_attnos[0], 0);
-	prefix.len = 2;
-	mdb_posting_scan_begin(&s, info->table->storage_id, info->latest, &prefix);
-	while (mdb_posting_scan_next(&s))
-		mdb_posting_scan_ids(&s, ids);
-	mdb_posting_scan_end(&s);
-	mdb_ids_sort(ids);
-	return ids;
+	return info->ids ? info->ids : mdb_postings_all(info->table, info->latest);
 }
 
 /* The tags of a key as a jsonb object. */

@@ -2,9 +2,10 @@
  * series_filter.c
  *	  Conditions on series columns to sets of ids, by the inverted index over series.
  *
- * A condition is resolved in one of three ways.  Those that ask for equality, or for pairs and keys of a
+ * A condition is resolved in one of these ways.  Those that ask for equality, or for pairs and keys of a
  * jsonb object, by looking up terms.  Those on one column, or on one key of a jsonb column, by being evaluated
- * for each of its distinct values.  All others are not: they are evaluated for the series that are met.
+ * for each of its distinct values.  Selectors by both, see series_match.c.  All others are not: they are evaluated
+ * for the series that are met.
  *
  * Invariants:
  *	1. A set never lacks a series that matches.  It may have others unless it is said to be exact.
@@ -33,9 +34,7 @@
 
 #include "exec/pushdown.h"
 #include "exec/series_filter.h"
-
-/* Of so few series each is looked at rather than each distinct value. */
-#define FEW_SERIES 2000
+#include "exec/series_match.h"
 
 #define LONG_FIRST 64 /* as in series/term.c */
 
@@ -68,6 +67,7 @@ struct MdbSeriesCond
 	ExprState *pattern; /* of which values begin with a known text, or NULL */
 	Oid match;          /* and the function that takes it */
 	Oid collation;
+	MdbSeriesMatch *selector;
 	int64 terms; /* looked at, the last time */
 };
 
@@ -396,6 +396,7 @@ static MdbSeriesCond *
 match_clause(const MdbTable *table, Node *clause, PlanState *ps)
 {
 	MdbSeriesCond *cond = NULL;
+	MdbSeriesMatch *selector;
 
 	if (is_andclause(clause) || is_orclause(clause))
 	{
@@ -413,6 +414,13 @@ match_clause(const MdbTable *table, Node *clause, PlanState *ps)
 		if (cond->how == MDB_SERIES_AND || !each)
 			return cond;
 		cond = NULL;
+	}
+	selector = mdb_series_match_begin(table, clause, ps);
+	if (selector)
+	{
+		cond = make_cond(MDB_SERIES_SELECTOR);
+		cond->selector = selector;
+		return cond;
 	}
 	cond = match_terms(table, clause, ps);
 	if (cond == NULL)
@@ -841,7 +849,7 @@ resolve_all(MdbSeriesFilter *f, List *conds, Snapshot snapshot, bool *exact)
 
 			if (cheap != (pass == 0))
 				continue;
-			if (pass > 0 && ids != NULL && ids->n <= FEW_SERIES)
+			if (pass > 0 && ids != NULL && ids->n <= MDB_FEW_SERIES)
 			{
 				*exact = false;
 				continue;
@@ -874,6 +882,8 @@ mdb_series_cond_resolve(MdbSeriesFilter *f, MdbSeriesCond *cond, Snapshot snapsh
 			return NULL;
 		case MDB_SERIES_AND:
 			return resolve_all(f, cond->args, snapshot, exact);
+		case MDB_SERIES_SELECTOR:
+			return mdb_series_match_resolve(cond->selector, f->econtext, snapshot, exact, &cond->terms);
 		case MDB_SERIES_OR:
 			*exact = true;
 			foreach (lc, cond->args)

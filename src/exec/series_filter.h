@@ -12,9 +12,10 @@
 /* How a condition is resolved. */
 typedef enum MdbSeriesHow
 {
-	MDB_SERIES_EACH,   /* not by the index: evaluated for each series that is met */
-	MDB_SERIES_TERMS,  /* some terms are looked up */
-	MDB_SERIES_VALUES, /* evaluated for each distinct value of a column or key */
+	MDB_SERIES_EACH,     /* not by the index: evaluated for each series that is met */
+	MDB_SERIES_TERMS,    /* some terms are looked up */
+	MDB_SERIES_VALUES,   /* evaluated for each distinct value of a column or key */
+	MDB_SERIES_SELECTOR, /* of Prometheus: by these two */
 	MDB_SERIES_AND,
 	MDB_SERIES_OR
 } MdbSeriesHow;

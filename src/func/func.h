@@ -7,6 +7,7 @@
 
 #include "datatype/timestamp.h"
 
+#include "func/match.h"
 #include "func/sketch.h"
 
 /* first_last.c */
@@ -22,5 +23,8 @@ extern Datum mdb_datum_of_sketch(MdbSketch *s);
 extern int mdb_sketch_checked_scale(float8 error);
 extern uint32 mdb_sketch_checked_buckets(int32 max_buckets);
 pg_noreturn extern void mdb_sketch_full(void);
+
+/* match.c */
+extern MdbSelector *mdb_selector_of(const char *text, Size len, MemoryContext mcxt);
 
 #endif /* MDB_FUNC_H */

@@ -156,6 +156,25 @@ mdb_ids_intersect(const MdbIds *a, const MdbIds *b)
 }
 
 /*
+ * mdb_ids_subtract - a new set of the ids of one that are not in another.
+ */
+MdbIds *
+mdb_ids_subtract(const MdbIds *a, const MdbIds *b)
+{
+	MdbIds *result = mdb_ids_create();
+	uint32 at = 0;
+
+	mdb_ids_reserve(result, a->n);
+	for (uint32 i = 0; i < a->n; i++)
+	{
+		at = first_from(b, at, a->v[i]);
+		if (at == b->n || b->v[at] != a->v[i])
+			result->v[result->n++] = a->v[i];
+	}
+	return result;
+}
+
+/*
  * mdb_ids_index - make mdb_ids_has quick.
  */
 void

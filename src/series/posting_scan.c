@@ -319,6 +319,33 @@ mdb_postings_find(int64 storage_id, Snapshot snapshot, const MdbTerm *term, MdbI
 }
 
 /*
+ * mdb_postings_all - all ids of a table, in CurrentMemoryContext.
+ */
+MdbIds *
+mdb_postings_all(const MdbTable *table, Snapshot snapshot)
+{
+	MdbIds *ids = mdb_ids_create();
+	MdbTerm prefix;
+	MdbPostingScan s;
+	AttrNumber attno;
+
+	if (table->nseries_columns == 0)
+		return ids;
+	/* Each has a term of every column, of one that is not jsonb only one. */
+	attno = table->series_attnos[0];
+	for (int i = 1; i < table->nseries_columns && table->columns[attno - 1].jsonb; i++)
+		attno = table->series_attnos[i];
+	mdb_term_column(&prefix, attno, 0);
+	prefix.len = 2;
+	mdb_posting_scan_begin(&s, table->storage_id, snapshot, &prefix);
+	while (mdb_posting_scan_next(&s))
+		mdb_posting_scan_ids(&s, ids);
+	mdb_posting_scan_end(&s);
+	mdb_ids_sort(ids);
+	return ids;
+}
+
+/*
  * mdb_postings_bytes - bytes of the index's rows that a snapshot sees.
  */
 int64
