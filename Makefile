@@ -28,6 +28,8 @@ endif
 src/codec/%.o: CFLAGS += -O3 -ffp-contract=off
 # Loops over vectors, likewise.
 src/exec/kernels.o src/exec/vector_eval.o: CFLAGS += -O3 -ffp-contract=off
+# Buckets of sketches must be the same everywhere.
+src/func/sketch.o src/func/sketch_bucket.o src/func/sketch_bytes.o: CFLAGS += -O3 -ffp-contract=off
 
 $(DATA_built): $(SQL_PARTS)
 	cat $(SQL_PARTS) > $@

@@ -16,12 +16,19 @@ extern Datum mdb_end_serialize(Oid value_type, Datum value, bool value_null, Oid
 /* time_bucket.c */
 extern Timestamp mdb_time_bucket(const Interval *width, Timestamp t);
 
+/* How fine a sketch is at first, and how many buckets a side may have. */
+typedef struct MdbSketchLimits
+{
+	int scale;
+	uint32 max_buckets;
+} MdbSketchLimits;
+
 /* sketch_type.c */
 extern void mdb_sketch_begin(MdbSketch *s, MemoryContext mcxt, int scale, uint32 max_buckets);
 extern void mdb_sketch_of_datum(MdbSketch *s, MemoryContext mcxt, Datum datum);
 extern Datum mdb_datum_of_sketch(MdbSketch *s);
-extern int mdb_sketch_checked_scale(float8 error);
 extern uint32 mdb_sketch_checked_buckets(int32 max_buckets);
+extern MdbSketchLimits mdb_sketch_limits(const int32 *max_buckets, const float8 *error);
 pg_noreturn extern void mdb_sketch_full(void);
 
 /* match.c */

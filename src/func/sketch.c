@@ -13,30 +13,6 @@
 
 #define MAX_TOTAL ((uint64_t) INT64_MAX)
 
-static void
-set_count(const MdbSketch *s, MdbSketchSide *side, uint32_t i, uint64_t count)
-{
-	if (s->width == 2)
-		((uint16_t *) side->counts)[i] = (uint16_t) count;
-	else if (s->width == 4)
-		((uint32_t *) side->counts)[i] = (uint32_t) count;
-	else
-		((uint64_t *) side->counts)[i] = count;
-}
-
-/*
- * mdb_sketch_count - how many values are in bucket first + i of a side.
- */
-uint64_t
-mdb_sketch_count(const MdbSketch *s, const MdbSketchSide *side, uint32_t i)
-{
-	if (s->width == 2)
-		return ((const uint16_t *) side->counts)[i];
-	if (s->width == 4)
-		return ((const uint32_t *) side->counts)[i];
-	return ((const uint64_t *) side->counts)[i];
-}
-
 /*
  * mdb_sketch_init - a sketch of nothing.  grow and arg must be set already.
  */
@@ -52,6 +28,23 @@ mdb_sketch_init(MdbSketch *s, int scale, uint32_t max_buckets)
 }
 
 /*
+ * mdb_sketch_clear - make it one of nothing again, which keeps its room.
+ */
+void
+mdb_sketch_clear(MdbSketch *s, int scale, uint32_t max_buckets)
+{
+	MdbSketch was = *s;
+
+	mdb_sketch_init(s, scale, max_buckets);
+	s->pos.room = was.pos.room;
+	s->pos.counts = was.pos.counts;
+	s->neg.room = was.neg.room;
+	s->neg.counts = was.neg.counts;
+	s->raw = was.raw;
+	s->raw_room = was.raw_room;
+}
+
+/*
  * mdb_sketch_bytes - what it has asked for.
  */
 size_t
@@ -62,9 +55,11 @@ mdb_sketch_bytes(const MdbSketch *s)
 
 /* ---- room, scale, width ---- */
 
-/* Make counts wide enough for a total: no bucket has more. */
-static void
-widen(MdbSketch *s, uint64_t total)
+/*
+ * mdb_sketch_widen - make counts wide enough for a total: no bucket has more.
+ */
+void
+mdb_sketch_widen(MdbSketch *s, uint64_t total)
 {
 	int was = s->width;
 	int width = total <= UINT16_MAX ? 2 : total <= UINT32_MAX ? 4 : 8;
@@ -86,7 +81,7 @@ widen(MdbSketch *s, uint64_t total)
 			s->width = was;
 			count = mdb_sketch_count(s, side, i);
 			s->width = width;
-			set_count(s, side, i, count);
+			mdb_sketch_set_count(s, side, i, count);
 		}
 	}
 	s->width = width;
@@ -105,11 +100,11 @@ reduce_side(MdbSketch *s, MdbSketchSide *side, int by)
 
 		if (to == n)
 		{
-			set_count(s, side, to, count);
+			mdb_sketch_set_count(s, side, to, count);
 			n++;
 		}
 		else
-			set_count(s, side, to, mdb_sketch_count(s, side, to) + count);
+			mdb_sketch_set_count(s, side, to, mdb_sketch_count(s, side, to) + count);
 	}
 	side->first = first;
 	side->n = n;
@@ -302,13 +297,9 @@ mdb_sketch_settle(MdbSketch *s)
 		bucket_run(s, s->raw, NULL, n);
 }
 
-/*
- * mdb_sketch_add_run - add those of n values that are valid; valid is NULL where all are.
- *
- * False, and nothing was added, if there would be more than a bigint can count.
- */
-bool
-mdb_sketch_add_run(MdbSketch *s, const double *values, const uint8_t *valid, uint32_t n)
+/* A few values are kept as they are, if that is wanted. */
+static bool
+add_run(MdbSketch *s, const double *values, const uint8_t *valid, uint32_t n, bool keep)
 {
 	double lo = INFINITY, hi = -INFINITY;
 	uint64_t nnan = 0, count = 0;
@@ -334,8 +325,8 @@ mdb_sketch_add_run(MdbSketch *s, const double *values, const uint8_t *valid, uin
 	if (count == 0)
 		return true;
 	take_range(s, lo + 0.0, hi + 0.0); /* no -0 */
-	widen(s, s->total + count);
-	if (s->total == s->nraw && s->nraw + count <= MDB_SKETCH_RAW)
+	mdb_sketch_widen(s, s->total + count);
+	if (keep && s->total == s->nraw && s->nraw + count <= MDB_SKETCH_RAW)
 	{
 		if (s->nraw + count > s->raw_room)
 		{
@@ -359,6 +350,26 @@ mdb_sketch_add_run(MdbSketch *s, const double *values, const uint8_t *valid, uin
 	return true;
 }
 
+/*
+ * mdb_sketch_add_run - add those of n values that are valid; valid is NULL where all are.
+ *
+ * False, and nothing was added, if there would be more than a bigint can count.
+ */
+bool
+mdb_sketch_add_run(MdbSketch *s, const double *values, const uint8_t *valid, uint32_t n)
+{
+	return add_run(s, values, valid, n, true);
+}
+
+/*
+ * mdb_sketch_add_last - add values that no others are likely to follow.
+ */
+bool
+mdb_sketch_add_last(MdbSketch *s, const double *values, uint32_t n)
+{
+	return add_run(s, values, NULL, n, false);
+}
+
 static void
 add_to_side(MdbSketch *s, bool negative, int32_t index, uint64_t count)
 {
@@ -369,7 +380,7 @@ add_to_side(MdbSketch *s, bool negative, int32_t index, uint64_t count)
 	span_add(&span, index, index);
 	index >>= fit(s, negative ? none : span, negative ? span : none);
 	at = (uint32_t) (index - side->first);
-	set_count(s, side, at, mdb_sketch_count(s, side, at) + count);
+	mdb_sketch_set_count(s, side, at, mdb_sketch_count(s, side, at) + count);
 }
 
 /*
@@ -390,7 +401,7 @@ mdb_sketch_add(MdbSketch *s, double value, uint64_t count)
 		return true;
 	}
 	mdb_sketch_settle(s);
-	widen(s, s->total + count);
+	mdb_sketch_widen(s, s->total + count);
 	take_range(s, value + 0.0, value + 0.0);
 	s->total += count;
 	if (value == 0)
@@ -424,7 +435,7 @@ mdb_sketch_add_bucket(MdbSketch *s, bool negative, int32_t index, int scale, uin
 	if (lo > hi) /* among the very smallest numbers a bucket may have none */
 		lo = hi;
 	mdb_sketch_settle(s);
-	widen(s, s->total + count);
+	mdb_sketch_widen(s, s->total + count);
 	take_range(s, negative ? -hi : lo, negative ? -lo : hi);
 	s->total += count;
 	add_to_side(s, negative, mdb_sketch_index(hi, s->scale), count);
@@ -457,7 +468,7 @@ mdb_sketch_merge(MdbSketch *s, const MdbSketch *other)
 		s->nan += other->nan;
 		return mdb_sketch_add_run(s, other->raw, NULL, other->nraw);
 	}
-	widen(s, s->total + other->total);
+	mdb_sketch_widen(s, s->total + other->total);
 	for (int k = 0; k < 2; k++)
 	{
 		int by = other->scale - s->scale;
@@ -475,7 +486,7 @@ mdb_sketch_merge(MdbSketch *s, const MdbSketch *other)
 				(uint32_t) (((from[k]->first + (int32_t) i) >> (other->scale - s->scale)) - sides[k]->first);
 
 			if (count > 0)
-				set_count(s, sides[k], to, mdb_sketch_count(s, sides[k], to) + count);
+				mdb_sketch_set_count(s, sides[k], to, mdb_sketch_count(s, sides[k], to) + count);
 		}
 	if (other->total > 0)
 		take_range(s, other->min, other->max);
@@ -577,22 +588,41 @@ within(double v, double lo, double hi)
 double
 mdb_sketch_quantile(const MdbSketch *s, double p)
 {
-	MdbSketchWalk w;
-	MdbSketchStep step;
 	double place = ceil(p * (double) s->total);
 	uint64_t rank = place < 1 ? 1 : place >= (double) s->total ? s->total : (uint64_t) place;
-	uint64_t seen = 0;
+	MdbSketchStep step;
 
 	if (rank == 1)
 		return s->min;
 	if (rank == s->total)
 		return s->max;
-	mdb_sketch_walk(&w, s);
-	while (mdb_sketch_step(&w, &step))
+	if (rank <= s->neg_inf)
+		return -INFINITY;
+	rank -= s->neg_inf;
+	for (uint32_t i = s->neg.n; i-- > 0;)
 	{
-		seen += step.count;
-		if (seen >= rank)
+		uint64_t count = mdb_sketch_count(s, &s->neg, i);
+
+		if (rank <= count)
+		{
+			set_bucket(&step, s, true, s->neg.first + (int32_t) i);
 			return within(step.middle, s->min, s->max);
+		}
+		rank -= count;
+	}
+	if (rank <= s->zero)
+		return 0;
+	rank -= s->zero;
+	for (uint32_t i = 0; i < s->pos.n; i++)
+	{
+		uint64_t count = mdb_sketch_count(s, &s->pos, i);
+
+		if (rank <= count)
+		{
+			set_bucket(&step, s, false, s->pos.first + (int32_t) i);
+			return within(step.middle, s->min, s->max);
+		}
+		rank -= count;
 	}
 	return s->max;
 }

@@ -76,14 +76,39 @@ typedef struct MdbSketchWalk
 	uint32_t at;
 } MdbSketchWalk;
 
+/* How many values are in bucket first + i of a side. */
+static inline uint64_t
+mdb_sketch_count(const MdbSketch *s, const MdbSketchSide *side, uint32_t i)
+{
+	if (s->width == 2)
+		return ((const uint16_t *) side->counts)[i];
+	if (s->width == 4)
+		return ((const uint32_t *) side->counts)[i];
+	return ((const uint64_t *) side->counts)[i];
+}
+
+static inline void
+mdb_sketch_set_count(const MdbSketch *s, MdbSketchSide *side, uint32_t i, uint64_t count)
+{
+	if (s->width == 2)
+		((uint16_t *) side->counts)[i] = (uint16_t) count;
+	else if (s->width == 4)
+		((uint32_t *) side->counts)[i] = (uint32_t) count;
+	else
+		((uint64_t *) side->counts)[i] = count;
+}
+
 /* ---- making ---- */
 extern void mdb_sketch_init(MdbSketch *s, int scale, uint32_t max_buckets);
+extern void mdb_sketch_clear(MdbSketch *s, int scale, uint32_t max_buckets);
 extern bool mdb_sketch_add(MdbSketch *s, double value, uint64_t count);
 extern bool mdb_sketch_add_run(MdbSketch *s, const double *values, const uint8_t *valid, uint32_t n);
+extern bool mdb_sketch_add_last(MdbSketch *s, const double *values, uint32_t n);
 extern bool mdb_sketch_add_bucket(MdbSketch *s, bool negative, int32_t index, int scale, uint64_t count);
 extern bool mdb_sketch_merge(MdbSketch *s, const MdbSketch *other);
 extern void mdb_sketch_settle(MdbSketch *s);
 extern void mdb_sketch_reduce(MdbSketch *s, int scale);
+extern void mdb_sketch_widen(MdbSketch *s, uint64_t total);
 extern size_t mdb_sketch_bytes(const MdbSketch *s);
 
 /* ---- as bytes ---- */
@@ -92,7 +117,6 @@ extern size_t mdb_sketch_write(const MdbSketch *s, uint8_t *dst);
 extern bool mdb_sketch_read(MdbSketch *s, const uint8_t *p, size_t len);
 
 /* ---- asking ---- */
-extern uint64_t mdb_sketch_count(const MdbSketch *s, const MdbSketchSide *side, uint32_t i);
 extern void mdb_sketch_walk(MdbSketchWalk *w, const MdbSketch *s);
 extern bool mdb_sketch_step(MdbSketchWalk *w, MdbSketchStep *step);
 extern double mdb_sketch_quantile(const MdbSketch *s, double p);

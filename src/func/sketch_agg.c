@@ -18,9 +18,6 @@
 #include "compat.h"
 #include "func/func.h"
 
-/* With a relative error that was asked for: values may span 256 octaves at 1 %, 32 at 0.1 %. */
-#define BUCKETS_OF_ERROR MDB_SKETCH_BUCKETS_MAX
-
 static MemoryContext
 aggregate_context(FunctionCallInfo fcinfo)
 {
@@ -71,17 +68,12 @@ transition(FunctionCallInfo fcinfo, int value, int buckets, int error)
 	}
 	if (s == NULL)
 	{
-		int scale = MDB_SKETCH_SCALE_MAX;
-		uint32 max_buckets = MDB_SKETCH_BUCKETS_DEFAULT;
+		int32 n = buckets >= 0 && !PG_ARGISNULL(buckets) ? PG_GETARG_INT32(buckets) : -1;
+		float8 e = error >= 0 && !PG_ARGISNULL(error) ? PG_GETARG_FLOAT8(error) : -1;
+		MdbSketchLimits limits = mdb_sketch_limits(buckets >= 0 && !PG_ARGISNULL(buckets) ? &n : NULL,
+												   error >= 0 && !PG_ARGISNULL(error) ? &e : NULL);
 
-		if (error >= 0 && !PG_ARGISNULL(error))
-		{
-			scale = mdb_sketch_checked_scale(PG_GETARG_FLOAT8(error));
-			max_buckets = BUCKETS_OF_ERROR;
-		}
-		if (buckets >= 0 && !PG_ARGISNULL(buckets))
-			max_buckets = mdb_sketch_checked_buckets(PG_GETARG_INT32(buckets));
-		s = new_state(mcxt, scale, max_buckets);
+		s = new_state(mcxt, limits.scale, limits.max_buckets);
 	}
 	if (!mdb_sketch_add(s, PG_GETARG_FLOAT8(value), 1))
 		mdb_sketch_full();

@@ -43,6 +43,11 @@ static bool
 get_varint(const uint8_t **p, const uint8_t *end, uint64_t *v)
 {
 	*v = 0;
+	if (*p < end && **p < 0x80)
+	{
+		*v = *(*p)++;
+		return true;
+	}
 	for (int shift = 0; shift < 64 && *p < end; shift += 7)
 	{
 		uint8_t c = *(*p)++;
@@ -80,27 +85,62 @@ get_double(const uint8_t **p, const uint8_t *end, double *d)
 	return true;
 }
 
+#define USED_BITS(type)                                          \
+	do                                                           \
+	{                                                            \
+		const type *counts = (const type *) side->counts + from; \
+                                                                 \
+		for (uint32_t i = 0; i < n; i++)                         \
+			used |= (uint64_t) (counts[i] != 0) << i;            \
+	} while (0)
+
+/* Which of n buckets, 64 at most, are not empty. */
+static uint64_t
+used_bits(const MdbSketch *s, const MdbSketchSide *side, uint32_t from, uint32_t n)
+{
+	uint64_t used = 0;
+
+	if (s->width == 2)
+		USED_BITS(uint16_t);
+	else if (s->width == 4)
+		USED_BITS(uint32_t);
+	else
+		USED_BITS(uint64_t);
+	return used;
+}
+
 static uint8_t *
 put_side(uint8_t *p, const MdbSketch *s, const MdbSketchSide *side)
 {
-	uint64_t empty = 0;
+	uint32_t at = 0;
 
 	p = put_varint(p,
 				   ((uint64_t) (uint32_t) side->first << 1) ^ (side->first < 0 ? UINT64_C(0x1ffffffff) : 0));
 	p = put_varint(p, side->n);
-	for (uint32_t i = 0; i < side->n; i++)
+	for (uint32_t from = 0; from < side->n; from += 64)
 	{
-		uint64_t count = mdb_sketch_count(s, side, i);
+		uint64_t used = used_bits(s, side, from, side->n - from < 64 ? side->n - from : 64);
 
-		if (count == 0)
+		for (; used != 0; used &= used - 1)
 		{
-			empty++;
-			continue;
+			uint32_t i = from + (uint32_t) __builtin_ctzll(used);
+			uint64_t count = mdb_sketch_count(s, side, i);
+
+			/* Whether buckets lie side by side cannot be foreseen, so there is no branch on that. */
+			if (i - at <= 64 && count <= 64)
+			{
+				*p = (uint8_t) ((i - at - 1) * 2);
+				p += i > at;
+				*p++ = (uint8_t) (count * 2 - 1);
+			}
+			else
+			{
+				if (i > at)
+					p = put_varint(p, (uint64_t) (i - at - 1) * 2);
+				p = put_varint(p, count * 2 - 1);
+			}
+			at = i + 1;
 		}
-		if (empty > 0)
-			p = put_varint(p, (empty - 1) * 2);
-		empty = 0;
-		p = put_varint(p, (count - 1) * 2 + 1);
 	}
 	return p;
 }
@@ -125,24 +165,24 @@ get_side(MdbSketch *s, MdbSketchSide *side, const uint8_t **p, const uint8_t *en
 	memset(side->counts, 0, (size_t) n * s->width);
 	while (at < n)
 	{
-		uint64_t item;
+		uint64_t item, count;
+		bool gap;
 
 		if (!get_varint(p, end, &item))
 			return false;
-		if (item % 2 == 0)
-		{
-			if (empty || item / 2 + 1 >= n - at)
-				return false;
-			at += (uint32_t) (item / 2) + 1;
-			empty = true;
-			continue;
-		}
+		gap = item % 2 == 0;
 		item = item / 2 + 1;
-		if (item > (uint64_t) INT64_MAX - s->total - s->nan)
+		if ((gap & empty) | (item > n - at - gap && gap))
 			return false;
-		s->total += item;
-		((uint64_t *) side->counts)[at++] = item;
-		empty = false;
+		count = gap ? 0 : item;
+		if (count > (uint64_t) INT64_MAX - s->total - s->nan)
+			return false;
+		s->total += count;
+		if (s->total > UINT16_MAX)
+			mdb_sketch_widen(s, s->total);
+		mdb_sketch_set_count(s, side, at, count);
+		at += gap ? (uint32_t) item : 1;
+		empty = gap;
 	}
 	return true;
 }
@@ -181,9 +221,12 @@ ends_fit(const MdbSketch *s)
 size_t
 mdb_sketch_bound(const MdbSketch *s)
 {
-	/* An empty bucket takes none of its own: it makes an item of those beside it. */
-	return 3 + 5 * VARINT_MAX + 2 * sizeof(double) + 4 * VARINT_MAX +
-		   (size_t) VARINT_MAX * (s->pos.n + s->neg.n);
+	size_t item = 1;
+
+	/* Of a bucket with all values; empty ones take no more than a byte each. */
+	for (uint64_t v = s->total * 2; v >= 0x80; v >>= 7)
+		item++;
+	return 3 + 5 * VARINT_MAX + 2 * sizeof(double) + 4 * VARINT_MAX + item * (s->pos.n + s->neg.n);
 }
 
 /*
@@ -254,7 +297,6 @@ mdb_sketch_read(MdbSketch *s, const uint8_t *p, size_t len)
 		 max_buckets > MDB_SKETCH_BUCKETS_MAX || max_buckets == MDB_SKETCH_BUCKETS_DEFAULT))
 		return false;
 	mdb_sketch_init(s, scale, (uint32_t) max_buckets);
-	s->width = 8;
 	if (!get_number(&p, end, flags & HAS_NAN, &s->nan) ||
 		!get_number(&p, end, flags & HAS_NEG_INF, &s->neg_inf) ||
 		!get_number(&p, end, flags & HAS_POS_INF, &s->pos_inf) ||
@@ -269,6 +311,7 @@ mdb_sketch_read(MdbSketch *s, const uint8_t *p, size_t len)
 	if (s->zero > INT64_MAX - s->nan - s->total)
 		return false;
 	s->total += s->zero;
+	mdb_sketch_widen(s, s->total);
 	if ((flags & HAS_VALUES) && (!get_double(&p, end, &s->min) || !get_double(&p, end, &s->max)))
 		return false;
 	if (((flags & HAS_POS) && !get_side(s, &s->pos, &p, end)) ||

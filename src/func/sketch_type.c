@@ -99,16 +99,6 @@ mdb_sketch_full(void)
 			 errdetail("It counts as many as a bigint can.")));
 }
 
-int
-mdb_sketch_checked_scale(float8 error)
-{
-	if (!(error > 0 && error < 1))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid relative error of a sketch"),
-				 errdetail("It must be greater than 0 and less than 1."), errhint("0.01 is one percent.")));
-	return mdb_sketch_scale_for(error);
-}
-
 uint32
 mdb_sketch_checked_buckets(int32 max_buckets)
 {
@@ -117,6 +107,31 @@ mdb_sketch_checked_buckets(int32 max_buckets)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid number of buckets of a sketch"),
 				 errdetail("It must be between %d and %d.", MDB_SKETCH_BUCKETS_MIN, MDB_SKETCH_BUCKETS_MAX)));
 	return (uint32) max_buckets;
+}
+
+/*
+ * mdb_sketch_limits - of a number of buckets and a relative error that were asked for; NULL is none.
+ *
+ * With an error alone there may be so many buckets that values span 256 octaves at 1 %, 32 at 0.1 %.
+ */
+MdbSketchLimits
+mdb_sketch_limits(const int32 *max_buckets, const float8 *error)
+{
+	MdbSketchLimits limits = {MDB_SKETCH_SCALE_MAX, MDB_SKETCH_BUCKETS_DEFAULT};
+
+	if (error)
+	{
+		if (!(*error > 0 && *error < 1))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid relative error of a sketch"),
+					 errdetail("It must be greater than 0 and less than 1."),
+					 errhint("0.01 is one percent.")));
+		limits.scale = mdb_sketch_scale_for(*error);
+		limits.max_buckets = MDB_SKETCH_BUCKETS_MAX;
+	}
+	if (max_buckets)
+		limits.max_buckets = mdb_sketch_checked_buckets(*max_buckets);
+	return limits;
 }
 
 /* ---------- as text ---------- */
@@ -351,7 +366,7 @@ mdb_sketch_in(PG_FUNCTION_ARGS)
 			take_side(text, &p, &s, &s.pos);
 		if (take_word(&p, "neg"))
 			take_side(text, &p, &s, &s.neg);
-		s.total = 1; /* there are some: the number itself is not written */
+		s.total = PG_INT64_MAX; /* not written, but there is room for such counts */
 	}
 	while (scanner_isspace(*p))
 		p++;

@@ -7,6 +7,7 @@ build/testing/%.o: %.c
 
 build/testing/src/codec/%.o: CFLAGS += -O3 -ffp-contract=off
 build/testing/src/exec/kernels.o build/testing/src/exec/vector_eval.o: CFLAGS += -O3 -ffp-contract=off
+build/testing/src/func/sketch.o build/testing/src/func/sketch_bucket.o build/testing/src/func/sketch_bytes.o: CFLAGS += -O3 -ffp-contract=off
 
 build/testing/metricsdb.so: $(TESTING_OBJS)
 	$(CC) $(CFLAGS) -o $@ $(TESTING_OBJS) $(LDFLAGS) $(LDFLAGS_SL) -shared $(SHLIB_LINK)

@@ -114,5 +114,39 @@ INSERT INTO m SELECT '2026-01-01'::timestamptz + g * interval '5 min', 'h' || g 
 CALL metricsdb.compact('m');
 SELECT max(pg_column_size(s)) < 100 AS small, sum(num_vals(s)), num_vals(rollup(s)) FROM m;
 SELECT rollup(s)::text = (SELECT sketch_agg(50 + 10 * sin(i * g)) FROM generate_series(0, 99) g, generate_series(1, 30) i)::text AS same FROM m;
+
+-- MetricsAgg: from vectors, from the delta, with conditions, in workers: the same sketches as of a heap table, to the byte.
+SET max_parallel_workers_per_gather = 0;
+SET metricsdb.direct_rows = 50;
+CREATE TABLE h AS SELECT timestamptz '2026-01-01' + i * interval '10 s' AS time, 'h' || i % 3 AS host, CASE WHEN i % 11 = 0 THEN NULL WHEN i % 101 = 0 THEN 'NaN' WHEN i % 301 = 0 THEN 'inf' ELSE (i % 37 - 5) * sin(i) END::float8 AS a, i % 1000 AS n FROM generate_series(0, 29999) i;
+CREATE TABLE v (time timestamptz NOT NULL, host text, a float8, n int) USING metricsdb;
+INSERT INTO v SELECT * FROM h WHERE time < '2026-01-03 12:00';
+CALL metricsdb.compact('v');
+INSERT INTO v SELECT * FROM h WHERE time >= '2026-01-03 12:00' AND time < '2026-01-04';
+CALL metricsdb.compact('v');
+SET metricsdb.direct_rows = 100000;
+INSERT INTO v SELECT * FROM h WHERE time >= '2026-01-04';
+ANALYZE h;
+ANALYZE v;
+EXPLAIN (COSTS OFF) SELECT time_bucket('5 min', time), host, sketch_agg(a), percentile_agg(a), sketch_agg(a, 20), sketch_agg(a, 0.05), uddsketch(30, 0.05, a) FROM v GROUP BY 1, 2;
+CREATE FUNCTION differ(width interval, hosts bool, condition text) RETURNS TABLE (groups bigint, differ bigint) LANGUAGE plpgsql AS $$
+DECLARE
+	q text := format('SELECT time_bucket(%L, time) AS b, %s AS g, sketch_agg(a)::text AS s1, percentile_agg(a)::text AS s2, sketch_agg(a, 20)::text AS s3, sketch_agg(a, 0.05)::text AS s4, uddsketch(30, 0.05, a)::text AS s5,
+		(sketch_agg(a) FILTER (WHERE n > 500))::text AS s6, sketch_agg(a, NULL::int)::text AS s7, approx_percentile(0.9, sketch_agg(a * 2)) AS p FROM %%s WHERE %s GROUP BY 1, 2', width, CASE WHEN hosts THEN 'host' ELSE '1' END, condition);
+BEGIN
+	RETURN QUERY EXECUTE format('SELECT count(*), count(*) FILTER (WHERE h IS NULL OR v IS NULL OR h::text <> v::text) FROM (%s) h FULL JOIN (%s) v USING (b, g)', format(q, 'h'), format(q, 'v'));
+END $$;
+SELECT width, hosts, condition, groups, differ FROM unnest(ARRAY['1 min', '5 min', '1 hour', '30 days']::interval[]) width, unnest(ARRAY[true, false]) hosts,
+	unnest(ARRAY['true', 'a > 3 AND n <> 2', 'host <> ''h1'' AND n < 900']) condition, differ(width, hosts, condition) ORDER BY width, hosts, condition;
+SET min_parallel_table_scan_size = 0;
+SET max_parallel_workers_per_gather = 2;
+SELECT width, groups, differ FROM unnest(ARRAY['5 min', '1 day']::interval[]) width, differ(width, true, 'true') ORDER BY width;
+SELECT sketch_agg(a)::text = (SELECT sketch_agg(a) FROM h)::text AS same FROM v;
+RESET min_parallel_table_scan_size;
+RESET max_parallel_workers_per_gather;
+-- Limits are looked at where there is a value, as without MetricsAgg.
+SELECT sketch_agg(a, 3) FROM v;
+SELECT sketch_agg(a, 2.0) FROM v;
+SELECT sketch_agg(a, 3) FROM v WHERE n > 5000;
 SET client_min_messages = warning;
 DROP SCHEMA sketch CASCADE;
