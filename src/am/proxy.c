@@ -5,7 +5,8 @@
  * Indexes of a metricsdb table name rows of its delta heaps.  To VACUUM, whoever runs it on such a
  * heap (autovacuum against wraparound does not ask), the heap must therefore have an index, or it
  * would give line pointers free that the table's indexes still name.  This one stands for them: what
- * VACUUM wants deleted is deleted from the indexes of the table.
+ * VACUUM wants deleted is deleted from the indexes of the table.  So only a heap that metricsdb.delta names may
+ * have one, and one that another has got nevertheless reaches nothing.
  *
  * It is on a column that differs between versions of a row if some index of the table needs an entry for the
  * new one.  So an update of the heap is HOT only if no index does.
@@ -242,10 +243,13 @@ build(Relation heap, Relation index, struct IndexInfo *info)
 	int64 storage_id;
 	int16 slot;
 
-	if (!mdb_delta_identify(heap, &storage_id, &slot))
+	/* pg_upgrade brings the catalogs' rows later. */
+	if (!IsBinaryUpgrade && !mdb_delta_identify(heap, &storage_id, &slot))
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 						errmsg("access method \"%s\" is for the delta heaps of metricsdb tables alone",
-							   MDB_PROXY_AM_NAME)));
+							   MDB_PROXY_AM_NAME),
+						errdetail("\"%s\" is none.", RelationGetRelationName(heap)),
+						errhint("Use another access method, such as btree.")));
 	if (heap->rd_createSubid == InvalidSubTransactionId && mdb_has_new_file(heap) &&
 		RelationGetNumberOfBlocks(heap) > 0)
 		ereport(ERROR,

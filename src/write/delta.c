@@ -115,6 +115,9 @@ mdb_delta_create(Relation rel, char persistence, int64 storage_id, int16 slot)
 	CommandCounterIncrement();
 	NewRelationCreateToastTable(relid, (Datum) 0);
 	MDB_STOP("delta.created");
+	/* The index is refused to heaps that are not registered. */
+	mdb_delta_register(storage_id, slot, relid);
+	CommandCounterIncrement();
 	create_proxy_index(relid, name);
 
 	if (persistence != RELPERSISTENCE_TEMP)
@@ -123,25 +126,37 @@ mdb_delta_create(Relation rel, char persistence, int64 storage_id, int16 slot)
 		ObjectAddressSet(extension, ExtensionRelationId, get_extension_oid(MDB_EXTENSION, false));
 		recordDependencyOn(&delta, &extension, DEPENDENCY_EXTENSION);
 	}
-	mdb_delta_register(storage_id, slot, relid);
 	CommandCounterIncrement();
 	return relid;
 }
 
 /*
  * mdb_delta_identify - which storage and slot a delta heap is for; false if it is none.
+ *
+ * Its name says where to look in the catalog, and no more than that: anybody can give a table of his that name.
  */
 bool
 mdb_delta_identify(Relation delta, int64 *storage_id, int16 *slot)
 {
 	long long id;
 	int n;
+	MdbDeltaInfo *deltas;
+	int count;
+	Snapshot snapshot;
+	bool found = false;
 
-	if (sscanf(RelationGetRelationName(delta), "delta_%lld_%d", &id, &n) != 2)
+	if (sscanf(RelationGetRelationName(delta), "delta_%lld_%d", &id, &n) != 2 ||
+		!OidIsValid(mdb_catalog_relid("delta", true)))
 		return false;
+	snapshot = mdb_latest_snapshot();
+	mdb_delta_list(id, snapshot, &deltas, &count);
+	UnregisterSnapshot(snapshot);
+	for (int i = 0; i < count && !found; i++)
+		found = deltas[i].slot == n && deltas[i].relid == RelationGetRelid(delta);
+	pfree(deltas);
 	*storage_id = id;
 	*slot = (int16) n;
-	return true;
+	return found;
 }
 
 /*

@@ -24,6 +24,13 @@ SELECT refuse('CREATE INDEX ON r USING gin (to_tsvector(''simple'', host))');
 SELECT refuse('CREATE INDEX ON r USING gist (to_tsvector(''simple'', host))');
 SELECT refuse('CREATE INDEX ON r USING spgist (host)');
 SELECT refuse('CREATE INDEX ON r USING metricsdb_proxy (v)');
+CREATE TABLE delta_like (version int8) USING heap;
+SELECT refuse('CREATE INDEX ON delta_like USING metricsdb_proxy (version)');
+-- a name is no more than a name
+SELECT 'delta_' || storage_id || '_3' AS name FROM metricsdb.storage WHERE relid = 'r'::regclass \gset
+ALTER TABLE delta_like RENAME TO :"name";
+SELECT replace(refuse(format('CREATE INDEX ON %I USING metricsdb_proxy (version)', :'name')), :'name', 'NAME');
+DROP TABLE :"name";
 SELECT refuse('ALTER TABLE r ADD EXCLUDE USING gist (host WITH =)');
 SELECT refuse('CREATE TABLE p (id int REFERENCES r (v)) USING heap');
 SELECT refuse('INSERT INTO r VALUES (now(), ''a'', 1) ON CONFLICT (host) DO NOTHING');
