@@ -72,27 +72,33 @@ prepare(MdbOwn *own)
 
 /* ---------- runs ---------- */
 
-/* The regression of rows of a run, of which there was no reset. */
+/* The regression of rows of a run; of a counter with what was counted before resets added to each value. */
 static void
-add_line(MdbCounter *c, const double *v, const int64 *t, uint32 n)
+add_line(MdbCounter *c, const double *v, const int64 *t, uint32 n, bool resets)
 {
-	double sum_time = 0, sum_value = 0;
+	double sum_time = 0, sum_value = 0, before = 0;
 
 	for (uint32 i = 0; i < n; i++)
 	{
+		if (resets && i > 0 && v[i] < v[i - 1])
+			before += v[i - 1];
 		sum_time += (double) (t[i] - t[0]);
-		sum_value += v[i];
+		sum_value += v[i] + before;
 	}
 	c->mean_time = sum_time / n / USECS_PER_SEC;
 	c->mean_value = sum_value / n;
 	c->time_squares = c->value_squares = c->products = 0;
 	if (n > 1 && !isfinite(c->mean_value))
 		c->mean_value = get_float8_nan();
+	before = 0;
 	for (uint32 i = 0; i < n && n > 1; i++)
 	{
-		double dt = (double) (t[i] - t[0]) / USECS_PER_SEC - c->mean_time;
-		double dv = v[i] - c->mean_value;
+		double dt, dv;
 
+		if (resets && i > 0 && v[i] < v[i - 1])
+			before += v[i - 1];
+		dt = (double) (t[i] - t[0]) / USECS_PER_SEC - c->mean_time;
+		dv = v[i] + before - c->mean_value;
 		c->time_squares += dt * dt;
 		c->value_squares += dv * dv;
 		c->products += dt * dv;
@@ -112,7 +118,7 @@ sum_up(const MdbCounterArgs *args, const MdbOwnRun *run, MdbCounterMode mode, Md
 		(args->has_range && (t[0] < args->start || t[n - 1] > args->end)))
 		return false;
 	mdb_steps(v, t, n, &steps);
-	if (steps.nans > 0 || steps.stuck > 0 || (mode == MDB_COUNTER && steps.resets > 0))
+	if (steps.nans > 0 || steps.stuck > 0)
 		return false;
 	c->n = n;
 	c->first = (MdbSample){.time = t[0], .value = v[0]};
@@ -126,7 +132,7 @@ sum_up(const MdbCounterArgs *args, const MdbOwnRun *run, MdbCounterMode mode, Md
 		if (v[i] < v[i - 1])
 			c->reset_sum += v[i - 1];
 	if (mode != MDB_ENDS)
-		add_line(c, v, t, n);
+		add_line(c, v, t, n, mode == MDB_COUNTER && steps.resets > 0);
 	return true;
 }
 

@@ -135,10 +135,14 @@ tap() {
 		KAFKA_JARS=
 		say "no Kafka jars (Maven reaches no registry): the tests of the real broker are skipped"
 	}
+	PROMETHEUS=$("$here/prometheus.sh" fetch) || {
+		PROMETHEUS=
+		say "no Prometheus: the comparison with it is skipped"
+	}
 	"$make" -s -j2 testing COPT="${COPT:--Werror}" || return 1
 	for t in ktool kput mock_broker fleet forge; do "$here/tool.sh" $t >/dev/null; done
 	as_user env PATH="$bin:$PATH" METRICSDB_RUN="$RUN" METRICSDB_ROOT="$root" METRICSDB_TOP="$WORK" KAFKA_JARS="$KAFKA_JARS" \
-		METRICSDB_TESTING="$root-testing${bin_prefix%/bin}" \
+		PROMETHEUS="$PROMETHEUS" METRICSDB_TESTING="$root-testing${bin_prefix%/bin}" \
 		TESTDIR="$RUN/tap" TESTDATADIR="$RUN/tap/data" TESTLOGDIR="$RUN/tap/log" PG_REGRESS="$pgxs/src/test/regress/pg_regress" \
 		sh -c 'cd "$1" && shift && exec prove -I test/lib -I "$1" --timer test/t/*.pl' sh "$WORK" "$pgxs/src/test/perl"
 }

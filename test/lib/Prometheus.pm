@@ -1,0 +1,105 @@
+# Prometheus.pm: a real Prometheus on loopback that has samples of ours, to compare with.
+#
+#   my $p = Prometheus->new(binaries, folder)
+#   $p->start({ series => [[milliseconds, value], ...], ... }, metric)   samples of one metric, whose label series tells them apart
+#   $p->ask(expression, milliseconds)   { series => value }; or labels as JSON where there is no label series
+#   $p->stop
+#
+# Values are numbers as text, NaN, +Inf and -Inf among them.
+package Prometheus;
+
+use strict;
+use warnings;
+use File::Path qw(make_path);
+use HTTP::Tiny;
+use IPC::Run;
+use JSON::PP;
+use PostgreSQL::Test::Cluster;
+use Time::HiRes qw(usleep);
+
+sub new
+{
+	my ($class, $bin, $dir) = @_;
+	make_path($dir);
+	return bless { bin => $bin, dir => $dir, http => HTTP::Tiny->new(timeout => 60), json => JSON::PP->new->canonical }, $class;
+}
+
+# A value in the text format.
+sub text
+{
+	my ($v) = @_;
+	return $v =~ /^(NaN|[+-]Inf)$/ ? $v : $v =~ /^-?inf/i ? ($v =~ /^-/ ? '-Inf' : '+Inf') : $v =~ /nan/i ? 'NaN' : sprintf('%.17g', $v);
+}
+
+sub start
+{
+	my ($self, $samples, $metric) = @_;
+	my ($dir, $bin) = @$self{qw(dir bin)};
+	$metric //= 'm';
+	open my $f, '>', "$dir/samples" or die $!;
+	# Blocks are made of all series at once: by time within each.
+	for my $series (sort keys %$samples)
+	{
+		my %labels = ref $samples->{$series} eq 'HASH' ? %{ $samples->{$series}{labels} } : (series => $series);
+		my $points = ref $samples->{$series} eq 'HASH' ? $samples->{$series}{samples} : $samples->{$series};
+		my $labels = join(',', map { "$_=\"$labels{$_}\"" } sort keys %labels);
+		printf $f "%s{%s} %s %d.%03d\n", $metric, $labels, text($_->[1]), $_->[0] / 1000, $_->[0] % 1000 for sort { $a->[0] <=> $b->[0] } @$points;
+	}
+	print $f "# EOF\n";
+	close $f;
+	my $out = '';
+	IPC::Run::run([ "$bin/promtool", 'tsdb', 'create-blocks-from', 'openmetrics', '-q', "$dir/samples", "$dir/data" ], '>', \$out, '2>', \$out)
+	  or die "promtool: $out";
+	open my $c, '>', "$dir/prometheus.yml" or die $!;
+	print $c "global:\n  scrape_interval: 1h\n";
+	close $c;
+	my $port = PostgreSQL::Test::Cluster::get_free_port();
+	$self->{url} = "http://127.0.0.1:$port";
+	$self->{log} = '';
+	$self->{process} = IPC::Run::start(
+		[   "$bin/prometheus", "--config.file=$dir/prometheus.yml", "--storage.tsdb.path=$dir/data", "--web.listen-address=127.0.0.1:$port",
+			'--storage.tsdb.retention.time=100y', '--query.max-samples=50000000' ],
+		'>', "$dir/log", '2>&1');
+	for (1 .. 600)
+	{
+		return if $self->{http}->get("$self->{url}/-/ready")->{success};
+		$self->{process}->pump_nb;
+		usleep(100_000);
+	}
+	die "Prometheus does not start, see $dir/log";
+}
+
+sub ask
+{
+	my ($self, $expression, $time) = @_;
+	my $r = $self->{http}->post_form("$self->{url}/api/v1/query", { query => $expression, time => sprintf('%d.%03d', $time / 1000, $time % 1000) });
+	my $answer = eval { $self->{json}->decode($r->{content}) } or die "$expression: $r->{status} $r->{content}";
+	die "$expression: $r->{content}" if $answer->{status} ne 'success';
+	my %of;
+	for my $one (@{ $answer->{data}{result} })
+	{
+		my $labels = $one->{metric};
+		delete $labels->{__name__};
+		$of{ $labels->{series} // $self->{json}->encode($labels) } = $one->{value}[1];
+	}
+	return \%of;
+}
+
+sub stop
+{
+	my ($self) = @_;
+	return if !$self->{process};
+	$self->{process}->signal('TERM');
+	$self->{process}->finish;
+	delete $self->{process};
+}
+
+sub DESTROY
+{
+	my ($self) = @_;
+	local $?;
+	$self->{process}->kill_kill(grace => 5) if $self->{process};
+	delete $self->{process};
+}
+
+1;
