@@ -24,6 +24,7 @@
 
 #include "stop.h"
 #include "store/store.h"
+#include "write/merge.h"
 
 #define STOP_FILE  "metricsdb_stop"
 #define TRACE_FILE "metricsdb_trace"
@@ -300,6 +301,10 @@ mdb_stop_init(void)
 	DefineCustomIntVariable(
 		"metricsdb.testing_rows", "Thousands of row numbers that there are; 0: as many as can be.", NULL,
 		&mdb_rows_end_kilo, 0, 0, INT_MAX, PGC_SIGHUP, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"metricsdb.testing_directory",
+		"Bytes of a directory at which a merge begins another part; -1: as many as usual.", NULL,
+		&mdb_merge_directory, -1, -1, INT_MAX, PGC_USERSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	RegisterXactCallback(xact_callback, NULL);
 }
 

@@ -108,6 +108,8 @@ buffer_write(WriteBuffer *b, Relation rel)
 		mdb_delta_insert(rel, table, b->tuples, b->ntuples, b->cid, options);
 		pfree(table);
 	}
+	/* Who has read the table is asked for now that others can see the rows, see modify.c. */
+	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
 	buffer_reset(b);
 	buffer_account(b);
 }
@@ -162,6 +164,7 @@ buffer_lend(WriteBuffer *b)
 		become_tuples(b, rel);
 	table = mdb_table(rel);
 	mdb_delta_insert(rel, table, b->tuples, b->ntuples, b->cid, 0);
+	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
 	b->written_by = GetCurrentSubTransactionId();
 	pfree(table);
 	table_close(rel, NoLock);
@@ -308,7 +311,6 @@ mdb_buffer_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId ci
 {
 	WriteBuffer *b = buffer_for(rel, cid, options);
 
-	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
 	pgstat_count_heap_insert(rel, nslots);
 	if (b->append == NULL &&
 		(b->ntuples + nslots >= mdb_direct_rows || b->bytes > (Size) mdb_write_buffer * 1024))

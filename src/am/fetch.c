@@ -296,6 +296,21 @@ close_heap(MdbFetch *f, Relation heap)
 }
 
 /*
+ * A serializable transaction has read a row.  If the row moves, who changes it then knows another identity: the
+ * mover turns locks on identities into locks on the table, once its map can be seen (mdb_moved_locks).  Who
+ * comes too late for that sees the map.
+ */
+static void
+lock_read(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot)
+{
+	if (!IsolationIsSerializable() || !IsMVCCSnapshot(snapshot))
+		return;
+	PredicateLockTID(rel, tid, snapshot, InvalidTransactionId);
+	if (mdb_moved_or_moving(f->table->storage_id, mdb_identity(tid)))
+		PredicateLockRelation(rel, snapshot);
+}
+
+/*
  * A row of the delta by its identity.  chain: by that of a chain of HOT updates, as entries of indexes have it,
  * which becomes that of the version; again: the one after the one that was found last.
  */
@@ -367,6 +382,8 @@ fetch_delta(MdbFetch *f, Relation rel, ItemPointer tid, bool chain, bool again, 
 	}
 	close_heap(f, heap);
 	MemoryContextSwitchTo(old);
+	if (found)
+		lock_read(f, rel, tid, snapshot);
 	return found;
 }
 
@@ -486,7 +503,7 @@ fetch_cold(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, TupleT
 	}
 	else if (!row_alive(f, rel, row, snapshot, all_dead))
 		return false;
-	PredicateLockTID(rel, tid, snapshot, InvalidTransactionId);
+	lock_read(f, rel, tid, snapshot);
 	if (slot)
 	{
 		use_block(f, rel, info, row, snapshot);

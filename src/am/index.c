@@ -124,22 +124,102 @@ mdb_index_fetch_tuple(IndexFetchTableData *data, ItemPointer tid, Snapshot snaps
 
 /* ---- entries that nobody needs ---- */
 
-/* The heap of a slot if it is live and nobody is about to take it away; an index page is locked. */
+/* The heap of a slot unless somebody is about to take it away: a page of an index is locked. */
 static Relation
-open_live_heap(const MdbDeltaInfo *deltas, int ndeltas, int16 slot)
+open_heap(const MdbDeltaInfo *deltas, int ndeltas, int16 slot, bool *live)
 {
 	for (int i = 0; i < ndeltas; i++)
-		if (deltas[i].slot == slot && deltas[i].live &&
-			ConditionalLockRelationOid(deltas[i].relid, AccessShareLock))
+		if (deltas[i].slot == slot && ConditionalLockRelationOid(deltas[i].relid, AccessShareLock))
+		{
+			*live = deltas[i].live;
 			return table_open(deltas[i].relid, NoLock);
+		}
+	*live = false;
 	return NULL;
+}
+
+static TransactionId
+later_xid(TransactionId a, TransactionId b)
+{
+	if (!TransactionIdIsValid(a))
+		return b;
+	return TransactionIdIsValid(b) && TransactionIdFollows(b, a) ? b : a;
+}
+
+/* Entries of one slot of the delta, see below: those that may go are added to kept; returns their horizon. */
+static TransactionId
+delete_of_slot(const TM_IndexDeleteOp *delstate, const MdbDeltaInfo *deltas, int ndeltas, int16 slot,
+			   TM_IndexDelete *kept, int *nkept)
+{
+	TM_IndexDeleteOp op = *delstate;
+	TransactionId horizon = InvalidTransactionId;
+	bool wanted = false;
+	bool live;
+	BlockNumber nblocks;
+	Relation heap;
+
+	for (int i = 0; i < delstate->ndeltids && !wanted; i++)
+	{
+		TM_IndexDelete *d = &delstate->deltids[i];
+
+		wanted = mdb_tid_is_delta(&d->tid) && mdb_tid_slot(&d->tid) == slot &&
+				 (delstate->bottomup || delstate->status[d->id].knowndeletable);
+	}
+	if (!wanted)
+		return InvalidTransactionId;
+	heap = open_heap(deltas, ndeltas, slot, &live);
+	nblocks = heap ? RelationGetNumberOfBlocks(heap) : 0;
+	op.bottomup = delstate->bottomup && live;
+	op.deltids = palloc(sizeof(TM_IndexDelete) * delstate->ndeltids);
+	op.ndeltids = 0;
+	wanted = op.bottomup;
+	for (int i = 0; i < delstate->ndeltids; i++)
+	{
+		TM_IndexDelete *from = &delstate->deltids[i];
+		bool known = delstate->status[from->id].knowndeletable;
+		ItemPointerData tid;
+
+		if (!mdb_tid_is_delta(&from->tid) || mdb_tid_slot(&from->tid) != slot || !(live || known))
+			continue;
+		mdb_tid_in_heap(&from->tid, &tid);
+		if (ItemPointerGetBlockNumber(&tid) < nblocks)
+		{
+			op.deltids[op.ndeltids].tid = tid;
+			op.deltids[op.ndeltids++].id = from->id;
+			wanted |= known;
+		}
+		else if (known)
+		{
+			/* Nobody can be asked any more: whatever the row was, no later transaction has removed it. */
+			TransactionId latest = XidFromFullTransactionId(ReadNextFullTransactionId());
+
+			TransactionIdRetreat(latest);
+			horizon = later_xid(horizon, latest);
+			kept[(*nkept)++] = *from;
+		}
+	}
+	if (op.ndeltids > 0 && wanted)
+	{
+		horizon = later_xid(horizon, table_index_delete_tuples(heap, &op));
+		for (int i = 0; i < op.ndeltids; i++)
+		{
+			kept[*nkept].id = op.deltids[i].id;
+			mdb_tid_of_delta(slot, &op.deltids[i].tid, &kept[(*nkept)++].tid);
+		}
+	}
+	pfree(op.deltids);
+	if (heap)
+		table_close(heap, NoLock);
+	return horizon;
 }
 
 /*
  * mdb_index_delete_tuples - see table_index_delete_tuples().  Each delta heap tells of its own rows.
  *
- * Entries of rows of parts go if they were found dead, which they are only once their shadow was pruned
- * (mdb_fetch_entry): standbys were told then.  The others stay until VACUUM.
+ * Entries that are known to be deletable are all kept, also those of a slot that is retired: hash and GiST
+ * indexes delete all of them whatever we say, and tell standbys no more than the horizon.  Those of rows of
+ * parts were found dead, which they are only once their shadow was pruned (mdb_fetch_entry): standbys were told
+ * then.  The others stay until VACUUM.
  */
 TransactionId
 mdb_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
@@ -159,61 +239,7 @@ mdb_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
 			delstate->status[delstate->deltids[i].id].knowndeletable)
 			kept[nkept++] = delstate->deltids[i];
 	for (int16 slot = 0; slot < MDB_DELTA_SLOTS; slot++)
-	{
-		TM_IndexDeleteOp op = *delstate;
-		TransactionId one;
-		BlockNumber nblocks = 0;
-		bool any = false;
-		bool wanted = delstate->bottomup;
-		Relation heap;
-
-		for (int i = 0; i < delstate->ndeltids; i++)
-		{
-			ItemPointer tid = &delstate->deltids[i].tid;
-
-			if (!mdb_tid_is_delta(tid) || mdb_tid_slot(tid) != slot)
-				continue;
-			any = true;
-			wanted |= delstate->status[delstate->deltids[i].id].knowndeletable;
-		}
-		if (!any || !wanted)
-			continue;
-		heap = open_live_heap(deltas, ndeltas, slot);
-		if (heap == NULL)
-			continue;
-		nblocks = RelationGetNumberOfBlocks(heap);
-		op.deltids = palloc(sizeof(TM_IndexDelete) * delstate->ndeltids);
-		op.ndeltids = 0;
-		wanted = delstate->bottomup;
-		for (int i = 0; i < delstate->ndeltids; i++)
-		{
-			TM_IndexDelete *from = &delstate->deltids[i];
-			ItemPointerData tid;
-
-			if (!mdb_tid_is_delta(&from->tid) || mdb_tid_slot(&from->tid) != slot)
-				continue;
-			mdb_tid_in_heap(&from->tid, &tid);
-			if (ItemPointerGetBlockNumber(&tid) >= nblocks)
-				continue;
-			op.deltids[op.ndeltids].tid = tid;
-			op.deltids[op.ndeltids++].id = from->id;
-			wanted |= delstate->status[from->id].knowndeletable;
-		}
-		if (op.ndeltids > 0 && wanted)
-		{
-			one = table_index_delete_tuples(heap, &op);
-			if (TransactionIdIsValid(one) &&
-				(!TransactionIdIsValid(horizon) || TransactionIdFollows(one, horizon)))
-				horizon = one;
-			for (int i = 0; i < op.ndeltids; i++)
-			{
-				kept[nkept].id = op.deltids[i].id;
-				mdb_tid_of_delta(slot, &op.deltids[i].tid, &kept[nkept++].tid);
-			}
-		}
-		pfree(op.deltids);
-		table_close(heap, NoLock);
-	}
+		horizon = later_xid(horizon, delete_of_slot(delstate, deltas, ndeltas, slot, kept, &nkept));
 	memcpy(delstate->deltids, kept, sizeof(TM_IndexDelete) * nkept);
 	delstate->ndeltids = nkept;
 	pfree(kept);

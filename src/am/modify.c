@@ -292,11 +292,21 @@ row_context(void)
 	return mcxt;
 }
 
+/*
+ * Conflicts of serializable transactions: who has read what is changed here.  Asked when the change can be seen
+ * by who reads, not before, as nothing keeps readers away in between: one that comes later sees it.
+ */
+static void
+conflicts_in(Relation rel, ItemPointer tid)
+{
+	CheckForSerializableConflictIn(rel, tid,
+								   tid ? ItemPointerGetBlockNumberNoCheck(tid) : InvalidBlockNumber);
+}
+
 static void
 insert_begin(Relation rel, int nrows)
 {
 	mdb_check_published(rel, CMD_INSERT);
-	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
 	pgstat_count_heap_insert(rel, nrows);
 }
 
@@ -317,6 +327,7 @@ mdb_insert_row(Relation rel, TupleTableSlot *slot, CommandId cid, int options)
 	heap = mdb_delta_open_for_write(rel, &table, &delta_slot);
 	tuple = form_tuple(rel, heap, slot);
 	heap_insert(heap, tuple, cid, options & HEAP_INSERT_FROZEN, NULL);
+	conflicts_in(rel, NULL);
 	slot->tts_tableOid = RelationGetRelid(rel);
 	mdb_tid_of_delta(delta_slot, &tuple->t_self, &slot->tts_tid);
 	mdb_slot_set_header(slot, tuple->t_data);
@@ -345,6 +356,7 @@ mdb_insert_rows(Relation rel, TupleTableSlot **slots, int nslots, CommandId cid,
 		ExecStoreHeapTuple(form_tuple(rel, heap, slots[i]), heapslots[i], false);
 	}
 	heap_multi_insert(heap, heapslots, nslots, cid, options & HEAP_INSERT_FROZEN, NULL);
+	conflicts_in(rel, NULL);
 	for (int i = 0; i < nslots; i++)
 	{
 		slots[i]->tts_tableOid = RelationGetRelid(rel);
@@ -376,6 +388,7 @@ mdb_insert_speculative(Relation rel, TupleTableSlot *slot, CommandId cid, int op
 	tuple = form_tuple(rel, heap, slot);
 	HeapTupleHeaderSetSpeculativeToken(tuple->t_data, token);
 	heap_insert(heap, tuple, cid, HEAP_INSERT_SPECULATIVE, NULL);
+	conflicts_in(rel, NULL);
 	slot->tts_tableOid = RelationGetRelid(rel);
 	mdb_tid_of_delta(delta_slot, &tuple->t_self, &slot->tts_tid);
 	mdb_slot_set_header(slot, tuple->t_data);
@@ -417,7 +430,6 @@ mdb_delete_row(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, 
 	ItemPointerData now;
 
 	mdb_check_published(rel, CMD_DELETE);
-	CheckForSerializableConflictIn(rel, tid, ItemPointerGetBlockNumberNoCheck(tid));
 	if (!target_open(rel, tid, cid, &t))
 		return gone(tid, tmfd);
 	if (crosscheck_fails(rel, tid, crosscheck))
@@ -435,6 +447,8 @@ mdb_delete_row(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, 
 		result = mdb_delete_row(rel, &now, cid, snapshot, crosscheck, wait, tmfd, changing_part);
 	else
 		translate(&t, tid, tmfd);
+	if (result == TM_Ok)
+		conflicts_in(rel, tid);
 	if (result == TM_Ok && t.moved)
 		mdb_supersede(mdb_table_peek(rel)->storage_id, tid, t.moved_by, cid);
 	return result;
@@ -547,7 +561,6 @@ mdb_update_row(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId c
 	Target t;
 
 	mdb_check_published(rel, CMD_UPDATE);
-	CheckForSerializableConflictIn(rel, otid, ItemPointerGetBlockNumberNoCheck(otid));
 	slot_getallattrs(slot);
 	mdb_guard_rows(rel, &slot, 1);
 	changes = find_changes(rel, otid, slot);
@@ -605,6 +618,8 @@ mdb_update_row(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId c
 			mdb_update_row(rel, &now, slot, cid, snapshot, crosscheck, wait, tmfd, lockmode, update_indexes);
 	else if (result != TM_Ok)
 		translate(&t, otid, tmfd);
+	if (result == TM_Ok)
+		conflicts_in(rel, otid);
 	if (result == TM_Ok && t.moved)
 		mdb_supersede(mdb_table_peek(rel)->storage_id, otid, t.moved_by, cid);
 	return result;

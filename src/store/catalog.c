@@ -261,14 +261,14 @@ mdb_part_covering(const MdbTable *table, int64 row, Snapshot snapshot, MdbPartIn
 	Relation index = index_open(mdb_catalog_relid("part_row_first_idx", false), AccessShareLock);
 	bool found = false;
 	ScanKeyData keys[2];
-	SysScanDesc scan;
+	MdbCatalogScan scan;
 	HeapTuple tuple;
 
 	ScanKeyInit(&keys[0], Anum_part_storage_id, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(table->storage_id));
 	ScanKeyInit(&keys[1], Anum_part_row_first, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(row));
-	scan = systable_beginscan_ordered(rel, index, snapshot, 2, keys);
-	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, BackwardScanDirection)))
+	mdb_catalog_scan_begin_at(&scan, rel, index, snapshot, true, 2, keys);
+	while (HeapTupleIsValid(tuple = mdb_catalog_scan_back(&scan)))
 	{
 		mdb_part_from_tuple(info, tuple, RelationGetDescr(rel));
 		if (info->incarnation != table->incarnation)
@@ -277,7 +277,7 @@ mdb_part_covering(const MdbTable *table, int64 row, Snapshot snapshot, MdbPartIn
 		found = row < info->row_first + info->nrows;
 		break;
 	}
-	systable_endscan_ordered(scan);
+	mdb_catalog_scan_end_at(&scan);
 	index_close(index, AccessShareLock);
 	table_close(rel, AccessShareLock);
 	return found;

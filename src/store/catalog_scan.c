@@ -40,14 +40,32 @@ mdb_catalog_scan_begin(MdbCatalogScan *s, Relation rel, Snapshot snapshot, bool 
 }
 
 /*
- * mdb_catalog_scan_next - the next row that the snapshot sees, or NULL.
+ * mdb_catalog_scan_begin_at - the same in the order of another index.
  */
-HeapTuple
-mdb_catalog_scan_next(MdbCatalogScan *s)
+void
+mdb_catalog_scan_begin_at(MdbCatalogScan *s, Relation rel, Relation index, Snapshot snapshot, bool conflicts,
+						  int nkeys, struct ScanKeyData *keys)
+{
+	s->rel = rel;
+	s->snapshot = snapshot;
+	s->conflicts = conflicts;
+	s->by_hand = IsolationIsSerializable() && IsMVCCSnapshot(snapshot);
+	s->scan = systable_beginscan_ordered(rel, index, s->by_hand ? SnapshotAny : snapshot, nkeys, keys);
+}
+
+/* The next row in a direction, if there is an order. */
+static HeapTuple
+next_tuple(MdbCatalogScan *s, bool backward)
+{
+	return backward ? systable_getnext_ordered(s->scan, BackwardScanDirection) : systable_getnext(s->scan);
+}
+
+static HeapTuple
+next_seen(MdbCatalogScan *s, bool backward)
 {
 	HeapTuple tuple;
 
-	while (HeapTupleIsValid(tuple = systable_getnext(s->scan)))
+	while (HeapTupleIsValid(tuple = next_tuple(s, backward)))
 	{
 		Buffer buf;
 		bool visible;
@@ -67,10 +85,34 @@ mdb_catalog_scan_next(MdbCatalogScan *s)
 }
 
 /*
- * mdb_catalog_scan_end - finish it.
+ * mdb_catalog_scan_next - the next row that the snapshot sees, or NULL.
+ */
+HeapTuple
+mdb_catalog_scan_next(MdbCatalogScan *s)
+{
+	return next_seen(s, false);
+}
+
+/*
+ * mdb_catalog_scan_back - of one in the order of an index, the next one from its end.
+ */
+HeapTuple
+mdb_catalog_scan_back(MdbCatalogScan *s)
+{
+	return next_seen(s, true);
+}
+
+/*
+ * mdb_catalog_scan_end, mdb_catalog_scan_end_at - finish it.
  */
 void
 mdb_catalog_scan_end(MdbCatalogScan *s)
 {
 	systable_endscan(s->scan);
+}
+
+void
+mdb_catalog_scan_end_at(MdbCatalogScan *s)
+{
+	systable_endscan_ordered(s->scan);
 }

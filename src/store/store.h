@@ -301,6 +301,10 @@ extern void mdb_catalog_scan_begin(MdbCatalogScan *s, Relation rel, Snapshot sna
 								   int nkeys, struct ScanKeyData *keys);
 extern HeapTuple mdb_catalog_scan_next(MdbCatalogScan *s);
 extern void mdb_catalog_scan_end(MdbCatalogScan *s);
+extern void mdb_catalog_scan_begin_at(MdbCatalogScan *s, Relation rel, Relation index, Snapshot snapshot,
+									  bool conflicts, int nkeys, struct ScanKeyData *keys);
+extern HeapTuple mdb_catalog_scan_back(MdbCatalogScan *s);
+extern void mdb_catalog_scan_end_at(MdbCatalogScan *s);
 
 /* ---- catalog.c, again ---- */
 

@@ -31,6 +31,14 @@
 #define GIVE_WAY_US      (1 * USECS_PER_SEC)
 #define GIVE_WAY_LOOK_US (200 * 1000)
 
+/* How large a part's directory may become; tests have smaller ones. */
+#ifdef MDB_TESTING
+int mdb_merge_directory = -1;
+#define DIRECTORY_MAX (mdb_merge_directory >= 0 ? (Size) mdb_merge_directory : MDB_MERGE_DIRECTORY_MAX)
+#else
+#define DIRECTORY_MAX MDB_MERGE_DIRECTORY_MAX
+#endif
+
 /* One input, and the block of it that is being merged. */
 typedef struct Input
 {
@@ -445,7 +453,7 @@ write_block(Merge *m)
 	mdb_batch_reset(m->block);
 	m->block_bytes = 0;
 	/* A directory is built in memory. */
-	if (mdb_writer_directory(m->writer) > MDB_MERGE_DIRECTORY_MAX || mdb_merge_rows_full(m->rows))
+	if (mdb_writer_directory(m->writer) > DIRECTORY_MAX || mdb_merge_rows_full(m->rows))
 		finish_part(m);
 }
 
@@ -461,11 +469,16 @@ end_block(Merge *m, const Input *in)
 		copy_runs(m);
 }
 
-/* The next n rows of an input go to the output. */
+/*
+ * The next n rows of an input go to the output; or fewer, if a part of the output was completed: which rows
+ * are dead is looked at anew then.
+ */
 static void
 take_rows(Merge *m, Input *in, uint32 n)
 {
-	while (n > 0 && !m->lost)
+	int nparts = m->result->nparts;
+
+	while (n > 0 && !m->lost && m->result->nparts == nparts)
 	{
 		uint32 have = m->block->nrows + m->npending;
 		uint32 fit = Min(n, m->block_rows - have);

@@ -57,6 +57,9 @@ extern bool mdb_merge_choose_dead(Relation rel, const MdbTable *table, const Mdb
 								  MdbMergeSet *set);
 
 /* merge.c */
+#ifdef MDB_TESTING
+extern int mdb_merge_directory; /* bytes, instead of MDB_MERGE_DIRECTORY_MAX */
+#endif
 extern bool mdb_merge_parts(Relation rel, const MdbTable *table, const MdbMergeSet *set, bool may_give_way,
 							MdbMergeResult *result);
 

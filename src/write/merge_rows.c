@@ -198,6 +198,7 @@ mdb_merge_rows_placed(MdbMergeRows *r, int64 row_first)
 		mdb_moves_write(r->inputs[i].moves, row_first);
 		r->inputs[i].moves = mdb_moves_begin(r->table->storage_id);
 	}
+	mdb_moved_locks(r->rel);
 	if (r->ndied > 0)
 	{
 		Relation heap = table_open(mdb_delta_relid(r->table->storage_id, MDB_ROWS_SLOT), RowExclusiveLock);

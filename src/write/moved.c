@@ -30,6 +30,7 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "storage/predicate.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "utils/builtins.h"
@@ -395,6 +396,48 @@ mdb_moved_find(int64 storage_id, int64 identity, TransactionId *by)
 	UnregisterSnapshot(snapshot);
 	table_close(rel, AccessShareLock);
 	return result;
+}
+
+/*
+ * mdb_moved_or_moving - may a row with this identity have been moved by a transaction that is in progress, or
+ * whose commit not all snapshots of this process see?
+ */
+bool
+mdb_moved_or_moving(int64 storage_id, int64 identity)
+{
+	Relation rel = mdb_catalog_open("moved", AccessShareLock);
+	bool result = false;
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	ScanKeyInit(&keys[0], Anum_moved_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
+	ScanKeyInit(&keys[1], Anum_moved_last, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(identity));
+	scan = systable_beginscan(rel, mdb_catalog_index(rel), true, SnapshotAny, 2, keys);
+	while (!result && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		TransactionId xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+		bool isnull;
+
+		if (seen_by_all(xmin) || (!TransactionIdIsInProgress(xmin) && !TransactionIdDidCommit(xmin)))
+			continue;
+		/* Its payload need not be read: a lock too many is no harm. */
+		result =
+			DatumGetInt64(heap_getattr(tuple, Anum_moved_first, RelationGetDescr(rel), &isnull)) <= identity;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+/*
+ * mdb_moved_locks - a map of rows that move was written: serializable transactions that have read some of
+ * them by their old identities get a lock on the whole table, as when a table is clustered.
+ */
+void
+mdb_moved_locks(Relation rel)
+{
+	TransferPredicateLocksToHeapRelation(rel);
 }
 
 /*

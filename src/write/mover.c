@@ -161,6 +161,7 @@ move(Relation rel, const MdbTable *table, Relation heap, int16 slot, uint64 limi
 		for (uint64 i = 0; i < m.npairs; i++)
 			mdb_moves_add(moves, m.pairs[i].from, m.pairs[i].to, 1);
 		mdb_moves_write(moves, 0);
+		mdb_moved_locks(rel);
 	}
 	else
 		n = 0;

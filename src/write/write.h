@@ -182,6 +182,8 @@ extern void mdb_moves_add(MdbMoves *m, int64 from, int64 to, uint32 n);
 extern int64 mdb_moves_find(MdbMoves *m, int64 from);
 extern Size mdb_moves_bytes(const MdbMoves *m);
 extern void mdb_moves_write(MdbMoves *m, int64 base);
+extern bool mdb_moved_or_moving(int64 storage_id, int64 identity);
+extern void mdb_moved_locks(Relation rel);
 extern int64 mdb_moved_identity(int16 slot, ItemPointer heap);
 extern bool mdb_moved_in_heap(int64 identity, int16 *slot, ItemPointer heap);
 extern bool mdb_moved_seen(TransactionId xid);
