@@ -13,6 +13,12 @@ COMMENT ON TABLE storage IS 'one row for each file of a metricsdb table';
 
 CREATE SEQUENCE storage_id_seq;
 COMMENT ON SEQUENCE storage_id_seq IS 'source of storage ids';
+-- Sessions remember what had an id: one that this database has seen before is not given out again.
+CREATE FUNCTION first_storage_id() RETURNS int8
+	AS 'MODULE_PATHNAME', 'mdb_first_storage_id' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION first_storage_id() IS 'where the ids of storages begin when the extension is created: beyond those of any earlier one';
+REVOKE ALL ON FUNCTION first_storage_id() FROM PUBLIC;
+SELECT setval('storage_id_seq', first_storage_id(), false);
 
 -- One row an immutable part.  A part exists for a snapshot iff its row is visible to it.
 CREATE TABLE part (

@@ -23,7 +23,6 @@
 #include "catalog/index.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
-#include "commands/sequence.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
@@ -692,15 +691,6 @@ mdb_delta_history_gone(int64 storage_id, const MdbDeltaInfo *delta)
 	}
 	table_close(rel, AccessShareLock);
 	return gone;
-}
-
-/*
- * mdb_storage_new_id - an id that no file of this database has or had.
- */
-int64
-mdb_storage_new_id(void)
-{
-	return nextval_internal(mdb_catalog_relid("storage_id_seq", false), false);
 }
 
 /*

@@ -284,6 +284,10 @@ extern ItemPointerData mdb_catalog_insert(Relation rel, Datum *values, bool *nul
 
 extern void mdb_catalog_delete(const char *catalog, int64 storage_id);
 
+/* ---- storage_id.c ---- */
+
+extern int64 mdb_storage_new_id(void);
+
 /* ---- catalog_scan.c ---- */
 
 typedef struct MdbCatalogScan
@@ -324,7 +328,6 @@ extern void mdb_delta_list(int64 storage_id, Snapshot snapshot, MdbDeltaInfo **d
 extern void mdb_delta_register(int64 storage_id, int16 slot, Oid relid);
 extern void mdb_delta_set_live(const MdbDeltaInfo *delta, bool live);
 extern bool mdb_delta_history_gone(int64 storage_id, const MdbDeltaInfo *delta);
-extern int64 mdb_storage_new_id(void);
 extern void mdb_storage_register(int64 storage_id, Oid relid, CommandId cid);
 extern void mdb_storage_list(int64 **ids, int *count);
 extern void mdb_storage_orphans(int64 **ids, int *count);
