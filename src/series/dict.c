@@ -480,7 +480,8 @@ load_all(MdbDict *dict)
 /*
  * Ids that are removed from the dictionary are made known by a new epoch, whose transaction is over before
  * anybody who might rely on one of them locks the table to write.  So what was remembered of an older one is
- * forgotten; but not as long as this transaction relies on it, whose lock is older, too.
+ * forgotten.  Nothing in this transaction relies on it: its lock would have kept the epoch from coming.  What is
+ * queued then is what a subtransaction has left that was rolled back, and with it its lock.
  */
 static void
 catch_up(MdbDict *dict)
@@ -489,7 +490,8 @@ catch_up(MdbDict *dict)
 	MdbIds *leaving;
 	int64 epoch;
 
-	if (!dict->stale || dict->queue.n > 0 || dict->written != NULL)
+	/* Who has written has the lock: there is no new one. */
+	if (!dict->stale || dict->written != NULL)
 		return;
 	snapshot = mdb_latest_snapshot();
 	leaving = mdb_ids_create();
@@ -865,35 +867,44 @@ subxact_committed(MdbDict *dict, SubTransactionId subid, SubTransactionId parent
 		w->subid = parent;
 }
 
+static void
+free_written(Written *w)
+{
+	if (w->entries.v)
+		pfree(w->entries.v);
+	pfree(w);
+}
+
 /* What it wrote is gone: whoever relies on it still must write it again. */
 static void
 subxact_aborted(MdbDict *dict, SubTransactionId subid)
 {
 	while (dict->written && dict->written->subid == subid)
 	{
-		EntryList *list = &dict->written->entries;
+		Written *w = dict->written;
 
-		for (uint32 i = 0; i < list->n; i++)
+		for (uint32 i = 0; i < w->entries.n; i++)
 		{
-			list->v[i]->state = ENTRY_QUEUED;
-			list_add(dict->mcxt, &dict->queue, list->v[i]);
+			w->entries.v[i]->state = ENTRY_QUEUED;
+			list_add(dict->mcxt, &dict->queue, w->entries.v[i]);
 		}
-		dict->written = dict->written->next;
+		dict->written = w->next;
+		free_written(w);
 	}
 }
 
 static void
 xact_ended(MdbDict *dict, bool committed)
 {
-	for (Written *w = dict->written; w != NULL; w = w->next)
+	while (dict->written != NULL)
 	{
-		if (!committed)
-			for (uint32 i = 0; i < w->entries.n; i++)
-				w->entries.v[i]->state = ENTRY_UNWRITTEN;
-		if (w->entries.v)
-			pfree(w->entries.v);
+		Written *w = dict->written;
+
+		for (uint32 i = 0; i < w->entries.n && !committed; i++)
+			w->entries.v[i]->state = ENTRY_UNWRITTEN;
+		dict->written = w->next;
+		free_written(w);
 	}
-	dict->written = NULL;
 	for (uint32 i = 0; i < dict->queue.n; i++)
 		dict->queue.v[i]->state = ENTRY_UNWRITTEN;
 	dict->queue.n = 0;

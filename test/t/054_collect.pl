@@ -107,6 +107,14 @@ $writer->query('COMMIT');
 is(collect(), '700', 'and then no more');
 in_order('after a writer');
 
+# A savepoint that is rolled back lets go of the table: what the transaction knew of it is no longer true.
+$writer->query("SELECT put('g', 1500)");
+leave('g');
+$writer->query("BEGIN; SAVEPOINT s; SELECT put('i', 1500); ROLLBACK TO s");
+is(collect(), '700', 'what was rolled back is not in the way');
+$writer->query("SELECT put('g', 1500); COMMIT");
+in_order('after a savepoint');
+
 # A prepared transaction has written what it will write.
 sql("BEGIN; SELECT put('e', 1500); PREPARE TRANSACTION 'e'");
 leave('d');
