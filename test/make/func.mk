@@ -21,3 +21,22 @@ fuzz-sketch: build/fuzz_sketch
 		-artifact_prefix=build/corpus/ build/corpus/sketch 2>build/fuzz_sketch.log || \
 		{ tail -40 build/fuzz_sketch.log; exit 1; }
 	@echo "sketch: $$(sed -n 's/stat::number_of_executed_units: *//p' build/fuzz_sketch.log) runs, no finding"
+
+build/unit/hll_test: test/unit/hll_test.c src/func/hll.c src/func/hll.h
+	@mkdir -p $(@D)
+	$(CC) $(FUNC_CFLAGS) -O2 $(FUNC_SAN) -o $@ $(filter %.c,$^) -lm
+
+build/fuzz_hll: test/fuzz/fuzz_hll.c src/func/hll.c src/func/hll.h
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(FUNC_CFLAGS) -O1 -fsanitize=fuzzer $(FUNC_SAN) -o $@ $(filter %.c,$^) -lm
+
+.PHONY: unit-hll fuzz-hll
+unit-hll: build/unit/hll_test
+	ASAN_OPTIONS=detect_leaks=0 build/unit/hll_test
+
+fuzz-hll: build/fuzz_hll
+	@mkdir -p build/corpus/hll
+	@build/fuzz_hll -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 -print_final_stats=1 \
+		-artifact_prefix=build/corpus/ build/corpus/hll 2>build/fuzz_hll.log || \
+		{ tail -40 build/fuzz_hll.log; exit 1; }
+	@echo "hll: $$(sed -n 's/stat::number_of_executed_units: *//p' build/fuzz_hll.log) runs, no finding"
