@@ -12,6 +12,7 @@
 #include <math.h>
 
 #include "common/int.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/float.h"
 #include "utils/memutils.h"
@@ -108,6 +109,8 @@ sample_cmp(const void *a, const void *b)
 {
 	const MdbSample *x = a, *y = b;
 
+	/* There may be millions. */
+	CHECK_FOR_INTERRUPTS();
 	if (x->time != y->time)
 		return x->time < y->time ? -1 : 1;
 	/* What counts comes first: the highest number, and of two zeros the positive one. */
@@ -212,7 +215,12 @@ static void
 bucket_of(const MdbCounter *c, const MdbCounterArgs *args, int64 *start, int64 *end)
 {
 	*start = mdb_time_bucket(&args->width, c->first.time);
-	if (mdb_time_bucket(&args->width, c->last.time) != *start)
+	if (args->width.month == 0)
+		*end = *start + args->width.day * USECS_PER_DAY + args->width.time;
+	else
+		*end = DatumGetTimestamp(DirectFunctionCall2(timestamp_pl_interval, TimestampGetDatum(*start),
+													 IntervalPGetDatum(&args->width)));
+	if (c->last.time >= *end)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("samples of a group lie in several time buckets"),
@@ -220,8 +228,6 @@ bucket_of(const MdbCounter *c, const MdbCounterArgs *args, int64 *start, int64 *
 						   pstrdup(timestamptz_to_str(c->last.time))),
 				 errhint("Group by time_bucket() of the same width, or give the beginning and end of the "
 						 "range.")));
-	*end = DatumGetTimestamp(DirectFunctionCall2(timestamp_pl_interval, TimestampGetDatum(*start),
-												 IntervalPGetDatum(&args->width)));
 }
 
 /*

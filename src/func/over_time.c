@@ -13,6 +13,7 @@
 
 #include "fmgr.h"
 #include "libpq/pqformat.h"
+#include "miscadmin.h"
 #include "utils/float.h"
 #include "utils/memutils.h"
 
@@ -242,6 +243,8 @@ value_cmp(const void *a, const void *b)
 {
 	double x = *(const double *) a, y = *(const double *) b;
 
+	/* There may be millions. */
+	CHECK_FOR_INTERRUPTS();
 	if (isnan(x) || isnan(y))
 		return isnan(y) - isnan(x);
 	return x < y ? -1 : x > y;

@@ -16,8 +16,9 @@ if ! [ -x "$dir/usr/bin/prometheus" ]; then
 	echo "fetching Prometheus (19 MB, once)" >&2
 	rm -rf "$dir"
 	mkdir -p "$dir"
-	(cd "$dir" && apt-get -qq download prometheus >/dev/null 2>&1 && dpkg -x prometheus_*.deb .) ||
-		die "Debian's package prometheus cannot be had"
+	# Lists of packages may be missing or old.
+	(cd "$dir" && { apt-get -qq download prometheus || { apt-get -qq update && apt-get -qq download prometheus; }; } >/dev/null 2>&1 &&
+		dpkg -x prometheus_*.deb .) || die "Debian's package prometheus cannot be had"
 	rm -f "$dir"/prometheus_*.deb
 	chmod -R a+rX "$dir"
 fi

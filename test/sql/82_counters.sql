@@ -86,11 +86,25 @@ BEGIN
 END $$;
 SELECT passes('SELECT host, time_bucket(''5 min'', time), rate(time, v) FROM m GROUP BY 1, 2');
 SELECT passes('SELECT host, time_bucket(''5 min'', time), avg(v) FROM m GROUP BY 1, 2');
+-- Of little memory: torn groups in several passes.
+SET work_mem = '64kB';
+SET hash_mem_multiplier = 1;
+SELECT split_part(passes('SELECT host, rate(time, v) FROM m GROUP BY 1'), ': ', 2)::int > 2 AS several;
+SELECT count(*) AS differ FROM (SELECT host, rate(time, v)::real, changes(time, v), slope(gauge_agg(time, v))::real FROM m GROUP BY 1
+	EXCEPT SELECT host, rate(time, v)::real, changes(time, v), slope(gauge_agg(time, v))::real FROM h GROUP BY 1) d;
+SELECT count(*) AS differ FROM (SELECT host, quantile_over_time(0.3, v), mad_over_time(v) FROM m GROUP BY 1 EXCEPT SELECT host, quantile_over_time(0.3, v), mad_over_time(v) FROM h GROUP BY 1) d;
+RESET work_mem;
+RESET hash_mem_multiplier;
+-- Compacted.
 CALL metricsdb.compact('m');
 SELECT passes('SELECT host, time_bucket(''5 min'', time), rate(time, v) FROM m GROUP BY 1, 2');
 SELECT count(*) AS differ FROM (SELECT * FROM ask('m') EXCEPT SELECT * FROM expected) d;
 -- Series that share a group.
 SELECT (SELECT increase(time, v) FROM m) = (SELECT increase(time, v) FROM h) AS same, (SELECT changes(time, v) FROM m) = (SELECT changes(time, v) FROM h) AS same;
+-- Of those before each row; a median by PostgreSQL's own.
+SELECT time, increase(time, v) OVER (ORDER BY time), changes(time, v) OVER (ORDER BY time DESC), quantile_over_time(0.5, v) OVER (ORDER BY time ROWS 1 PRECEDING) FROM one ORDER BY time;
+SELECT mad_over_time(v) = (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY abs(v - m)) FROM h, (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY v) AS m FROM h WHERE v <> 'NaN') m WHERE v <> 'NaN') AS same
+	FROM h WHERE v <> 'NaN';
 -- In order, by windows.
 SELECT count(*) AS differ FROM ((SELECT time_bucket('5 min', time) AS b, changes(time, v) FROM m WHERE time < '2027-01-01' GROUP BY b ORDER BY b LIMIT 5) EXCEPT
 	(SELECT time_bucket('5 min', time) AS b, changes(time, v) FROM h GROUP BY b ORDER BY b LIMIT 5)) d;

@@ -214,49 +214,6 @@ for my $name (sort keys %asked)
 like(sql("EXPLAIN SELECT series, rate(time, v) FROM vectors GROUP BY series"), qr/MetricsAgg/, 'computed from vectors');
 $prometheus->stop;
 
-# ---------- what Prometheus cannot be given: the marker of a series' end ----------
-
-{
-	my $file = "$node->{_basedir}/binary";
-	no warnings 'portable';
-	my $row = sub { my ($seconds, $bits) = @_; return pack('n N q> N Q>', 2, 8, $seconds * 1_000_000, 8, $bits) };
-	open my $f, '>:raw', $file or die $!;
-	print $f "PGCOPY\n\377\r\n\0", pack('N N', 0, 0);
-	print $f $row->(0, 0x3ff0000000000000), $row->(10, 0x7ff0000000000002), $row->(20, 0x4008000000000000), $row->(30, 0x7ff8000000000001), $row->(40, 0x7ff0000000000002);
-	print $f pack('n', 0xffff);
-	close $f;
-	for my $kind ('heap', 'metricsdb')
-	{
-		sql("CREATE TABLE stale_$kind (time timestamptz, v float8) USING $kind");
-		sql("SET metricsdb.direct_rows = 1") if $kind eq 'metricsdb';
-		sql("COPY stale_$kind FROM '$file' (FORMAT binary)");
-		is(sql("SELECT count(*), count_over_time(v), sum_over_time(v), changes(time, v), last_over_time(time, v), increase(time, v) FILTER (WHERE v <> 'NaN'), num_elements(counter_agg(time, v)), mad_over_time(v), quantile_over_time(1, v) FROM stale_$kind"),
-			'5|3|NaN|2|NaN|2|3|0|3', "markers of a series' end are no samples, $kind");
-	}
-	# Hostile bytes of a summary: an error, or a value whose functions work.
-	sql("CREATE TABLE kept AS SELECT counter_agg(time, v) AS s FROM h WHERE series = 'a'");
-	my ($errors, $values) = (0, 0);
-	for my $i (1 .. 300)
-	{
-		sql("COPY kept TO '$file' (FORMAT binary)");
-		my $bytes = slurp_file($file);
-		for (1 .. pick(1, 1, 2, 8))
-		{
-			substr($bytes, 25 + int(rand(length($bytes) - 27)), 1) = chr(int(rand(256)));
-		}
-		open my $o, '>:raw', $file or die $!;
-		print $o $bytes;
-		close $o;
-		$s->query('CREATE TEMP TABLE IF NOT EXISTS hostile (s countersummary)');
-		$s->query('TRUNCATE hostile');
-		my $r = $s->query("COPY hostile FROM '$file' (FORMAT binary)");
-		if ($r =~ /ERROR/) { $errors++; next }
-		$r = $s->query("SELECT s::text::countersummary::text = s::text, rate(s), slope(s), intercept(s), corr(s), counter_zero_time(s), rollup(s), irate_left(s), irate_right(s) FROM hostile GROUP BY s::text, s::text::bytea, countersummary_send(s), rate(s), slope(s), intercept(s), corr(s), counter_zero_time(s), irate_left(s), irate_right(s)") // 'gone';
-		$values++ if $r =~ /^t/ || $r eq '';
-		diag($r) if $r eq 'gone' || $r =~ /^f/;
-	}
-	is($errors + $values, 300, "300 mutilated summaries: $errors errors, $values values");
-}
 $s->close;
 $node->stop;
 grep_log($node, 'functions against Prometheus');
