@@ -58,8 +58,7 @@ typedef struct Window
 {
 	int64 number; /* identity >> WINDOW_BITS; -1 = none */
 	MemoryContext mcxt;
-	MdbMovedRun *runs;
-	int count;
+	MdbMovedRuns runs;
 } Window;
 
 typedef struct Rewrite
@@ -86,6 +85,7 @@ typedef struct Rewrite
 	uint8 *fates;
 	TupleTableSlot *slot;
 	MemoryContext row_mcxt;
+	MdbMovedMaps *maps;
 	Window windows[WINDOWS];
 	int next_window;
 	double ntuples;
@@ -130,9 +130,8 @@ window_of(Rewrite *w, int64 identity)
 	MemoryContextReset(window->mcxt);
 	window->number = -1;
 	old = MemoryContextSwitchTo(window->mcxt);
-	window->count =
-		mdb_moved_runs(w->table->storage_id, number << WINDOW_BITS,
-					   (number << WINDOW_BITS) + (INT64CONST(1) << WINDOW_BITS) - 1, &window->runs);
+	mdb_moved_runs(w->maps, number << WINDOW_BITS,
+				   (number << WINDOW_BITS) + (INT64CONST(1) << WINDOW_BITS) - 1, &window->runs);
 	MemoryContextSwitchTo(old);
 	window->number = number;
 	return window;
@@ -142,16 +141,7 @@ window_of(Rewrite *w, int64 identity)
 static int64
 moved_to(Rewrite *w, int64 identity, TransactionId by)
 {
-	Window *window = window_of(w, identity);
-
-	for (int i = 0; i < window->count; i++)
-	{
-		const MdbMovedRun *run = &window->runs[i];
-
-		if (TransactionIdEquals(run->by, by) && identity >= run->from && identity < run->from + run->length)
-			return run->to + identity - run->from;
-	}
-	return -1;
+	return mdb_moved_to(&window_of(w, identity)->runs, identity, by);
 }
 
 /* The part that a row is of, or -1. */
@@ -612,6 +602,7 @@ rewrite_begin(Rewrite *w, Relation old, Relation new)
 	w->slot = table_slot_create(old, NULL);
 	w->row_mcxt =
 		AllocSetContextCreate(CurrentMemoryContext, "metricsdb rewritten row", ALLOCSET_DEFAULT_SIZES);
+	w->maps = mdb_moved_maps_open(w->table->storage_id);
 	for (int i = 0; i < WINDOWS; i++)
 	{
 		w->windows[i].number = -1;
@@ -625,6 +616,7 @@ rewrite_end(Rewrite *w)
 {
 	ExecDropSingleTupleTableSlot(w->slot);
 	mdb_shadows_close(w->shadows);
+	mdb_moved_maps_close(w->maps);
 	table_close(w->row_heap, NoLock);
 	PopActiveSnapshot();
 }

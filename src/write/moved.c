@@ -440,67 +440,194 @@ mdb_moved_locks(Relation rel)
 	TransferPredicateLocksToHeapRelation(rel);
 }
 
-/*
- * mdb_moved_runs - all moves of rows that had identities between two, in *runs, in CurrentMemoryContext.
- */
-int
-mdb_moved_runs(int64 storage_id, int64 first, int64 last, MdbMovedRun **runs)
+/* A row of the catalog, without its runs. */
+typedef struct Head
 {
-	Relation rel = mdb_catalog_open("moved", AccessShareLock);
-	Snapshot snapshot = mdb_latest_snapshot();
+	int64 first;
+	int64 last;
+	int64 base;
+	int64 least; /* of first, of this one and those after it */
+	TransactionId by;
+	ItemPointerData tid;
+} Head;
+
+struct MdbMovedMaps
+{
+	Relation rel;
+	Snapshot snapshot;
+	int n;
+	Head *heads; /* by rising last */
+};
+
+static int
+head_cmp(const void *a, const void *b)
+{
+	const Head *x = a, *y = b;
+
+	return x->last < y->last ? -1 : x->last > y->last;
+}
+
+/*
+ * mdb_moved_maps_open - all maps of a storage, for who looks many rows up and keeps others from moving any.  In
+ * CurrentMemoryContext.
+ */
+MdbMovedMaps *
+mdb_moved_maps_open(int64 storage_id)
+{
+	MdbMovedMaps *maps = palloc0(sizeof(MdbMovedMaps));
 	int capacity = 64;
-	int n = 0;
-	ScanKeyData keys[2];
+	ScanKeyData key;
 	MdbCatalogScan scan;
 	HeapTuple tuple;
 
-	*runs = palloc(sizeof(MdbMovedRun) * capacity);
-	ScanKeyInit(&keys[0], Anum_moved_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
-	ScanKeyInit(&keys[1], Anum_moved_last, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(first));
-	mdb_catalog_scan_begin(&scan, rel, snapshot, false, 2, keys);
+	maps->rel = mdb_catalog_open("moved", AccessShareLock);
+	maps->snapshot = mdb_latest_snapshot();
+	maps->heads = palloc(sizeof(Head) * capacity);
+	ScanKeyInit(&key, Anum_moved_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
+	mdb_catalog_scan_begin(&scan, maps->rel, maps->snapshot, false, 1, &key);
 	while (HeapTupleIsValid(tuple = mdb_catalog_scan_next(&scan)))
 	{
 		Datum v[Natts_moved];
 		bool isnull[Natts_moved];
-		int64 from, to;
-		bytea *payload;
-		Runs r;
+		Head *head;
 
 		CHECK_FOR_INTERRUPTS();
-		heap_deform_tuple(tuple, RelationGetDescr(rel), v, isnull);
-		from = DatumGetInt64(v[Anum_moved_first - 1]);
-		to = DatumGetInt64(v[Anum_moved_base - 1]);
-		if (from > last)
-			continue;
-		payload = DatumGetByteaPP(v[Anum_moved_payload - 1]);
-		decode_runs(payload, &r);
-		for (uint32 i = 0; i < r.n; i++)
+		if (maps->n == capacity)
 		{
-			from += r.gap[i];
-			to += r.to_gap[i];
-			if (from <= last && from + r.length[i] > first)
-			{
-				if (n == capacity)
-				{
-					capacity *= 2;
-					*runs = repalloc_huge(*runs, sizeof(MdbMovedRun) * capacity);
-				}
-				(*runs)[n].from = from;
-				(*runs)[n].to = to;
-				(*runs)[n].length = r.length[i];
-				(*runs)[n++].by = HeapTupleHeaderGetXmin(tuple->t_data);
-			}
-			from += r.length[i];
-			to += r.length[i];
+			capacity *= 2;
+			maps->heads = repalloc_huge(maps->heads, sizeof(Head) * capacity);
 		}
-		free_runs(&r);
-		if ((Pointer) payload != DatumGetPointer(v[Anum_moved_payload - 1]))
-			pfree(payload);
+		heap_deform_tuple(tuple, RelationGetDescr(maps->rel), v, isnull);
+		head = &maps->heads[maps->n++];
+		head->first = DatumGetInt64(v[Anum_moved_first - 1]);
+		head->last = DatumGetInt64(v[Anum_moved_last - 1]);
+		head->base = DatumGetInt64(v[Anum_moved_base - 1]);
+		head->by = HeapTupleHeaderGetXmin(tuple->t_data);
+		head->tid = tuple->t_self;
 	}
 	mdb_catalog_scan_end(&scan);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, AccessShareLock);
-	return n;
+	qsort(maps->heads, maps->n, sizeof(Head), head_cmp);
+	for (int i = maps->n - 1; i >= 0; i--)
+		maps->heads[i].least =
+			i == maps->n - 1 ? maps->heads[i].first : Min(maps->heads[i].first, maps->heads[i + 1].least);
+	return maps;
+}
+
+void
+mdb_moved_maps_close(MdbMovedMaps *maps)
+{
+	UnregisterSnapshot(maps->snapshot);
+	table_close(maps->rel, AccessShareLock);
+	pfree(maps->heads);
+	pfree(maps);
+}
+
+static int
+run_cmp(const void *a, const void *b)
+{
+	const MdbMovedRun *x = a, *y = b;
+
+	if (x->by != y->by)
+		return x->by < y->by ? -1 : 1;
+	return x->from < y->from ? -1 : x->from > y->from;
+}
+
+/* Add the runs of a map that have identities between two. */
+static void
+add_runs(MdbMovedMaps *maps, const Head *head, int64 first, int64 last, MdbMovedRuns *runs, int *capacity)
+{
+	HeapTupleData tuple = {.t_self = head->tid};
+	int64 from = head->first;
+	int64 to = head->base;
+	Buffer buf;
+	bool isnull;
+	bytea *stored, *payload;
+	Runs r;
+
+	if (!heap_fetch(maps->rel, maps->snapshot, &tuple, &buf, false))
+		elog(ERROR, "a map of moved rows is gone");
+	stored = (bytea *) DatumGetPointer(
+		heap_getattr(&tuple, Anum_moved_payload, RelationGetDescr(maps->rel), &isnull));
+	payload = DatumGetByteaPP(PointerGetDatum(stored));
+	decode_runs(payload, &r);
+	if (payload != stored)
+		pfree(payload);
+	ReleaseBuffer(buf);
+	for (uint32 i = 0; i < r.n; i++)
+	{
+		from += r.gap[i];
+		to += r.to_gap[i];
+		if (from <= last && from + r.length[i] > first)
+		{
+			if (runs->n == *capacity)
+			{
+				*capacity = Max(64, *capacity * 2);
+				runs->runs = runs->runs ? repalloc_huge(runs->runs, sizeof(MdbMovedRun) * *capacity)
+										: palloc(sizeof(MdbMovedRun) * *capacity);
+			}
+			runs->runs[runs->n].from = from;
+			runs->runs[runs->n].to = to;
+			runs->runs[runs->n].length = r.length[i];
+			runs->runs[runs->n++].by = head->by;
+		}
+		from += r.length[i];
+		to += r.length[i];
+	}
+	free_runs(&r);
+}
+
+/*
+ * mdb_moved_runs - all moves of rows that had identities between two.  In CurrentMemoryContext.
+ */
+void
+mdb_moved_runs(MdbMovedMaps *maps, int64 first, int64 last, MdbMovedRuns *runs)
+{
+	int capacity = 0;
+	int lo = 0, hi = maps->n;
+
+	memset(runs, 0, sizeof(*runs));
+	while (lo < hi)
+	{
+		int mid = (lo + hi) / 2;
+
+		if (maps->heads[mid].last < first)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (; lo < maps->n && maps->heads[lo].least <= last; lo++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (maps->heads[lo].first <= last)
+			add_runs(maps, &maps->heads[lo], first, last, runs, &capacity);
+	}
+	if (runs->n > 1)
+		qsort(runs->runs, runs->n, sizeof(MdbMovedRun), run_cmp);
+}
+
+/*
+ * mdb_moved_to - the row number that a transaction gave to a row which had another identity, one of those that
+ * the runs were asked for; -1 if it did not move it.
+ */
+int64
+mdb_moved_to(const MdbMovedRuns *runs, int64 identity, TransactionId by)
+{
+	int lo = 0, hi = runs->n;
+	const MdbMovedRun *run;
+
+	/* Behind the last run of the same mover that does not begin later. */
+	while (lo < hi)
+	{
+		int mid = (lo + hi) / 2;
+
+		run = &runs->runs[mid];
+		if (run->by < by || (run->by == by && run->from <= identity))
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	run = lo > 0 ? &runs->runs[lo - 1] : NULL;
+	return run && run->by == by && identity < run->from + run->length ? run->to + identity - run->from : -1;
 }
 
 /*

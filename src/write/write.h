@@ -200,7 +200,19 @@ typedef struct MdbMovedRun
 	TransactionId by;
 } MdbMovedRun;
 
-extern int mdb_moved_runs(int64 storage_id, int64 first, int64 last, MdbMovedRun **runs);
+/* By who moved the rows, then by from. */
+typedef struct MdbMovedRuns
+{
+	int n;
+	MdbMovedRun *runs;
+} MdbMovedRuns;
+
+typedef struct MdbMovedMaps MdbMovedMaps;
+
+extern MdbMovedMaps *mdb_moved_maps_open(int64 storage_id);
+extern void mdb_moved_runs(MdbMovedMaps *maps, int64 first, int64 last, MdbMovedRuns *runs);
+extern int64 mdb_moved_to(const MdbMovedRuns *runs, int64 identity, TransactionId by);
+extern void mdb_moved_maps_close(MdbMovedMaps *maps);
 
 /* ---- merge_policy.c, merge.c, move.c: see merge.h, too ---- */
 
