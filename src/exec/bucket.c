@@ -70,6 +70,7 @@ struct MdbBucketing
 {
 	int nsteps;
 	Step **steps;
+	ExprContext *pending; /* to take the values of widths, origins and zones from; NULL: they are known */
 };
 
 typedef struct Finding
@@ -518,13 +519,13 @@ mdb_bucketing_create(const MdbTable *table, Index varno, List *exprs, PlanState 
 }
 
 /*
- * mdb_bucketing_prepare - take the values of this moment of widths, origins and zones.
+ * mdb_bucketing_prepare - from now on widths, origins and zones have the values of this moment.  To evaluate them may
+ * be an error, and waits until there is a time to be placed.
  */
 void
 mdb_bucketing_prepare(MdbBucketing *b, ExprContext *econtext)
 {
-	for (int i = 0; i < b->nsteps; i++)
-		prepare_step(b->steps[i], econtext);
+	b->pending = econtext;
 }
 
 /*
@@ -665,6 +666,9 @@ mdb_bucket_of(MdbBucketing *b, int64 time, int64 *first, int64 *last)
 		*first = *last = time;
 		return;
 	}
+	for (int i = 0; i < b->nsteps && b->pending; i++)
+		prepare_step(b->steps[i], b->pending);
+	b->pending = NULL;
 	for (int i = 0; i < b->nsteps; i++)
 	{
 		int64 lo, hi;

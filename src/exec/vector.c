@@ -73,7 +73,7 @@ mdb_vec_column_of(const MdbVecExpr *expr)
 bool
 mdb_vec_cannot_fail(const MdbVecExpr *expr)
 {
-	if (expr->op == VEC_ARITHMETIC || expr->op == VEC_NEGATE)
+	if (expr->op == VEC_ARITHMETIC || expr->op == VEC_NEGATE || expr->may_fail)
 		return false;
 	for (int i = 0; i < expr->nargs; i++)
 		if (!mdb_vec_cannot_fail(expr->args[i]))
@@ -88,7 +88,6 @@ typedef struct Compiling
 	const MdbTable *table;
 	Index varno;
 	PlanState *ps; /* NULL: it is only asked whether it works */
-	int guards;    /* ANDs, ORs and CASEs around the expression */
 } Compiling;
 
 static MdbVecExpr *compile(Compiling *c, Node *node);
@@ -109,16 +108,13 @@ make_expr(MdbVecOp op, Oid type, int nargs)
 static bool
 compile_args(Compiling *c, MdbVecExpr *e, List *args)
 {
-	int guards = e->op == VEC_AND || e->op == VEC_OR ? 1 : 0;
 	ListCell *lc;
 	int i = 0;
 
-	c->guards += guards;
 	foreach (lc, args)
 		if ((e->args[i++] = compile(c, lfirst(lc))) == NULL)
-			break;
-	c->guards -= guards;
-	return i == 0 || e->args[i - 1] != NULL;
+			return false;
+	return true;
 }
 
 /* + - * / of which types?  Returns ARITHMETIC_*, -1 if it is none of those that can be done. */
@@ -261,14 +257,12 @@ may_fail(Node *node, void *context)
 /*
  * Does an expression not depend on the row, and have the same value all through a scan?  Columns of other
  * tables are fixed for a scan that is started over for each of their rows.
- *
- * It is evaluated before the scan.  So what is behind a guard, as in "$1 = 0 OR x > 100 / $1", must not fail.
  */
 static bool
 is_fixed(const Compiling *c, Node *node)
 {
-	return (c->guards == 0 || !may_fail(node, NULL)) && !bms_is_member(c->varno, pull_varnos(NULL, node)) &&
-		   !contain_volatile_functions(node) && !contain_subplans(node) && !contain_agg_clause(node);
+	return !bms_is_member(c->varno, pull_varnos(NULL, node)) && !contain_volatile_functions(node) &&
+		   !contain_subplans(node) && !contain_agg_clause(node);
 }
 
 static MdbVecExpr *
@@ -282,6 +276,7 @@ compile_fixed(Compiling *c, Node *node, Oid type)
 	if (e->type == MDB_VEC_OTHER)
 		return NULL;
 	e->fixed_type = type;
+	e->may_fail = may_fail(node, NULL);
 	if (c->ps)
 		e->state = ExecInitExpr((Expr *) node, c->ps);
 	return e;
@@ -333,6 +328,7 @@ compile_in(Compiling *c, ScalarArrayOpExpr *in)
 	e = make_expr(VEC_IN, BOOLOID, 1);
 	e->negated = !in->useOr;
 	e->fixed_type = element;
+	e->may_fail = may_fail(list, NULL);
 	if ((e->args[0] = compile(c, linitial(in->args))) == NULL || e->args[0]->type == MDB_VEC_BOOL)
 		return NULL;
 	if (c->ps)
@@ -455,10 +451,7 @@ compile(Compiling *c, Node *node)
 		case T_ScalarArrayOpExpr:
 			return compile_in(c, (ScalarArrayOpExpr *) node);
 		case T_CaseExpr:
-			c->guards++;
-			e = compile_case(c, (CaseExpr *) node);
-			c->guards--;
-			return e;
+			return compile_case(c, (CaseExpr *) node);
 		default:
 			return NULL;
 	}
@@ -580,44 +573,57 @@ prepare_list(MdbVecExpr *e, Datum value, bool isnull)
 }
 
 /*
- * mdb_vec_prepare - take the values of this moment of what is fixed during a scan.
+ * mdb_vec_take - take the value of this moment of what is fixed during a scan.
+ */
+void
+mdb_vec_take(MdbVecExpr *e, ExprContext *econtext)
+{
+	bool isnull;
+	Datum value = ExecEvalExprSwitchContext(e->state, econtext, &isnull);
+
+	e->pending = NULL;
+	if (e->op == VEC_IN)
+	{
+		MemoryContext old = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
+
+		prepare_list(e, value, isnull);
+		MemoryContextSwitchTo(old);
+		return;
+	}
+	e->isnull = isnull;
+	memset(&e->fixed, 0, sizeof(e->fixed));
+	if (isnull)
+		return;
+	switch (e->type)
+	{
+		case MDB_VEC_F64:
+			e->fixed.d = DatumGetFloat8(value);
+			break;
+		case MDB_VEC_F32:
+			e->fixed.d = DatumGetFloat4(value);
+			break;
+		case MDB_VEC_BOOL:
+			e->fixed.b = DatumGetBool(value);
+			break;
+		default:
+			e->fixed.i = int_of(e->fixed_type, value);
+			break;
+	}
+}
+
+/*
+ * mdb_vec_prepare - from now on what is fixed during a scan has the values of this moment.
+ *
+ * What may be an error waits for a row that needs it, as core would evaluate it then; econtext is that of the
+ * scan, and is there as long.
  */
 void
 mdb_vec_prepare(MdbVecExpr *e, ExprContext *econtext)
 {
 	for (int i = 0; i < e->nargs; i++)
 		mdb_vec_prepare(e->args[i], econtext);
-	if (e->state)
-	{
-		bool isnull;
-		Datum value = ExecEvalExprSwitchContext(e->state, econtext, &isnull);
-
-		if (e->op == VEC_IN)
-		{
-			MemoryContext old = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
-
-			prepare_list(e, value, isnull);
-			MemoryContextSwitchTo(old);
-			return;
-		}
-		e->isnull = isnull;
-		memset(&e->fixed, 0, sizeof(e->fixed));
-		if (isnull)
-			return;
-		switch (e->type)
-		{
-			case MDB_VEC_F64:
-				e->fixed.d = DatumGetFloat8(value);
-				break;
-			case MDB_VEC_F32:
-				e->fixed.d = DatumGetFloat4(value);
-				break;
-			case MDB_VEC_BOOL:
-				e->fixed.b = DatumGetBool(value);
-				break;
-			default:
-				e->fixed.i = int_of(e->fixed_type, value);
-				break;
-		}
-	}
+	if (e->state && e->may_fail)
+		e->pending = econtext;
+	else if (e->state)
+		mdb_vec_take(e, econtext);
 }

@@ -3,7 +3,8 @@
  *	  Expressions evaluated for all rows of a block.
  *
  * Results are those of PostgreSQL's own operators, errors included; but an error is raised only for rows
- * that are active, as the others would not have come that far.  Rows that are not active get any value.
+ * that are active, as the others would not have come that far.  Rows that are not active get any value.  What is
+ * the same for all rows, but may be an error, is evaluated for the first that is active.
  */
 #include "postgres.h"
 
@@ -181,6 +182,18 @@ set_null(MdbVec *out)
 	out->nulls = NULL;
 	out->constant = true;
 	out->isnull = true;
+}
+
+/* Is the value there of what is fixed?  If a row needs it, it is by now. */
+static bool
+is_known(MdbVecExpr *e, const MdbVecBlock *b, const uint8 *active)
+{
+	if (likely(e->pending == NULL))
+		return true;
+	if (active && memchr(active + b->begin, 1, b->end - b->begin) == NULL)
+		return false;
+	mdb_vec_take(e, e->pending);
+	return true;
 }
 
 /* NULL where one of two is. */
@@ -651,35 +664,17 @@ eval_logic(MdbVecExpr *e, MdbVecBlock *b, const uint8 *active, MdbVec *out)
 static inline bool
 int_in(const MdbVecExpr *e, int64 v)
 {
-	int lo = 0, hi = e->nlist;
+	int at = mdb_vec_list_int(e, v);
 
-	while (lo < hi)
-	{
-		int mid = (lo + hi) / 2;
-
-		if (e->ints[mid] < v)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo < e->nlist && e->ints[lo] == v;
+	return at < e->nlist && e->ints[at] == v;
 }
 
 static inline bool
 double_in(const MdbVecExpr *e, double v)
 {
-	int lo = 0, hi = e->nlist;
+	int at = mdb_vec_list_double(e, v);
 
-	while (lo < hi)
-	{
-		int mid = (lo + hi) / 2;
-
-		if (float8_lt(e->doubles[mid], v))
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo < e->nlist && float8_eq(e->doubles[lo], v);
+	return at < e->nlist && float8_eq(e->doubles[at], v);
 }
 
 static void
@@ -690,7 +685,7 @@ eval_in(MdbVecExpr *e, MdbVecBlock *b, const uint8 *active, MdbVec *out)
 	uint8 *nulls = room(b, (void **) &e->null_space, 1);
 
 	/* Of an empty list the answer is known whatever is asked about. */
-	if (e->isnull)
+	if (!is_known(e, b, active) || e->isnull)
 	{
 		set_null(out);
 		return;
@@ -806,6 +801,11 @@ mdb_vec_eval(MdbVecExpr *e, MdbVecBlock *b, const uint8 *active, MdbVec *out)
 			break;
 		}
 		case VEC_FIXED:
+			if (!is_known(e, b, active))
+			{
+				set_null(out);
+				break;
+			}
 			out->constant = true;
 			out->isnull = e->isnull;
 			out->values = &e->fixed;

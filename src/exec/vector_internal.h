@@ -5,6 +5,8 @@
 #ifndef MDB_VECTOR_INTERNAL_H
 #define MDB_VECTOR_INTERNAL_H
 
+#include "utils/float.h"
+
 #include "exec/vector.h"
 
 typedef enum MdbVecOp
@@ -57,6 +59,8 @@ struct MdbVecExpr
 	/* VEC_FIXED, and the list of VEC_IN */
 	ExprState *state;
 	Oid fixed_type;
+	bool may_fail;        /* evaluating it may be an error: it waits until a row needs it */
+	ExprContext *pending; /* of what is still to be evaluated; NULL: the value is known */
 	bool isnull;
 	union
 	{
@@ -75,5 +79,43 @@ struct MdbVecExpr
 	uint8 *null_space;
 	uint8 *mask; /* rows still to be decided */
 };
+
+extern void mdb_vec_take(MdbVecExpr *e, ExprContext *econtext);
+
+/* The first value of a list that is not below v. */
+static inline int
+mdb_vec_list_int(const MdbVecExpr *e, int64 v)
+{
+	int lo = 0, hi = e->nlist;
+
+	while (lo < hi)
+	{
+		int mid = (lo + hi) / 2;
+
+		if (e->ints[mid] < v)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+/* The same of doubles; NaN is above all others. */
+static inline int
+mdb_vec_list_double(const MdbVecExpr *e, double v)
+{
+	int lo = 0, hi = e->nlist;
+
+	while (lo < hi)
+	{
+		int mid = (lo + hi) / 2;
+
+		if (float8_lt(e->doubles[mid], v))
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
 
 #endif /* MDB_VECTOR_INTERNAL_H */

@@ -95,7 +95,7 @@ verdict_of_comparison(const MdbVecExpr *e, MdbVecRangeOf range_of, void *arg)
 		value = e->args[0];
 		op = turned[op];
 	}
-	if (column->op != VEC_COLUMN || value->op != VEC_FIXED || column->type == MDB_VEC_BOOL)
+	if (column->op != VEC_COLUMN || value->op != VEC_FIXED || value->pending || column->type == MDB_VEC_BOOL)
 		return MDB_SOME;
 	if (value->isnull)
 		return MDB_NONE;
@@ -127,8 +127,9 @@ verdict_of_list(const MdbVecExpr *e, MdbVecRangeOf range_of, void *arg)
 {
 	const MdbVecExpr *column = e->args[0];
 	MdbVecRange r;
+	int at;
 
-	if (e->negated || column->op != VEC_COLUMN)
+	if (e->negated || e->pending || column->op != VEC_COLUMN)
 		return MDB_SOME;
 	if (e->isnull || e->nlist == 0)
 		return MDB_NONE;
@@ -137,14 +138,16 @@ verdict_of_list(const MdbVecExpr *e, MdbVecRangeOf range_of, void *arg)
 		return MDB_SOME;
 	if (r.all_null)
 		return MDB_NONE;
-	for (int i = 0; i < e->nlist; i++)
+	if (column->type == MDB_VEC_INT)
 	{
-		if (column->type == MDB_VEC_INT ? e->ints[i] >= r.min.i && e->ints[i] <= r.max.i
-										: isnan(e->doubles[i]) || r.only_nan ||
-											  (e->doubles[i] >= r.min.d && e->doubles[i] <= r.max.d))
-			return MDB_SOME;
+		at = mdb_vec_list_int(e, r.min.i);
+		return at < e->nlist && e->ints[at] <= r.max.i ? MDB_SOME : MDB_NONE;
 	}
-	return MDB_NONE;
+	/* A NaN comes last. */
+	if (r.only_nan || isnan(e->doubles[e->nlist - 1]))
+		return MDB_SOME;
+	at = mdb_vec_list_double(e, r.min.d);
+	return at < e->nlist && e->doubles[at] <= r.max.d ? MDB_SOME : MDB_NONE;
 }
 
 /* Of a column of booleans, or of its negation. */
@@ -180,7 +183,7 @@ mdb_vec_verdict(const MdbVecExpr *e, MdbVecRangeOf range_of, void *arg)
 			return e->args[0]->op == VEC_COLUMN ? verdict_of_flag(e->args[0], false, range_of, arg)
 												: MDB_SOME;
 		case VEC_FIXED:
-			return e->isnull || !e->fixed.b ? MDB_NONE : MDB_ALL;
+			return e->pending ? MDB_SOME : e->isnull || !e->fixed.b ? MDB_NONE : MDB_ALL;
 		case VEC_COMPARE:
 			return verdict_of_comparison(e, range_of, arg);
 		case VEC_IN:

@@ -233,7 +233,71 @@ EXECUTE guarded(2);
 PREPARE cased(int) AS SELECT count(*), sum(v) FROM late WHERE CASE WHEN $1 <> 0 THEN v > 100 / $1 ELSE false END;
 EXECUTE cased(0);
 EXECUTE cased(2);
+-- What is the same for all rows is evaluated when the first row needs it, and not before.
+CREATE TABLE heap_late (LIKE late) USING heap;
+INSERT INTO heap_late SELECT * FROM late;
+CREATE FUNCTION same(query text, VARIADIC args text[]) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	found text[];
+	r text;
+	tab text;
+BEGIN
+	FOREACH tab IN ARRAY ARRAY['heap_late', 'late', 'none'] LOOP
+		BEGIN
+			EXECUTE 'PREPARE same(int, int[]) AS ' || replace(query, 'TAB', tab);
+			EXECUTE format('EXECUTE same(%s)', array_to_string(args, ', ')) INTO r;
+		EXCEPTION WHEN division_by_zero OR invalid_text_representation THEN
+			r := SQLERRM;
+		END;
+		IF EXISTS (SELECT FROM pg_prepared_statements WHERE name = 'same') THEN
+			DEALLOCATE same;
+		END IF;
+		found := found || coalesce(r, 'NULL');
+	END LOOP;
+	RETURN CASE WHEN found[1] = found[2] THEN 'same: ' ELSE 'heap: ' || found[1] || ', metricsdb: ' END || found[2] || '; without rows: ' || found[3];
+END $$;
+CREATE TABLE none (LIKE late) USING metricsdb;
+SELECT same('SELECT sum(1 / $1) FROM TAB', '0', 'NULL');
+SELECT same('SELECT sum(1 / $1) FROM TAB WHERE v < 0', '0', 'NULL');
+SELECT same('SELECT sum(1 / $1) FROM TAB WHERE v + 1 < 0', '0', 'NULL');
+SELECT same('SELECT sum(1 / $1) FROM TAB WHERE v = 7', '0', 'NULL');
+SELECT same('SELECT sum(1 / $1) FILTER (WHERE v < 0), count(*) FROM TAB', '0', 'NULL');
+SELECT same('SELECT sum(1 / $1) FILTER (WHERE v = 7), count(*) FROM TAB', '0', 'NULL');
+SELECT same('SELECT sum(v) FILTER (WHERE v > 1 / $1), count(*) FROM TAB WHERE v < 0', '0', 'NULL');
+SELECT same('SELECT sum(v) FILTER (WHERE v > 1 / $1), count(*) FROM TAB WHERE v < 5', '0', 'NULL');
+SELECT same('SELECT sum(CASE WHEN v > 9000 THEN 1 / $1 ELSE 2 END) FROM TAB', '0', 'NULL');
+SELECT same('SELECT sum(CASE WHEN v > 4999 THEN 1 / $1 ELSE 2 END) FROM TAB', '0', 'NULL');
+SELECT same('SELECT count(*) FROM TAB WHERE v > 1 / $1', '0', 'NULL');
+SELECT same('SELECT count(*) FROM TAB WHERE v < 0 AND v > 1 / $1', '0', 'NULL');
+SELECT same('SELECT count(*) FROM TAB WHERE v > 0 OR v > 1 / $1', '0', 'NULL');
+SELECT same('SELECT count(*) FROM TAB WHERE v > 1 OR v > 1 / $1', '0', 'NULL');
+SELECT same('SELECT count(*) FROM TAB WHERE v < 0 AND v::int = ANY (array_append($2, 1 / $1))', '0', '''{1,2}''');
+SELECT same('SELECT count(*) FROM TAB WHERE v = ANY (array_append($2, 1 / $1)::float8[])', '1', '''{5,6,7000}''');
+SELECT same('SELECT count(*) FROM TAB WHERE v = ANY (array_append($2, 1 / $1)::float8[])', '0', '''{5,6}''');
+SELECT same('SELECT count(*) FROM TAB WHERE v > 8 / $1 AND v < 20 / $1', '2', 'NULL');
+SELECT same('SELECT count(*) FROM (SELECT metricsdb.time_bucket(make_interval(secs => 60 / $1), time) FROM TAB WHERE v < 0 GROUP BY 1) t', '0', 'NULL');
+SET metricsdb.enable_vector_agg = off;
+SELECT same('SELECT count(*) FROM TAB WHERE v > 1 / $1', '0', 'NULL');
+SELECT same('SELECT count(*) FROM TAB WHERE v < 0 AND v > 1 / $1', '0', 'NULL');
+SELECT same('SELECT count(*) FROM TAB WHERE v > 0 OR v > 1 / $1', '0', 'NULL');
+SELECT same('SELECT count(*) FROM TAB WHERE v > 8 / $1 AND v < 20 / $1', '2', 'NULL');
+SET metricsdb.enable_vector_agg = on;
 RESET plan_cache_mode;
+
+-- Long lists: a block is left out if none of them lies in its range.
+SELECT told('SELECT n FROM one WHERE v = ANY (''{20, -3, 3, 50}'')');
+SELECT told('SELECT v FROM one WHERE n = ANY (''{-20, 9999, 20000}'')');
+CREATE FUNCTION by_list(tab text, list text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE r text;
+BEGIN
+	EXECUTE format('SELECT format(''%%s rows, sum %%s'', count(*), sum(id)) FROM %I WHERE %s', tab, list) INTO r;
+	RETURN r;
+END $$;
+SELECT list, by_list('h', list) AS answer, by_list('h', list) = by_list('m', list) AS same FROM unnest(ARRAY[
+	'n = ANY (ARRAY(SELECT g * 50 FROM generate_series(-1000, 1000) g))', 'n = ANY (ARRAY(SELECT -g FROM generate_series(1, 1000) g))', 'n = ANY (ARRAY(SELECT g + 100000 FROM generate_series(1, 1000) g))',
+	'n = ANY (ARRAY(SELECT g + 2400 FROM generate_series(0, 1000) g))', 'a = ANY (ARRAY(SELECT (g * 7)::float8 FROM generate_series(-1000, 1000) g))', 'a = ANY (ARRAY(SELECT (-g)::float8 FROM generate_series(1, 1000) g))',
+	'a = ANY (ARRAY(SELECT g + 1000::float8 FROM generate_series(1, 1000) g) || ''NaN''::float8)', 'a = ANY (ARRAY(SELECT g + 1000::float8 FROM generate_series(1, 1000) g) || ''Infinity''::float8)', 'a = ANY (ARRAY[''-Infinity'', -1]::float8[])'
+]) list;
 
 -- Policies: what leaks stays behind them, and no figure tells of rows that are hidden.
 CREATE FUNCTION leak(float8) RETURNS boolean LANGUAGE plpgsql COST 0.0001 AS $$
