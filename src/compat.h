@@ -183,6 +183,13 @@
 #define mdb_group_clause(root) ((root)->parse->groupClause)
 #endif
 
+/* Up to PostgreSQL 16 rows may be removed that old snapshots see. */
+#if PG_VERSION_NUM >= 170000
+#define mdb_old_snapshots_expire() false
+#else
+#define mdb_old_snapshots_expire() (old_snapshot_threshold >= 0)
+#endif
+
 struct IndexInfo;
 struct List;
 struct SMgrRelationData;

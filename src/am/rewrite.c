@@ -656,6 +656,15 @@ mdb_copy_for_cluster(Relation old, Relation new, Relation index, bool use_sort, 
 	TupleTableSlot *slot;
 	Rewrite w;
 
+	/* That removes what somebody can see, in the delta's heaps and our catalogs, between one pass and the next. */
+	if (mdb_old_snapshots_expire())
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("table \"%s\" cannot be rewritten while \"old_snapshot_threshold\" is set",
+							   RelationGetRelationName(old)),
+						errdetail("Rows that others still see could be removed while they are copied."),
+						errhint("Set it to -1 and restart the server, or run CALL metricsdb.compact('%s', "
+								"full => true), which rewrites parts one by one.",
+								RelationGetRelationName(old))));
 	rewrite_begin(&w, old, new);
 	rewrite_lately(&w);
 
