@@ -108,19 +108,48 @@ mdb_infer_series(TupleDesc desc, MdbRoles *roles)
 	}
 }
 
-/* The storage that the file of a table is, or 0 if it is not known. */
+typedef struct Reading
+{
+	Relation rel;
+	MdbMeta meta;
+} Reading;
+
+static void
+read_meta(void *arg)
+{
+	Reading *r = arg;
+
+	mdb_meta_read(r->rel, &r->meta);
+}
+
+/*
+ * The storage that the file of a table is, or 0 if it is not known.
+ *
+ * A table whose file cannot be read must go all the same: then the catalog knows.  But not of what a rewrite has
+ * swapped: for whom a file was made is not whose it is then.
+ */
 static int64
 storage_of(Relation rel)
 {
-	MdbMeta meta;
+	Reading r = {.rel = rel};
+	ErrorData *error;
 
 	/* Who cleans up after a temporary table of another session, or of before a crash, has no file. */
 	if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP &&
 		(RELATION_IS_OTHER_TEMP(rel) || !smgrexists(RelationGetSmgr(rel), MAIN_FORKNUM) ||
 		 RelationGetNumberOfBlocks(rel) == 0))
 		return mdb_storage_find(RelationGetRelid(rel));
-	mdb_meta_read(rel, &meta);
-	return meta.storage_id;
+	error = mdb_guard(read_meta, &r);
+	if (error == NULL)
+		return r.meta.storage_id;
+	if (rel->rd_createSubid != InvalidSubTransactionId)
+		ReThrowError(error);
+	ereport(WARNING, (errcode(ERRCODE_DATA_CORRUPTED),
+					  errmsg("the file of table \"%s\" cannot be read", RelationGetRelationName(rel)),
+					  errdetail("%s", error->message),
+					  errhint("What belongs to the table is removed by the catalogs.")));
+	FreeErrorData(error);
+	return mdb_storage_find(RelationGetRelid(rel));
 }
 
 /*

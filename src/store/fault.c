@@ -33,7 +33,8 @@ mdb_is_damage(int sqlerrcode)
 {
 	/* The last one: of a format that this library does not know. */
 	return sqlerrcode == ERRCODE_DATA_CORRUPTED || sqlerrcode == ERRCODE_INDEX_CORRUPTED ||
-		   sqlerrcode == ERRCODE_IO_ERROR || sqlerrcode == ERRCODE_FEATURE_NOT_SUPPORTED;
+		   sqlerrcode == ERRCODE_IO_ERROR || sqlerrcode == ERRCODE_UNDEFINED_FILE ||
+		   sqlerrcode == ERRCODE_FEATURE_NOT_SUPPORTED;
 }
 
 /*
