@@ -348,4 +348,6 @@ mdb_push_end(MdbPushState *push)
 	if (push->series_slot)
 		ExecDropSingleTupleTableSlot(push->series_slot);
 	push->series_slot = NULL;
+	if (push->series_filter)
+		mdb_series_filter_end(push->series_filter);
 }

@@ -30,11 +30,16 @@
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "exec/pushdown.h"
 #include "exec/series_filter.h"
 #include "exec/series_match.h"
+#include "exec/series_turn.h"
+
+/* So many look-ups are worth to remember rows of the index. */
+#define MANY_TERMS 4
 
 #define LONG_FIRST 64 /* as in series/term.c */
 
@@ -64,8 +69,9 @@ struct MdbSeriesCond
 	Field field;
 	LookUp lookup;
 	ExprState *value;   /* what is looked up, or the condition on a value */
-	ExprState *pattern; /* of which values begin with a known text, or NULL */
-	Oid match;          /* and the function that takes it */
+	ExprState *pattern; /* what they match, or NULL */
+	bool prefixed;      /* they begin with what it begins with */
+	Oid match;          /* the function that takes it */
 	Oid collation;
 	MdbSeriesMatch *selector;
 	int64 terms; /* looked at, the last time */
@@ -124,18 +130,6 @@ static bool
 is_whole_jsonb(const MdbTable *table, const Field *field)
 {
 	return field->key == NULL && table->columns[field->attno - 1].jsonb;
-}
-
-static bool
-has_own_vars(Node *node, const MdbTable *table)
-{
-	AttrNumber attno;
-
-	if (node == NULL)
-		return false;
-	if (IsA(node, Var))
-		return match_column(table, node, &attno) || !IS_SPECIAL_VARNO(((Var *) node)->varno);
-	return expression_tree_walker(node, has_own_vars, (void *) table);
 }
 
 static bool
@@ -243,7 +237,7 @@ match_terms(const MdbTable *table, Node *clause, PlanState *ps)
 	}
 	else
 		return NULL;
-	if (value != NULL && has_own_vars(value, table))
+	if (value != NULL && mdb_turn_has_vars(value))
 		return NULL;
 	cond = make_cond(MDB_SERIES_TERMS);
 	cond->field = field;
@@ -371,7 +365,11 @@ match_values(const MdbTable *table, Node *clause, PlanState *ps)
 	Node *on_value = replace_field(clause, &r);
 	MdbSeriesCond *cond;
 
-	if (r.failed || !r.any || is_harmful(on_value, NULL))
+	/* OR, AND and the like stop when they know what comes of them. */
+	if (!IsA(clause, OpExpr) && !IsA(clause, FuncExpr) && !IsA(clause, ScalarArrayOpExpr) &&
+		mdb_turn_may_fail(clause))
+		return NULL;
+	if (r.failed || !r.any || is_harmful(on_value, NULL) || mdb_turn_pattern_fails(on_value, on_value))
 		return NULL;
 	cond = make_cond(MDB_SERIES_VALUES);
 	cond->field = r.field;
@@ -383,11 +381,15 @@ match_values(const MdbTable *table, Node *clause, PlanState *ps)
 		cond->match =
 			IsA(on_value, OpExpr) ? ((OpExpr *) on_value)->opfuncid : ((FuncExpr *) on_value)->funcid;
 		cond->collation = exprInputCollation(on_value);
-		/* To other collations values may match that begin with other bytes. */
-		if (list_length(args) == 2 && IsA(linitial(args), CaseTestExpr) && !has_place(lsecond(args), NULL) &&
-			OidIsValid(cond->collation) && get_collation_isdeterministic(cond->collation) &&
-			(cond->match == F_TEXTLIKE || cond->match == F_STARTS_WITH || cond->match == F_TEXTREGEXEQ))
+		if (mdb_turn_matches_pattern(cond->match) && has_place(lsecond(args), NULL))
+			return NULL;
+		if (mdb_turn_matches_pattern(cond->match) || cond->match == F_STARTS_WITH)
 			cond->pattern = ExecInitExpr(lsecond(args), ps);
+		/* To other collations values may match that begin with other bytes. */
+		cond->prefixed =
+			cond->pattern && IsA(linitial(args), CaseTestExpr) && !has_place(lsecond(args), NULL) &&
+			OidIsValid(cond->collation) && get_collation_isdeterministic(cond->collation) &&
+			(cond->match == F_TEXTLIKE || cond->match == F_STARTS_WITH || cond->match == F_TEXTREGEXEQ);
 	}
 	return cond;
 }
@@ -406,7 +408,9 @@ match_clause(const MdbTable *table, Node *clause, PlanState *ps)
 		cond = make_cond(is_andclause(clause) ? MDB_SERIES_AND : MDB_SERIES_OR);
 		foreach (lc, ((BoolExpr *) clause)->args)
 		{
-			MdbSeriesCond *arg = match_clause(table, lfirst(lc), ps);
+			MdbSeriesCond *arg = cond->how == MDB_SERIES_OR && mdb_turn_may_fail(lfirst(lc))
+									 ? make_cond(MDB_SERIES_EACH)
+									 : match_clause(table, lfirst(lc), ps);
 
 			each |= arg->how == MDB_SERIES_EACH;
 			cond->args = lappend(cond->args, arg);
@@ -475,6 +479,7 @@ typedef struct Resolving
 {
 	MdbSeriesFilter *f;
 	Snapshot snapshot;
+	MdbPostingCache *cache; /* NULL = each term is looked up by itself */
 	MdbSeriesCond *cond;
 	MdbIds *ids;
 	bool exact;
@@ -483,7 +488,10 @@ typedef struct Resolving
 static void
 find_term(Resolving *r, const MdbTerm *term)
 {
-	mdb_postings_find(r->f->table->storage_id, r->snapshot, term, r->ids);
+	if (r->cache)
+		mdb_posting_cache_find(r->cache, term, r->ids);
+	else
+		mdb_postings_find(r->f->table->storage_id, r->snapshot, term, r->ids);
 	r->cond->terms++;
 }
 
@@ -575,6 +583,8 @@ find_any(Resolving *r, Datum value)
 
 	get_typlenbyvalalign(ARR_ELEMTYPE(array), &typlen, &typbyval, &typalign);
 	deconstruct_array(array, ARR_ELEMTYPE(array), typlen, typbyval, typalign, &elems, &nulls, &n);
+	if (r->cache == NULL && n >= MANY_TERMS)
+		r->cache = mdb_posting_cache_create(r->f->table->storage_id, r->snapshot, (Size) work_mem * 1024);
 	for (int i = 0; i < n; i++)
 		if (!nulls[i])
 			find_equal(r, elems[i]);
@@ -697,7 +707,7 @@ fixed_prefix(Resolving *r, char *prefix, uint32 size)
 	const char *p;
 	uint32 len, n = 0;
 
-	if (cond->pattern == NULL)
+	if (!cond->prefixed)
 		return 0;
 	value = ExecEvalExpr(cond->pattern, r->f->econtext, &isnull);
 	if (isnull)
@@ -721,6 +731,20 @@ fixed_prefix(Resolving *r, char *prefix, uint32 size)
 		n++;
 	}
 	return n;
+}
+
+/* What is no pattern is left to core, which says so when a row comes to it. */
+static bool
+is_valid(Resolving *r)
+{
+	MdbSeriesCond *cond = r->cond;
+	bool isnull;
+	Datum value;
+
+	if (cond->pattern == NULL || !mdb_turn_matches_pattern(cond->match))
+		return true;
+	value = ExecEvalExpr(cond->pattern, r->f->econtext, &isnull);
+	return isnull || mdb_turn_pattern_is_valid(cond->match, value, cond->collation);
 }
 
 static bool
@@ -782,11 +806,15 @@ static bool
 resolve_values(Resolving *r)
 {
 	const Field *field = &r->cond->field;
-	bool null_holds = holds_for(r, (Datum) 0, true);
 	char fixed[MDB_TERM_TEXT_MAX];
-	uint32 nfixed = fixed_prefix(r, fixed, sizeof(fixed));
+	uint32 nfixed;
+	bool null_holds;
 	MdbTerm prefix;
 
+	if (!is_valid(r))
+		return false;
+	null_holds = holds_for(r, (Datum) 0, true);
+	nfixed = fixed_prefix(r, fixed, sizeof(fixed));
 	if (field->key == NULL)
 	{
 		if (null_holds)
@@ -869,7 +897,7 @@ resolve_all(MdbSeriesFilter *f, List *conds, Snapshot snapshot, bool *exact)
 MdbIds *
 mdb_series_cond_resolve(MdbSeriesFilter *f, MdbSeriesCond *cond, Snapshot snapshot, bool *exact)
 {
-	Resolving r = {.f = f, .snapshot = snapshot, .cond = cond, .exact = true};
+	Resolving r = {.f = f, .snapshot = snapshot, .cache = f->cache, .cond = cond, .exact = true};
 	MdbIds *ids = NULL;
 	bool any = true;
 	ListCell *lc;
@@ -914,6 +942,21 @@ mdb_series_cond_resolve(MdbSeriesFilter *f, MdbSeriesCond *cond, Snapshot snapsh
 }
 
 /*
+ * A scan that is started over looks up one value after the other: from the second time on in one snapshot, which is
+ * newer than the query's, so that rows of the index may be remembered.
+ */
+static void
+remember_rows(MdbSeriesFilter *f)
+{
+	MemoryContext old = MemoryContextSwitchTo(MemoryContextGetParent(f->mcxt));
+
+	f->owner = CurrentResourceOwner;
+	f->snapshot = mdb_latest_snapshot();
+	f->cache = mdb_posting_cache_create(f->table->storage_id, f->snapshot, (Size) work_mem * 1024);
+	MemoryContextSwitchTo(old);
+}
+
+/*
  * mdb_series_filter_resolve - find f->ids and f->exact, with the values of this moment.
  */
 void
@@ -926,12 +969,26 @@ mdb_series_filter_resolve(MdbSeriesFilter *f)
 	if ((f->resolved && f->fixed) || mdb_on_corruption == MDB_CORRUPTION_SKIP)
 		return;
 	MemoryContextReset(f->mcxt);
+	if (f->resolved && f->cache == NULL)
+		remember_rows(f);
 	old = MemoryContextSwitchTo(f->mcxt);
-	snapshot = mdb_latest_snapshot();
+	snapshot = f->cache ? f->snapshot : mdb_latest_snapshot();
 	f->ids = resolve_all(f, f->conds, snapshot, &f->exact);
-	UnregisterSnapshot(snapshot);
+	if (!f->cache)
+		UnregisterSnapshot(snapshot);
 	if (f->ids)
 		mdb_ids_index(f->ids);
 	MemoryContextSwitchTo(old);
 	f->resolved = true;
+}
+
+/*
+ * mdb_series_filter_end - let go of what is not memory.
+ */
+void
+mdb_series_filter_end(MdbSeriesFilter *f)
+{
+	if (f->cache)
+		UnregisterSnapshotFromOwner(f->snapshot, f->owner);
+	f->cache = NULL;
 }

@@ -30,6 +30,9 @@ typedef struct MdbSeriesFilter
 	List *conds;        /* MdbSeriesCond, with implicit AND */
 	bool fixed;         /* their values are the same whenever they are taken */
 	bool resolved;
+	MdbPostingCache *cache; /* where it is resolved again and again; and its snapshot */
+	Snapshot snapshot;
+	ResourceOwner owner;
 	MdbIds *ids; /* series that may match; NULL = any */
 	bool exact;  /* they all do */
 } MdbSeriesFilter;
@@ -37,6 +40,7 @@ typedef struct MdbSeriesFilter
 extern MdbSeriesFilter *mdb_series_filter_begin(List *clauses, PlanState *ps, ExprContext *econtext,
 												const MdbTable *table);
 extern void mdb_series_filter_resolve(MdbSeriesFilter *f);
+extern void mdb_series_filter_end(MdbSeriesFilter *f);
 extern MdbSeriesHow mdb_series_cond_how(const MdbSeriesCond *cond);
 extern MdbIds *mdb_series_cond_resolve(MdbSeriesFilter *f, MdbSeriesCond *cond, Snapshot snapshot,
 									   bool *exact);

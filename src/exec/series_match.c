@@ -461,13 +461,13 @@ parse(MdbSeriesMatch *m, Datum value)
 	MemoryContextReset(m->mcxt);
 	old = MemoryContextSwitchTo(m->mcxt);
 	m->text = cstring_to_text_with_len(VARDATA_ANY(t), (int) len);
-	m->parsed = mdb_selector_of(VARDATA_ANY(m->text), len, m->mcxt);
+	m->parsed = mdb_selector_of(VARDATA_ANY(m->text), len, m->mcxt, true);
 	MemoryContextSwitchTo(old);
 }
 
 /*
  * mdb_series_match_resolve - the series that may meet a selector, in CurrentMemoryContext; NULL = any.  *exact: they
- * all do; *terms: so many were looked at.  Raises what parsing the selector does.
+ * all do; *terms: so many were looked at.
  */
 MdbIds *
 mdb_series_match_resolve(MdbSeriesMatch *m, ExprContext *econtext, Snapshot snapshot, bool *exact,
@@ -484,6 +484,12 @@ mdb_series_match_resolve(MdbSeriesMatch *m, ExprContext *econtext, Snapshot snap
 	if (isnull)
 		return mdb_ids_create();
 	parse(m, value);
+	/* Core says so when a row comes to it. */
+	if (m->parsed == NULL)
+	{
+		*exact = false;
+		return NULL;
+	}
 	groups = group_matchers(m, &ngroups);
 	for (int i = 0; i < ngroups; i++)
 		if (groups[i].source == NULL && !groups[i].empty_holds)

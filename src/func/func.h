@@ -32,6 +32,6 @@ extern MdbSketchLimits mdb_sketch_limits(const int32 *max_buckets, const float8 
 pg_noreturn extern void mdb_sketch_full(void);
 
 /* match.c */
-extern MdbSelector *mdb_selector_of(const char *text, Size len, MemoryContext mcxt);
+extern MdbSelector *mdb_selector_of(const char *text, Size len, MemoryContext mcxt, bool missing_ok);
 
 #endif /* MDB_FUNC_H */

@@ -38,15 +38,18 @@ check_interrupts(void)
 }
 
 /*
- * mdb_selector_of - a text to a selector, in a memory context.  Raises ERRCODE_INVALID_PARAMETER_VALUE.
+ * mdb_selector_of - a text to a selector, in a memory context.  One that is none: NULL, or ERRCODE_INVALID_PARAMETER_VALUE
+ * unless missing_ok.
  */
 MdbSelector *
-mdb_selector_of(const char *text, Size len, MemoryContext mcxt)
+mdb_selector_of(const char *text, Size len, MemoryContext mcxt, bool missing_ok)
 {
 	MdbMatchMemory memory = {.alloc = take, .arg = mcxt, .check = check_interrupts};
 	MdbMatchError error;
 	MdbSelector *selector = mdb_selector_parse(&memory, GetDatabaseEncoding() == PG_UTF8, text, len, &error);
 
+	if (selector == NULL && missing_ok)
+		return NULL;
 	if (selector == NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("selector is invalid at character %d: %s",
@@ -56,8 +59,9 @@ mdb_selector_of(const char *text, Size len, MemoryContext mcxt)
 	/* Bytes that escapes have made are characters of UTF-8; of another encoding they may be anything. */
 	for (int i = 0; i < selector->n && GetDatabaseEncoding() != PG_UTF8; i++)
 	{
-		(void) pg_verifymbstr(selector->v[i].label.p, (int) selector->v[i].label.len, false);
-		(void) pg_verifymbstr(selector->v[i].value.p, (int) selector->v[i].value.len, false);
+		if (!pg_verifymbstr(selector->v[i].label.p, (int) selector->v[i].label.len, missing_ok) ||
+			!pg_verifymbstr(selector->v[i].value.p, (int) selector->v[i].value.len, missing_ok))
+			return NULL;
 	}
 	return selector;
 }
@@ -98,7 +102,7 @@ selector_of_call(FunctionCallInfo fcinfo, int argno)
 	site->len = VARSIZE_ANY_EXHDR(selector);
 	site->text = MemoryContextAllocHuge(site->mcxt, site->len + 1);
 	memcpy(site->text, VARDATA_ANY(selector), site->len);
-	site->selector = mdb_selector_of(site->text, site->len, site->mcxt);
+	site->selector = mdb_selector_of(site->text, site->len, site->mcxt, false);
 	site->known = true;
 	return site->selector;
 }

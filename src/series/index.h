@@ -128,6 +128,7 @@ extern void mdb_posting_scan_begin(MdbPostingScan *s, int64 storage_id, Snapshot
 extern bool mdb_posting_scan_next(MdbPostingScan *s);
 extern void mdb_posting_scan_skip(MdbPostingScan *s, const MdbTerm *prefix);
 extern void mdb_posting_scan_pass(MdbPostingScan *s);
+extern void mdb_posting_scan_leave(MdbPostingScan *s);
 extern void mdb_posting_scan_ids(MdbPostingScan *s, MdbIds *ids);
 extern void mdb_posting_scan_end(MdbPostingScan *s);
 extern void mdb_postings_find(int64 storage_id, Snapshot snapshot, const MdbTerm *term, MdbIds *ids);
@@ -136,8 +137,16 @@ extern int64 mdb_postings_bytes(int64 storage_id, Snapshot snapshot);
 extern void mdb_posting_page(Datum payload, MdbPostingReader *reader);
 pg_noreturn extern void mdb_posting_damaged(void);
 
+/* ---- posting_cache.c ---- */
+
+typedef struct MdbPostingCache MdbPostingCache;
+
+extern MdbPostingCache *mdb_posting_cache_create(int64 storage_id, Snapshot snapshot, Size limit);
+extern void mdb_posting_cache_find(MdbPostingCache *c, const MdbTerm *term, MdbIds *ids);
+
 /* ---- posting_merge.c ---- */
 
+extern bool mdb_postings_pile(int64 storage_id);
 extern bool mdb_postings_merge(int64 storage_id, bool all, const MdbIds *leave_out);
 extern void mdb_postings_rebuild(const MdbTable *table);
 

@@ -23,6 +23,7 @@
 #include "stop.h"
 
 #define RUNS_DUE      8  /* so many are merged some of, */
+#define RUNS_PILED    32 /* and so many before all other work */
 #define RUNS_MAX      64 /* so many at once at most, */
 #define GROWTH        4  /* and none that has more ids than so many times those of all smaller ones */
 
@@ -181,6 +182,22 @@ merge_runs(Relation rel, int64 storage_id, const Run *runs, int n, const MdbIds 
 		delete_run(rel, storage_id, runs[i].run, snapshot);
 	}
 	MDB_STOP("series.merged");
+}
+
+/*
+ * mdb_postings_pile - are there so many runs that they should be merged before anything else is done?
+ */
+bool
+mdb_postings_pile(int64 storage_id)
+{
+	Relation rel = mdb_catalog_open("posting", AccessShareLock);
+	Snapshot snapshot = mdb_latest_snapshot();
+	int count;
+
+	pfree(list_runs(rel, storage_id, snapshot, &count));
+	UnregisterSnapshot(snapshot);
+	table_close(rel, NoLock);
+	return count >= RUNS_PILED;
 }
 
 /*

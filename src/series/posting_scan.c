@@ -279,6 +279,15 @@ mdb_posting_scan_pass(MdbPostingScan *s)
 }
 
 /*
+ * mdb_posting_scan_leave - go on with the next run.
+ */
+void
+mdb_posting_scan_leave(MdbPostingScan *s)
+{
+	leave_run(s);
+}
+
+/*
  * mdb_posting_scan_ids - add the ids of the entry to a set.
  */
 void

@@ -16,12 +16,20 @@
 #include "access/relscan.h"
 #include "access/xact.h"
 #include "executor/tuptable.h"
+#include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/predicate.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "store/store.h"
+
+static void
+begin_scan(MdbCatalogScan *s, int nkeys, struct ScanKeyData *keys)
+{
+	s->scan = systable_beginscan(s->rel, mdb_catalog_index(s->rel), true,
+								 s->by_hand ? SnapshotAny : s->snapshot, nkeys, keys);
+}
 
 /*
  * mdb_catalog_scan_begin - as systable_beginscan() with the catalog's own index.  conflicts: rows that
@@ -35,8 +43,22 @@ mdb_catalog_scan_begin(MdbCatalogScan *s, Relation rel, Snapshot snapshot, bool 
 	s->snapshot = snapshot;
 	s->conflicts = conflicts;
 	s->by_hand = IsolationIsSerializable() && IsMVCCSnapshot(snapshot);
-	s->scan = systable_beginscan(rel, mdb_catalog_index(rel), true, s->by_hand ? SnapshotAny : snapshot,
-								 nkeys, keys);
+	if (!IgnoreSystemIndexes)
+	{
+		begin_scan(s, nkeys, keys);
+		return;
+	}
+	/* Their rows come in order, on which who reads them relies.  They are none of the system's. */
+	IgnoreSystemIndexes = false;
+	PG_TRY();
+	{
+		begin_scan(s, nkeys, keys);
+	}
+	PG_FINALLY();
+	{
+		IgnoreSystemIndexes = true;
+	}
+	PG_END_TRY();
 }
 
 /*

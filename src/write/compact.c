@@ -400,7 +400,11 @@ mdb_compact_relation(Oid relid, MdbCompactHow how, bool may_give_way, MdbTransac
 			break;
 		begin();
 		mdb_owner_begin(rel, &before);
-		if (delta_step(rel, goal, &next_slot))
+		/* Where there is always something else to do, the index over series must not wait for its end. */
+		if (!full && mdb_postings_pile(mdb_table(rel)->storage_id) &&
+			mdb_postings_merge(mdb_table(rel)->storage_id, false, NULL))
+			step = MDB_STEP_DONE;
+		else if (delta_step(rel, goal, &next_slot))
 			step = MDB_STEP_DONE;
 		else
 			step = parts_step(rel, goal, may_give_way);
