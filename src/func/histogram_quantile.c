@@ -90,7 +90,7 @@ odd_quantile(float8 q, float8 *result)
 static float8
 quantile(float8 q, Bucket *buckets, uint32 n)
 {
-	float8 result, rank, start, count;
+	float8 result, rank, start, count, most;
 	uint32 lo = 0, hi;
 
 	if (odd_quantile(q, &result))
@@ -98,9 +98,15 @@ quantile(float8 q, Bucket *buckets, uint32 n)
 	n = coalesce(buckets, n);
 	if (n < 2 || buckets[n - 1].le != get_float8_infinity())
 		return get_float8_nan();
+	/* NaN are neither more nor less. */
+	most = buckets[0].count;
 	for (uint32 i = 1; i < n; i++)
-		if (buckets[i].count < buckets[i - 1].count)
-			buckets[i].count = buckets[i - 1].count;
+	{
+		if (buckets[i].count > most)
+			most = buckets[i].count;
+		else if (buckets[i].count < most)
+			buckets[i].count = most;
+	}
 	if (buckets[n - 1].count == 0)
 		return get_float8_nan();
 	rank = q * buckets[n - 1].count;
