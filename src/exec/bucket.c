@@ -413,7 +413,10 @@ prepare_width(Step *s, Datum width, Datum origin, bool origin_null, Datum offset
 		if (TIMESTAMP_NOT_FINITE(s->first))
 			s->size = 0;
 	}
-	if (o)
+	/* An offset moves the times.  It is the same to move the boundaries, but for months and clocks. */
+	if (o && (o->month != 0 || s->zone_of_origin))
+		s->size = 0;
+	else if (o)
 		s->first += o->day * USECS_PER_DAY + o->time;
 	if (s->size < 0)
 		s->size = 0;
@@ -605,6 +608,7 @@ step_bounds(Step *s, int64 time, int64 *first, int64 *last)
 	int64 local = time;
 	int64 off = 0;
 	int64 k, lo, hi;
+	bool crossed = false;
 
 	if (s->size <= 1 || (s->kind == STEP_EPOCH && (time > UNIX_EPOCH + EPOCH_LIMIT * USECS_PER_SEC ||
 												   time < UNIX_EPOCH - EPOCH_LIMIT * USECS_PER_SEC)))
@@ -644,9 +648,15 @@ step_bounds(Step *s, int64 time, int64 *first, int64 *last)
 				/* The zone has changed in between: begin at this time. */
 				find_span(s, time);
 				lo = s->span_lo;
+				crossed = true;
 			}
 		}
 		hi = Min(hi, s->span_hi - 1);
+		/* Where clocks change, by a day at most, time_bucket sees to it that no bucket begins behind its times. */
+		if (s->zone_of_origin && s->span_hi < PG_INT64_MAX)
+			hi = Min(hi, s->span_hi - USECS_PER_DAY - 1);
+		if (s->zone_of_origin && (crossed || time > hi))
+			lo = hi = time;
 	}
 	*first = lo;
 	*last = hi;

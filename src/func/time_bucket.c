@@ -3,8 +3,8 @@
  *	  time_bucket(width, time, ...): the beginning of the bucket that a time lies in.
  *
  * Names and results are TimescaleDB's.  Buckets of days and less are counted from Monday, 3 January 2000,
- * or from an origin; those of months from January 2000, or the month of the origin.  Without a time zone
- * a day is 24 hours and begins at midnight UTC.
+ * or from an origin; those of months from January 2000, or the month that the origin lies in.  Without a time
+ * zone a day is 24 hours and begins at midnight UTC.
  */
 #include "postgres.h"
 
@@ -93,10 +93,6 @@ bucket(const Interval *width, Timestamp t, bool has_origin, Timestamp origin)
 			bad_width("Months cannot be combined with days or times.");
 		if (width->month < 0)
 			bad_width("The width must be greater than 0.");
-		if (has_origin && origin != bucket_months(1, origin, 0))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid origin of time buckets"),
-					 errdetail("The origin of buckets of months must be the first day of a month.")));
 		return bucket_months(width->month, t, has_origin ? origin : 0);
 	}
 	if (pg_mul_s64_overflow(width->day, USECS_PER_DAY, &size) ||
@@ -156,12 +152,43 @@ mdb_bucket_timestamp_offset(PG_FUNCTION_ARGS)
 	PG_RETURN_TIMESTAMP(move(t, offset, false));
 }
 
-/* (width, timestamptz, zone, origin, offset): in local time of the zone; the last two may be NULL */
+/*
+ * The bucket of a time in the local time of a zone.
+ *
+ * Where clocks are set back a local time stands for two times, and PostgreSQL takes the later: a bucket that
+ * begins in such an hour could begin after the time.  Then it is an earlier one.
+ */
+static TimestampTz
+bucket_in_zone(const Interval *width, TimestampTz t, Datum zone, bool has_origin, Timestamp origin)
+{
+	Timestamp local =
+		DatumGetTimestamp(DirectFunctionCall2(timestamptz_zone, zone, TimestampTzGetDatum(t)));
+	TimestampTz result;
+
+	local = bucket(width, local, has_origin, origin);
+	result = DatumGetTimestampTz(DirectFunctionCall2(timestamp_zone, zone, TimestampGetDatum(local)));
+	while (result > t)
+	{
+		if (width->day == 0 && width->month == 0)
+			result -= width->time;
+		else
+		{
+			local = move(local, unconstify(Interval *, width), true);
+			result = DatumGetTimestampTz(DirectFunctionCall2(timestamp_zone, zone, TimestampGetDatum(local)));
+		}
+	}
+	return result;
+}
+
+/*
+ * (width, timestamptz, zone, origin, offset): in local time of the zone; the last two may be NULL.  The offset
+ * moves times, not clocks: a day of it is 24 hours.
+ */
 Datum
 mdb_bucket_zone(PG_FUNCTION_ARGS)
 {
 	TimestampTz t;
-	Timestamp local, origin = 0;
+	Timestamp origin = 0;
 	Interval *offset = PG_ARGISNULL(4) ? NULL : PG_GETARG_INTERVAL_P(4);
 	bool has_origin = !PG_ARGISNULL(3);
 
@@ -170,17 +197,15 @@ mdb_bucket_zone(PG_FUNCTION_ARGS)
 	t = PG_GETARG_TIMESTAMPTZ(1);
 	if (TIMESTAMP_NOT_FINITE(t))
 		PG_RETURN_TIMESTAMPTZ(t);
-	local =
-		DatumGetTimestamp(DirectFunctionCall2(timestamptz_zone, PG_GETARG_DATUM(2), TimestampTzGetDatum(t)));
 	if (has_origin)
 		origin =
 			DatumGetTimestamp(DirectFunctionCall2(timestamptz_zone, PG_GETARG_DATUM(2), PG_GETARG_DATUM(3)));
 	if (offset)
-		local = move(local, offset, true);
-	local = bucket(PG_GETARG_INTERVAL_P(0), local, has_origin, origin);
+		t = move(t, offset, true);
+	t = bucket_in_zone(PG_GETARG_INTERVAL_P(0), t, PG_GETARG_DATUM(2), has_origin, origin);
 	if (offset)
-		local = move(local, offset, false);
-	return DirectFunctionCall2(timestamp_zone, PG_GETARG_DATUM(2), TimestampGetDatum(local));
+		t = move(t, offset, false);
+	PG_RETURN_TIMESTAMPTZ(t);
 }
 
 static Timestamp
@@ -200,8 +225,11 @@ Datum
 mdb_bucket_date(PG_FUNCTION_ARGS)
 {
 	bool has_origin = PG_NARGS() > 2;
+	Interval *width = PG_GETARG_INTERVAL_P(0);
 
-	return date_of_timestamp(bucket(PG_GETARG_INTERVAL_P(0), timestamp_of_date(PG_GETARG_DATEADT(1)),
+	if (width->month == 0 && width->time % USECS_PER_DAY != 0 && !DATE_NOT_FINITE(PG_GETARG_DATEADT(1)))
+		bad_width("Buckets of dates must be whole days.");
+	return date_of_timestamp(bucket(width, timestamp_of_date(PG_GETARG_DATEADT(1)),
 									has_origin, has_origin ? timestamp_of_date(PG_GETARG_DATEADT(2)) : 0));
 }
 
