@@ -1,57 +1,57 @@
 -- Functions for queries.
 
-CREATE FUNCTION time_bucket(width interval, "time" timestamptz) RETURNS timestamptz
+CREATE FUNCTION time_bucket(bucket_width interval, ts timestamptz) RETURNS timestamptz
 	AS 'MODULE_PATHNAME', 'mdb_bucket_timestamp' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION time_bucket(interval, timestamptz) IS
 	'beginning of the bucket that a time lies in; weeks and less from Monday, 3 January 2000, UTC; months from January 2000';
-CREATE FUNCTION time_bucket(width interval, "time" timestamptz, origin timestamptz) RETURNS timestamptz
+CREATE FUNCTION time_bucket(bucket_width interval, ts timestamptz, origin timestamptz) RETURNS timestamptz
 	AS 'MODULE_PATHNAME', 'mdb_bucket_timestamp' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION time_bucket(interval, timestamptz, timestamptz) IS 'the same, buckets counted from an origin';
-CREATE FUNCTION time_bucket(width interval, "time" timestamptz, "offset" interval) RETURNS timestamptz
+CREATE FUNCTION time_bucket(bucket_width interval, ts timestamptz, "offset" interval) RETURNS timestamptz
 	AS 'MODULE_PATHNAME', 'mdb_bucket_timestamp_offset' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION time_bucket(interval, timestamptz, interval) IS 'the same, buckets moved by an offset';
-CREATE FUNCTION time_bucket(width interval, "time" timestamptz, timezone text, origin timestamptz DEFAULT NULL,
+CREATE FUNCTION time_bucket(bucket_width interval, ts timestamptz, timezone text, origin timestamptz DEFAULT NULL,
 	"offset" interval DEFAULT NULL) RETURNS timestamptz
 	AS 'MODULE_PATHNAME', 'mdb_bucket_zone' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION time_bucket(interval, timestamptz, text, timestamptz, interval) IS
 	'the same in the local time of a zone: days begin at its midnight';
 
-CREATE FUNCTION time_bucket(width interval, "time" timestamp) RETURNS timestamp
+CREATE FUNCTION time_bucket(bucket_width interval, ts timestamp) RETURNS timestamp
 	AS 'MODULE_PATHNAME', 'mdb_bucket_timestamp' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION time_bucket(interval, timestamp) IS 'beginning of the bucket that a time without zone lies in';
-CREATE FUNCTION time_bucket(width interval, "time" timestamp, origin timestamp) RETURNS timestamp
+CREATE FUNCTION time_bucket(bucket_width interval, ts timestamp, origin timestamp) RETURNS timestamp
 	AS 'MODULE_PATHNAME', 'mdb_bucket_timestamp' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION time_bucket(interval, timestamp, timestamp) IS 'the same, buckets counted from an origin';
-CREATE FUNCTION time_bucket(width interval, "time" timestamp, "offset" interval) RETURNS timestamp
+CREATE FUNCTION time_bucket(bucket_width interval, ts timestamp, "offset" interval) RETURNS timestamp
 	AS 'MODULE_PATHNAME', 'mdb_bucket_timestamp_offset' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION time_bucket(interval, timestamp, interval) IS 'the same, buckets moved by an offset';
 
-CREATE FUNCTION time_bucket(width interval, "time" date) RETURNS date
+CREATE FUNCTION time_bucket(bucket_width interval, ts date) RETURNS date
 	AS 'MODULE_PATHNAME', 'mdb_bucket_date' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION time_bucket(interval, date) IS 'beginning of the bucket that a date lies in';
-CREATE FUNCTION time_bucket(width interval, "time" date, origin date) RETURNS date
+CREATE FUNCTION time_bucket(bucket_width interval, ts date, origin date) RETURNS date
 	AS 'MODULE_PATHNAME', 'mdb_bucket_date' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION time_bucket(interval, date, date) IS 'the same, buckets counted from an origin';
-CREATE FUNCTION time_bucket(width interval, "time" date, "offset" interval) RETURNS date
+CREATE FUNCTION time_bucket(bucket_width interval, ts date, "offset" interval) RETURNS date
 	AS 'MODULE_PATHNAME', 'mdb_bucket_date_offset' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION time_bucket(interval, date, interval) IS 'the same, buckets moved by an offset';
 
-CREATE FUNCTION time_bucket(width smallint, value smallint) RETURNS smallint
+CREATE FUNCTION time_bucket(bucket_width smallint, ts smallint) RETURNS smallint
 	AS 'MODULE_PATHNAME', 'mdb_bucket_int2' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION time_bucket(smallint, smallint) IS 'beginning of the bucket that an integer lies in';
-CREATE FUNCTION time_bucket(width smallint, value smallint, "offset" smallint) RETURNS smallint
+CREATE FUNCTION time_bucket(bucket_width smallint, ts smallint, "offset" smallint) RETURNS smallint
 	AS 'MODULE_PATHNAME', 'mdb_bucket_int2' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION time_bucket(smallint, smallint, smallint) IS 'the same, buckets moved by an offset';
-CREATE FUNCTION time_bucket(width integer, value integer) RETURNS integer
+CREATE FUNCTION time_bucket(bucket_width integer, ts integer) RETURNS integer
 	AS 'MODULE_PATHNAME', 'mdb_bucket_int4' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION time_bucket(integer, integer) IS 'beginning of the bucket that an integer lies in';
-CREATE FUNCTION time_bucket(width integer, value integer, "offset" integer) RETURNS integer
+CREATE FUNCTION time_bucket(bucket_width integer, ts integer, "offset" integer) RETURNS integer
 	AS 'MODULE_PATHNAME', 'mdb_bucket_int4' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION time_bucket(integer, integer, integer) IS 'the same, buckets moved by an offset';
-CREATE FUNCTION time_bucket(width bigint, value bigint) RETURNS bigint
+CREATE FUNCTION time_bucket(bucket_width bigint, ts bigint) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'mdb_bucket_int8' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION time_bucket(bigint, bigint) IS 'beginning of the bucket that an integer lies in';
-CREATE FUNCTION time_bucket(width bigint, value bigint, "offset" bigint) RETURNS bigint
+CREATE FUNCTION time_bucket(bucket_width bigint, ts bigint, "offset" bigint) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'mdb_bucket_int8' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION time_bucket(bigint, bigint, bigint) IS 'the same, buckets moved by an offset';
 

@@ -8,6 +8,7 @@
 #include "storage/bufmgr.h"
 #include "catalog/index.h"
 #include "nodes/execnodes.h"
+#include "nodes/parsenodes.h"
 #include "utils/rel.h"
 
 /*
@@ -61,4 +62,24 @@ mdb_index_create(Relation heap, const char *name, struct IndexInfo *info, struct
 	index_create(heap, name, InvalidOid, InvalidOid, InvalidOid, InvalidOid, info, columns, am, tablespace,
 				 &collation, &opclass, &option, (Datum) 0, 0, 0, true, true, NULL);
 #endif
+}
+
+/*
+ * mdb_group_expr - an expression of a query that was not planned yet, where it may be a column of the grouping.
+ */
+struct Node *
+mdb_group_expr(struct Query *query, struct Node *expr)
+{
+#if PG_VERSION_NUM >= 180000
+	Var *var = (Var *) expr;
+
+	if (IsA(var, Var) && var->varlevelsup == 0)
+	{
+		RangeTblEntry *rte = list_nth(query->rtable, var->varno - 1);
+
+		if (rte->rtekind == RTE_GROUP)
+			return list_nth(rte->groupexprs, var->varattno - 1);
+	}
+#endif
+	return expr;
 }

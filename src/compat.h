@@ -192,11 +192,14 @@
 
 struct IndexInfo;
 struct List;
+struct Node;
+struct Query;
 struct SMgrRelationData;
 
 extern void mdb_index_create(Relation heap, const char *name, struct IndexInfo *info, struct List *columns,
 							 Oid am, Oid tablespace, Oid opclass);
 extern Buffer mdb_extend_file(struct SMgrRelationData *srel, const MdbRelFile *file, char persistence);
 extern void mdb_heap_prune_page(Relation rel, Buffer buf);
+extern struct Node *mdb_group_expr(struct Query *query, struct Node *expr);
 
 #endif /* MDB_COMPAT_H */

@@ -17,7 +17,8 @@
 #include "metricsdb.h"
 
 /* Each ends with an entry without a name. */
-static const MdbOwnAgg *const tables[] = {mdb_own_counter, mdb_own_over_time, mdb_own_sketch};
+static const MdbOwnAgg *const tables[] = {mdb_own_counter, mdb_own_over_time, mdb_own_sketch,
+										  mdb_own_histogram};
 
 /* ---------- which ---------- */
 

@@ -102,5 +102,6 @@ extern void mdb_own_free(MdbOwn *own, void *p);
 extern const MdbOwnAgg mdb_own_counter[];
 extern const MdbOwnAgg mdb_own_over_time[];
 extern const MdbOwnAgg mdb_own_sketch[];
+extern const MdbOwnAgg mdb_own_histogram[];
 
 #endif /* MDB_AGG_OWN_H */

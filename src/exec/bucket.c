@@ -11,6 +11,7 @@
 
 #include <math.h>
 
+#include "access/transam.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "common/int.h"
@@ -158,18 +159,20 @@ zone_is_known(Node *zone)
 		   pg_tzset(name) != NULL;
 }
 
+/* time_bucket or time_bucket_gapfill, which is the same here? */
 static bool
-is_time_bucket(Oid function)
+is_time_bucket(Oid function, bool *gapfill)
 {
-	char *name = get_func_name(function);
+	char *name = function < FirstNormalObjectId ? NULL : get_func_name(function);
 
-	return name != NULL && strcmp(name, "time_bucket") == 0 &&
+	*gapfill = name != NULL && strcmp(name, "time_bucket_gapfill") == 0;
+	return name != NULL && (*gapfill || strcmp(name, "time_bucket") == 0) &&
 		   get_func_namespace(function) == get_namespace_oid(MDB_SCHEMA, true);
 }
 
 /* The other forms of time_bucket: what comes behind the time tells which it is. */
 static bool
-time_bucket_arguments(Finding *f, List *args, Step *s)
+time_bucket_arguments(Finding *f, List *args, bool gapfill, Step *s)
 {
 	Node *third = list_length(args) > 2 ? lthird(args) : NULL;
 
@@ -182,7 +185,17 @@ time_bucket_arguments(Finding *f, List *args, Step *s)
 			return false;
 	if (third == NULL)
 		return true;
-	if (exprType(third) == INTERVALOID)
+	if (gapfill)
+	{
+		/* width, time, perhaps zone, and the range to be filled, which is nothing to us */
+		if (list_length(args) < 5)
+			return true;
+		if (s->zoned)
+			return false;
+		s->zoned = s->zone_of_origin = true;
+		s->zone = third;
+	}
+	else if (exprType(third) == INTERVALOID)
 		s->offset = third;
 	else if (exprType(third) != TEXTOID)
 		s->origin = third;
@@ -209,7 +222,7 @@ step_of(Finding *f, Node *node)
 	List *inner;
 	Oid function = call_of(node, &args);
 	Oid time_type = f->table->time_type;
-	bool ok = false;
+	bool ok = false, gapfill;
 
 	if (!OidIsValid(function))
 		return NULL;
@@ -283,8 +296,8 @@ step_of(Finding *f, Node *node)
 			break;
 		}
 		default:
-			if (is_time_bucket(function))
-				ok = time_argument(f, lsecond(args), s) && time_bucket_arguments(f, args, s);
+			if (is_time_bucket(function, &gapfill))
+				ok = time_argument(f, lsecond(args), s) && time_bucket_arguments(f, args, gapfill, s);
 			break;
 	}
 	if (!ok || (s->width && !is_fixed(s->width)) || (s->zoned && !zone_is_known(s->zone)))
@@ -318,8 +331,13 @@ static List *
 steps_of(const MdbTable *table, Index varno, Node *expr)
 {
 	Finding f = {.table = table, .varno = varno};
+	Node *inner = expr;
+	bool gapfill;
 
-	if (!mdb_uses_only(expr, varno, table, MDB_ROLE_TIME))
+	/* Only the planner takes it for volatile. */
+	if (IsA(expr, FuncExpr) && is_time_bucket(((FuncExpr *) expr)->funcid, &gapfill) && gapfill)
+		inner = (Node *) ((FuncExpr *) expr)->args;
+	if (!mdb_uses_only(inner, varno, table, MDB_ROLE_TIME))
 		return NIL;
 	/* Each time for itself: the time alone, or anything of a date, of which there are few. */
 	if (is_time(&f, expr) || table->time_type == DATEOID)

@@ -34,6 +34,7 @@
 
 #include "metricsdb.h"
 #include "exec/agg_node.h"
+#include "exec/gapfill.h"
 #include "exec/metrics_scan.h"
 #include "exec/value_filter.h"
 
@@ -549,4 +550,5 @@ mdb_exec_init(void)
 	prev_set_rel_pathlist = set_rel_pathlist_hook;
 	set_rel_pathlist_hook = set_rel_pathlist;
 	mdb_agg_init();
+	mdb_gapfill_init();
 }

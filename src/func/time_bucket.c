@@ -8,8 +8,10 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "common/int.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/datetime.h"
@@ -60,18 +62,25 @@ month_of(Timestamp t)
 	return ((int64) year - 2000) * 12 + month - 1;
 }
 
+/* The beginning of a month that is counted from January 2000; false if there is no such time. */
+static bool
+begin_of_month(int64 m, Timestamp *result)
+{
+	int64 year = 2000 + m / 12 - (m % 12 < 0);
+	int month = (int) (m - (year - 2000) * 12) + 1;
+
+	if (!IS_VALID_JULIAN((int) year, month, 1))
+		return false;
+	*result = ((int64) date2j((int) year, month, 1) - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY;
+	return IS_VALID_TIMESTAMP(*result);
+}
+
 static Timestamp
 bucket_months(int32 months, Timestamp t, Timestamp origin)
 {
-	int64 m = bucket_int(months, month_of(t), month_of(origin));
-	int64 year = 2000 + m / 12 - (m % 12 < 0);
-	int month = (int) (m - (year - 2000) * 12) + 1;
 	Timestamp result;
 
-	if (!IS_VALID_JULIAN((int) year, month, 1))
-		out_of_range();
-	result = ((int64) date2j((int) year, month, 1) - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY;
-	if (!IS_VALID_TIMESTAMP(result))
+	if (!begin_of_month(bucket_int(months, month_of(t), month_of(origin)), &result))
 		out_of_range();
 	return result;
 }
@@ -161,8 +170,7 @@ mdb_bucket_timestamp_offset(PG_FUNCTION_ARGS)
 static TimestampTz
 bucket_in_zone(const Interval *width, TimestampTz t, Datum zone, bool has_origin, Timestamp origin)
 {
-	Timestamp local =
-		DatumGetTimestamp(DirectFunctionCall2(timestamptz_zone, zone, TimestampTzGetDatum(t)));
+	Timestamp local = DatumGetTimestamp(DirectFunctionCall2(timestamptz_zone, zone, TimestampTzGetDatum(t)));
 	TimestampTz result;
 
 	local = bucket(width, local, has_origin, origin);
@@ -229,8 +237,8 @@ mdb_bucket_date(PG_FUNCTION_ARGS)
 
 	if (width->month == 0 && width->time % USECS_PER_DAY != 0 && !DATE_NOT_FINITE(PG_GETARG_DATEADT(1)))
 		bad_width("Buckets of dates must be whole days.");
-	return date_of_timestamp(bucket(width, timestamp_of_date(PG_GETARG_DATEADT(1)),
-									has_origin, has_origin ? timestamp_of_date(PG_GETARG_DATEADT(2)) : 0));
+	return date_of_timestamp(bucket(width, timestamp_of_date(PG_GETARG_DATEADT(1)), has_origin,
+									has_origin ? timestamp_of_date(PG_GETARG_DATEADT(2)) : 0));
 }
 
 /* (width, date, offset) */
@@ -272,4 +280,133 @@ mdb_bucket_int8(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT64(
 		bucket_int(PG_GETARG_INT64(0), PG_GETARG_INT64(1), PG_NARGS() > 2 ? PG_GETARG_INT64(2) : 0));
+}
+
+/* ---------- from one bucket to the next ---------- */
+
+/*
+ * mdb_buckets_init - buckets of a width and a type of times; zone may be NULL.
+ *
+ * Errors: the width is not greater than 0, or one that time_bucket refuses.
+ */
+void
+mdb_buckets_init(MdbBuckets *b, Oid type, Datum width, text *zone)
+{
+	b->type = type;
+	b->zone = zone;
+	b->size = 0;
+	switch (type)
+	{
+		case INT2OID:
+			b->size = DatumGetInt16(width);
+			break;
+		case INT4OID:
+			b->size = DatumGetInt32(width);
+			break;
+		case INT8OID:
+			b->size = DatumGetInt64(width);
+			break;
+		default:
+			b->width = *DatumGetIntervalP(width);
+			if (b->width.month == 0 && (pg_mul_s64_overflow(b->width.day, USECS_PER_DAY, &b->size) ||
+										pg_add_s64_overflow(b->size, b->width.time, &b->size)))
+				bad_width("The width is too large.");
+			if (type == DATEOID && b->width.time % USECS_PER_DAY != 0)
+				bad_width("Buckets of dates must be whole days.");
+			break;
+	}
+	if (b->size < 0 || (b->size == 0 && b->width.month <= 0))
+		bad_width("The width must be greater than 0.");
+}
+
+/* The range of integers, timestamps or dates, which are counted as days. */
+static bool
+in_range(const MdbBuckets *b, int64 t)
+{
+	switch (b->type)
+	{
+		case INT2OID:
+			return t >= PG_INT16_MIN && t <= PG_INT16_MAX;
+		case INT4OID:
+			return t >= PG_INT32_MIN && t <= PG_INT32_MAX;
+		case INT8OID:
+			return true;
+		case DATEOID:
+			return IS_VALID_DATE(t);
+		default:
+			return IS_VALID_TIMESTAMP(t);
+	}
+}
+
+/*
+ * mdb_bucket_begin - what time_bucket says of a time: an integer, microseconds from 2000, days from 2000.
+ */
+int64
+mdb_bucket_begin(const MdbBuckets *b, int64 t)
+{
+	switch (b->type)
+	{
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+			t = bucket_int(b->size, t, 0);
+			break;
+		case DATEOID:
+			t = bucket(&b->width, timestamp_of_date((DateADT) t), false, 0) / USECS_PER_DAY;
+			break;
+		default:
+			t = b->zone ? bucket_in_zone(&b->width, t, PointerGetDatum(b->zone), false, 0)
+						: bucket(&b->width, t, false, 0);
+			break;
+	}
+	if (!in_range(b, t))
+		out_of_range();
+	return t;
+}
+
+/* In a zone: where clocks change a bucket may be longer or shorter than its width, so look for the next. */
+static TimestampTz
+next_in_zone(const MdbBuckets *b, TimestampTz t)
+{
+	Datum zone = PointerGetDatum(b->zone);
+	int64 step = 15 * USECS_PER_MINUTE;
+	TimestampTz probe, next;
+
+	if (b->width.day == 0 && b->width.month == 0)
+	{
+		probe = t + b->size;
+		step = Min(step, b->size);
+	}
+	else
+	{
+		Timestamp local =
+			DatumGetTimestamp(DirectFunctionCall2(timestamptz_zone, zone, TimestampTzGetDatum(t)));
+
+		local = move(local, unconstify(Interval *, &b->width), false);
+		probe = DatumGetTimestampTz(DirectFunctionCall2(timestamp_zone, zone, TimestampGetDatum(local)));
+	}
+	for (; (next = bucket_in_zone(&b->width, probe, zone, false, 0)) <= t; probe += step)
+		CHECK_FOR_INTERRUPTS();
+	return next;
+}
+
+/*
+ * mdb_bucket_next - the bucket behind the one that begins at *t; false if there is none.
+ */
+bool
+mdb_bucket_next(const MdbBuckets *b, int64 *t)
+{
+	if (b->zone)
+		*t = next_in_zone(b, *t);
+	else if (b->size == 0)
+	{
+		int64 day = b->type == DATEOID ? 1 : USECS_PER_DAY;
+
+		if (!begin_of_month(month_of(*t * (USECS_PER_DAY / day)) + b->width.month, t))
+			return false;
+		*t /= USECS_PER_DAY / day;
+	}
+	else if (pg_add_s64_overflow(*t, b->type == DATEOID ? b->size / USECS_PER_DAY : b->size, t))
+		return false;
+	return in_range(b, *t);
 }

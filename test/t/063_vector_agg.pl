@@ -114,7 +114,8 @@ my %shape;
 
 sub bucket
 {
-	my $width = pick("'1 hour'", "'5 min'", "'1 day'", "'1 week'", "'10 s'", "'7 hours'");
+	# Buckets of dates are whole days.
+	my $width = $time_type eq 'date' ? pick("'1 day'", "'1 week'", "'72 hours'") : pick("'1 hour'", "'5 min'", "'1 day'", "'1 week'", "'10 s'", "'7 hours'");
 	return pick("metricsdb.time_bucket($width, time)", "metricsdb.time_bucket('1 month', time)", "time", "date_trunc('month', time::timestamp)") if $time_type eq 'date';
 	if ($time_type eq 'timestamp')
 	{
