@@ -9,6 +9,7 @@
 
 #include "catalog/pg_type.h"
 
+#include "compat.h"
 #include "exec/agg_own.h"
 #include "func/func.h"
 

@@ -43,5 +43,7 @@ functions() {
 	beside '' "deriv(time, usage_user)"
 	beside '' "counter_agg(time, usage_user)"
 	beside '' "avg_over_time(usage_user)"
+	beside 6 "sketch_agg(usage_user)"
+	beside '' "approx_percentile(0.95, sketch_agg(usage_user))"
 	echo "again: make bench BENCH=functions BENCH_HOSTS=$functions_hosts BENCH_ROUNDS=$functions_rounds BENCH_REPEAT=$functions_repeat"
 }
