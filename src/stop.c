@@ -25,6 +25,7 @@
 #include "stop.h"
 #include "store/store.h"
 #include "write/merge.h"
+#include "write/write.h"
 
 #define STOP_FILE  "metricsdb_stop"
 #define TRACE_FILE "metricsdb_trace"
@@ -45,9 +46,9 @@ static const char *const stops[] = {
 	"series.posting:se",
 	"series.merged:se",
 	/* series that have left: write/collect.c */
-	"collect.marked:se",
-	"collect.dictionary:se",
-	"collect.removed:se",
+	"collect.marked:swe",
+	"collect.dictionary:swe",
+	"collect.removed:swe",
 	/* a part: store/space.c, store/page_io.c, write/append.c */
 	"place.gap:se",
 	"place.counters:swe",
@@ -305,6 +306,10 @@ mdb_stop_init(void)
 		"metricsdb.testing_directory",
 		"Bytes of a directory at which a merge begins another part; -1: as many as usual.", NULL,
 		&mdb_merge_directory, -1, -1, INT_MAX, PGC_USERSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomIntVariable("metricsdb.testing_collect",
+							"Until the background looks for series that have left; 0: as long as it is.",
+							NULL, &mdb_testing_collect_ms, 0, 0, INT_MAX, PGC_SIGHUP,
+							GUC_NOT_IN_SAMPLE | GUC_UNIT_MS, NULL, NULL, NULL);
 	RegisterXactCallback(xact_callback, NULL);
 }
 

@@ -66,14 +66,26 @@ typedef struct Turn
 
 static HTAB *turns = NULL;
 
+#ifdef MDB_TESTING
+int mdb_testing_collect_ms = 0;
+#define COLLECT_AFTER(us) (mdb_testing_collect_ms > 0 ? mdb_testing_collect_ms * INT64CONST(1000) : (us))
+#else
+#define COLLECT_AFTER(us) (us)
+#endif
+
+/* As SPI's commit does, it leaves the caller in the memory context that he was in, which must not be the transaction's. */
 static void
 commit_worker(void)
 {
+	MemoryContext outer = CurrentMemoryContext;
+
+	Assert(outer != CurTransactionContext && outer != TopTransactionContext);
 	if (ActiveSnapshotSet())
 		PopActiveSnapshot();
 	CommitTransactionCommand();
 	StartTransactionCommand();
 	mdb_compact_begin();
+	MemoryContextSwitchTo(outer);
 }
 
 /* Bring the turns up to the permanent tables of this database that the access method stores. */
@@ -246,6 +258,7 @@ turn_failed(Turn *turn, MemoryContext mcxt)
 	turn->next_at = GetCurrentTimestamp() + Min(FAILED_MAX_US, FAILED_US << Min(turn->failures - 1, 10));
 	StartTransactionCommand();
 	mdb_compact_begin();
+	MemoryContextSwitchTo(mcxt);
 	enter_failure(turn->relid, turn->failures, error->message ? error->message : "", turn->next_at);
 }
 
@@ -257,13 +270,14 @@ collect_series(Turn *turn)
 	bool in_the_way;
 
 	if (turn->collect_at == 0)
-		turn->collect_at = now + COLLECT_FIRST_US;
+		turn->collect_at = now + COLLECT_AFTER(COLLECT_FIRST_US);
 	if (now < turn->collect_at)
 		return;
-	turn->collect_at = now + COLLECT_US;
+	/* Also after an error. */
+	turn->collect_at = now + COLLECT_AFTER(COLLECT_RETRY_US);
 	(void) mdb_collect_series(turn->relid, false, mdb_compact_begin, commit_worker, &in_the_way);
-	if (in_the_way)
-		turn->collect_at = now + COLLECT_RETRY_US;
+	if (!in_the_way)
+		turn->collect_at = now + COLLECT_AFTER(COLLECT_US);
 }
 
 /* Do one thing for a table.  True if something was done. */
@@ -291,7 +305,6 @@ take_turn(Turn *turn, MemoryContext mcxt)
 		failed = true;
 	}
 	PG_END_TRY();
-	MemoryContextSwitchTo(mcxt);
 	turn->used += GetCurrentTimestamp() - began;
 	if (failed)
 		return false;
@@ -312,12 +325,15 @@ take_turn(Turn *turn, MemoryContext mcxt)
 bool
 mdb_compact_step(void)
 {
-	MemoryContext mcxt =
-		AllocSetContextCreate(TopMemoryContext, "metricsdb compaction", ALLOCSET_DEFAULT_SIZES);
+	/* Outlives transactions, and errors. */
+	static MemoryContext mcxt = NULL;
 	TimestampTz until = GetCurrentTimestamp() + ROUND_US;
 	Turn *turn;
 	bool any = false;
 
+	if (mcxt == NULL)
+		mcxt = AllocSetContextCreate(TopMemoryContext, "metricsdb compaction", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextReset(mcxt);
 	StartTransactionCommand();
 	mdb_compact_begin();
 	MemoryContextSwitchTo(mcxt);
@@ -326,7 +342,6 @@ mdb_compact_step(void)
 	mdb_guard_tidy();
 	commit_worker();
 	list_tables();
-	MemoryContextSwitchTo(mcxt);
 	while (GetCurrentTimestamp() < until && (turn = next_turn()) != NULL)
 	{
 		any |= take_turn(turn, mcxt);
@@ -335,6 +350,5 @@ mdb_compact_step(void)
 	if (ActiveSnapshotSet())
 		PopActiveSnapshot();
 	CommitTransactionCommand();
-	MemoryContextDelete(mcxt);
 	return any;
 }

@@ -107,7 +107,8 @@ typedef enum Step
 {
 	COLLECT_NOTHING,
 	COLLECT_AGAIN,
-	COLLECT_IN_THE_WAY
+	COLLECT_IN_THE_WAY,
+	COLLECT_BUSY /* somebody has a lock on the table */
 } Step;
 
 /* The first transaction: mark, or the second: remove, if some are marked.  *removed is added to. */
@@ -150,6 +151,37 @@ collect_step(Relation rel, bool wait, int64 *removed)
 	return COLLECT_NOTHING;
 }
 
+/* One transaction for a table.  What it allocates is in mcxt, and freed. */
+static Step
+collect_once(Oid relid, bool wait, MdbTransactionFunction begin, MemoryContext mcxt, int64 *removed)
+{
+	Step step = COLLECT_NOTHING;
+	Relation rel;
+
+	if (wait)
+		LockRelationOid(relid, ShareUpdateExclusiveLock);
+	else if (!ConditionalLockRelationOid(relid, ShareUpdateExclusiveLock))
+		return COLLECT_BUSY;
+	begin();
+	rel = try_relation_open(relid, NoLock);
+	if (rel == NULL)
+		return step;
+	if (mdb_is_metricsdb(rel) && mdb_table(rel)->nseries_columns > 0)
+	{
+		MemoryContext outer = MemoryContextSwitchTo(mcxt);
+		MdbBefore before;
+
+		mdb_owner_begin(rel, &before);
+		mdb_storage_revive(rel);
+		step = collect_step(rel, wait, removed);
+		mdb_owner_end(&before);
+		MemoryContextSwitchTo(outer);
+		MemoryContextReset(mcxt);
+	}
+	relation_close(rel, NoLock);
+	return step;
+}
+
 /*
  * mdb_collect_series - remove the series of a table that have no rows in parts; returns how many.
  *
@@ -161,41 +193,28 @@ int64
 mdb_collect_series(Oid relid, bool wait, MdbTransactionFunction begin, MdbTransactionFunction commit,
 				   bool *in_the_way)
 {
-	MemoryContext outer = CurrentMemoryContext;
+	/* Not below a context of the caller's: it may be the transaction's, which ends. */
 	MemoryContext mcxt =
-		AllocSetContextCreate(outer, "metricsdb collection of series", ALLOCSET_DEFAULT_SIZES);
+		AllocSetContextCreate(TopMemoryContext, "metricsdb collection of series", ALLOCSET_DEFAULT_SIZES);
 	int64 removed = 0;
-	Step step;
+	volatile Step step = COLLECT_NOTHING;
 
-	do
+	PG_TRY();
 	{
-		Relation rel;
-		MdbBefore before;
-
-		step = COLLECT_IN_THE_WAY;
-		if (wait)
-			LockRelationOid(relid, ShareUpdateExclusiveLock);
-		else if (!ConditionalLockRelationOid(relid, ShareUpdateExclusiveLock))
-			break;
-		step = COLLECT_NOTHING;
-		begin();
-		rel = try_relation_open(relid, NoLock);
-		if (rel != NULL && mdb_is_metricsdb(rel) && mdb_table(rel)->nseries_columns > 0)
+		do
 		{
-			MemoryContextSwitchTo(mcxt);
-			mdb_owner_begin(rel, &before);
-			mdb_storage_revive(rel);
-			step = collect_step(rel, wait, &removed);
-			mdb_owner_end(&before);
-			MemoryContextSwitchTo(outer);
-			MemoryContextReset(mcxt);
-		}
-		if (rel != NULL)
-			relation_close(rel, NoLock);
-		commit();
-	} while (step == COLLECT_AGAIN);
-	MemoryContextDelete(mcxt);
-	*in_the_way = step == COLLECT_IN_THE_WAY;
+			step = collect_once(relid, wait, begin, mcxt, &removed);
+			/* What has not got the lock has begun nothing. */
+			if (step != COLLECT_BUSY)
+				commit();
+		} while (step == COLLECT_AGAIN);
+	}
+	PG_FINALLY();
+	{
+		MemoryContextDelete(mcxt);
+	}
+	PG_END_TRY();
+	*in_the_way = step == COLLECT_IN_THE_WAY || step == COLLECT_BUSY;
 	return removed;
 }
 

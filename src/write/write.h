@@ -253,6 +253,7 @@ extern bool mdb_move_rows(Relation rel, const MdbTable *table, MdbCompactGoal *g
 
 /* ---- compact.c ---- */
 
+/* Begins or commits; leaves the caller in the memory context that he was in, which outlives transactions. */
 typedef void (*MdbTransactionFunction)(void);
 
 typedef enum MdbStep
@@ -267,6 +268,10 @@ extern MdbStep mdb_compact_relation(Oid relid, MdbCompactHow how, bool may_give_
 									MdbTransactionFunction begin, MdbTransactionFunction commit);
 
 /* ---- collect.c ---- */
+
+#ifdef MDB_TESTING
+extern int mdb_testing_collect_ms; /* metricsdb.testing_collect: how soon the background looks for them */
+#endif
 
 extern int64 mdb_collect_series(Oid relid, bool wait, MdbTransactionFunction begin,
 								MdbTransactionFunction commit, bool *in_the_way);

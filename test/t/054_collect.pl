@@ -6,6 +6,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use StorageTest;
+use StopTest;
 
 my $primary = new_node('collecting',
 	init => [ allows_streaming => 1, extra => ['--data-checksums'] ],
@@ -204,4 +205,32 @@ is(sql("SET metricsdb.on_corruption = skip; SELECT count(*) FROM m WHERE tags->>
 sql("SELECT metricsdb.rebuild_series_index('m')");
 in_order('made anew');
 is(sql("SELECT count(*) FROM m WHERE tags->>'host' = 'a1'"), sql("SELECT count(*) FROM h WHERE tags->>'host' = 'a1'"), 'and filters by it');
+$standby->stop;
+$primary->stop;
+
+# ---- in the background ----
+
+SKIP:
+{
+	skip 'METRICSDB_TESTING does not say where the library with settings for tests is', 1 unless $ENV{METRICSDB_TESTING};
+	my $node = bare_node('background', 'metricsdb.workers' => 'on', 'metricsdb.direct_rows' => 1, 'metricsdb.testing_collect' => '200ms');
+	my $pid = q{SELECT pid FROM pg_stat_activity WHERE backend_type ~ 'maintainer'};
+	my $left = q{SELECT sum(nseries) FROM metricsdb.series WHERE storage_id = (SELECT storage_id FROM metricsdb.storage WHERE relid = 'b'::regclass)};
+
+	$node->safe_psql('postgres', q{CREATE TABLE b (time timestamptz, host text, v float8) USING metricsdb;
+		CREATE TABLE idle (time timestamptz, host text, v float8) USING metricsdb;
+		INSERT INTO idle VALUES ('2026-01-01', 'x', 1)});
+	ok(wait_for($node, "SELECT EXISTS ($pid)"), 'there is a maintainer');
+	$pid = $node->safe_psql('postgres', $pid);
+	for my $round (1 .. 3)
+	{
+		$node->safe_psql('postgres', qq{INSERT INTO b SELECT '2026-01-01', 'gone_' || i, i FROM generate_series(1, 2000) i;
+			INSERT INTO b SELECT '2026-01-01', 'stays_${round}_' || i, i FROM generate_series(1, 50) i; DELETE FROM b WHERE host LIKE 'gone%'});
+		ok(wait_for($node, "SELECT ($left) = 50 * $round"), "background, round $round: collected");
+	}
+	is($node->safe_psql('postgres', q{SELECT count(*), count(DISTINCT host), metricsdb.cardinality('b'), (SELECT count(*) FROM metricsdb.check('b')) FROM b}), '150|150|150|0', 'background: the others stay');
+	is($node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type ~ 'maintainer'}), $pid, 'background: by the same maintainer');
+	$node->stop;
+	unlike(slurp_file($node->logfile), qr/terminated by signal|PANIC|TRAP/, 'background: nobody has crashed');
+}
 done_testing();
