@@ -483,12 +483,12 @@ add_mixed_block(MetricsAggState *state, const uint8 *mask, uint32 count)
 			stretch = mdb_times_stretch(state->times, times[row]);
 			first = mdb_times_in(state->times, stretch, &last);
 		}
-		while (row < end && (!by_series || mdb_block_series(b, row) == id) &&
-			   (times == NULL || (times[row] >= first && times[row] <= last)))
+		do
 		{
 			rows += mask == NULL || mask[row];
 			row++;
-		}
+		} while (row < end && (!by_series || mdb_block_series(b, row) == id) &&
+				 (times == NULL || (times[row] >= first && times[row] <= last)));
 		group = mdb_agg_group(state, by_series ? series_number(state, id) : 0,
 							  mdb_agg_bucket_number(state, stretch));
 		if (group)

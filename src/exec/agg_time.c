@@ -221,12 +221,13 @@ make_runs(MdbTimes *t, MdbTimePlan *p)
 		if (time_at(p, p->end - 1) <= last)
 			row = p->end;
 		else if (p->stepped && p->step > 0)
-		{
-			row = (uint32) ((last - p->first) / p->step) + 1;
-		}
+			row = Max(begin, (uint32) ((last - p->first) / p->step)) + 1;
 		else
-			while (row < p->end && time_at(p, row) <= last)
+		{
+			do
 				row++;
+			while (row < p->end && time_at(p, row) <= last);
+		}
 		runs[n++] = (MdbRun){.begin = begin, .end = row, .stretch = stretch};
 	}
 	p->nruns = n;

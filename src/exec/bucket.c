@@ -62,6 +62,7 @@ typedef struct Step
 	pg_tz *tz;     /* NULL: none */
 	int64 size;    /* 0: each time for itself */
 	int64 first;   /* a boundary, in local time */
+	int64 margin;  /* so near to the ends of time local or moved times may be out of range: each for itself */
 	int64 span_lo; /* times of the same offset from UTC, as far as is known */
 	int64 span_hi;
 	int64 gmtoff;
@@ -356,19 +357,28 @@ mdb_bucket_supported(const MdbTable *table, Index varno, Node *expr)
 	return steps_of(table, varno, expr) != NIL;
 }
 
+/* Is this an interval that is known, and of days and times alone? */
+static bool
+is_without_months(Node *node)
+{
+	Const *c = (Const *) node;
+
+	return c != NULL && IsA(c, Const) && !c->constisnull && DatumGetIntervalP(c->constvalue)->month == 0;
+}
+
 /*
  * mdb_bucket_rises - does a supported expression never fall when the time rises, and is it constant for whole
- * stretches?  Known of time_bucket and date_bin of a fixed length, in no zone.
+ * stretches?  Known of time_bucket and date_bin of a fixed length, in no zone.  Not if buckets are moved by months:
+ * a month before the last days of March is always the end of February.
  */
 bool
 mdb_bucket_rises(const MdbTable *table, Index varno, Node *expr)
 {
 	Finding f = {.table = table, .varno = varno};
 	Step *s = table->time_type == DATEOID ? NULL : step_of(&f, expr);
-	Const *width = s ? (Const *) s->width : NULL;
 
-	return s != NULL && s->kind == STEP_WIDTH && !s->zoned && width != NULL && IsA(width, Const) &&
-		   !width->constisnull && DatumGetIntervalP(width->constvalue)->month == 0;
+	return s != NULL && s->kind == STEP_WIDTH && !s->zoned && is_without_months(s->width) &&
+		   (s->offset == NULL || is_without_months(s->offset));
 }
 
 /* ---------- how long ---------- */
@@ -415,29 +425,38 @@ unit_size(const char *unit, bool extract)
 	return 0;
 }
 
+/* Microseconds of the days and times of an interval; false if they are too many. */
+static bool
+usecs_of(const Interval *i, int64 *usecs)
+{
+	return !pg_mul_s64_overflow(i->day, USECS_PER_DAY, usecs) && !pg_add_s64_overflow(*usecs, i->time, usecs);
+}
+
 /* Size and boundary of stretches of a given interval. */
 static void
 prepare_width(Step *s, Datum width, Datum origin, bool origin_null, Datum offset, bool offset_null)
 {
 	Interval *w = DatumGetIntervalP(width);
 	Interval *o = offset_null ? NULL : DatumGetIntervalP(offset);
+	int64 size, by = 0;
 
-	s->size = w->month != 0 ? USECS_PER_DAY : w->day * USECS_PER_DAY + w->time;
+	if (!usecs_of(w, &size))
+		return;
 	/* Months begin at midnight. */
 	s->first = w->month != 0 ? 0 : MONDAY;
 	if (!origin_null && w->month == 0)
 	{
 		s->first = DatumGetTimestamp(origin);
 		if (TIMESTAMP_NOT_FINITE(s->first))
-			s->size = 0;
+			return;
 	}
 	/* An offset moves the times.  It is the same to move the boundaries, but for months and clocks. */
-	if (o && (o->month != 0 || s->zone_of_origin))
-		s->size = 0;
-	else if (o)
-		s->first += o->day * USECS_PER_DAY + o->time;
-	if (s->size < 0)
-		s->size = 0;
+	if (o != NULL && (o->month != 0 || s->zone_of_origin || !usecs_of(o, &by) ||
+					  pg_add_s64_overflow(s->first, by, &s->first)))
+		return;
+	s->margin =
+		by > -END_TIMESTAMP && by < END_TIMESTAMP ? Min(s->margin + Abs(by), END_TIMESTAMP) : END_TIMESTAMP;
+	s->size = w->month != 0 ? USECS_PER_DAY : Max(size, 0);
 }
 
 static double
@@ -462,8 +481,10 @@ prepare_step(Step *s, ExprContext *econtext)
 	s->span_hi = PG_INT64_MIN;
 	s->size = 0;
 	s->first = 0;
+	s->margin = 0;
 	if (s->zoned)
 	{
+		s->margin = 2 * USECS_PER_DAY;
 		s->tz = session_timezone;
 		if (s->zone_state)
 		{
@@ -612,10 +633,13 @@ find_span(Step *s, int64 time)
 	int rc = pg_next_dst_boundary(&t, &before, &before_dst, &boundary, &after, &after_dst, s->tz);
 
 	s->gmtoff = rc >= 0 ? before : 0;
-	s->span_lo = floor_div(time, USECS_PER_SEC) * USECS_PER_SEC;
-	s->span_hi = rc > 0 ? (boundary - (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (pg_time_t) SECS_PER_DAY) *
-							  USECS_PER_SEC
-						: PG_INT64_MAX;
+	if (pg_mul_s64_overflow(floor_div(time, USECS_PER_SEC), USECS_PER_SEC, &s->span_lo))
+		s->span_lo = time;
+	/* The zone may change in years that no timestamp reaches. */
+	if (rc <= 0 ||
+		pg_mul_s64_overflow(boundary - (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (pg_time_t) SECS_PER_DAY,
+							USECS_PER_SEC, &s->span_hi))
+		s->span_hi = PG_INT64_MAX;
 	if (rc < 0)
 		s->span_hi = time + 1;
 }
@@ -676,6 +700,9 @@ step_bounds(Step *s, int64 time, int64 *first, int64 *last)
 		if (s->zone_of_origin && (crossed || time > hi))
 			lo = hi = time;
 	}
+	/* Not cut off at the margin: a stretch of more than one time ends where its bucket does. */
+	if (s->margin > 0 && (lo < MIN_TIMESTAMP + s->margin || hi >= END_TIMESTAMP - s->margin))
+		lo = hi = time;
 	*first = lo;
 	*last = hi;
 }
@@ -705,4 +732,8 @@ mdb_bucket_of(MdbBucketing *b, int64 time, int64 *first, int64 *last)
 		*first = Max(*first, lo);
 		*last = Min(*last, hi);
 	}
+	/* Callers go from stretch to stretch: each has at least the time that was asked for. */
+	Assert(*first <= time && time <= *last);
+	*first = Min(Max(*first, PG_INT64_MIN + 1), time);
+	*last = Max(Min(*last, PG_INT64_MAX - 1), time);
 }
