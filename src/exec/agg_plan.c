@@ -143,7 +143,8 @@ keys_fit(Grouping *g, List *tlist)
 		Node *key = get_sortgroupclause_expr(sgc, tlist);
 		bool timed;
 
-		if (!sgc->hashable)
+		/* A key that returns a set is many rows, which core makes below its aggregate. */
+		if (!sgc->hashable || expression_returns_set(key))
 			return false;
 		if (mdb_uses_only(key, g->input->relid, g->table, MDB_ROLE_SERIES))
 			timed = false;
@@ -475,7 +476,7 @@ make_scan_tlist(List *keys, List *aggrefs, List *group_clause, List *exprs, Inde
 	tlist = lappend(
 		tlist, makeTargetEntry((Expr *) makeVar(relid, TableOidAttributeNumber, OIDOID, -1, InvalidOid, 0),
 							   ++n, NULL, false));
-	foreach (lc, pull_var_clause((Node *) exprs, 0))
+	foreach (lc, pull_var_clause((Node *) exprs, PVC_RECURSE_PLACEHOLDERS))
 		if (tlist_member(lfirst(lc), tlist) == NULL)
 			tlist = lappend(tlist, makeTargetEntry(copyObject(lfirst(lc)), ++n, NULL, false));
 	return tlist;

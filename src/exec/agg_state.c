@@ -449,6 +449,13 @@ bits_of(const MdbAggInput *in, uint32 i)
 	return in->vec_type == MDB_VEC_BOOL ? ((const uint8 *) in->values)[i] : ((const int64 *) in->values)[i];
 }
 
+/* Where there are no values at all they are NULL, as of an argument that is so for the whole scan. */
+static inline bool
+is_null(const MdbAggInput *in, uint32 i)
+{
+	return in->values == NULL || (in->nulls && in->nulls[i]);
+}
+
 static void
 update_ends(const MdbAggInput *in, char *state, uint32 begin, uint32 end, const int64 *times)
 {
@@ -465,9 +472,11 @@ update_ends(const MdbAggInput *in, char *state, uint32 begin, uint32 end, const 
 	}
 	if (first == end)
 		return;
-	mdb_agg_update_end(in, state, times[first], bits_of(in, first), in->nulls && in->nulls[first]);
+	mdb_agg_update_end(in, state, times[first], is_null(in, first) ? 0 : bits_of(in, first),
+					   is_null(in, first));
 	if (last != first)
-		mdb_agg_update_end(in, state, times[last], bits_of(in, last), in->nulls && in->nulls[last]);
+		mdb_agg_update_end(in, state, times[last], is_null(in, last) ? 0 : bits_of(in, last),
+						   is_null(in, last));
 }
 
 /*
