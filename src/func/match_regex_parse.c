@@ -736,6 +736,7 @@ parse_sequence(Parser *s)
 		{
 			s->p += 2;
 			quoted = !quoted;
+			repeated = false;
 			continue;
 		}
 		if (quoted)
@@ -800,7 +801,11 @@ parse_sequence(Parser *s)
 		if (s->error->what)
 			return NULL;
 		if (node == NULL)
+		{
+			/* Flags stand between two repetitions of one thing. */
+			repeated = false;
 			continue;
+		}
 		last = tail;
 		*tail = node;
 		tail = &node->next;

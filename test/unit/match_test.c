@@ -168,6 +168,7 @@ main(void)
 	REGEX("(?P<x>a)(?<y>b)(?:c)", "abc", NULL, "ab");
 	REGEX("(?U)a*", "aa", NULL, "b");
 	REGEX("a(?i)*", "aaa", NULL, "b");
+	REGEX("a*(?i)*?b", "aab", NULL, "a");
 	/* What is wrong, and where */
 	bad_regex("a(b", 1);
 	bad_regex("ab)", 2);
