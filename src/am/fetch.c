@@ -726,17 +726,31 @@ mdb_tid_valid(TableScanDesc scan, ItemPointer tid)
 {
 	int64 storage_id = mdb_table_peek(scan->rs_rd)->storage_id;
 	ItemPointerData in_heap;
-	Relation heap;
-	bool valid;
+	Snapshot snapshot;
+	MdbDeltaInfo *deltas;
+	int count;
+	bool valid = false;
 
 	if (!ItemPointerIsValid(tid))
 		return false;
-	if (!mdb_tid_is_delta(tid) || mdb_tid_slot(tid) != MDB_ROWS_SLOT)
+	if (!mdb_tid_is_delta(tid))
 		return true;
 	mdb_tid_in_heap(tid, &in_heap);
-	heap = table_open(mdb_delta_relid(storage_id, MDB_ROWS_SLOT), AccessShareLock);
-	valid = ItemPointerGetBlockNumber(&in_heap) < RelationGetNumberOfBlocks(heap);
-	table_close(heap, NoLock);
+	snapshot = mdb_latest_snapshot();
+	mdb_delta_list(storage_id, snapshot, &deltas, &count);
+	UnregisterSnapshot(snapshot);
+	for (int i = 0; i < count && !valid; i++)
+	{
+		Relation heap;
+
+		if (deltas[i].slot != mdb_tid_slot(tid))
+			continue;
+		/* Rows of a heap that has been emptied may be known elsewhere by now. */
+		heap = table_open(deltas[i].relid, AccessShareLock);
+		valid = !deltas[i].live || ItemPointerGetBlockNumber(&in_heap) < RelationGetNumberOfBlocks(heap);
+		table_close(heap, NoLock);
+	}
+	pfree(deltas);
 	return valid;
 }
 

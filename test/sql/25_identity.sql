@@ -22,6 +22,10 @@ SELECT count(*) FROM t WHERE ctid >= '(2147483648,1)' AND ctid < '(2147483649,1)
 SELECT count(*) FROM t WHERE ctid > '(4000000000,1)';
 SELECT count(*) > 0 AS some FROM t WHERE ctid <= '(4294967295,65535)';
 SELECT currtid2('t', id) = id AS latest FROM ids WHERE v = 10;
+-- of a slot that has no heap, and of none
+SELECT currtid2('t', '(1610612735,3)');
+SELECT currtid2('t', '(1073741823,3)');
+SELECT currtid2('t', '(536870911,3)');
 -- System columns
 SELECT DISTINCT tableoid::regclass, xmax, cmin, cmax FROM t;
 SELECT count(*) FROM t WHERE xmin IS NULL;
