@@ -227,7 +227,6 @@ extern uint64 mdb_proxy_passes(void);
 /* ---- modify.c ---- */
 
 extern void mdb_require_tid(Relation rel, ItemPointer tid);
-extern void mdb_check_published(Relation rel, CmdType command);
 extern void mdb_insert_row(Relation rel, TupleTableSlot *slot, CommandId cid, int options);
 extern void mdb_insert_rows(Relation rel, TupleTableSlot **slots, int nslots, CommandId cid, int options);
 extern void mdb_insert_speculative(Relation rel, TupleTableSlot *slot, CommandId cid, int options,

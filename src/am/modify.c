@@ -20,7 +20,6 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/index.h"
-#include "catalog/pg_publication.h"
 #include "executor/executor.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
@@ -238,34 +237,6 @@ gone(ItemPointer tid, TM_FailureData *tmfd)
 	tmfd->cmax = InvalidCommandId;
 	tmfd->traversed = false;
 	return TM_Deleted;
-}
-
-/* Refuse to change what subscribers would not hear of. */
-void
-mdb_check_published(Relation rel, CmdType command)
-{
-	PublicationDesc desc;
-	bool published;
-
-	if (!XLogLogicalInfoActive() || !RelationNeedsWAL(rel))
-		return;
-	RelationBuildPublicationDesc(rel, &desc);
-	published = command == CMD_INSERT   ? desc.pubactions.pubinsert
-				: command == CMD_UPDATE ? desc.pubactions.pubupdate
-										: desc.pubactions.pubdelete;
-	if (!published)
-		return;
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-		 errmsg("cannot %s metricsdb table \"%s\" because it is in a publication",
-				command == CMD_INSERT   ? "insert into"
-				: command == CMD_UPDATE ? "update"
-										: "delete from",
-				RelationGetRelationName(rel)),
-		 errdetail("Logical decoding does not see compressed parts, so subscribers would lose rows."),
-		 errhint(
-			 "Take the table out of the publication; use physical replication, or consume the same Kafka topic.")));
 }
 
 /* The row in a slot, as a tuple for a delta heap; in CurrentMemoryContext. */

@@ -28,6 +28,7 @@
 
 #include "ingest/target.h"
 #include "metricsdb.h"
+#include "write/write.h"
 
 PG_FUNCTION_INFO_V1(mdb_create_metrics_table);
 
@@ -108,6 +109,8 @@ mdb_target_check(Relation rel, MdbTarget *target)
 		refuse(rel, "a rule");
 	if (rel->rd_rel->relhasindex)
 		refuse(rel, "an index");
+	/* Here, not where rows are stored alone: a source that can never go on is told so when it is made. */
+	mdb_check_published(rel, CMD_INSERT);
 }
 
 void

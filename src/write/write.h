@@ -7,6 +7,7 @@
 
 #include "access/genam.h"
 #include "executor/tuptable.h"
+#include "nodes/nodes.h"
 #include "series/series.h"
 #include "store/store.h"
 #include "write/append.h"
@@ -135,6 +136,10 @@ extern int64 mdb_gone_count(const MdbGone *g);
 extern int64 mdb_gone_shadows(const MdbGone *g);
 extern bool mdb_gone_has(const MdbGone *g, int64 row);
 extern void mdb_gone_free(MdbGone *g);
+
+/* ---- published.c ---- */
+
+extern void mdb_check_published(Relation rel, CmdType command);
 
 /* ---- owner.c ---- */
 

@@ -82,6 +82,15 @@ for my $what ('FOR TABLE m', 'FOR TABLE m (time, v)', 'FOR TABLE m WHERE (v > 3)
 	sql('DROP PUBLICATION one');
 	sql('ALTER TABLE p DETACH PARTITION m; DROP TABLE p') if $what =~ / p/;
 }
+# Nor is it a target for Kafka
+sql("SELECT metricsdb.create_metrics_table('metrics')");
+sql('CREATE PUBLICATION one FOR TABLE metrics');
+my $source = q{SELECT metricsdb.create_kafka_source('s', 'localhost:1', 't', 'metrics', 'metric') > 0};
+like(fails($source), qr/cannot insert into metricsdb table "metrics" because it is in a publication.*DETAIL: .*HINT: /s, 'Kafka: refused');
+sql('DROP PUBLICATION one');
+is(sql($source), 't', 'Kafka: taken when it is published no more');
+sql("SELECT metricsdb.drop_kafka_source('s')");
+sql('DROP TABLE metrics');
 # In a transaction that sees it published and no more
 sql("BEGIN; CREATE PUBLICATION one FOR TABLE m; DROP PUBLICATION one; INSERT INTO m $rows (1, 500) i; TRUNCATE m; COMMIT");
 sql("CREATE PUBLICATION one FOR TABLE m WITH (publish = 'truncate')");
