@@ -33,6 +33,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "compat.h"
 #include "metricsdb.h"
 #include "worker.h"
 
@@ -336,6 +337,7 @@ mdb_worker_begin(MdbWorkerKind kind, Datum arg)
 
 	for (int i = 0; settings[i][0]; i++)
 		SetConfigOption(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION);
+	mdb_no_transaction_timeout();
 	pgstat_report_appname(MyBgworkerEntry->bgw_name);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	return slot.source_id;

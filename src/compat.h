@@ -91,6 +91,13 @@
 #define mdb_restrict_search_path() ((void) 0)
 #endif
 
+/* PostgreSQL 17 has a time-out for transactions; needs utils/guc.h. */
+#if PG_VERSION_NUM >= 170000
+#define mdb_no_transaction_timeout() SetConfigOption("transaction_timeout", "0", PGC_USERSET, PGC_S_SESSION)
+#else
+#define mdb_no_transaction_timeout() ((void) 0)
+#endif
+
 /* PostgreSQL 16 tells the vacuum of an index its table. */
 #if PG_VERSION_NUM >= 160000
 #define mdb_vacuum_info_set_heap(info, rel) ((info)->heaprel = (rel))
