@@ -786,6 +786,41 @@ storage_ids(const char *catalog, Snapshot snapshot, int *count)
 }
 
 /*
+ * Has a storage a row of its own, committed or not?
+ *
+ * A scan that sees what is not committed may come to both versions of a row that is being updated at a wrong time:
+ * to the new one before it is there, to the old one when it is no more.  Then the update's transaction has ended,
+ * and a snapshot that is taken afterwards sees the row.
+ */
+static bool
+is_registered(int64 storage_id)
+{
+	Relation rel = mdb_catalog_open("storage", AccessShareLock);
+	SnapshotData dirty;
+	Snapshot later = NULL;
+	bool found = false;
+
+	InitDirtySnapshot(dirty);
+	for (int i = 0; i < 2 && !found; i++)
+	{
+		ScanKeyData key;
+		SysScanDesc scan;
+
+		if (i == 1)
+			later = mdb_latest_snapshot();
+		ScanKeyInit(&key, Anum_storage_storage_id, BTEqualStrategyNumber, F_INT8EQ,
+					Int64GetDatum(storage_id));
+		scan = systable_beginscan(rel, mdb_catalog_index(rel), true, later ? later : &dirty, 1, &key);
+		found = HeapTupleIsValid(systable_getnext(scan));
+		systable_endscan(scan);
+	}
+	if (later)
+		UnregisterSnapshot(later);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/*
  * mdb_storage_orphans - the ids of storages that have rows in the catalogs, but no transaction
  * that has made one or is about to.
  *
@@ -816,7 +851,8 @@ mdb_storage_orphans(int64 **ids, int *count)
 	*count = 0;
 	for (int c = 0; c < (int) lengthof(catalogs); c++)
 		for (int i = 0; i < nfound[c]; i++)
-			if (bsearch(&found[c][i], known, nknown, sizeof(int64), id_cmp) == NULL)
+			if (bsearch(&found[c][i], known, nknown, sizeof(int64), id_cmp) == NULL &&
+				!is_registered(found[c][i]))
 				(*ids)[(*count)++] = found[c][i];
 }
 
