@@ -455,7 +455,7 @@ prepare_width(Step *s, Datum width, Datum origin, bool origin_null, Datum offset
 					  pg_add_s64_overflow(s->first, by, &s->first)))
 		return;
 	s->margin =
-		by > -END_TIMESTAMP && by < END_TIMESTAMP ? Min(s->margin + Abs(by), END_TIMESTAMP) : END_TIMESTAMP;
+		by > -END_TIMESTAMP && by < END_TIMESTAMP ? Min(s->margin + (by < 0 ? -by : by), END_TIMESTAMP) : END_TIMESTAMP;
 	s->size = w->month != 0 ? USECS_PER_DAY : Max(size, 0);
 }
 
