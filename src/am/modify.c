@@ -257,10 +257,7 @@ row_context(void)
 {
 	static MemoryContext mcxt = NULL;
 
-	if (mcxt == NULL)
-		mcxt = AllocSetContextCreate(TopMemoryContext, "metricsdb changed row", ALLOCSET_DEFAULT_SIZES);
-	MemoryContextReset(mcxt);
-	return mcxt;
+	return mdb_row_context(&mcxt);
 }
 
 /*

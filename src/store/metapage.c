@@ -469,6 +469,18 @@ build_table(Relation rel, TupleDesc desc, MemoryContext mcxt)
 	return table;
 }
 
+static MdbTable *
+table_copy(const MdbTable *table, MemoryContext mcxt)
+{
+	MdbTable *copy = MemoryContextAlloc(mcxt, table->size);
+
+	memcpy(copy, table, table->size);
+	copy->series_attnos = (AttrNumber *) ((char *) copy + MAXALIGN(sizeof(MdbTable)));
+	copy->columns =
+		(MdbColumn *) ((char *) copy->series_attnos + MAXALIGN(sizeof(AttrNumber) * copy->nseries_columns));
+	return copy;
+}
+
 /*
  * mdb_table_peek - what is known of a table, as cached: it may go with the next invalidation message
  * that is taken in, so look and go.
@@ -480,11 +492,12 @@ mdb_table_peek(Relation rel)
 
 	if (rel->rd_amcache == NULL)
 	{
-		table = build_table(rel, RelationGetDescr(rel), CacheMemoryContext);
+		table = build_table(rel, RelationGetDescr(rel), CurrentMemoryContext);
 		/* Only a reset file may change under us: do not remember that one. */
 		if (table->incarnation == 0)
 			return table;
-		rel->rd_amcache = table;
+		rel->rd_amcache = table_copy(table, CacheMemoryContext);
+		pfree(table);
 	}
 	return rel->rd_amcache;
 }
@@ -497,14 +510,7 @@ mdb_table_peek(Relation rel)
 MdbTable *
 mdb_table(Relation rel)
 {
-	const MdbTable *table = mdb_table_peek(rel);
-	MdbTable *copy = palloc(table->size);
-
-	memcpy(copy, table, table->size);
-	copy->series_attnos = (AttrNumber *) ((char *) copy + MAXALIGN(sizeof(MdbTable)));
-	copy->columns =
-		(MdbColumn *) ((char *) copy->series_attnos + MAXALIGN(sizeof(AttrNumber) * copy->nseries_columns));
-	return copy;
+	return table_copy(mdb_table_peek(rel), CurrentMemoryContext);
 }
 
 /*

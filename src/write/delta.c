@@ -187,6 +187,34 @@ mdb_delta_drop_all(int64 storage_id)
 	}
 }
 
+static void
+context_is_gone(void *arg)
+{
+	*(MemoryContext *) arg = NULL;
+}
+
+/*
+ * mdb_row_context - a memory context for one row at a time, empty; *kept is where it is remembered, to the end of
+ * the transaction.  A session does not keep what its largest row has taken.
+ */
+MemoryContext
+mdb_row_context(MemoryContext *kept)
+{
+	if (*kept == NULL)
+	{
+		MemoryContextCallback *callback;
+
+		*kept = AllocSetContextCreate(TopTransactionContext, "metricsdb row", ALLOCSET_DEFAULT_SIZES);
+		callback = MemoryContextAlloc(TopTransactionContext, sizeof(MemoryContextCallback));
+		callback->func = context_is_gone;
+		callback->arg = kept;
+		/* Not its own, which would be called when it is reset. */
+		MemoryContextRegisterResetCallback(TopTransactionContext, callback);
+	}
+	MemoryContextReset(*kept);
+	return *kept;
+}
+
 /*
  * mdb_delta_form - a row as a minimal tuple that needs no other table's TOAST.
  */

@@ -451,10 +451,7 @@ mdb_guard_rows(Relation rel, TupleTableSlot **slots, int nslots)
 
 	if (!mdb_guard_for_sql(rel))
 		return;
-	if (mcxt == NULL)
-		mcxt = AllocSetContextCreate(TopMemoryContext, "metricsdb guarded rows", ALLOCSET_DEFAULT_SIZES);
-	MemoryContextReset(mcxt);
-	old = MemoryContextSwitchTo(mcxt);
+	old = MemoryContextSwitchTo(mdb_row_context(&mcxt));
 	n.table = mdb_table(rel);
 	if (n.table->nseries_columns == 0)
 	{

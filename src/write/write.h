@@ -63,6 +63,7 @@ enum
 extern Oid mdb_delta_create(Relation rel, char persistence, int64 storage_id, int16 slot);
 extern bool mdb_delta_identify(Relation delta, int64 *storage_id, int16 *slot);
 extern void mdb_delta_drop_all(int64 storage_id);
+extern MemoryContext mdb_row_context(MemoryContext *kept);
 extern void mdb_delta_insert(Relation rel, const MdbTable *table, MinimalTuple *tuples, int ntuples,
 							 CommandId cid, int options);
 extern MinimalTuple mdb_delta_form(TupleDesc desc, const Datum *values, const bool *isnull);
