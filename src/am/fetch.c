@@ -14,6 +14,7 @@
 #include "storage/lmgr.h"
 #include "storage/predicate.h"
 #include "storage/procarray.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -23,13 +24,17 @@
 /* Rows of parts that are not of the part of the last one: so many are looked up before the list is read. */
 #define LOOK_UPS_MAX 8
 
-/* What makes two MVCC snapshots see the same. */
+/*
+ * What makes two MVCC snapshots see the same.  Of the transactions below xmax that run none is ever added: if they
+ * are as many, they are the same.  On a standby all of them are among the subtransactions, also if these are too many.
+ */
 typedef struct SnapshotId
 {
 	TransactionId xmin;
 	TransactionId xmax;
 	uint32 xcnt;
 	int32 subxcnt;
+	uint32 overflowed;
 	CommandId curcid;
 } SnapshotId;
 
@@ -152,7 +157,8 @@ use_view(MdbFetch *f, Snapshot snapshot)
 	id.xmin = snapshot->xmin;
 	id.xmax = snapshot->xmax;
 	id.xcnt = snapshot->xcnt;
-	id.subxcnt = snapshot->suboverflowed ? -1 : snapshot->subxcnt;
+	id.subxcnt = snapshot->subxcnt;
+	id.overflowed = snapshot->suboverflowed;
 	id.curcid = snapshot->curcid;
 	if (f->has_view && memcmp(&id, &f->view, sizeof(id)) == 0)
 		return;
@@ -643,6 +649,16 @@ mdb_fetch_entry(MdbFetch *f, Relation rel, ItemPointer tid, Snapshot snapshot, T
 /* The one that mdb_fetch_row_version uses, as long as the transaction lasts. */
 static MdbFetch *current = NULL;
 
+/* Its table may have changed: another description of columns need not have another address. */
+static bool current_changed = false;
+
+static void
+relcache_callback(Datum arg, Oid relid)
+{
+	if (current && (!OidIsValid(relid) || relid == current->relid))
+		current_changed = true;
+}
+
 static void
 forget_current(void)
 {
@@ -656,7 +672,8 @@ get_current(Relation rel)
 {
 	if (!IsInParallelMode())
 		mdb_buffer_flush_relation(RelationGetRelid(rel));
-	if (current && (current->relid != RelationGetRelid(rel) || current->desc != RelationGetDescr(rel) ||
+	if (current && (current_changed || current->relid != RelationGetRelid(rel) ||
+					current->desc != RelationGetDescr(rel) ||
 					current->table->storage_id != mdb_table_peek(rel)->storage_id))
 		forget_current();
 	if (current == NULL)
@@ -664,6 +681,7 @@ get_current(Relation rel)
 		MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
 
 		current = mdb_fetch_begin(rel);
+		current_changed = false;
 		MemoryContextSwitchTo(old);
 	}
 	return current;
@@ -778,4 +796,5 @@ mdb_fetch_init(void)
 {
 	RegisterXactCallback(xact_callback, NULL);
 	RegisterSubXactCallback(subxact_callback, NULL);
+	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
 }
