@@ -198,9 +198,15 @@ executor_start(QueryDesc *queryDesc, int eflags)
 		returning_lxid = mdb_my_lxid();
 	/* Rows of an outer statement: before a parallel plan forbids writing them. */
 	mdb_buffer_flush_all();
-	/* Nor do workers know which rows this transaction has superseded. */
-	if (mdb_buffer_pending() || mdb_superseded_any())
-		queryDesc->plannedstmt->parallelModeNeeded = false;
+	/* Nor do workers know which rows this transaction has superseded.  The plan may be used again later. */
+	if (queryDesc->plannedstmt->parallelModeNeeded && (mdb_buffer_pending() || mdb_superseded_any()))
+	{
+		PlannedStmt *serial = MemoryContextAlloc(GetMemoryChunkContext(queryDesc), sizeof(PlannedStmt));
+
+		*serial = *queryDesc->plannedstmt;
+		serial->parallelModeNeeded = false;
+		queryDesc->plannedstmt = serial;
+	}
 	if (prev_executor_start)
 		prev_executor_start(queryDesc, eflags);
 	else
