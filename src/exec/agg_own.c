@@ -6,6 +6,7 @@
 
 #include "access/transam.h"
 #include "catalog/namespace.h"
+#include "executor/executor.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"

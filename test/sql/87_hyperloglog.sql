@@ -41,7 +41,7 @@ SELECT '\x010401000000000000000000000000'::hyperloglog;
 SELECT 'x'::hyperloglog;
 SELECT hyperloglog(15, 1);
 SELECT hyperloglog(262145, 1);
-SELECT rollup(h) FROM (SELECT hyperloglog(16, 1) UNION ALL SELECT hyperloglog(32, 1)) x(h);
+SELECT rollup(h ORDER BY n) FROM (SELECT 16, hyperloglog(16, 1) UNION ALL SELECT 32, hyperloglog(32, 1)) x(n, h);
 SELECT i, distinct_count(approx_count_distinct(i) OVER (ORDER BY i)) FROM generate_series(1, 3) i;
 SET client_min_messages = warning;
 DROP SCHEMA hll CASCADE;
