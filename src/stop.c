@@ -46,9 +46,9 @@ static const char *const stops[] = {
 	"series.posting:se",
 	"series.merged:se",
 	/* series that have left: write/collect.c */
-	"collect.marked:swe",
-	"collect.dictionary:swe",
-	"collect.removed:swe",
+	"collect.marked:se",
+	"collect.dictionary:se",
+	"collect.removed:se",
 	/* a part: store/space.c, store/page_io.c, write/append.c */
 	"place.gap:se",
 	"place.counters:swe",

@@ -30,6 +30,7 @@
 
 #include "admin/admin.h"
 #include "admin/series_info.h"
+#include "exec/series_turn.h"
 #include "metricsdb.h"
 
 PG_FUNCTION_INFO_V1(mdb_explain_series);
@@ -229,8 +230,10 @@ mdb_explain_series(PG_FUNCTION_ARGS)
 
 		if (!hide)
 			ids = mdb_series_cond_resolve(test->filter, cond, snapshot, &exact);
-		put_row(rsinfo, text, how_text(mdb_series_cond_how(cond)), ids ? mdb_series_cond_terms(cond) : -1,
-				ids ? (int64) ids->n : -1);
+		/* Queries are more careful with errors. */
+		put_row(rsinfo, text,
+				mdb_turn_clause_may_fail(lfirst(lc), 1) ? "each row" : how_text(mdb_series_cond_how(cond)),
+				ids ? mdb_series_cond_terms(cond) : -1, ids ? (int64) ids->n : -1);
 	}
 	UnregisterSnapshot(snapshot);
 	if (!hide)

@@ -22,6 +22,7 @@
 #include "utils/lsyscache.h"
 
 #include "exec/pushdown.h"
+#include "exec/series_turn.h"
 #include "exec/value_filter.h"
 
 /*
@@ -143,7 +144,8 @@ mdb_push_clause(RelOptInfo *rel, const MdbTable *table, const RestrictInfo *rinf
 		return true;
 	*strategy = 0;
 	return table->nseries_columns > 0 &&
-		   uses_only((Node *) rinfo->clause, rel->relid, table, MDB_ROLE_SERIES);
+		   uses_only((Node *) rinfo->clause, rel->relid, table, MDB_ROLE_SERIES) &&
+		   !mdb_turn_clause_may_fail((Node *) rinfo->clause, rel->relid);
 }
 
 /*

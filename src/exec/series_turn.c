@@ -6,20 +6,28 @@
  * some OR perhaps never.  So what might fail is left to core: fixed expressions under OR, patterns that are no
  * patterns, selectors that are none (series_match.c).  Constants have been looked at by the planner, as they are for
  * heaps.
+ *
+ * So is a condition that might fail for some value of the columns: it would be evaluated for series that have no row
+ * which the query sees, or whose rows other conditions leave out.
  */
 #include "postgres.h"
 
+#include "access/transam.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/primnodes.h"
 #include "optimizer/optimizer.h"
 #include "regex/regex.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 
 #include "compat.h"
 #include "exec/series_turn.h"
+#include "metricsdb.h"
 
 static bool
 has_vars(Node *node, void *context)
@@ -172,4 +180,233 @@ mdb_turn_pattern_is_valid(Oid funcid, Datum pattern, Oid collation)
 		pg_regfree(&re);
 	pfree(wide);
 	return valid;
+}
+
+/* ---------- conditions that cannot fail ---------- */
+
+/* Is a divisor known, and one by which any number can be divided? */
+static bool
+divides_any(Node *node, bool modulo)
+{
+	Const *c = (Const *) node;
+	int64 v;
+
+	if (!IsA(c, Const) || c->constisnull)
+		return false;
+	v = c->consttype == INT8OID   ? DatumGetInt64(c->constvalue)
+		: c->consttype == INT4OID ? DatumGetInt32(c->constvalue)
+								  : DatumGetInt16(c->constvalue);
+	return v != 0 && (modulo || v != -1);
+}
+
+/* Is each of some texts a pattern? */
+static bool
+patterns_are_valid(Oid funcid, const Const *patterns, Oid collation)
+{
+	Datum *elems;
+	bool *nulls;
+	int n;
+
+	if (patterns->constisnull)
+		return true;
+	if (patterns->consttype == TEXTOID)
+		return mdb_turn_pattern_is_valid(funcid, patterns->constvalue, collation);
+	if (patterns->consttype != TEXTARRAYOID)
+		return false;
+	deconstruct_array(DatumGetArrayTypeP(patterns->constvalue), TEXTOID, -1, false, TYPALIGN_INT, &elems,
+					  &nulls, &n);
+	for (int i = 0; i < n; i++)
+		if (!nulls[i] && !mdb_turn_pattern_is_valid(funcid, elems[i], collation))
+			return false;
+	return true;
+}
+
+/* A function that matches patterns, as the one of texts that takes the same patterns. */
+static Oid
+of_texts(Oid funcid)
+{
+	switch (funcid)
+	{
+		case F_BPCHARLIKE:
+		case F_NAMELIKE:
+			return F_TEXTLIKE;
+		case F_BPCHARNLIKE:
+		case F_NAMENLIKE:
+			return F_TEXTNLIKE;
+		case F_BPCHARICLIKE:
+		case F_NAMEICLIKE:
+			return F_TEXTICLIKE;
+		case F_BPCHARICNLIKE:
+		case F_NAMEICNLIKE:
+			return F_TEXTICNLIKE;
+		case F_BPCHARREGEXEQ:
+		case F_NAMEREGEXEQ:
+			return F_TEXTREGEXEQ;
+		case F_BPCHARREGEXNE:
+		case F_NAMEREGEXNE:
+			return F_TEXTREGEXNE;
+		case F_BPCHARICREGEXEQ:
+		case F_NAMEICREGEXEQ:
+			return F_TEXTICREGEXEQ;
+		case F_BPCHARICREGEXNE:
+		case F_NAMEICREGEXNE:
+			return F_TEXTICREGEXNE;
+	}
+	return funcid;
+}
+
+/* May a function be an error for some values of a table's columns, short of memory? */
+static bool
+function_may_fail(Oid funcid, List *args, Oid collation, Index varno)
+{
+	Node *second = list_length(args) == 2 ? lsecond(args) : NULL;
+
+	funcid = of_texts(funcid);
+	/* A pattern that is fixed, but no constant, is as good as what is fixed elsewhere. */
+	if (mdb_turn_matches_pattern(funcid))
+		return second == NULL ||
+			   (IsA(second, Const) ? !patterns_are_valid(funcid, (Const *) second, collation)
+								   : bms_is_member(varno, pull_varnos(NULL, second)));
+	switch (funcid)
+	{
+		/* texts */
+		case F_STARTS_WITH:
+		case F_LOWER_TEXT:
+		case F_UPPER_TEXT:
+		case F_LENGTH_TEXT:
+		case F_TEXT_BPCHAR:
+		case F_TEXT_NAME:
+		case F_TEXTCAT:
+		case F_MD5_TEXT:
+		case F_BTRIM_TEXT:
+		case F_LTRIM_TEXT:
+		case F_RTRIM_TEXT:
+		case F_REVERSE:
+		case F_STRPOS:
+		case F_LEFT:
+		case F_RIGHT:
+		case F_REPLACE:
+		/* jsonb */
+		case F_JSONB_OBJECT_FIELD:
+		case F_JSONB_OBJECT_FIELD_TEXT:
+		case F_JSONB_ARRAY_ELEMENT:
+		case F_JSONB_ARRAY_ELEMENT_TEXT:
+		case F_JSONB_EXTRACT_PATH:
+		case F_JSONB_EXTRACT_PATH_TEXT:
+		case F_JSONB_CONTAINS:
+		case F_JSONB_CONTAINED:
+		case F_JSONB_EXISTS:
+		case F_JSONB_EXISTS_ANY:
+		case F_JSONB_EXISTS_ALL:
+		case F_JSONB_TYPEOF:
+		/* numbers of wider types */
+		case F_FLOAT8_INT2:
+		case F_FLOAT8_INT4:
+		case F_FLOAT8_INT8:
+		case F_FLOAT8_FLOAT4:
+		case F_NUMERIC_INT2:
+		case F_NUMERIC_INT4:
+		case F_NUMERIC_INT8:
+		case F_INT4_INT2:
+		case F_INT8_INT2:
+		case F_INT8_INT4:
+			return false;
+		case F_INT2MOD:
+		case F_INT4MOD:
+		case F_INT8MOD:
+			return second == NULL || !divides_any(second, true);
+		case F_INT2DIV:
+		case F_INT4DIV:
+		case F_INT8DIV:
+			return second == NULL || !divides_any(second, false);
+	}
+	if (get_func_leakproof(funcid))
+		return false;
+	/* Selectors: see series_match.c. */
+	if (funcid >= FirstNormalObjectId && get_func_namespace(funcid) == get_namespace_oid(MDB_SCHEMA, true))
+	{
+		char *name = get_func_name(funcid);
+
+		return name == NULL || strcmp(name, "match") != 0;
+	}
+	return true;
+}
+
+/* The same of an operator.  Comparisons of PostgreSQL's own types are no errors, though not all are leakproof. */
+static bool
+operator_may_fail(Oid opno, Oid funcid, List *args, Oid collation, Index varno)
+{
+	return !(opno < FirstNormalObjectId && get_op_btree_interpretation(opno) != NIL) &&
+		   function_may_fail(funcid, args, collation, varno);
+}
+
+static bool
+clause_may_fail(Node *node, Index *varno)
+{
+	/* What is fixed is evaluated once, when the scan starts. */
+	if (node == NULL || !bms_is_member(*varno, pull_varnos(NULL, node)))
+		return false;
+	switch (nodeTag(node))
+	{
+		case T_Var:
+			return false;
+		case T_RelabelType:
+		case T_BoolExpr:
+		case T_BooleanTest:
+		case T_NullTest:
+		case T_CoalesceExpr:
+		case T_MinMaxExpr:
+		case T_CaseExpr:
+		case T_CaseWhen:
+		case T_ArrayExpr:
+		case T_PlaceHolderVar:
+		case T_List:
+			break;
+		case T_FuncExpr:
+			if (function_may_fail(((FuncExpr *) node)->funcid, ((FuncExpr *) node)->args,
+								  exprInputCollation(node), *varno))
+				return true;
+			break;
+		case T_OpExpr:
+		case T_DistinctExpr:
+		case T_NullIfExpr:
+		{
+			OpExpr *op = (OpExpr *) node;
+
+			set_opfuncid(op);
+			if (operator_may_fail(op->opno, op->opfuncid, op->args, op->inputcollid, *varno))
+				return true;
+			break;
+		}
+		case T_ScalarArrayOpExpr:
+		{
+			ScalarArrayOpExpr *op = (ScalarArrayOpExpr *) node;
+
+			set_sa_opfuncid(op);
+			if (operator_may_fail(op->opno, op->opfuncid, op->args, op->inputcollid, *varno))
+				return true;
+			break;
+		}
+		case T_SubscriptingRef:
+			/* To fetch what is not there is NULL. */
+			if (((SubscriptingRef *) node)->refassgnexpr != NULL)
+				return true;
+			break;
+		case T_CoerceViaIO:
+			if (((CoerceViaIO *) node)->resulttype != TEXTOID)
+				return true;
+			break;
+		default:
+			return true;
+	}
+	return expression_tree_walker(node, clause_may_fail, varno);
+}
+
+/*
+ * mdb_turn_clause_may_fail - might a condition be an error for some values of a table's columns?  As far as is known.
+ */
+bool
+mdb_turn_clause_may_fail(Node *clause, Index varno)
+{
+	return clause_may_fail(clause, &varno);
 }

@@ -12,5 +12,6 @@ extern bool mdb_turn_may_fail(Node *node);
 extern bool mdb_turn_matches_pattern(Oid funcid);
 extern bool mdb_turn_pattern_fails(Node *node, Node *top);
 extern bool mdb_turn_pattern_is_valid(Oid funcid, Datum pattern, Oid collation);
+extern bool mdb_turn_clause_may_fail(Node *clause, Index varno);
 
 #endif /* MDB_SERIES_TURN_H */
