@@ -454,8 +454,9 @@ prepare_width(Step *s, Datum width, Datum origin, bool origin_null, Datum offset
 	if (o != NULL && (o->month != 0 || s->zone_of_origin || !usecs_of(o, &by) ||
 					  pg_add_s64_overflow(s->first, by, &s->first)))
 		return;
-	s->margin =
-		by > -END_TIMESTAMP && by < END_TIMESTAMP ? Min(s->margin + (by < 0 ? -by : by), END_TIMESTAMP) : END_TIMESTAMP;
+	s->margin = by > -END_TIMESTAMP && by < END_TIMESTAMP
+					? Min(s->margin + (by < 0 ? -by : by), END_TIMESTAMP)
+					: END_TIMESTAMP;
 	s->size = w->month != 0 ? USECS_PER_DAY : Max(size, 0);
 }
 
