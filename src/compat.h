@@ -70,6 +70,13 @@
 	adjust_appendrel_attrs_multilevel((root), (node), (child)->relids, (child)->top_parent_relids)
 #endif
 
+/* PostgreSQL 17 has intervals without end. */
+#if PG_VERSION_NUM >= 170000
+#define mdb_interval_is_infinite(i) INTERVAL_NOT_FINITE(i)
+#else
+#define mdb_interval_is_infinite(i) ((void) (i), false)
+#endif
+
 /* PostgreSQL 17 keeps virtual transaction ids in a struct. */
 #if PG_VERSION_NUM >= 170000
 #define mdb_my_lxid() (MyProc->vxid.lxid)

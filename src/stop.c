@@ -83,9 +83,14 @@ static const char *const stops[] = {
 	"merge.claimed:swe",
 	"merge.output:swe",
 	"merge.end:swe",
+	"reclass.part:swe",
 	"move.placed:swe",
 	"move.written:swe",
 	"move.end:swe",
+	/* rows that are too old: write/expire.c */
+	"expire.part:swe",
+	"expire.end:swe",
+	"expire.row:swe",
 	/* rows that change: am/modify.c, write/shadow.c, write/shadow_free.c, write/moved.c, am/proxy.c, am/index.c */
 	"delete.before:se",
 	"delete.after:se",

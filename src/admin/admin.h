@@ -7,7 +7,10 @@
 
 #include "nodes/parsenodes.h"
 #include "nodes/pg_list.h"
+#include "utils/jsonb.h"
+
 #include "store/store.h"
+#include "write/retention.h"
 
 /* What a user said of a table.  What is not given is inferred from the columns. */
 typedef struct MdbOptions
@@ -15,13 +18,15 @@ typedef struct MdbOptions
 	bool time_given;
 	char *time; /* NULL = the table has no time column */
 	bool series_given;
-	List *series; /* of char * */
+	List *series;            /* of char * */
+	MdbRetention *retention; /* NULL = none was ever set */
 } MdbOptions;
 
 /* ---- label.c: options as the text of a security label ---- */
 
 #define MDB_LABEL_PROVIDER "metricsdb"
 
+pg_noreturn extern void mdb_options_malformed(const char *json, const char *detail);
 extern char *mdb_options_to_json(const MdbOptions *options);
 extern void mdb_options_from_json(const char *json, MdbOptions *options);
 extern bool mdb_options_load(Oid relid, MdbOptions *options);
@@ -40,6 +45,13 @@ extern void mdb_options_init(void);
 extern bool mdb_create_options(Relation rel, MdbOptions *options);
 extern void mdb_create_init(void);
 
+/* ---- retention.c: how long rows are kept ---- */
+
+extern void mdb_retention_to_json(const MdbRetention *r, StringInfo buf);
+extern MdbRetention *mdb_retention_from_json(const char *json, const JsonbValue *v);
+extern void mdb_retention_check_label(Oid relid, const MdbRetention *r);
+extern void mdb_retention_init(void);
+
 /* ---- compaction.c ---- */
 
 extern List *mdb_watched_tables(void);
@@ -48,6 +60,7 @@ extern List *mdb_watched_tables(void);
 
 extern Relation mdb_open_asked(Oid relid, bool partitioned, bool *hide_values);
 extern Relation mdb_open_shown(Oid relid, bool *hide_values);
+extern List *mdb_shown_tables(void);
 extern const char *mdb_role_name(MdbRole role);
 
 #endif /* MDB_ADMIN_H */

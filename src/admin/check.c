@@ -151,6 +151,10 @@ check_table(MdbCheck *c, bool decode, bool list_free)
 
 	mdb_check_series(c);
 	mdb_check_postings(c);
+	c->retention = mdb_retention_load(c->rel);
+	if (c->retention && c->retention->nclasses > 0 && !c->dictionary_damaged &&
+		mdb_retention_column(c->rel, c->table) != 0)
+		c->classifier = mdb_classifier(c->rel, c->table, c->retention);
 	error = mdb_guard(read_parts, c);
 	if (error)
 		mdb_check_found(c, "error", "catalog", MDB_PLACE_TABLE, "metricsdb.part cannot be read: %s.",

@@ -31,7 +31,9 @@ typedef struct MdbCheck
 	int nshared;
 	MdbKnownSeries *known; /* NULL if the table has no series columns */
 	bool dictionary_damaged;
-	MdbMeta meta; /* newer than what the snapshot sees; ends in a flexible array */
+	MdbRetention *retention;   /* NULL if the table has no policy */
+	MdbClassifier *classifier; /* NULL if all its rows are of one class, or it is not known which */
+	MdbMeta meta;              /* newer than what the snapshot sees; ends in a flexible array */
 } MdbCheck;
 
 /* Where a finding belongs; what does not apply is 0, blocks -1. */

@@ -148,8 +148,11 @@ static void
 check_block_series(PartCheck *p, int b, uint32 n)
 {
 	MdbPart *part = p->part;
+	bool classed = p->c->classifier && mdb_retention_is_current(p->c->retention, p->info->class);
 	uint32 unknown = 0;
 	uint32 nunknown = 0;
+	uint32 other = 0;
+	uint32 nothers = 0;
 
 	for (uint32 i = 0; i < n; i++)
 	{
@@ -162,7 +165,16 @@ check_block_series(PartCheck *p, int b, uint32 n)
 			unknown = s;
 			nunknown++;
 		}
+		else if (classed && mdb_class_of_series(p->c->classifier, s) != p->info->class)
+		{
+			other = s;
+			nothers++;
+		}
 	}
+	if (nothers > 0)
+		mdb_check_found(p->c, "error", "class", MDB_PLACE_BLOCK(p->info->part_id, b),
+						"%u of its series, among them %u, are of another retention class than the part.",
+						nothers, other);
 	/* Where rows of the dictionary cannot be read, its finding is enough. */
 	if (nunknown > 0 && !p->c->dictionary_damaged)
 		mdb_check_found(p->c, "error", "dictionary", MDB_PLACE_BLOCK(p->info->part_id, b),

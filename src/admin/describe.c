@@ -234,9 +234,11 @@ put_part(ReturnSetInfo *rsinfo, Oid relid, const MdbTable *table, const MdbPartI
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, v, n);
 }
 
-/* OIDs of the metricsdb tables that the caller may SELECT from. */
-static List *
-shown_tables(void)
+/*
+ * mdb_shown_tables - OIDs of the metricsdb tables that the caller may SELECT from.
+ */
+List *
+mdb_shown_tables(void)
 {
 	Oid am = mdb_am_oid(true);
 	Relation pg_class = table_open(RelationRelationId, AccessShareLock);
@@ -269,7 +271,7 @@ mdb_parts_sql(PG_FUNCTION_ARGS)
 	ListCell *lc;
 
 	InitMaterializedSRF(fcinfo, 0);
-	foreach (lc, shown_tables())
+	foreach (lc, mdb_shown_tables())
 	{
 		Oid relid = lfirst_oid(lc);
 		Relation rel = try_relation_open(relid, AccessShareLock);

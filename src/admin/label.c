@@ -7,6 +7,7 @@
  * Why a label: pg_dump writes it behind CREATE TABLE and before the data, it goes with the table,
  * and it is transactional.  "time": "" says that there is no time column; what is missing or null
  * is inferred.  Columns are named; a column that is renamed or dropped is so in the label, too.
+ * "retention" is written by retention.c.
  */
 #include "postgres.h"
 
@@ -57,12 +58,21 @@ mdb_options_to_json(const MdbOptions *options)
 		}
 		appendStringInfoChar(&buf, ']');
 	}
+	if (options->retention)
+	{
+		appendStringInfoString(&buf, options->time_given || options->series_given ? ", \"retention\": "
+																				  : "\"retention\": ");
+		mdb_retention_to_json(options->retention, &buf);
+	}
 	appendStringInfoChar(&buf, '}');
 	return buf.data;
 }
 
-pg_noreturn static void
-malformed(const char *json, const char *detail)
+/*
+ * mdb_options_malformed - raise ERRCODE_INVALID_PARAMETER_VALUE: a label is not what we write.
+ */
+void
+mdb_options_malformed(const char *json, const char *detail)
 {
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					errmsg("invalid metricsdb table options: %s", json), errdetail("%s", detail),
@@ -89,7 +99,7 @@ string_array(const char *json, const JsonbValue *v)
 		if (token != WJB_ELEM)
 			continue;
 		if (e.type != jbvString)
-			malformed(json, "\"series\" is not an array of strings.");
+			mdb_options_malformed(json, "\"series\" is not an array of strings.");
 		list = lappend(list, string_value(&e));
 	}
 	return list;
@@ -112,7 +122,7 @@ mdb_options_from_json(const char *json, MdbOptions *options)
 
 	memset(options, 0, sizeof(*options));
 	if (!JB_ROOT_IS_OBJECT(jb))
-		malformed(json, "It is not a JSON object.");
+		mdb_options_malformed(json, "It is not a JSON object.");
 	it = JsonbIteratorInit(&jb->root);
 	token = JsonbIteratorNext(&it, &v, false);
 	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
@@ -126,7 +136,7 @@ mdb_options_from_json(const char *json, MdbOptions *options)
 			if (v.type == jbvNull)
 				continue;
 			if (v.type != jbvString)
-				malformed(json, "\"time\" is not a string.");
+				mdb_options_malformed(json, "\"time\" is not a string.");
 			options->time_given = true;
 			options->time = v.val.string.len > 0 ? string_value(&v) : NULL;
 		}
@@ -135,12 +145,17 @@ mdb_options_from_json(const char *json, MdbOptions *options)
 			if (v.type == jbvNull)
 				continue;
 			if (v.type != jbvBinary || !JsonContainerIsArray(v.val.binary.data))
-				malformed(json, "\"series\" is not an array of strings.");
+				mdb_options_malformed(json, "\"series\" is not an array of strings.");
 			options->series_given = true;
 			options->series = string_array(json, &v);
 		}
+		else if (strcmp(key, "retention") == 0)
+		{
+			if (v.type != jbvNull)
+				options->retention = mdb_retention_from_json(json, &v);
+		}
 		else
-			malformed(json, psprintf("There is no option \"%s\".", key));
+			mdb_options_malformed(json, psprintf("There is no option \"%s\".", key));
 	}
 }
 
@@ -171,7 +186,9 @@ mdb_options_store(Oid relid, const MdbOptions *options)
 
 	ObjectAddressSet(address, RelationRelationId, relid);
 	SetSecurityLabel(&address, MDB_LABEL_PROVIDER,
-					 options->time_given || options->series_given ? mdb_options_to_json(options) : NULL);
+					 options->time_given || options->series_given || options->retention
+						 ? mdb_options_to_json(options)
+						 : NULL);
 	CommandCounterIncrement();
 }
 
@@ -191,6 +208,7 @@ check_label(const ObjectAddress *object, const char *json)
 	if (json)
 		mdb_options_from_json(json, &options);
 	mdb_options_apply(object->objectId, &options, 2);
+	mdb_retention_check_label(object->objectId, options.retention);
 }
 
 /* Name of a column as this command leaves it; NULL if it is gone. */

@@ -315,6 +315,7 @@ Datum
 mdb_set_options(PG_FUNCTION_ARGS)
 {
 	MdbOptions options = {0};
+	MdbOptions before;
 	Oid relid;
 	char *name;
 
@@ -339,6 +340,8 @@ mdb_set_options(PG_FUNCTION_ARGS)
 		options.series = text_array(PG_GETARG_ARRAYTYPE_P(2));
 	}
 	mdb_options_apply(relid, &options, 1);
+	if (mdb_options_load(relid, &before))
+		options.retention = before.retention;
 	mdb_options_store(relid, &options);
 	PG_RETURN_VOID();
 }
@@ -360,5 +363,6 @@ mdb_admin_init(void)
 {
 	mdb_label_init();
 	mdb_options_init();
+	mdb_retention_init();
 	mdb_create_init();
 }

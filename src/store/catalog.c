@@ -524,35 +524,6 @@ mdb_part_delete(const MdbPartInfo *info)
 }
 
 /*
- * mdb_part_set_place - the part's pages are elsewhere now; older snapshots keep it where it was.
- *
- * No key column changes, so whoever has locked the row FOR KEY SHARE is not waited for.
- */
-void
-mdb_part_set_place(const MdbPartInfo *info, int64 page_first)
-{
-	Relation rel = mdb_catalog_open("part", RowExclusiveLock);
-	Snapshot snapshot = mdb_latest_snapshot();
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	ItemPointerData tid = info->tid;
-	Datum v[Natts_part] = {0};
-	bool n[Natts_part] = {0};
-	bool replace[Natts_part] = {0};
-
-	if (!table_tuple_fetch_row_version(rel, &tid, snapshot, slot))
-		elog(ERROR, "part %lld of storage %lld is gone", (long long) info->part_id,
-			 (long long) info->storage_id);
-	v[Anum_part_page_first - 1] = Int64GetDatum(page_first);
-	replace[Anum_part_page_first - 1] = true;
-	CatalogTupleUpdate(
-		rel, &tid,
-		heap_modify_tuple(ExecFetchSlotHeapTuple(slot, false, NULL), RelationGetDescr(rel), v, n, replace));
-	ExecDropSingleTupleTableSlot(slot);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, NoLock);
-}
-
-/*
  * mdb_delta_list - the delta heaps of a storage, as a snapshot sees them.
  */
 void

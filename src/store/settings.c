@@ -10,6 +10,7 @@
 #include "store/store.h"
 
 int mdb_cold_after = 86400;
+int mdb_retention_interval = 3600;
 int mdb_directory_cache = 64 * 1024;
 int mdb_direct_rows = 1000;
 int mdb_write_buffer = 64 * 1024;
@@ -47,6 +48,12 @@ mdb_store_init(void)
 		"Time after which parts that nothing was added to are written anew, as small as can be.",
 		"They take a fifth less or so, and longer to read. -1 leaves them as they are.", &mdb_cold_after,
 		86400, -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+
+	DefineCustomIntVariable(
+		"metricsdb.retention_interval",
+		"Time between two looks of the background for rows that are older than their table keeps them.",
+		"-1 leaves that to metricsdb.apply_retention(), which pg_cron may call.", &mdb_retention_interval,
+		3600, -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 
 	/* Not for everybody: it makes queries leave out rows, and with them what checks were to find. */
 	DefineCustomEnumVariable(

@@ -15,13 +15,17 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "access/genam.h"
 #include "access/heapam.h"
 #include "access/htup_details.h"
+#include "access/multixact.h"
 #include "access/relscan.h"
 #include "access/table.h"
 #include "catalog/pg_class.h"
 #include "catalog/storage.h"
+#include "commands/vacuum.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
@@ -374,7 +378,7 @@ mdb_space_clear_parts(Relation rel, const MdbPartInfo *parts, int nparts, int64 
 bool
 mdb_space_truncate(Relation rel, const MdbTable *table)
 {
-	BlockNumber end;
+	BlockNumber end, pages;
 	bool done = false;
 
 	if (RelationGetNumberOfBlocks(rel) <= mdb_space_end(rel, table))
@@ -387,8 +391,14 @@ mdb_space_truncate(Relation rel, const MdbTable *table)
 		MDB_STOP("cut.before");
 		mdb_meta_lower_end(rel, end);
 		MDB_STOP("cut.counters");
+		pages = RelationGetNumberOfBlocks(rel);
 		RelationTruncate(rel, end);
 		MDB_STOP("cut.after");
+		/* What the planner takes a page for: the pages that went had no rows. */
+		if (rel->rd_rel->reltuples > 0 && rel->rd_rel->relpages > 0)
+			mdb_update_relstats(rel, Max(1, (BlockNumber) rint((double) rel->rd_rel->relpages * end / pages)),
+								rel->rd_rel->reltuples, rel->rd_rel->relhasindex, InvalidTransactionId,
+								InvalidMultiXactId);
 		done = true;
 	}
 	UnlockRelation(rel, AccessExclusiveLock);

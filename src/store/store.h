@@ -323,7 +323,6 @@ extern bool mdb_part_is_live(int64 storage_id, int64 part_id);
 extern MdbPartList *mdb_parts_leaving(const MdbTable *table, TransactionId oldest_xmin);
 extern void mdb_part_insert(Relation partrel, const MdbPartInfo *info, CommandId cid, int options);
 extern void mdb_part_delete(const MdbPartInfo *info);
-extern void mdb_part_set_place(const MdbPartInfo *info, int64 page_first);
 extern void mdb_delta_list(int64 storage_id, Snapshot snapshot, MdbDeltaInfo **deltas, int *count);
 extern void mdb_delta_register(int64 storage_id, int16 slot, Oid relid);
 extern void mdb_delta_set_live(const MdbDeltaInfo *delta, bool live);
@@ -335,6 +334,11 @@ extern int64 mdb_storage_find(Oid relid);
 extern Oid mdb_storage_relid(int64 storage_id);
 extern void mdb_storage_set_relid(int64 storage_id, Oid relid);
 extern void mdb_storage_forget(int64 storage_id);
+
+/* ---- catalog_change.c ---- */
+
+extern void mdb_part_set_place(const MdbPartInfo *info, int64 page_first);
+extern void mdb_part_set_class(const MdbPartInfo *info, int16 class, int16 level);
 
 /* ---- life.c ---- */
 
@@ -607,9 +611,10 @@ typedef enum MdbOnCorruption
 
 extern int mdb_on_corruption; /* metricsdb.on_corruption */
 
-extern int mdb_cold_after;      /* metricsdb.cold_after, in seconds; -1 = never */
-extern int mdb_directory_cache; /* metricsdb.directory_cache, in kB */
-extern int mdb_direct_rows;     /* metricsdb.direct_rows */
-extern int mdb_write_buffer;    /* metricsdb.write_buffer, in kB */
+extern int mdb_cold_after;         /* metricsdb.cold_after, in seconds; -1 = never */
+extern int mdb_retention_interval; /* metricsdb.retention_interval, in seconds; -1 = not by itself */
+extern int mdb_directory_cache;    /* metricsdb.directory_cache, in kB */
+extern int mdb_direct_rows;        /* metricsdb.direct_rows */
+extern int mdb_write_buffer;       /* metricsdb.write_buffer, in kB */
 
 #endif /* MDB_STORE_H */

@@ -308,6 +308,7 @@ write_partition(MdbAppend *a, const MdbPartition *p, const uint32 *rows, Command
 
 	block_rows = Max(1, Min(block_rows, MDB_BLOCK_BYTES_MAX / row_bytes));
 	info.storage_id = a->table->storage_id;
+	info.class = p->class;
 	info.day = p->day;
 	info.days = p->days;
 	info.source_id = source_id;
@@ -376,6 +377,7 @@ mdb_append_write(MdbAppend *a, CommandId cid, int options, bool allow_delta, int
 	MemoryContext old;
 	uint32 *rows;
 	MdbPartition *partitions;
+	MdbRetention *retention;
 	int count;
 
 	if (batch->nrows == 0)
@@ -387,7 +389,13 @@ mdb_append_write(MdbAppend *a, CommandId cid, int options, bool allow_delta, int
 	mdb_dict_flush(a->dict, cid, options);
 	MDB_STOP("append.dictionary");
 	rows = palloc_extended((Size) batch->nrows * sizeof(uint32), MCXT_ALLOC_HUGE);
-	partitions = mdb_partition_rows(a->table, batch, rows, &count);
+	retention = mdb_retention_load(a->rel);
+	partitions = mdb_partition_rows(a->table, batch, rows, mdb_retention_days(retention), &count);
+	for (int i = 0; retention && i < count; i++)
+		partitions[i].class = (int16) retention->base;
+	if (retention && retention->nclasses > 0)
+		partitions = mdb_partition_classes(mdb_classifier(a->rel, a->table, retention), batch, rows,
+										   partitions, &count);
 	for (int i = 0; i < count; i++)
 	{
 		MdbPartition *p = &partitions[i];

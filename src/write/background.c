@@ -51,6 +51,9 @@
 #define COLLECT_US       (6 * 3600 * USECS_PER_SEC)
 #define COLLECT_RETRY_US (60 * USECS_PER_SEC)
 
+/* Old rows that somebody was in the way of are looked for again after that. */
+#define EXPIRE_RETRY_US (60 * USECS_PER_SEC)
+
 /* What is known of a table; lives as long as the process. */
 typedef struct Turn
 {
@@ -62,6 +65,8 @@ typedef struct Turn
 	int gave_way; /* in a row */
 	TimestampTz next_at;
 	TimestampTz collect_at; /* when series that have left are looked for */
+	TimestampTz expired_at; /* when rows that are too old were looked for; 0 = not yet */
+	bool expire_again;      /* and somebody was in the way */
 } Turn;
 
 static HTAB *turns = NULL;
@@ -280,6 +285,31 @@ collect_series(Turn *turn)
 		turn->collect_at = now + COLLECT_AFTER(COLLECT_US);
 }
 
+/* Remove rows that are older than the table's policy keeps them, if it is time to look for them. */
+static void
+expire(Turn *turn)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int64 pause = mdb_retention_interval * USECS_PER_SEC;
+	MdbExpired expired;
+
+	if (turn->expire_again)
+		pause = Min(pause, EXPIRE_RETRY_US);
+	if (mdb_retention_interval < 0 || (turn->expired_at != 0 && now < turn->expired_at + pause))
+		return;
+	turn->expired_at = now;
+	turn->expire_again =
+		!mdb_expire_relation(turn->relid, false, true, mdb_compact_begin, commit_worker, &expired);
+	turn->expire_again |= expired.busy > 0;
+	if (expired.rows > 0)
+		ereport(LOG, (errmsg("retention has removed %lld rows of table with OID %u, with %lld parts",
+							 (long long) expired.rows, turn->relid, (long long) expired.parts)));
+	if (expired.needed > 0)
+		ereport(LOG,
+				(errmsg("%lld old parts of table with OID %u stay because a roll-up has not taken them yet",
+						(long long) expired.needed, turn->relid)));
+}
+
 /* Do one thing for a table.  True if something was done. */
 static bool
 take_turn(Turn *turn, MemoryContext mcxt)
@@ -290,6 +320,7 @@ take_turn(Turn *turn, MemoryContext mcxt)
 
 	PG_TRY();
 	{
+		expire(turn);
 		step = mdb_compact_relation(turn->relid, MDB_COMPACT_DUE, turn->gave_way < GIVE_WAY_MAX,
 									mdb_compact_begin, commit_worker);
 		/* Locks are not kept from one table to the next. */

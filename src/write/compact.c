@@ -286,15 +286,72 @@ small_parts(const MdbPartList *list)
 	return small;
 }
 
-/* Merge one set of parts, if there is one that should be. */
+/* Sorting parts by class, which may meet damage, too. */
+typedef struct Sorting
+{
+	Relation rel;
+	const MdbTable *table;
+	const MdbRetention *retention;
+	const MdbPartList *all;
+	const MdbPartList *stale;
+	int64 rows_max;
+	MdbMergeSet *set;
+	bool found;
+	bool done;
+} Sorting;
+
+static void
+do_choose_stale(void *arg)
+{
+	Sorting *s = arg;
+
+	s->found =
+		mdb_reclass_choose(s->rel, s->table, s->retention, s->all, s->stale, s->rows_max, s->set, &s->done);
+}
+
+/*
+ * What is to be merged next, if anything is; or all is done that some parts needed (*done).  Parts whose
+ * retention class is not up to date are not merged with others before they are sorted by class.
+ */
+static bool
+choose(Relation rel, MdbCompactGoal *goal, const MdbPartList *all, MdbPartList *idle, TimestampTz now,
+	   MdbMergeSet *set, bool *done)
+{
+	MdbTable *table = mdb_table(rel);
+	MdbRetention *retention = mdb_retention_load(rel);
+	bool sparing = rel->rd_rel->relhasindex && goal == NULL;
+	MdbPartList stale = {0};
+	Sorting sorting = {
+		.rel = rel, .table = table, .retention = retention, .all = all, .stale = &stale, .set = set};
+
+	*done = false;
+	memset(set, 0, sizeof(*set));
+	if (retention)
+		mdb_reclass_split(retention, idle, &stale);
+	if (mdb_merge_choose(table, sparing ? small_parts(idle) : idle, goal ? goal->how : MDB_COMPACT_DUE, now,
+						 set) ||
+		mdb_merge_choose_dead(rel, table, idle, goal != NULL, set))
+		return true;
+	if (stale.count == 0)
+		return false;
+	sorting.rows_max = sparing ? INDEXED_ROWS_MAX : PG_INT64_MAX;
+	*done = !mdb_sound_do(rel, table, do_choose_stale, &sorting) || sorting.done;
+	return sorting.found;
+}
+
+/*
+ * Merge one set of parts of a list, if there is one that should be.  all are the table's.
+ */
 static MdbStep
-merge_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list, bool may_give_way)
+merge_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *all, const MdbPartList *list,
+		   bool may_give_way)
 {
 	MdbTable *table = mdb_table(rel);
 	TimestampTz began = GetCurrentTimestamp();
 	bool indexed = rel->rd_rel->relhasindex;
 	Work work = {.rel = rel, .table = table, .goal = goal};
 	MdbPartList idle = *list;
+	bool done;
 
 	/* Parts that somebody changes rows of are left for later. */
 	idle.parts = palloc_extended(sizeof(MdbPartInfo) * Max(1, list->count), MCXT_ALLOC_HUGE);
@@ -302,10 +359,8 @@ merge_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list, bool may
 	for (int i = 0; i < list->count; i++)
 		if (!mdb_part_busy(&list->parts[i]))
 			idle.parts[idle.count++] = list->parts[i];
-	if (!mdb_merge_choose(table, indexed && goal == NULL ? small_parts(&idle) : &idle,
-						  goal ? goal->how : MDB_COMPACT_DUE, began, &work.set) &&
-		!mdb_merge_choose_dead(rel, table, &idle, goal != NULL, &work.set))
-		return MDB_STEP_NOTHING;
+	if (!choose(rel, goal, all, &idle, began, &work.set, &done))
+		return done ? MDB_STEP_DONE : MDB_STEP_NOTHING;
 	work.may_give_way = goal ? goal->gave_way < GIVE_WAY_MAX : may_give_way;
 	/* With one part less to choose from there may be another set. */
 	if (!mdb_sound_do(rel, table, do_merge, &work))
@@ -349,7 +404,7 @@ parts_step(Relation rel, MdbCompactGoal *goal, bool may_give_way)
 		memcpy(wanted.parts, list->parts, sizeof(MdbPartInfo) * list->count);
 		goal_filter(goal, &wanted);
 	}
-	step = merge_step(rel, goal, &wanted, may_give_way);
+	step = merge_step(rel, goal, list, &wanted, may_give_way);
 	if (step == MDB_STEP_NOTHING && (!mdb_sound_do(rel, table, do_move, &work) || work.done))
 		step = MDB_STEP_DONE;
 	return step;

@@ -531,7 +531,16 @@ take_rows(Merge *m, Input *in, uint32 n)
 	}
 }
 
-/* The same without those that were deleted, which are passed over. */
+/* Does a row belong to another output than the one that is being made? */
+static inline bool
+is_of_other_class(const Merge *m, const Input *in, uint32 row)
+{
+	MdbClassifier *classifier = m->set->classifier;
+
+	return classifier && mdb_class_of_series(classifier, in->series[row]) != m->info.class;
+}
+
+/* The same without those that were deleted, or are of other classes, which are passed over. */
 static void
 take_living_rows(Merge *m, Input *in, uint32 n)
 {
@@ -541,13 +550,19 @@ take_living_rows(Merge *m, Input *in, uint32 n)
 	{
 		uint32 living = 0;
 
+		if (is_of_other_class(m, in, in->row))
+		{
+			in->row++;
+			continue;
+		}
 		if (in->dead && in->dead[in->row])
 		{
 			in->row++;
 			m->result->ndropped++;
 			continue;
 		}
-		while (in->row + living < end && !(in->dead && in->dead[in->row + living]))
+		while (in->row + living < end && !(in->dead && in->dead[in->row + living]) &&
+			   !is_of_other_class(m, in, in->row + living))
 			living++;
 		take_rows(m, in, living);
 	}
@@ -572,6 +587,29 @@ should_give_way(Merge *m)
 	else
 		return now - m->waited_since >= GIVE_WAY_US;
 	return false;
+}
+
+/* To the beginning of all inputs. */
+static void
+rewind_inputs(Merge *m)
+{
+	m->nheap = 0;
+	for (int i = 0; i < m->ninputs; i++)
+	{
+		Input *in = &m->inputs[i];
+
+		if (in->bytes > 0)
+			drop_values(m, in);
+		in->block = 0;
+		in->block_first = in->part->info.row_first;
+		in->row = in->nrows = 0;
+		in->last_series = 0;
+		in->last_time = PG_INT64_MIN;
+		if (load_block(m, in))
+			m->heap[m->nheap++] = in;
+	}
+	for (int i = m->nheap / 2; i-- > 0;)
+		sift_down(m, i);
 }
 
 static void
@@ -599,11 +637,6 @@ begin_merge(Merge *m, const MdbMergeSet *set)
 		nseries = Max(nseries, set->parts[i].nseries);
 		m->info.overlaps |= set->parts[i].overlaps;
 	}
-	for (int i = 0; i < set->count; i++)
-		if (load_block(m, &m->inputs[i]))
-			m->heap[m->nheap++] = &m->inputs[i];
-	for (int i = m->nheap / 2; i-- > 0;)
-		sift_down(m, i);
 	m->one_series = nrows / nseries >= MDB_ONE_SERIES_MIN_ROWS;
 	m->block_rows = m->one_series && !set->cold ? MDB_SERIES_BLOCK_ROWS : MDB_BLOCK_ROWS_MAX;
 	m->block_rows = Max(1, Min(m->block_rows, MDB_BLOCK_BYTES_MAX / row_bytes));
@@ -615,9 +648,39 @@ begin_merge(Merge *m, const MdbMergeSet *set)
 	m->info.days = set->parts[0].days;
 }
 
+/* Merge the inputs' rows, or those of one class.  False if it gave way to somebody who waits. */
+static bool
+merge_rows(Merge *m)
+{
+	rewind_inputs(m);
+	while (m->nheap > 0)
+	{
+		Input *in = m->heap[0];
+
+		take_living_rows(m, in, first_run(m));
+		if (m->lost)
+			return true;
+		if (in->row == in->nrows)
+		{
+			end_block(m, in);
+			in->block++;
+			if (!load_block(m, in))
+				m->heap[0] = m->heap[--m->nheap];
+			if (m->result->nparts == 0 && should_give_way(m))
+				return false;
+		}
+		if (m->nheap > 0)
+			sift_down(m, 0);
+	}
+	write_block(m);
+	if (!m->lost)
+		finish_part(m);
+	return true;
+}
+
 /*
  * mdb_merge_parts - merge the parts of a set into one, or more where one's directory would be too
- * large.
+ * large, or one for each class of rows.
  *
  * False if it gave way to somebody who waits for a lock on the table, or is at rows of the inputs;
  * nothing was done then.
@@ -637,32 +700,14 @@ mdb_merge_parts(Relation rel, const MdbTable *table, const MdbMergeSet *set, boo
 	result->mcxt = old;
 	begin_merge(&m, set);
 	MDB_STOP("merge.start");
-	while (m.nheap > 0)
+	if (set->classifier == NULL)
+		gave_way = !merge_rows(&m);
+	/* Once for each class: series' classes lie in no order. */
+	for (int i = 0; set->classifier && i < set->nclasses && !gave_way && !m.lost; i++)
 	{
-		Input *in = m.heap[0];
-
-		take_living_rows(&m, in, first_run(&m));
-		if (m.lost)
-			break;
-		if (in->row == in->nrows)
-		{
-			end_block(&m, in);
-			in->block++;
-			if (!load_block(&m, in))
-				m.heap[0] = m.heap[--m.nheap];
-			if (result->nparts == 0 && should_give_way(&m))
-			{
-				gave_way = true;
-				break;
-			}
-		}
-		if (m.nheap > 0)
-			sift_down(&m, 0);
+		m.info.class = set->classes[i];
+		gave_way = !merge_rows(&m);
 	}
-	if (!gave_way && !m.lost)
-		write_block(&m);
-	if (!gave_way && !m.lost)
-		finish_part(&m);
 	gave_way |= m.lost;
 	mdb_merge_rows_end(m.rows);
 	if (gave_way)

@@ -19,6 +19,8 @@
 #define MDB_MERGE_DIRECTORY_MAX ((Size) 64 * 1024 * 1024)
 #define MDB_MERGE_MAPS_MAX      ((Size) 64 * 1024 * 1024)
 
+#define MDB_LEVEL_MAX           1000
+
 /* Parts to be merged, in the order in which their rows were written. */
 typedef struct MdbMergeSet
 {
@@ -26,6 +28,10 @@ typedef struct MdbMergeSet
 	MdbPartInfo *parts;
 	int16 level; /* of the output */
 	bool cold;   /* the output is to be as small as can be */
+	/* The output is divided by retention classes, of which it has these; NULL: it is of its inputs' class. */
+	MdbClassifier *classifier;
+	int nclasses;
+	int16 *classes;
 } MdbMergeSet;
 
 /* What came of it. */
@@ -40,6 +46,9 @@ typedef struct MdbMergeResult
 } MdbMergeResult;
 
 /* merge_policy.c */
+extern int mdb_written_cmp(const void *a, const void *b);
+extern bool mdb_same_partition(const MdbPartInfo *x, const MdbPartInfo *y);
+extern int mdb_newest_that_fit(const MdbTable *table, const MdbPartInfo *parts, int n);
 extern bool mdb_merge_choose(const MdbTable *table, const MdbPartList *list, MdbCompactHow how,
 							 TimestampTz now, MdbMergeSet *set);
 
@@ -62,6 +71,12 @@ extern int mdb_merge_directory; /* bytes, instead of MDB_MERGE_DIRECTORY_MAX */
 #endif
 extern bool mdb_merge_parts(Relation rel, const MdbTable *table, const MdbMergeSet *set, bool may_give_way,
 							MdbMergeResult *result);
+
+/* reclass.c */
+extern void mdb_reclass_split(const MdbRetention *r, MdbPartList *list, MdbPartList *stale);
+extern bool mdb_reclass_choose(Relation rel, const MdbTable *table, const MdbRetention *r,
+							   const MdbPartList *all, const MdbPartList *stale, int64 rows_max,
+							   MdbMergeSet *set, bool *done);
 
 /* sound.c */
 extern bool mdb_sound_do(Relation rel, const MdbTable *table, void (*fn)(void *), void *arg);

@@ -30,8 +30,6 @@
 #define FANIN_LEVEL_0 16
 #define FANIN         12
 
-#define LEVEL_MAX     1000
-
 /* A partition to which nothing was added for so long rests. */
 #define REST_US (INT64CONST(600) * USECS_PER_SEC)
 
@@ -91,9 +89,11 @@ is_full(const Sum *nothing, const MdbPartInfo *p)
 		   one.directory > MDB_MERGE_DIRECTORY_MAX / 2;
 }
 
-/* Order in which partitions lie together, and within one the parts as they were written. */
-static int
-written_cmp(const void *a, const void *b)
+/*
+ * mdb_written_cmp - order in which partitions lie together, and within one the parts as they were written.
+ */
+int
+mdb_written_cmp(const void *a, const void *b)
 {
 	const MdbPartInfo *x = a, *y = b;
 
@@ -114,8 +114,11 @@ is_cold(const MdbPartInfo *p)
 	return p->format >= MDB_PART_FORMAT_COLD;
 }
 
-static bool
-same_partition(const MdbPartInfo *x, const MdbPartInfo *y)
+/*
+ * mdb_same_partition - may parts be merged?
+ */
+bool
+mdb_same_partition(const MdbPartInfo *x, const MdbPartInfo *y)
 {
 	return x->class == y->class && x->days == y->days && x->day == y->day;
 }
@@ -131,6 +134,26 @@ oldest_that_fit(const MdbPartInfo *parts, int n, Sum sum)
 			return i;
 	}
 	return n;
+}
+
+/*
+ * mdb_newest_that_fit - how many of the newest parts of a partition are within the bounds of one merge; one is
+ * if any is there.
+ */
+int
+mdb_newest_that_fit(const MdbTable *table, const MdbPartInfo *parts, int n)
+{
+	Sum sum = {.ncolumns = value_columns(table)};
+	int count = 0;
+
+	while (count < n)
+	{
+		sum = add_part(sum, &parts[n - 1 - count]);
+		if (count > 0 && !within_bounds(&sum))
+			break;
+		count++;
+	}
+	return count;
 }
 
 /* A set from one level of a partition, the lowest first. */
@@ -191,7 +214,7 @@ choose_resting(MdbPartInfo *parts, int n, const Sum *nothing, double ratio, doub
 		set->count = end - begin;
 		set->level = parts[begin].level;
 		if (begin == 0 || parts[begin - 1].level > set->level)
-			set->level = Min(set->level, LEVEL_MAX - 1) + 1;
+			set->level = Min(set->level, MDB_LEVEL_MAX - 1) + 1;
 		if (set->count >= 2 && (end == n || parts[end].level < set->level))
 			return true;
 	}
@@ -248,7 +271,7 @@ choose_cold(MdbPartInfo *parts, int n, const Sum *nothing, MdbCompactHow how, Ti
 		newest = Max(newest, parts[i].created_at);
 	for (int i = 0; i < n; i++)
 	{
-		int level = Min(parts[i].level + 1, LEVEL_MAX);
+		int level = Min(parts[i].level + 1, MDB_LEVEL_MAX);
 
 		if (is_cold(&parts[i]))
 			continue;
@@ -285,19 +308,19 @@ mdb_merge_choose(const MdbTable *table, const MdbPartList *list, MdbCompactHow h
 	bool found = false;
 
 	memcpy(all, list->parts, sizeof(MdbPartInfo) * list->count);
-	qsort(all, list->count, sizeof(MdbPartInfo), written_cmp);
+	qsort(all, list->count, sizeof(MdbPartInfo), mdb_written_cmp);
 	for (int i = 0; i < list->count; i++)
 		if (!is_full(&nothing, &all[i]))
 			parts[count++] = all[i];
 	for (int i = 0, n; i < count && !found; i += n)
 	{
-		for (n = 1; i + n < count && same_partition(&parts[i], &parts[i + n]); n++)
+		for (n = 1; i + n < count && mdb_same_partition(&parts[i], &parts[i + n]); n++)
 			;
 		found = choose_merge(&parts[i], n, &nothing, how, now, set);
 	}
 	for (int i = 0, n; i < list->count && !found; i += n)
 	{
-		for (n = 1; i + n < list->count && same_partition(&all[i], &all[i + n]); n++)
+		for (n = 1; i + n < list->count && mdb_same_partition(&all[i], &all[i + n]); n++)
 			;
 		found = choose_cold(&all[i], n, &nothing, how, now, set);
 		set->cold = true;

@@ -6,6 +6,8 @@
  * Where a day's rows are too few for a part that is worth its page and its catalog row (daily
  * prices, say), the partitions are made wider: 32 days, 1024 days, all of time.
  *
+ * Rows of different retention classes (retention.h) are in different parts, too.
+ *
  * Within a part rows are in order of (series, time); equal ones keep the order they came in.
  */
 #include "postgres.h"
@@ -120,10 +122,11 @@ count_days(const MdbTable *table, const MdbBatch *batch, int32 *days, int *ndays
 
 /*
  * mdb_partition_rows - fill rows[0 .. batch->nrows) with the row numbers grouped by partition;
- * returns the partitions.  Rows of a partition keep their order.
+ * returns the partitions, none of which spans more than max_days unless that is a single day.  Rows of a
+ * partition keep their order.
  */
 MdbPartition *
-mdb_partition_rows(const MdbTable *table, const MdbBatch *batch, uint32 *rows, int *count)
+mdb_partition_rows(const MdbTable *table, const MdbBatch *batch, uint32 *rows, int32 max_days, int *count)
 {
 	MdbPartition *parts;
 	DayRows *days;
@@ -160,6 +163,11 @@ mdb_partition_rows(const MdbTable *table, const MdbBatch *batch, uint32 *rows, i
 	{
 		int n = 0;
 
+		if (w > 0 && widths[w] > max_days)
+		{
+			width = widths[w - 1];
+			break;
+		}
 		for (int i = 0; i < ndays; i++)
 			n += i == 0 || align_day(days[i].day, widths[w]) != align_day(days[i - 1].day, widths[w]);
 		if (n == 1 || ntimed / n >= PARTITION_MIN_ROWS)
@@ -243,6 +251,63 @@ mdb_partition_rows(const MdbTable *table, const MdbBatch *batch, uint32 *rows, i
 	pfree(day_of);
 	pfree(days);
 	return parts;
+}
+
+/*
+ * mdb_partition_classes - divide partitions by the classes of their rows, which keep their order.
+ */
+MdbPartition *
+mdb_partition_classes(MdbClassifier *classes, const MdbBatch *batch, uint32 *rows, MdbPartition *parts,
+					  int *count)
+{
+	int16 *class_of = palloc_extended(sizeof(int16) * (Size) batch->nrows, MCXT_ALLOC_HUGE);
+	int16 min = PG_INT16_MAX, max = PG_INT16_MIN;
+	int capacity = *count + 16;
+	MdbPartition *result = palloc(sizeof(MdbPartition) * capacity);
+	uint32 *sorted;
+	uint32 *at;
+	int n = 0;
+
+	for (uint32 i = 0; i < batch->nrows; i++)
+	{
+		class_of[i] = mdb_class_of_series(classes, batch->series[i]);
+		min = Min(min, class_of[i]);
+		max = Max(max, class_of[i]);
+	}
+	sorted = palloc_extended(sizeof(uint32) * (Size) batch->nrows, MCXT_ALLOC_HUGE);
+	at = palloc(sizeof(uint32) * (max - min + 1));
+	for (int p = 0; p < *count; p++)
+	{
+		MdbPartition part = parts[p];
+		uint32 end = part.first + part.nrows;
+
+		memset(at, 0, sizeof(uint32) * (max - min + 1));
+		for (uint32 i = part.first; i < end; i++)
+			at[class_of[rows[i]] - min]++;
+		for (int c = 0; c <= max - min; c++)
+		{
+			part.nrows = at[c];
+			at[c] = part.first;
+			if (part.nrows == 0)
+				continue;
+			if (n == capacity)
+			{
+				capacity *= 2;
+				result = repalloc(result, sizeof(MdbPartition) * capacity);
+			}
+			part.class = (int16) (min + c);
+			result[n++] = part;
+			part.first += part.nrows;
+		}
+		for (uint32 i = parts[p].first; i < end; i++)
+			sorted[at[class_of[rows[i]] - min]++] = rows[i];
+	}
+	memcpy(rows, sorted, sizeof(uint32) * batch->nrows);
+	pfree(class_of);
+	pfree(sorted);
+	pfree(at);
+	*count = n;
+	return result;
 }
 
 typedef struct TimedRow

@@ -11,6 +11,7 @@
 #include "series/series.h"
 #include "store/store.h"
 #include "write/append.h"
+#include "write/retention.h"
 #include "write/tid.h"
 
 /* ---- append.c ---- */
@@ -36,13 +37,16 @@ typedef struct MdbPartition
 {
 	int32 day;
 	int32 days;
+	int16 class;
 	uint32 first; /* in the array of row numbers */
 	uint32 nrows;
 } MdbPartition;
 
 extern int32 mdb_day_of(const MdbTable *table, int64 time);
 extern MdbPartition *mdb_partition_rows(const MdbTable *table, const MdbBatch *batch, uint32 *rows,
-										int *count);
+										int32 max_days, int *count);
+extern MdbPartition *mdb_partition_classes(MdbClassifier *classes, const MdbBatch *batch, uint32 *rows,
+										   MdbPartition *parts, int *count);
 extern void mdb_sort_rows(const MdbBatch *batch, uint32 *rows, uint32 n);
 extern uint32 mdb_count_series(const MdbBatch *batch, const uint32 *rows, uint32 n);
 
@@ -272,6 +276,11 @@ typedef enum MdbStep
 extern void mdb_compact_begin(void);
 extern MdbStep mdb_compact_relation(Oid relid, MdbCompactHow how, bool may_give_way,
 									MdbTransactionFunction begin, MdbTransactionFunction commit);
+
+/* ---- expire.c ---- */
+
+extern bool mdb_expire_relation(Oid relid, bool wait, bool one_of_many, MdbTransactionFunction begin,
+								MdbTransactionFunction commit, MdbExpired *result);
 
 /* ---- collect.c ---- */
 

@@ -63,14 +63,15 @@ sub prepare_node
 		\$\$ SELECT timestamptz '2026-01-01' + i % 3 * interval '1 day' + i * interval '1 s', CASE WHEN i % 2 = 0 THEN tag ELSE 'h' END || i % 20,
 			i * 0.25, decode(md5(tag || i) || md5(i || tag) || CASE WHEN i % 400 = 0 THEN repeat(md5(i || tag), 100) ELSE '' END, 'hex') FROM generate_series(1, n) i \$\$;
 		CREATE FUNCTION state() RETURNS TABLE (tab text, own text, heap text) LANGUAGE plpgsql AS \$\$ BEGIN
+			-- What retention takes, when it comes to that, is no difference.
 			FOR tab IN SELECT DISTINCT regexp_replace(relname, '_h\$', '') FROM pg_class
 				WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND (relpersistence = 'p' OR NOT pg_is_in_recovery()) ORDER BY 1 LOOP
 				own := 'none'; heap := 'none';
 				IF to_regclass(tab) IS NOT NULL THEN
-					EXECUTE format('SELECT count(*) || '' '' || coalesce(sum(hashtextextended(x::text, 0)), 0) || '' '' || count(v) FROM %s x', tab) INTO own;
+					EXECUTE format('SELECT count(*) || '' '' || coalesce(sum(hashtextextended(x::text, 0)), 0) || '' '' || count(v) FROM %s x WHERE time > ''1900-01-01''', tab) INTO own;
 				END IF;
 				IF to_regclass(tab || '_h') IS NOT NULL THEN
-					EXECUTE format('SELECT count(*) || '' '' || coalesce(sum(hashtextextended(x::text, 0)), 0) || '' '' || count(v) FROM %s x', tab || '_h') INTO heap;
+					EXECUTE format('SELECT count(*) || '' '' || coalesce(sum(hashtextextended(x::text, 0)), 0) || '' '' || count(v) FROM %s x WHERE time > ''1900-01-01''', tab || '_h') INTO heap;
 				END IF;
 				RETURN NEXT;
 			END LOOP; END \$\$;
@@ -78,6 +79,9 @@ sub prepare_node
 		CREATE TABLE m $columns USING metricsdb; CREATE TABLE m_h $columns;
 		CREATE TABLE t $columns USING metricsdb; CREATE TABLE t_h $columns;
 		CREATE UNLOGGED TABLE u $columns USING metricsdb; CREATE UNLOGGED TABLE u_h $columns;
+		CREATE TABLE r $columns USING metricsdb; CREATE TABLE r_h $columns;
+		SELECT metricsdb.set_retention('r', '100 years');
+		CREATE TABLE c (time timestamptz, metric text, tags jsonb, v float8, note bytea) USING metricsdb; CREATE TABLE c_h (time timestamptz, metric text, tags jsonb, v float8, note bytea);
 	});
 	my ($rc) = $node->psql('postgres', "BEGIN; INSERT INTO m SELECT * FROM rows(1, 'a'); UPDATE m SET v = v + 1; DELETE FROM m; ROLLBACK");
 	$changes = $rc == 0;
@@ -132,6 +136,22 @@ sub change
 	  $table, "${table}_h";
 }
 
+# put_old(rows): what is too old by far, and not in the heap.
+sub put_old
+{
+	my ($n) = @_;
+	$tag++;
+	return "INSERT INTO r SELECT time - interval '300 years', host, v, note FROM rows($n, 't$$.$tag');\n";
+}
+
+# put_metrics(rows): the same as put, of a table that has metrics.
+sub put_metrics
+{
+	my ($n) = @_;
+	$tag++;
+	return join '', map { "INSERT INTO $_ SELECT time, host, '{}', v, note FROM rows($n, 't$$.$tag');\n" } 'c_h', 'c';
+}
+
 # gone(table): the rows that were added last are deleted, and with them some series.
 sub gone
 {
@@ -139,7 +159,7 @@ sub gone
 	return join '', 'BEGIN;', (map { "DELETE FROM $_ WHERE host LIKE 't$$.$tag%';\n" } $table, "${table}_h"), "COMMIT;\n";
 }
 
-sub sections { return ('write', 'compact', 'unlogged', 'ddl', $changes ? 'change' : ()) }
+sub sections { return ('write', 'compact', 'unlogged', 'ddl', 'expire', $changes ? 'change' : ()) }
 
 sub workload
 {
@@ -165,6 +185,12 @@ sub workload
 	  "BEGIN; ALTER TABLE x ALTER v TYPE numeric; ALTER TABLE x_h ALTER v TYPE numeric; COMMIT;\nALTER TABLE x SET TABLESPACE pg_default;\n",
 	  "BEGIN; ALTER TABLE t ALTER v TYPE numeric; ROLLBACK;\n",
 	  "DROP TABLE x, x_h;\n" if $section eq 'ddl';
+	# Old rows in parts and in the delta go; parts are sorted by class, and again when there is none.
+	return join '', 'BEGIN;', put('r', 300), put_old(900), put_old(5), "COMMIT; CALL metricsdb.apply_retention('r'); VACUUM r;\n",
+	  'BEGIN;', put_metrics(900), "COMMIT; SELECT metricsdb.set_retention('c', '100 years', 'h1*'); CALL metricsdb.compact('c');\n",
+	  'BEGIN;', put_metrics(900), "DELETE FROM c WHERE v < 5; DELETE FROM c_h WHERE v < 5; COMMIT; SELECT metricsdb.set_retention('c', NULL); SELECT metricsdb.set_retention('c', '200 years');\n",
+	  "CALL metricsdb.compact('c');\n"
+	  if $section eq 'expire';
 	return join '', 'BEGIN;', put('m', 900), "COMMIT; CALL metricsdb.compact('m'); BEGIN;", put('m', 50), change('m'), 'COMMIT; BEGIN;', change('m'),
 	  'ROLLBACK; BEGIN; SAVEPOINT a;', change('m'), 'ROLLBACK TO a;', change('m'), "COMMIT; CALL metricsdb.compact('m');\n",
 	  'BEGIN;', change('m'), "PREPARE TRANSACTION 'p'; COMMIT PREPARED 'p';\n", 'BEGIN;', change('m'), "COMMIT; VACUUM m; CALL metricsdb.compact('m');\n",
@@ -269,8 +295,10 @@ sub usable
 	forget_orphans($node);
 	pairs_equal($node, $what);
 	$node->safe_psql('postgres', join('', 'BEGIN;', put('m', 4), put('m', 200), put('t', 4), put('u', 3), put('u', 400), change('m'), 'COMMIT;')
-		  . "CALL metricsdb.compact('m'); CALL metricsdb.compact('t'); CALL metricsdb.compact('u'); VACUUM m; VACUUM t");
+		  . "CALL metricsdb.compact('m'); CALL metricsdb.compact('t'); CALL metricsdb.compact('u'); CALL metricsdb.compact('c'); CALL metricsdb.apply_retention(); VACUUM m; VACUUM t; VACUUM r");
 	pairs_equal($node, "$what, then written to and compacted");
+	is($node->safe_psql('postgres', q{SELECT sum(due_parts), sum(unsorted_parts), (SELECT count(*) FROM r WHERE time < '1900-01-01') FROM metricsdb.retention_policies}),
+		'0|0|0', "$what: nothing old is left, nothing unsorted");
 	catalogs_in_order($node, 'postgres', $what);
 	# Dead rows of the catalog cover their pages until no snapshot needs them, ours included.  The last
 	# part may be larger than the gaps before it.  In the row heap a page stands for 224 rows of
@@ -296,7 +324,7 @@ sub usable
 sub empty_tables
 {
 	my ($node) = @_;
-	$node->safe_psql('postgres', 'DROP TABLE IF EXISTS x, x_h; TRUNCATE m, m_h, t, t_h, u, u_h' . ($indexes ? ', i, i_h' : ''));
+	$node->safe_psql('postgres', 'DROP TABLE IF EXISTS x, x_h; TRUNCATE m, m_h, t, t_h, u, u_h, r, r_h, c, c_h' . ($indexes ? ', i, i_h' : ''));
 	return;
 }
 

@@ -51,6 +51,12 @@ if server_missing || headers_missing; then
 	fi
 	missing="$missing postgresql-server-dev-${v:-15}"
 fi
+# pg_cron, for the test that it calls what it is to call; where the archive has none that test is skipped.
+if [ "$what" = check ]; then
+	v=${v:-$($config --version 2>/dev/null | sed -n 's/^PostgreSQL \([0-9]*\).*/\1/p')}
+	installed "postgresql-${v:-15}-cron" || [ -z "$(apt-cache search --names-only "^postgresql-${v:-15}-cron\$" 2>/dev/null)" ] ||
+		missing="$missing postgresql-${v:-15}-cron"
+fi
 [ -n "$missing" ] || exit 0
 
 sudo=

@@ -11,9 +11,13 @@ if [ ! -x "$root$bin/postgres" ] || [ "$bin/postgres" -nt "$root$bin/postgres" ]
 	rm -rf "$root$bin" "$root$lib" "$root$share"
 	mkdir -p "$root$bin" "$root$lib" "$root$share/extension"
 	cp -p "$bin"/* "$root$bin/"
-	for f in "$lib"/*; do ln -s "$f" "$root$lib/"; done
 	for f in "$share"/*; do [ "$(basename "$f")" = extension ] || ln -s "$f" "$root$share/"; done
-	for f in "$share"/extension/*; do ln -s "$f" "$root$share/extension/"; done
-	rm -f "$root$lib"/metricsdb.so "$root$share"/extension/metricsdb*
 fi
+# Also what was installed since: other extensions.
+for f in "$lib"/* "$share"/extension/*; do
+	case ${f##*/} in
+	metricsdb*) ;;
+	*) [ -e "$root$f" ] || ln -s "$f" "$root$f" ;;
+	esac
+done
 echo "$root$bin"

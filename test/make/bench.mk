@@ -1,6 +1,6 @@
 # Benchmarks: ratios to look at, never a test.
 .PHONY: bench
 
-#: make bench            prints the figures of the goals; BENCH="ingest latency copy size cost codec merge cancel query guard functions series"
+#: make bench            prints the figures of the goals; BENCH="ingest latency copy size cost codec merge cancel query guard functions series retention"
 bench:
 	@test/bench/bench.sh $(BENCH)

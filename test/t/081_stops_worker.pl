@@ -16,7 +16,7 @@ my $seed = $ENV{METRICSDB_SEED} || time() ^ $$;
 note "METRICSDB_SEED=$seed";
 srand($seed);
 
-my $node = stop_node('worker', 'metricsdb.workers' => 'on', 'metricsdb.direct_rows' => 1000);
+my $node = stop_node('worker', 'metricsdb.workers' => 'on', 'metricsdb.direct_rows' => 1000, 'metricsdb.retention_interval' => 1);
 my %errors = map { $_ => 1 } stop_points($node, 'e');
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
@@ -49,6 +49,16 @@ sub write_some
 	return ask("WITH a AS (INSERT INTO m_h $rows RETURNING *) INSERT INTO m SELECT * FROM a");
 }
 
+# What is too old, in parts and in the delta; and parts to be sorted by class, back and forth.
+my $classed = 0;
+sub retain
+{
+	my ($point) = @_;
+	return ask("INSERT INTO r SELECT timestamptz '1700-01-01' + i * interval '1 s', 'h', i FROM generate_series(1, " . ($point =~ /row/ ? 5 : 2000) . ') i') if $point =~ /^expire/;
+	ask(q{WITH a AS (INSERT INTO c_h SELECT timestamptz '2026-01-01' + i * interval '1 s', 'h' || i % 10, '{}', i FROM generate_series(1, 2000) i RETURNING *) INSERT INTO c SELECT * FROM a});
+	return ask(q{SELECT metricsdb.set_retention('c', } . (($classed ^= 1) ? q{'100 years', 'no such'} : q{NULL}) . ')');
+}
+
 my $stops = 0;
 for my $point (stop_points($node, 'w'))
 {
@@ -60,7 +70,7 @@ for my $point (stop_points($node, 'w'))
 		my $until = time() + 180;
 		my $log_end = -s $node->logfile;
 
-		sql('TRUNCATE m, m_h');
+		sql('TRUNCATE m, m_h, r, r_h, c, c_h');
 		tell_maintainer("$point:$action");
 		while (!is_stopped($node) && time() < $until)
 		{
@@ -68,6 +78,7 @@ for my $point (stop_points($node, 'w'))
 			write_some(1000) for 1 .. 11;
 			# So many new versions of rows that the row heap is emptied into parts.
 			ask(join ';', 'BEGIN', (map { "UPDATE $_ SET v = v + 1 WHERE v <= 500" } 'm', 'm_h'), 'COMMIT') if $point =~ /^rows/;
+			retain($point) if $point =~ /^(expire|reclass)/;
 			for (1 .. 15) { last if is_stopped($node); usleep(100_000); }
 		}
 		# No more, whatever starts now; the file keeps it from stopping again until then.

@@ -1,0 +1,68 @@
+/*
+ * catalog_change.c
+ *	  What changes in the row of a part, which is immutable itself: where its pages are, its class, its level.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/indexing.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "store/store.h"
+
+/*
+ * A part's row says something else in some columns, of which the key has none: so whoever has locked the row
+ * FOR KEY SHARE is not waited for.
+ */
+static void
+change_part(const MdbPartInfo *info, const Datum *v, const bool *replace)
+{
+	Relation rel = mdb_catalog_open("part", RowExclusiveLock);
+	Snapshot snapshot = mdb_latest_snapshot();
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	ItemPointerData tid = info->tid;
+	bool n[Natts_part] = {0};
+
+	if (!table_tuple_fetch_row_version(rel, &tid, snapshot, slot))
+		elog(ERROR, "part %lld of storage %lld is gone", (long long) info->part_id,
+			 (long long) info->storage_id);
+	CatalogTupleUpdate(rel, &tid,
+					   heap_modify_tuple(ExecFetchSlotHeapTuple(slot, false, NULL), RelationGetDescr(rel),
+										 unconstify(Datum *, v), n, unconstify(bool *, replace)));
+	ExecDropSingleTupleTableSlot(slot);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, NoLock);
+}
+
+/*
+ * mdb_part_set_place - the part's pages are elsewhere now; older snapshots keep it where it was.
+ */
+void
+mdb_part_set_place(const MdbPartInfo *info, int64 page_first)
+{
+	Datum v[Natts_part] = {0};
+	bool replace[Natts_part] = {0};
+
+	v[Anum_part_page_first - 1] = Int64GetDatum(page_first);
+	replace[Anum_part_page_first - 1] = true;
+	change_part(info, v, replace);
+}
+
+/*
+ * mdb_part_set_class - the part's rows are of another retention class; and its level with that.
+ */
+void
+mdb_part_set_class(const MdbPartInfo *info, int16 class, int16 level)
+{
+	Datum v[Natts_part] = {0};
+	bool replace[Natts_part] = {0};
+
+	v[Anum_part_class - 1] = Int16GetDatum(class);
+	v[Anum_part_level - 1] = Int16GetDatum(level);
+	replace[Anum_part_class - 1] = replace[Anum_part_level - 1] = true;
+	change_part(info, v, replace);
+}

@@ -1,0 +1,355 @@
+/*
+ * expire.c
+ *	  Rows that are older than their table keeps them go.
+ *
+ * Parts whose newest row is too old lose their rows of metricsdb.part, all in one short transaction;
+ * nothing of them is read.  So older snapshots still see them, here and on standbys, and their pages and
+ * row numbers are free once nobody can (src/store/space.c, rows.c), as if a merge had left them.  A part
+ * that has a newer row, too, stays until that is too old; none spans more than a day, or an eighth of the
+ * time that rows are kept (partition.c).  Rows of the delta, which are few, are deleted one by one, by time
+ * and class.  In the end the free end of the file is cut, if nobody is using the table.
+ *
+ * Nobody is waited for: a part at whose rows somebody's transaction is goes another time, and so does a row
+ * of the delta that is locked.  A part that a roll-up has not taken yet stays.  Triggers are not fired.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/multixact.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "commands/trigger.h"
+#include "commands/vacuum.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/lmgr.h"
+#include "storage/predicate.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "stop.h"
+#include "write/write.h"
+
+/* Rows of the delta that are deleted in one transaction. */
+#define ROWS_MAX (64 * 1024)
+
+/*
+ * mdb_part_is_needed - is there a roll-up that has not taken a part's rows yet?
+ *
+ * Whoever makes roll-ups has a row in the catalog "pending" for each part and roll-up until then.
+ */
+bool
+mdb_part_is_needed(const MdbPartInfo *part)
+{
+	Oid relid = mdb_catalog_relid("pending", true);
+	AttrNumber storage, id;
+	Snapshot snapshot;
+	Relation rel;
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	bool needed;
+
+	if (!OidIsValid(relid))
+		return false;
+	storage = get_attnum(relid, "storage_id");
+	id = get_attnum(relid, "part_id");
+	rel = table_open(relid, AccessShareLock);
+	snapshot = mdb_latest_snapshot();
+	ScanKeyInit(&keys[0], storage, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(part->storage_id));
+	ScanKeyInit(&keys[1], id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(part->part_id));
+	scan = systable_beginscan(rel, mdb_catalog_index(rel), OidIsValid(mdb_catalog_index(rel)), snapshot, 2,
+							  keys);
+	needed = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+	return needed;
+}
+
+/* Do foreign keys refer to the table? */
+static bool
+is_referenced(Relation rel)
+{
+	TriggerDesc *triggers = rel->trigdesc;
+
+	for (int i = 0; triggers && i < triggers->numtriggers; i++)
+		if (RI_FKey_trigger_type(triggers->triggers[i].tgfoid) == RI_TRIGGER_PK)
+			return true;
+	return false;
+}
+
+/*
+ * mdb_refuse_referenced - raise ERRCODE_FEATURE_NOT_SUPPORTED if they do, or tell and return true.
+ */
+bool
+mdb_refuse_referenced(Relation rel, int elevel)
+{
+	bool is = is_referenced(rel);
+
+	if (is)
+		ereport(elevel, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						 errmsg("retention is not possible for table \"%s\" because foreign keys refer to it",
+								RelationGetRelationName(rel)),
+						 errdetail("Rows go without a look at those that refer to them."),
+						 errhint("Drop the foreign keys, or delete old rows with DELETE.")));
+	return is;
+}
+
+/* The statistics follow at once: planner's and autovacuum's. */
+static void
+count_dropped(Relation rel, double before, double dropped)
+{
+	Form_pg_class class = rel->rd_rel;
+	BlockNumber pages = RelationGetNumberOfBlocks(rel);
+
+	pgstat_count_heap_delete(rel);
+	if (pgstat_should_count_relation(rel))
+		rel->pgstat_info->trans->tuples_deleted += (int64) dropped - 1;
+	/* The file is as long as it was: it has fewer rows a page now. */
+	if (class->reltuples > 0 && class->relpages > 0)
+		mdb_update_relstats(rel, pages,
+							class->reltuples / class->relpages * pages * Max(0, before - dropped) / before,
+							class->relhasindex, InvalidTransactionId, InvalidMultiXactId);
+}
+
+/* Parts whose newest row is too old. */
+static void
+drop_parts(Relation rel, const MdbTable *table, const MdbHorizons *horizons, MdbExpired *result)
+{
+	Snapshot snapshot = mdb_latest_snapshot(); /* newer than our lock */
+	MdbPartList *list = mdb_parts_visible(table, snapshot);
+	int64 rows = 0;
+
+	UnregisterSnapshot(snapshot);
+	for (int i = 0; i < list->count; i++)
+	{
+		const MdbPartInfo *p = &list->parts[i];
+
+		CHECK_FOR_INTERRUPTS();
+		if (p->days == 0 || p->time_max >= mdb_horizon_of(horizons, p->class))
+			continue;
+		if (mdb_part_is_needed(p))
+			result->needed++;
+		else if (!mdb_part_claim(p))
+			result->busy++;
+		else
+		{
+			if (rows == 0)
+				CheckTableForSerializableConflictIn(rel);
+			mdb_part_delete(p);
+			MDB_STOP("expire.part");
+			result->parts++;
+			rows += p->nrows;
+		}
+	}
+	if (rows == 0)
+		return;
+	count_dropped(rel, (double) list->nrows, (double) rows);
+	result->rows += rows;
+	CommandCounterIncrement();
+	MDB_STOP("expire.end");
+}
+
+static int64
+time_of(const MdbColumn *column, Datum v)
+{
+	return column->attlen == 8 ? DatumGetInt64(v) : DatumGetInt32(v);
+}
+
+/* Is a row of the delta too old? */
+static bool
+is_old(const MdbTable *table, const MdbHorizons *horizons, AttrNumber metric, TupleTableSlot *row)
+{
+	const MdbRetention *r = horizons->retention;
+	int16 class = (int16) r->base;
+	bool isnull;
+	Datum v = slot_getattr(row, table->time_attno, &isnull);
+	int64 time;
+
+	if (isnull)
+		return false;
+	time = time_of(&table->columns[table->time_attno - 1], v);
+	if (r->nclasses > 0 && metric == 0)
+		class = MDB_CLASS_UNKNOWN;
+	else if (r->nclasses > 0)
+	{
+		v = slot_getattr(row, metric, &isnull);
+		if (!isnull)
+		{
+			struct varlena *name = PG_DETOAST_DATUM_PACKED(v);
+
+			class = mdb_retention_class(r, VARDATA_ANY(name), (int) VARSIZE_ANY_EXHDR(name));
+		}
+	}
+	return time < mdb_horizon_of(horizons, class);
+}
+
+/* Delete old rows of a heap of the delta, some at a time; how many. */
+static int64
+delete_rows_of(Relation rel, const MdbTable *table, const MdbHorizons *horizons, Relation heap,
+			   Snapshot snapshot, int64 limit)
+{
+	MemoryContext tmp =
+		AllocSetContextCreate(CurrentMemoryContext, "metricsdb old rows", ALLOCSET_DEFAULT_SIZES);
+	AttrNumber metric = mdb_retention_column(rel, table);
+	TupleTableSlot *heapslot = table_slot_create(heap, NULL);
+	TupleTableSlot *row = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsMinimalTuple);
+	TableScanDesc scan = table_beginscan(heap, snapshot, 0, NULL);
+	int64 n = 0;
+
+	while (n < limit && table_scan_getnextslot(scan, ForwardScanDirection, heapslot))
+	{
+		MemoryContext old = MemoryContextSwitchTo(tmp);
+		MinimalTuple tuple = mdb_delta_tuple(heapslot);
+		bool too_old = false;
+
+		CHECK_FOR_INTERRUPTS();
+		if (tuple != NULL)
+		{
+			ExecStoreMinimalTuple(tuple, row, false);
+			too_old = is_old(table, horizons, metric, row);
+			ExecClearTuple(row);
+		}
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(tmp);
+		if (too_old)
+		{
+			ItemPointerData tid = heapslot->tts_tid;
+			TM_FailureData tmfd;
+
+			if (heap_delete(heap, &tid, GetCurrentCommandId(true), InvalidSnapshot, false, &tmfd, false) !=
+				TM_Ok)
+				continue;
+			pgstat_count_heap_delete(rel);
+			MDB_STOP("expire.row");
+			n++;
+		}
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(heapslot);
+	ExecDropSingleTupleTableSlot(row);
+	MemoryContextDelete(tmp);
+	return n;
+}
+
+/* Old rows of the delta, some at a time; true if there may be more. */
+static bool
+delete_rows(Relation rel, const MdbTable *table, const MdbHorizons *horizons, MdbExpired *result)
+{
+	Snapshot snapshot = mdb_latest_snapshot();
+	MdbDeltaInfo *live;
+	int count;
+	int64 n = 0;
+
+	mdb_delta_live(table, snapshot, &live, &count);
+	for (int i = 0; i < count && n < ROWS_MAX; i++)
+	{
+		Relation heap;
+
+		/* As whoever deletes does: to the end of the transaction. */
+		if (!ConditionalLockRelationOid(live[i].relid, RowExclusiveLock))
+			continue;
+		heap = table_open(live[i].relid, NoLock);
+		n += delete_rows_of(rel, table, horizons, heap, snapshot, ROWS_MAX - n);
+		table_close(heap, NoLock);
+	}
+	UnregisterSnapshot(snapshot);
+	result->rows += n;
+	CommandCounterIncrement();
+	return n >= ROWS_MAX;
+}
+
+typedef enum Stage
+{
+	EXPIRE_PARTS,
+	EXPIRE_ROWS,
+	EXPIRE_SPACE,
+	EXPIRE_DONE
+} Stage;
+
+/* One transaction's work on a table; what is to be done next. */
+static Stage
+expire_step(Relation rel, Stage stage, bool one_of_many, MdbExpired *result)
+{
+	const MdbTable *table = mdb_table(rel);
+	MdbRetention *retention = mdb_retention_load(rel);
+	MdbHorizons *horizons;
+
+	if (!mdb_retention_has_keep(retention) || !mdb_retention_dated(table))
+		return EXPIRE_DONE;
+	if (mdb_refuse_referenced(rel, one_of_many ? WARNING : ERROR))
+		return EXPIRE_DONE;
+	horizons = mdb_horizons(retention, table, GetCurrentTimestamp());
+	switch (stage)
+	{
+		case EXPIRE_PARTS:
+			mdb_storage_revive(rel);
+			drop_parts(rel, table, horizons, result);
+			return EXPIRE_ROWS;
+		case EXPIRE_ROWS:
+			if (delete_rows(rel, table, horizons, result))
+				return EXPIRE_ROWS;
+			return result->parts > 0 ? EXPIRE_SPACE : EXPIRE_DONE;
+		case EXPIRE_SPACE:
+			/* If some snapshot still needs the pages, compaction or VACUUM cuts them off later. */
+			mdb_space_prune(table);
+			(void) mdb_space_truncate(rel, table);
+			return EXPIRE_DONE;
+		case EXPIRE_DONE:
+			break;
+	}
+	return EXPIRE_DONE;
+}
+
+/*
+ * mdb_expire_relation - remove what is older than a table's policy keeps it, if it has one.
+ *
+ * Called in a transaction; commit() ends it and begins another, begin() gives it a snapshot if it has none.
+ * wait: for who holds a lock on the table that is in our way; else false if there was somebody.  Raises
+ * ERRCODE_FEATURE_NOT_SUPPORTED if foreign keys refer to the table; warns of it if that is one of many.
+ */
+bool
+mdb_expire_relation(Oid relid, bool wait, bool one_of_many, MdbTransactionFunction begin,
+					MdbTransactionFunction commit, MdbExpired *result)
+{
+	MemoryContext outer = CurrentMemoryContext;
+	MemoryContext mcxt = AllocSetContextCreate(outer, "metricsdb retention", ALLOCSET_DEFAULT_SIZES);
+	Stage stage = EXPIRE_PARTS;
+	bool locked = true;
+
+	memset(result, 0, sizeof(*result));
+	while (stage != EXPIRE_DONE && locked)
+	{
+		Relation rel;
+
+		if (wait)
+			LockRelationOid(relid, ShareUpdateExclusiveLock);
+		else if (!ConditionalLockRelationOid(relid, ShareUpdateExclusiveLock))
+			locked = false;
+		if (!locked)
+			break;
+		begin();
+		rel = try_relation_open(relid, NoLock);
+		if (rel != NULL && mdb_is_metricsdb(rel))
+		{
+			MemoryContextSwitchTo(mcxt);
+			stage = expire_step(rel, stage, one_of_many, result);
+			MemoryContextSwitchTo(outer);
+			MemoryContextReset(mcxt);
+		}
+		else
+			stage = EXPIRE_DONE;
+		if (rel != NULL)
+			relation_close(rel, NoLock);
+		commit();
+	}
+	MemoryContextDelete(mcxt);
+	return locked || result->parts > 0;
+}
