@@ -10,7 +10,7 @@ call_ms() { "$lib/cluster.sh" psql "$pg" -qAt -o /dev/null -c '\timing on' -c "$
 # fill TABLE DAYS: a day so many days ago.
 fill() {
 	sql -c "INSERT INTO $1 SELECT now() - interval '$2 days' + i / 1000 * interval '1 ms' + interval '1 h', 'host_' || i % 1000,
-		50 + i % 7, 40 + i % 11, 30 + i % 13, i % 17, i % 3, 0, i % 5, 0, i % 2, i / 1000 FROM generate_series(1, $((samples / 300))) i"
+		50 + hashint4(i) % 1000 / 100.0, 40 + hashint4(-i) % 1000 / 100.0, 30 + i % 13, hashint4(i / 7) % 100, i % 3, 0, i % 5, 0, i % 2, i / 1000 FROM generate_series(1, $((samples / 300))) i"
 }
 
 retention() {
