@@ -178,10 +178,13 @@
 #if PG_VERSION_NUM >= 180000
 #define MdbOrdering               CompareType
 #define mdb_pathkey_ordering(key) ((key)->pk_cmptype)
-#define mdb_is_descending(o)      ((o) == COMPARE_GT)
+/* A clause whose operator is "less than" by now says so in a second place. */
+#define mdb_sort_upwards(clause) ((clause)->reverse_sort = false)
+#define mdb_is_descending(o)     ((o) == COMPARE_GT)
 #else
 #define MdbOrdering               int16
 #define mdb_pathkey_ordering(key) ((key)->pk_strategy)
+#define mdb_sort_upwards(clause)  ((void) 0)
 #define mdb_is_descending(o)      ((o) == BTGreaterStrategyNumber)
 #endif
 

@@ -474,6 +474,7 @@ wanted_order(Filling *f)
 			last = copyObject(sgc);
 			get_sort_group_operators(f->time_type, true, false, false, &last->sortop, NULL, NULL, NULL);
 			last->nulls_first = false;
+			mdb_sort_upwards(last);
 		}
 		else if (!OidIsValid(sgc->sortop))
 			ereport(ERROR,
