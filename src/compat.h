@@ -188,6 +188,15 @@
 #define mdb_is_descending(o)      ((o) == BTGreaterStrategyNumber)
 #endif
 
+/* There are more of the kind in PostgreSQL 18, so that these have got longer names. */
+#if PG_VERSION_NUM >= 180000
+#define MDB_F_REVERSE               F_REVERSE_TEXT
+#define mdb_is_index_operator(opno) (get_op_index_interpretation(opno) != NIL)
+#else
+#define MDB_F_REVERSE               F_REVERSE
+#define mdb_is_index_operator(opno) (get_op_btree_interpretation(opno) != NIL)
+#endif
+
 /* PostgreSQL 18 spells it so. */
 #ifndef pg_noreturn
 #define pg_noreturn pg_attribute_noreturn()

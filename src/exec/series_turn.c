@@ -281,7 +281,7 @@ function_may_fail(Oid funcid, List *args, Oid collation, Index varno)
 		case F_BTRIM_TEXT:
 		case F_LTRIM_TEXT:
 		case F_RTRIM_TEXT:
-		case F_REVERSE:
+		case MDB_F_REVERSE:
 		case F_STRPOS:
 		case F_LEFT:
 		case F_RIGHT:
@@ -336,7 +336,7 @@ function_may_fail(Oid funcid, List *args, Oid collation, Index varno)
 static bool
 operator_may_fail(Oid opno, Oid funcid, List *args, Oid collation, Index varno)
 {
-	return !(opno < FirstNormalObjectId && get_op_btree_interpretation(opno) != NIL) &&
+	return !(opno < FirstNormalObjectId && mdb_is_index_operator(opno)) &&
 		   function_may_fail(funcid, args, collation, varno);
 }
 
