@@ -116,6 +116,17 @@ series_size() {
 		precision=2 entropy=1 >"$TOP/build/bench.fleet" &
 	wait_stored $points $!
 	report "1 M x 10" $points "$(sed -n 's/.*entropy //p' "$TOP/build/bench.fleet")" 8 - "ClickHouse 2.5 (no index), Prometheus 16, VictoriaMetrics 17; ours: $(sql -c "SELECT dictionary_bytes FROM metricsdb.relation_stats('metrics')") bytes of dictionary"
+	series_queries
+}
+
+# series_queries: two queries over the million series, which are those of the last line of the table of BENCH=query.
+series_queries() {
+	sql -c "ALTER DATABASE postgres SET search_path = public, metricsdb" -c "VACUUM ANALYZE metrics"
+	cpu_function
+	at=$(sql -c "SELECT min(time) + interval '50 s' FROM metrics")
+	show_ms '' "          SELECT 1" "SELECT 1"
+	show_ms '<= 60 ms' "          sum at one instant" "SELECT sum(value), count(*) FROM metrics WHERE time = '$at'"
+	show_ms 'SELECT 1 + 1 ms' "          one host's 10 series" "SELECT metric_name, avg(value) FROM metrics WHERE tags->>'hostname' = 'host_4711' GROUP BY 1"
 }
 
 size() {
