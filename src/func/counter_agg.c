@@ -12,22 +12,13 @@
 
 #include "compat.h"
 #include "func/counter.h"
+#include "func/func.h"
 
 typedef struct CounterState
 {
 	MdbSamples samples;
 	MdbCounterArgs args;
 } CounterState;
-
-static MemoryContext
-aggregate_context(FunctionCallInfo fcinfo)
-{
-	MemoryContext mcxt;
-
-	if (!AggCheckCallContext(fcinfo, &mcxt))
-		elog(ERROR, "aggregate function called in non-aggregate context");
-	return mcxt;
-}
 
 static CounterState *
 new_state(MemoryContext mcxt, const MdbCounterArgs *args)
@@ -65,7 +56,7 @@ check_same_args(const MdbCounterArgs *a, const MdbCounterArgs *b)
 static Datum
 take(FunctionCallInfo fcinfo, const MdbCounterArgs *args)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	CounterState *s = PG_ARGISNULL(0) ? NULL : (CounterState *) PG_GETARG_POINTER(0);
 	int64 time;
 	double value;
@@ -148,7 +139,7 @@ mdb_counter_transition_ahead(PG_FUNCTION_ARGS)
 Datum
 mdb_counter_combine(PG_FUNCTION_ARGS)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	CounterState *a = PG_ARGISNULL(0) ? NULL : (CounterState *) PG_GETARG_POINTER(0);
 	CounterState *b = PG_ARGISNULL(1) ? NULL : (CounterState *) PG_GETARG_POINTER(1);
 
@@ -176,7 +167,7 @@ mdb_counter_serial(PG_FUNCTION_ARGS)
 	Size size = VARHDRSZ + sizeof(MdbCounterArgs) + samples;
 	bytea *b;
 
-	(void) aggregate_context(fcinfo);
+	(void) mdb_aggregate_context(fcinfo);
 	if (!AllocSizeIsValid(size))
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("too many samples in a group"),
 						errdetail("A worker has %lld of them.", (long long) s->samples.n),
@@ -192,7 +183,7 @@ mdb_counter_serial(PG_FUNCTION_ARGS)
 Datum
 mdb_counter_deserial(PG_FUNCTION_ARGS)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	bytea *b = PG_GETARG_BYTEA_PP(0);
 	int64 n = (VARSIZE_ANY_EXHDR(b) - sizeof(MdbCounterArgs)) / sizeof(MdbSample);
 	const char *p = VARDATA_ANY(b) + sizeof(MdbCounterArgs);
@@ -222,7 +213,7 @@ finish(FunctionCallInfo fcinfo, MdbCounterWhat what)
 	MdbCounter c;
 	Datum result;
 
-	(void) aggregate_context(fcinfo);
+	(void) mdb_aggregate_context(fcinfo);
 	if (s == NULL)
 		PG_RETURN_NULL();
 	mdb_samples_summarise(&s->samples, mode, &c);
@@ -236,7 +227,7 @@ finish_summary(FunctionCallInfo fcinfo, MdbCounterMode mode)
 	CounterState *s = PG_ARGISNULL(0) ? NULL : (CounterState *) PG_GETARG_POINTER(0);
 	MdbCounter c;
 
-	(void) aggregate_context(fcinfo);
+	(void) mdb_aggregate_context(fcinfo);
 	if (s == NULL || s->samples.n == 0)
 		PG_RETURN_NULL();
 	mdb_samples_summarise(&s->samples, mode, &c);

@@ -18,6 +18,7 @@
 
 #include "compat.h"
 #include "func/counter.h"
+#include "func/func.h"
 
 #define UNIX_EPOCH ((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
@@ -291,16 +292,6 @@ typedef struct Rollup
 	MdbSummary *s;
 } Rollup;
 
-static MemoryContext
-aggregate_context(FunctionCallInfo fcinfo)
-{
-	MemoryContext mcxt;
-
-	if (!AggCheckCallContext(fcinfo, &mcxt))
-		elog(ERROR, "aggregate function called in non-aggregate context");
-	return mcxt;
-}
-
 static Rollup *
 add_summaries(Rollup *r, MemoryContext mcxt, const MdbSummary *s, int64 n)
 {
@@ -326,7 +317,7 @@ PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_rollup_final);
 Datum
 mdb_rollup_transition(PG_FUNCTION_ARGS)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	Rollup *r = PG_ARGISNULL(0) ? NULL : (Rollup *) PG_GETARG_POINTER(0);
 
 	if (!PG_ARGISNULL(1))
@@ -339,7 +330,7 @@ mdb_rollup_transition(PG_FUNCTION_ARGS)
 Datum
 mdb_rollup_combine(PG_FUNCTION_ARGS)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	Rollup *a = PG_ARGISNULL(0) ? NULL : (Rollup *) PG_GETARG_POINTER(0);
 	Rollup *b = PG_ARGISNULL(1) ? NULL : (Rollup *) PG_GETARG_POINTER(1);
 
@@ -357,7 +348,7 @@ mdb_rollup_serial(PG_FUNCTION_ARGS)
 	Size size = VARHDRSZ + sizeof(MdbSummary) * r->n;
 	bytea *b;
 
-	(void) aggregate_context(fcinfo);
+	(void) mdb_aggregate_context(fcinfo);
 	if (!AllocSizeIsValid(size))
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("too many summaries in a group"),
 						errhint("Set max_parallel_workers_per_gather to 0, or make smaller groups.")));
@@ -370,7 +361,7 @@ mdb_rollup_serial(PG_FUNCTION_ARGS)
 Datum
 mdb_rollup_deserial(PG_FUNCTION_ARGS)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	bytea *b = PG_GETARG_BYTEA_PP(0);
 
 	PG_RETURN_POINTER(
@@ -391,7 +382,7 @@ mdb_rollup_final(PG_FUNCTION_ARGS)
 	Rollup *r = PG_ARGISNULL(0) ? NULL : (Rollup *) PG_GETARG_POINTER(0);
 	MdbSummary *s;
 
-	(void) aggregate_context(fcinfo);
+	(void) mdb_aggregate_context(fcinfo);
 	if (r == NULL)
 		PG_RETURN_NULL();
 	qsort(r->s, r->n, sizeof(MdbSummary), summary_cmp);

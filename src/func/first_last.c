@@ -84,20 +84,10 @@ less(End *end, Datum a, Datum b, Oid collation, MemoryContext mcxt)
 	return DatumGetBool(FunctionCall2Coll(&end->less, collation, a, b));
 }
 
-static MemoryContext
-aggregate_context(FunctionCallInfo fcinfo)
-{
-	MemoryContext mcxt;
-
-	if (!AggCheckCallContext(fcinfo, &mcxt))
-		elog(ERROR, "aggregate function called in non-aggregate context");
-	return mcxt;
-}
-
 static Datum
 transition(FunctionCallInfo fcinfo, bool last)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	End *end = PG_ARGISNULL(0) ? NULL : (End *) PG_GETARG_POINTER(0);
 	Datum time;
 
@@ -123,7 +113,7 @@ transition(FunctionCallInfo fcinfo, bool last)
 static Datum
 combine(FunctionCallInfo fcinfo, bool last)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	End *a = PG_ARGISNULL(0) ? NULL : (End *) PG_GETARG_POINTER(0);
 	End *b = PG_ARGISNULL(1) ? NULL : (End *) PG_GETARG_POINTER(1);
 
@@ -182,7 +172,7 @@ mdb_end_final(PG_FUNCTION_ARGS)
 {
 	End *end = PG_ARGISNULL(0) ? NULL : (End *) PG_GETARG_POINTER(0);
 
-	(void) aggregate_context(fcinfo);
+	(void) mdb_aggregate_context(fcinfo);
 	if (end == NULL || !end->set || end->value_null)
 		PG_RETURN_NULL();
 	PG_RETURN_DATUM(end->value);
@@ -221,7 +211,7 @@ mdb_end_serial(PG_FUNCTION_ARGS)
 {
 	End *end = (End *) PG_GETARG_POINTER(0);
 
-	(void) aggregate_context(fcinfo);
+	(void) mdb_aggregate_context(fcinfo);
 	return mdb_end_serialize(end->value_type.type, end->value, end->value_null, end->time_type.type,
 							 end->time);
 }
@@ -229,7 +219,7 @@ mdb_end_serial(PG_FUNCTION_ARGS)
 Datum
 mdb_end_deserial(PG_FUNCTION_ARGS)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	bytea *state = PG_GETARG_BYTEA_PP(0);
 	End *end = MemoryContextAllocZero(mcxt, sizeof(End));
 	MemoryContext old;

@@ -5,11 +5,15 @@
 #ifndef MDB_FUNC_H
 #define MDB_FUNC_H
 
+#include "fmgr.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
 #include "func/match.h"
 #include "func/sketch.h"
+
+/* aggregate.c */
+extern MemoryContext mdb_aggregate_context(FunctionCallInfo fcinfo);
 
 /* first_last.c */
 extern Datum mdb_end_serialize(Oid value_type, Datum value, bool value_null, Oid time_type, Datum time);

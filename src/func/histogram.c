@@ -14,6 +14,7 @@
 #include "utils/builtins.h"
 
 #include "compat.h"
+#include "func/func.h"
 #include "func/histogram.h"
 
 typedef struct Histogram
@@ -97,16 +98,6 @@ mdb_histogram_serialize(const int64 *counts, int32 nbuckets)
 	return pq_endtypsend(&buf);
 }
 
-static MemoryContext
-aggregate_context(FunctionCallInfo fcinfo)
-{
-	MemoryContext mcxt;
-
-	if (!AggCheckCallContext(fcinfo, &mcxt))
-		elog(ERROR, "aggregate function called in non-aggregate context");
-	return mcxt;
-}
-
 static Histogram *
 make_histogram(MemoryContext mcxt, int32 nbuckets)
 {
@@ -127,7 +118,7 @@ changed(void)
 Datum
 mdb_hist_transition(PG_FUNCTION_ARGS)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	Histogram *h = PG_ARGISNULL(0) ? NULL : (Histogram *) PG_GETARG_POINTER(0);
 	MdbHistogramBounds b;
 	double value;
@@ -156,7 +147,7 @@ mdb_hist_transition(PG_FUNCTION_ARGS)
 Datum
 mdb_hist_combine(PG_FUNCTION_ARGS)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	Histogram *a = PG_ARGISNULL(0) ? NULL : (Histogram *) PG_GETARG_POINTER(0);
 	Histogram *b = PG_ARGISNULL(1) ? NULL : (Histogram *) PG_GETARG_POINTER(1);
 
@@ -180,7 +171,7 @@ mdb_hist_final(PG_FUNCTION_ARGS)
 {
 	Histogram *h = PG_ARGISNULL(0) ? NULL : (Histogram *) PG_GETARG_POINTER(0);
 
-	(void) aggregate_context(fcinfo);
+	(void) mdb_aggregate_context(fcinfo);
 	if (h == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_DATUM(mdb_histogram_array(h->counts, h->nbuckets));
@@ -191,14 +182,14 @@ mdb_hist_serial(PG_FUNCTION_ARGS)
 {
 	Histogram *h = (Histogram *) PG_GETARG_POINTER(0);
 
-	(void) aggregate_context(fcinfo);
+	(void) mdb_aggregate_context(fcinfo);
 	PG_RETURN_BYTEA_P(mdb_histogram_serialize(h->counts, h->nbuckets));
 }
 
 Datum
 mdb_hist_deserial(PG_FUNCTION_ARGS)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	bytea *state = PG_GETARG_BYTEA_PP(0);
 	StringInfoData buf;
 	Histogram *h;

@@ -233,16 +233,6 @@ mdb_histogram_quantile_sketch(PG_FUNCTION_ARGS)
 
 /* ---------- the aggregate ---------- */
 
-static MemoryContext
-aggregate_context(FunctionCallInfo fcinfo)
-{
-	MemoryContext mcxt;
-
-	if (!AggCheckCallContext(fcinfo, &mcxt))
-		elog(ERROR, "aggregate function called in non-aggregate context");
-	return mcxt;
-}
-
 static Histogram *
 new_histogram(MemoryContext mcxt, float8 q, uint32 room)
 {
@@ -287,7 +277,7 @@ check_q(const Histogram *h, float8 q)
 static Datum
 transition(FunctionCallInfo fcinfo, bool as_text)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	Histogram *h = PG_ARGISNULL(0) ? NULL : (Histogram *) PG_GETARG_POINTER(0);
 	float8 le;
 
@@ -321,7 +311,7 @@ mdb_histogram_transition_text(PG_FUNCTION_ARGS)
 Datum
 mdb_histogram_combine(PG_FUNCTION_ARGS)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	Histogram *a = PG_ARGISNULL(0) ? NULL : (Histogram *) PG_GETARG_POINTER(0);
 	Histogram *b = PG_ARGISNULL(1) ? NULL : (Histogram *) PG_GETARG_POINTER(1);
 
@@ -345,7 +335,7 @@ mdb_histogram_final(PG_FUNCTION_ARGS)
 	Histogram *h = PG_ARGISNULL(0) ? NULL : (Histogram *) PG_GETARG_POINTER(0);
 	Bucket *buckets;
 
-	(void) aggregate_context(fcinfo);
+	(void) mdb_aggregate_context(fcinfo);
 	if (h == NULL)
 		PG_RETURN_NULL();
 	/* A copy: a window may go on with the state. */
@@ -362,7 +352,7 @@ mdb_histogram_serial(PG_FUNCTION_ARGS)
 	Histogram *h = (Histogram *) PG_GETARG_POINTER(0);
 	StringInfoData buf;
 
-	(void) aggregate_context(fcinfo);
+	(void) mdb_aggregate_context(fcinfo);
 	h->n = coalesce(h->buckets, h->n);
 	pq_begintypsend(&buf);
 	pq_sendfloat8(&buf, h->q);
@@ -377,7 +367,7 @@ mdb_histogram_serial(PG_FUNCTION_ARGS)
 Datum
 mdb_histogram_deserial(PG_FUNCTION_ARGS)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	bytea *bytes = PG_GETARG_BYTEA_PP(0);
 	StringInfoData buf;
 	Histogram *h;

@@ -15,6 +15,7 @@
 #include "utils/typcache.h"
 
 #include "compat.h"
+#include "func/func.h"
 #include "func/hll.h"
 
 #define BITS_DEFAULT 15
@@ -23,16 +24,6 @@ static void *
 grow(void *arg, void *old, size_t old_size, size_t size)
 {
 	return old ? repalloc(old, size) : MemoryContextAlloc((MemoryContext) arg, size);
-}
-
-static MemoryContext
-aggregate_context(FunctionCallInfo fcinfo)
-{
-	MemoryContext mcxt;
-
-	if (!AggCheckCallContext(fcinfo, &mcxt))
-		elog(ERROR, "aggregate function called in non-aggregate context");
-	return mcxt;
 }
 
 static MdbHll *
@@ -184,7 +175,7 @@ hash_of(FunctionCallInfo fcinfo, int arg)
 static Datum
 transition(FunctionCallInfo fcinfo, int size, int value)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	MdbHll *h = PG_ARGISNULL(0) ? NULL : (MdbHll *) PG_GETARG_POINTER(0);
 
 	if (PG_ARGISNULL(value) || (size > 0 && PG_ARGISNULL(size)))
@@ -227,7 +218,7 @@ merge(MdbHll *h, const MdbHll *other)
 Datum
 mdb_hll_rollup(PG_FUNCTION_ARGS)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	MdbHll *h = PG_ARGISNULL(0) ? NULL : (MdbHll *) PG_GETARG_POINTER(0);
 	MdbHll other;
 
@@ -247,7 +238,7 @@ mdb_hll_rollup(PG_FUNCTION_ARGS)
 Datum
 mdb_hll_combine(PG_FUNCTION_ARGS)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	MdbHll *a = PG_ARGISNULL(0) ? NULL : (MdbHll *) PG_GETARG_POINTER(0);
 	MdbHll *b = PG_ARGISNULL(1) ? NULL : (MdbHll *) PG_GETARG_POINTER(1);
 
@@ -267,7 +258,7 @@ mdb_hll_combine(PG_FUNCTION_ARGS)
 Datum
 mdb_hll_final(PG_FUNCTION_ARGS)
 {
-	(void) aggregate_context(fcinfo);
+	(void) mdb_aggregate_context(fcinfo);
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	return datum_of((MdbHll *) PG_GETARG_POINTER(0));
@@ -276,7 +267,7 @@ mdb_hll_final(PG_FUNCTION_ARGS)
 Datum
 mdb_hll_deserial(PG_FUNCTION_ARGS)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	MdbHll *h = MemoryContextAlloc(mcxt, sizeof(MdbHll));
 
 	read_datum(h, mcxt, PG_GETARG_DATUM(0));

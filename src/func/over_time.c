@@ -18,17 +18,8 @@
 #include "utils/memutils.h"
 
 #include "compat.h"
+#include "func/func.h"
 #include "func/over_time.h"
-
-static MemoryContext
-aggregate_context(FunctionCallInfo fcinfo)
-{
-	MemoryContext mcxt;
-
-	if (!AggCheckCallContext(fcinfo, &mcxt))
-		elog(ERROR, "aggregate function called in non-aggregate context");
-	return mcxt;
-}
 
 /* ---------- moments ---------- */
 
@@ -148,7 +139,7 @@ PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_over_time_deserial);
 Datum
 mdb_over_time_transition(PG_FUNCTION_ARGS)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	MdbMoments *m = PG_ARGISNULL(0) ? NULL : (MdbMoments *) PG_GETARG_POINTER(0);
 
 	if (!PG_ARGISNULL(1))
@@ -165,7 +156,7 @@ mdb_over_time_transition(PG_FUNCTION_ARGS)
 Datum
 mdb_over_time_combine(PG_FUNCTION_ARGS)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	MdbMoments *m = PG_ARGISNULL(0) ? NULL : (MdbMoments *) PG_GETARG_POINTER(0);
 
 	if (!PG_ARGISNULL(1))
@@ -182,7 +173,7 @@ mdb_over_time_combine(PG_FUNCTION_ARGS)
 Datum
 mdb_over_time_serial(PG_FUNCTION_ARGS)
 {
-	(void) aggregate_context(fcinfo);
+	(void) mdb_aggregate_context(fcinfo);
 	PG_RETURN_BYTEA_P(mdb_moments_serialize((MdbMoments *) PG_GETARG_POINTER(0)));
 }
 
@@ -199,7 +190,7 @@ message_of(bytea *b)
 Datum
 mdb_over_time_deserial(PG_FUNCTION_ARGS)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	StringInfoData buf = message_of(PG_GETARG_BYTEA_PP(0));
 	MdbMoments *m = MemoryContextAllocZero(mcxt, sizeof(MdbMoments));
 
@@ -220,7 +211,7 @@ mdb_over_time_deserial(PG_FUNCTION_ARGS)
 	{                                                                                 \
 		MdbMoments *m = PG_ARGISNULL(0) ? NULL : (MdbMoments *) PG_GETARG_POINTER(0); \
                                                                                       \
-		(void) aggregate_context(fcinfo);                                             \
+		(void) mdb_aggregate_context(fcinfo);                                         \
 		if (m == NULL || m->n == 0)                                                   \
 			PG_RETURN_NULL();                                                         \
 		return mdb_moments_result(m, which);                                          \
@@ -378,7 +369,7 @@ PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_mad_over_time);
 static Datum
 take_value(FunctionCallInfo fcinfo, double q, int arg)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	QuantileState *s = PG_ARGISNULL(0) ? NULL : (QuantileState *) PG_GETARG_POINTER(0);
 	double v = PG_ARGISNULL(arg) ? 0 : PG_GETARG_FLOAT8(arg);
 
@@ -416,7 +407,7 @@ mdb_mad_transition(PG_FUNCTION_ARGS)
 Datum
 mdb_quantile_combine(PG_FUNCTION_ARGS)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	QuantileState *a = PG_ARGISNULL(0) ? NULL : (QuantileState *) PG_GETARG_POINTER(0);
 	QuantileState *b = PG_ARGISNULL(1) ? NULL : (QuantileState *) PG_GETARG_POINTER(1);
 
@@ -437,14 +428,14 @@ mdb_quantile_serial(PG_FUNCTION_ARGS)
 {
 	QuantileState *s = (QuantileState *) PG_GETARG_POINTER(0);
 
-	(void) aggregate_context(fcinfo);
+	(void) mdb_aggregate_context(fcinfo);
 	PG_RETURN_BYTEA_P(mdb_values_serialize(&s->values, s->q));
 }
 
 Datum
 mdb_quantile_deserial(PG_FUNCTION_ARGS)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	bytea *b = PG_GETARG_BYTEA_PP(0);
 	int64 n = VARSIZE_ANY_EXHDR(b) / sizeof(double) - 1;
 	double q;
@@ -463,7 +454,7 @@ finish_quantile(FunctionCallInfo fcinfo, bool mad)
 {
 	QuantileState *s = PG_ARGISNULL(0) ? NULL : (QuantileState *) PG_GETARG_POINTER(0);
 
-	(void) aggregate_context(fcinfo);
+	(void) mdb_aggregate_context(fcinfo);
 	if (s == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_FLOAT8(mad ? mdb_values_mad(&s->values) : mdb_values_quantile(&s->values, s->q));

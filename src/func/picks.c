@@ -25,6 +25,7 @@
 #include "utils/typcache.h"
 
 #include "compat.h"
+#include "func/func.h"
 
 #define K_MAX 100000
 
@@ -42,16 +43,6 @@ typedef struct Picks
 	int32 room;
 	Pick *picks;
 } Picks;
-
-static MemoryContext
-aggregate_context(FunctionCallInfo fcinfo)
-{
-	MemoryContext mcxt;
-
-	if (!AggCheckCallContext(fcinfo, &mcxt))
-		elog(ERROR, "aggregate function called in non-aggregate context");
-	return mcxt;
-}
 
 static int
 label_cmp(const text *a, const text *b)
@@ -194,7 +185,7 @@ PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_lttb_deserial);
 static Datum
 transition(FunctionCallInfo fcinfo, bool lowest)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	Picks *p = PG_ARGISNULL(0) ? NULL : (Picks *) PG_GETARG_POINTER(0);
 	int32 k;
 
@@ -233,7 +224,7 @@ mdb_bottomk_transition(PG_FUNCTION_ARGS)
 Datum
 mdb_picks_combine(PG_FUNCTION_ARGS)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	Picks *a = PG_ARGISNULL(0) ? NULL : (Picks *) PG_GETARG_POINTER(0);
 	Picks *b = PG_ARGISNULL(1) ? NULL : (Picks *) PG_GETARG_POINTER(1);
 
@@ -270,7 +261,7 @@ mdb_picks_final(PG_FUNCTION_ARGS)
 	Pick *picks;
 	Datum *values;
 
-	(void) aggregate_context(fcinfo);
+	(void) mdb_aggregate_context(fcinfo);
 	if (p == NULL)
 		PG_RETURN_NULL();
 	picks = sorted(p);
@@ -298,7 +289,7 @@ mdb_picks_labelled_final(PG_FUNCTION_ARGS)
 	Oid type;
 	TupleDesc desc;
 
-	(void) aggregate_context(fcinfo);
+	(void) mdb_aggregate_context(fcinfo);
 	if (p == NULL)
 		PG_RETURN_NULL();
 	picks = sorted(p);
@@ -321,7 +312,7 @@ mdb_picks_serial(PG_FUNCTION_ARGS)
 	Picks *p = (Picks *) PG_GETARG_POINTER(0);
 	StringInfoData buf;
 
-	(void) aggregate_context(fcinfo);
+	(void) mdb_aggregate_context(fcinfo);
 	pq_begintypsend(&buf);
 	pq_sendint32(&buf, p->k);
 	pq_sendint8(&buf, p->lowest);
@@ -340,7 +331,7 @@ mdb_picks_serial(PG_FUNCTION_ARGS)
 Datum
 mdb_picks_deserial(PG_FUNCTION_ARGS)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	bytea *bytes = PG_GETARG_BYTEA_PP(0);
 	StringInfoData buf;
 	Picks *p;
@@ -427,7 +418,7 @@ check_resolution(const Points *p, int32 resolution)
 Datum
 mdb_lttb_transition(PG_FUNCTION_ARGS)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	Points *p = PG_ARGISNULL(0) ? NULL : (Points *) PG_GETARG_POINTER(0);
 	Point point;
 	int32 resolution;
@@ -457,7 +448,7 @@ mdb_lttb_transition(PG_FUNCTION_ARGS)
 Datum
 mdb_lttb_combine(PG_FUNCTION_ARGS)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	Points *a = PG_ARGISNULL(0) ? NULL : (Points *) PG_GETARG_POINTER(0);
 	Points *b = PG_ARGISNULL(1) ? NULL : (Points *) PG_GETARG_POINTER(1);
 
@@ -531,7 +522,7 @@ mdb_lttb_final(PG_FUNCTION_ARGS)
 	Oid type;
 	TupleDesc desc;
 
-	(void) aggregate_context(fcinfo);
+	(void) mdb_aggregate_context(fcinfo);
 	if (p == NULL)
 		PG_RETURN_NULL();
 	qsort(p->points, p->n, sizeof(Point), point_cmp);
@@ -559,7 +550,7 @@ mdb_lttb_serial(PG_FUNCTION_ARGS)
 	Points *p = (Points *) PG_GETARG_POINTER(0);
 	StringInfoData buf;
 
-	(void) aggregate_context(fcinfo);
+	(void) mdb_aggregate_context(fcinfo);
 	pq_begintypsend(&buf);
 	pq_sendint32(&buf, p->resolution);
 	for (int64 i = 0; i < p->n; i++)
@@ -573,7 +564,7 @@ mdb_lttb_serial(PG_FUNCTION_ARGS)
 Datum
 mdb_lttb_deserial(PG_FUNCTION_ARGS)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	bytea *bytes = PG_GETARG_BYTEA_PP(0);
 	StringInfoData buf;
 	Points *p;

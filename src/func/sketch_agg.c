@@ -18,16 +18,6 @@
 #include "compat.h"
 #include "func/func.h"
 
-static MemoryContext
-aggregate_context(FunctionCallInfo fcinfo)
-{
-	MemoryContext mcxt;
-
-	if (!AggCheckCallContext(fcinfo, &mcxt))
-		elog(ERROR, "aggregate function called in non-aggregate context");
-	return mcxt;
-}
-
 static MdbSketch *
 new_state(MemoryContext mcxt, int scale, uint32 max_buckets)
 {
@@ -57,7 +47,7 @@ PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_sketch_to_otel);
 static Datum
 transition(FunctionCallInfo fcinfo, int value, int buckets, int error)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	MdbSketch *s = PG_ARGISNULL(0) ? NULL : (MdbSketch *) PG_GETARG_POINTER(0);
 
 	if (PG_ARGISNULL(value))
@@ -111,7 +101,7 @@ mdb_sketch_transition_both(PG_FUNCTION_ARGS)
 Datum
 mdb_sketch_rollup(PG_FUNCTION_ARGS)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	MdbSketch *s = PG_ARGISNULL(0) ? NULL : (MdbSketch *) PG_GETARG_POINTER(0);
 	MdbSketch other;
 
@@ -132,7 +122,7 @@ mdb_sketch_rollup(PG_FUNCTION_ARGS)
 Datum
 mdb_sketch_combine(PG_FUNCTION_ARGS)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	MdbSketch *a = PG_ARGISNULL(0) ? NULL : (MdbSketch *) PG_GETARG_POINTER(0);
 	MdbSketch *b = PG_ARGISNULL(1) ? NULL : (MdbSketch *) PG_GETARG_POINTER(1);
 
@@ -153,7 +143,7 @@ mdb_sketch_combine(PG_FUNCTION_ARGS)
 Datum
 mdb_sketch_final(PG_FUNCTION_ARGS)
 {
-	(void) aggregate_context(fcinfo);
+	(void) mdb_aggregate_context(fcinfo);
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	return mdb_datum_of_sketch((MdbSketch *) PG_GETARG_POINTER(0));
@@ -162,14 +152,14 @@ mdb_sketch_final(PG_FUNCTION_ARGS)
 Datum
 mdb_sketch_serial(PG_FUNCTION_ARGS)
 {
-	(void) aggregate_context(fcinfo);
+	(void) mdb_aggregate_context(fcinfo);
 	return mdb_datum_of_sketch((MdbSketch *) PG_GETARG_POINTER(0));
 }
 
 Datum
 mdb_sketch_deserial(PG_FUNCTION_ARGS)
 {
-	MemoryContext mcxt = aggregate_context(fcinfo);
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
 	MdbSketch *s = MemoryContextAlloc(mcxt, sizeof(MdbSketch));
 
 	mdb_sketch_of_datum(s, mcxt, PG_GETARG_DATUM(0));
