@@ -25,6 +25,15 @@
 #include "store/store.h"
 
 static void
+set_up(MdbCatalogScan *s, Relation rel, Snapshot snapshot, bool conflicts)
+{
+	s->rel = rel;
+	s->snapshot = snapshot;
+	s->conflicts = conflicts;
+	s->by_hand = IsolationIsSerializable() && IsMVCCSnapshot(snapshot);
+}
+
+static void
 begin_scan(MdbCatalogScan *s, int nkeys, struct ScanKeyData *keys)
 {
 	s->scan = systable_beginscan(s->rel, mdb_catalog_index(s->rel), true,
@@ -39,10 +48,7 @@ void
 mdb_catalog_scan_begin(MdbCatalogScan *s, Relation rel, Snapshot snapshot, bool conflicts, int nkeys,
 					   struct ScanKeyData *keys)
 {
-	s->rel = rel;
-	s->snapshot = snapshot;
-	s->conflicts = conflicts;
-	s->by_hand = IsolationIsSerializable() && IsMVCCSnapshot(snapshot);
+	set_up(s, rel, snapshot, conflicts);
 	if (!IgnoreSystemIndexes)
 	{
 		begin_scan(s, nkeys, keys);
@@ -68,10 +74,7 @@ void
 mdb_catalog_scan_begin_at(MdbCatalogScan *s, Relation rel, Relation index, Snapshot snapshot, bool conflicts,
 						  int nkeys, struct ScanKeyData *keys)
 {
-	s->rel = rel;
-	s->snapshot = snapshot;
-	s->conflicts = conflicts;
-	s->by_hand = IsolationIsSerializable() && IsMVCCSnapshot(snapshot);
+	set_up(s, rel, snapshot, conflicts);
 	s->scan = systable_beginscan_ordered(rel, index, s->by_hand ? SnapshotAny : snapshot, nkeys, keys);
 }
 
