@@ -1,6 +1,7 @@
 #!/bin/sh
 # check.sh [step]...: what `make check` does.  Every step, or those named.
 #   build  unit-*  sql  sql_plain  isolation  torture  tap  fuzz-*  lint
+# CHECK_SQL, CHECK_SPECS, CHECK_TAP: files of which tests, instead of all.
 # Ends with the line "N passed, N failed".  A step's log lies in build/check/STEP.log.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -27,6 +28,8 @@ say() { printf '%s\n' "$*"; }
 count() {
 	passed=$((passed + $1)) failed=$((failed + $2))
 	if [ "$2" -gt 0 ]; then
+		# What has failed, wherever in the log it is.
+		grep -aE -A 10 '^ *# +Failed test' "$logs/$3.log" | head -n 100 || true
 		tail -n "${CHECK_TAIL:-60}" "$logs/$3.log"
 		say "$3: $1 passed, $2 FAILED (log: build/check/$3.log)"
 	else
@@ -120,8 +123,8 @@ isolation() {
 		esac
 		options="$options -c search_path=public,metricsdb"
 		echo "-- $kind"
-		# shellcheck disable=SC2046
-		regress "isolation_$kind" shared_preload_libraries=metricsdb --use-existing --dbname=postgres $(names test/specs/*.spec) || all=1
+		# shellcheck disable=SC2046,SC2086 # lists of names
+		regress "isolation_$kind" shared_preload_libraries=metricsdb --use-existing --dbname=postgres $(names ${CHECK_SPECS:-test/specs/*.spec}) || all=1
 	done
 	options=
 	return $all
@@ -141,10 +144,11 @@ tap() {
 	}
 	"$make" -s -j2 testing COPT="${COPT:--Werror}" || return 1
 	for t in ktool kput mock_broker fleet forge; do "$here/tool.sh" $t >/dev/null; done
+	# shellcheck disable=SC2016 # the inner shell's
 	as_user env PATH="$bin:$PATH" METRICSDB_RUN="$RUN" METRICSDB_ROOT="$root" METRICSDB_TOP="$WORK" KAFKA_JARS="$KAFKA_JARS" \
 		PROMETHEUS="$PROMETHEUS" METRICSDB_TESTING="$root-testing${bin_prefix%/bin}" \
 		TESTDIR="$RUN/tap" TESTDATADIR="$RUN/tap/data" TESTLOGDIR="$RUN/tap/log" PG_REGRESS="$pgxs/src/test/regress/pg_regress" \
-		sh -c 'cd "$1" && shift && exec prove -I test/lib -I "$1" --timer test/t/*.pl' sh "$WORK" "$pgxs/src/test/perl"
+		sh -c 'cd "$1" && exec prove -I test/lib -I "$2" --timer $3' sh "$WORK" "$pgxs/src/test/perl" "${CHECK_TAP:-test/t/*.pl}"
 }
 
 # A slice of PostgreSQL's own tests, if their source can be had.
