@@ -957,6 +957,7 @@ mdb_storage_forget(int64 storage_id)
 	mdb_catalog_delete("delta", storage_id);
 	mdb_catalog_delete("shadow", storage_id);
 	mdb_catalog_delete("moved", storage_id);
+	mdb_catalog_delete("pending", storage_id);
 	mdb_catalog_delete("series", storage_id);
 	mdb_catalog_delete("posting", storage_id);
 	mdb_catalog_delete("leaving_series", storage_id);

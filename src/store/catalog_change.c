@@ -1,6 +1,7 @@
 /*
  * catalog_change.c
- *	  What changes in the row of a part, which is immutable itself: where its pages are, its class, its level.
+ *	  Changes of rows of the catalogs: locks on them; what changes in the row of a part, which is immutable
+ *	  itself: where its pages are, its class, its level.
  */
 #include "postgres.h"
 
@@ -8,11 +9,30 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/indexing.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "store/store.h"
+
+/*
+ * mdb_catalog_lock - lock a row of a catalog, or the last version of it; slot gets that, and tid where it is.
+ *
+ * False if it is gone, or, with LockWaitSkip, if somebody else has it.  With LockWaitError that raises
+ * ERRCODE_LOCK_NOT_AVAILABLE.
+ */
+bool
+mdb_catalog_lock(Relation rel, ItemPointer tid, LockTupleMode mode, LockWaitPolicy wait, TupleTableSlot *slot)
+{
+	TM_FailureData tmfd;
+
+	if (table_tuple_lock(rel, tid, SnapshotAny, slot, GetCurrentCommandId(false), mode, wait,
+						 TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &tmfd) != TM_Ok)
+		return false;
+	ItemPointerCopy(&slot->tts_tid, tid);
+	return true;
+}
 
 /*
  * A part's row says something else in some columns, of which the key has none: so whoever has locked the row

@@ -11,7 +11,9 @@
 
 #include "access/htup.h"
 #include "access/tupdesc.h"
+#include "executor/tuptable.h"
 #include "lib/stringinfo.h"
+#include "nodes/lockoptions.h"
 #include "storage/block.h"
 #include "storage/buf.h"
 #include "storage/bufmgr.h"
@@ -337,6 +339,8 @@ extern void mdb_storage_forget(int64 storage_id);
 
 /* ---- catalog_change.c ---- */
 
+extern bool mdb_catalog_lock(Relation rel, ItemPointer tid, LockTupleMode mode, LockWaitPolicy wait,
+							 TupleTableSlot *slot);
 extern void mdb_part_set_place(const MdbPartInfo *info, int64 page_first);
 extern void mdb_part_set_class(const MdbPartInfo *info, int16 class, int16 level);
 
