@@ -11,6 +11,7 @@
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "nodes/primnodes.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -71,11 +72,23 @@ typedef struct Site
 {
 	MemoryContext mcxt; /* of what follows */
 	bool known;
-	bool fixed; /* it is the same in each call */
+	bool fixed; /* it is a constant */
 	char *text;
 	Size len;
 	MdbSelector *selector;
 } Site;
+
+/*
+ * Is an argument a constant?  Parameters are not, though they are fixed while a query runs: PL/pgSQL keeps a simple
+ * expression's state, and with it the call site, from one value of its variables to the next.
+ */
+static bool
+is_constant(FunctionCallInfo fcinfo, int argno)
+{
+	FuncExpr *call = (FuncExpr *) fcinfo->flinfo->fn_expr;
+
+	return call != NULL && IsA(call, FuncExpr) && IsA(list_nth(call->args, argno), Const);
+}
 
 static MdbSelector *
 selector_of_call(FunctionCallInfo fcinfo, int argno)
@@ -88,7 +101,7 @@ selector_of_call(FunctionCallInfo fcinfo, int argno)
 		site = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(Site));
 		site->mcxt =
 			AllocSetContextCreate(fcinfo->flinfo->fn_mcxt, "metricsdb selector", ALLOCSET_SMALL_SIZES);
-		site->fixed = get_fn_expr_arg_stable(fcinfo->flinfo, argno);
+		site->fixed = is_constant(fcinfo, argno);
 		fcinfo->flinfo->fn_extra = site;
 	}
 	if (site->known && site->fixed)

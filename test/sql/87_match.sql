@@ -20,6 +20,15 @@ SELECT s, meant(s) FROM unnest(ARRAY[NULL]::text[]) s;
 \pset format aligned
 SELECT match('{"a": "x"}'::jsonb, '{a="x"}'), match('{"__name__": "up"}'::jsonb, 'up'), match(NULL::jsonb, '{a=""}'), match('{}'::jsonb, NULL);
 SELECT match('{a="x",b=""}', 'a', 'x'), match('{a="x"}', 'a', NULL), match('{a=""}', 'a', NULL), match('up{a=~"x|y"}', 'a', 'y', '__name__', 'up'), match('{a="1"}', 'a', '1', 'a', '2'), match('{a="x"}', VARIADIC '{a,x}'::text[]), match('{a="x"}', VARIADIC NULL::text[]);
+-- PL/pgSQL evaluates an expression of its own again and again, with other values of its variables.
+DO $$
+DECLARE s text; told text := '';
+BEGIN
+	FOREACH s IN ARRAY ARRAY['{a="1"}', '{a="2"}', '{a="3"}', '{a="2"}'] LOOP
+		told := told || match('{"a": "2"}'::jsonb, s)::int || match('up', '{"a": "2"}'::jsonb, s)::int || match(s, 'a', '2')::int || ' ';
+	END LOOP;
+	RAISE NOTICE '%', told;
+END $$;
 SELECT provolatile, proparallel, proisstrict, proleakproof FROM pg_proc WHERE proname = 'match' AND pronamespace = 'metricsdb'::regnamespace;
 
 -- What is wrong, and where
