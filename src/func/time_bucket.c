@@ -175,15 +175,18 @@ bucket_in_zone(const Interval *width, TimestampTz t, Datum zone, bool has_origin
 
 	local = bucket(width, local, has_origin, origin);
 	result = DatumGetTimestampTz(DirectFunctionCall2(timestamp_zone, zone, TimestampGetDatum(local)));
+	if (result > t && width->day == 0 && width->month == 0)
+	{
+		/* Of microseconds there are billions in an hour. */
+		int64 past = result - t;
+
+		return result - (past / width->time + (past % width->time > 0)) * width->time;
+	}
 	while (result > t)
 	{
-		if (width->day == 0 && width->month == 0)
-			result -= width->time;
-		else
-		{
-			local = move(local, unconstify(Interval *, width), true);
-			result = DatumGetTimestampTz(DirectFunctionCall2(timestamp_zone, zone, TimestampGetDatum(local)));
-		}
+		CHECK_FOR_INTERRUPTS();
+		local = move(local, unconstify(Interval *, width), true);
+		result = DatumGetTimestampTz(DirectFunctionCall2(timestamp_zone, zone, TimestampGetDatum(local)));
 	}
 	return result;
 }

@@ -36,6 +36,9 @@ FROM unnest('{1 hour,6 hours,1 day,1 week,1 month,1 year}'::text[]) w;
 -- An hour that comes twice
 SELECT t, time_bucket('1 hour', t, 'Europe/Berlin') AS hour, time_bucket('20 min', t, 'Europe/Berlin') AS third, time_bucket('2 hours', t, 'Europe/Berlin') AS two
 FROM generate_series(timestamptz '2026-10-24 23:10', '2026-10-25 02:10', '30 min') t;
+-- Short ones in that hour, which takes no longer than in any other.
+SELECT w, count(*), bool_and(b <= t AND b > t - w AND (b = t OR w > '1 us')) AS good FROM unnest('{1 us,1 ms,7 ms}'::interval[]) w,
+	generate_series(timestamptz '2026-10-25 00:00:00.000003+00', '2026-10-25 00:59:59.999+00', '2 s') t, time_bucket(w, t, 'Europe/Berlin') b GROUP BY w ORDER BY w;
 -- Which of the two midnights is meant differs with the version of the time zones.
 SELECT t, t - day >= '0' AND t - day <= '25 hours' AS of_the_day, hour
 FROM generate_series(timestamptz '2026-11-01 03:30', '2026-11-01 05:30', '30 min') t,
