@@ -161,6 +161,9 @@ mdb_delta_identify(Relation delta, int64 *storage_id, int16 *slot)
 
 /*
  * mdb_delta_drop_all - drop the heaps of a storage; the catalog's rows are the caller's.
+ *
+ * What somebody has made of them (a view needs no more than to know their name) goes with them, with a notice: it
+ * must not keep others from dropping, emptying or rewriting their tables.
  */
 void
 mdb_delta_drop_all(int64 storage_id)
@@ -182,7 +185,7 @@ mdb_delta_drop_all(int64 storage_id)
 		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(deltas[i].relid)))
 			continue;
 		ObjectAddressSet(address, RelationRelationId, deltas[i].relid);
-		performDeletion(&address, DROP_RESTRICT,
+		performDeletion(&address, DROP_CASCADE,
 						PERFORM_DELETION_INTERNAL | PERFORM_DELETION_SKIP_EXTENSIONS);
 	}
 }

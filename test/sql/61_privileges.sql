@@ -83,6 +83,44 @@ RESET ROLE;
 DROP TABLE :delta;
 \set VERBOSITY default
 
+-- What others make of them, which takes no privilege, is not in the owner's way, and goes with them
+GRANT CREATE ON SCHEMA priv TO mdb_nobody;
+SET ROLE mdb_owner;
+CREATE TABLE watched (time timestamptz, host text, v int) USING metricsdb;
+INSERT INTO watched VALUES ('2024-01-01Z', 'h', 1);
+RESET ROLE;
+SELECT delta_of('watched') AS delta \gset
+SET ROLE mdb_nobody;
+CREATE VIEW spy AS SELECT * FROM :delta;
+CREATE TABLE spy_column (i int, x :delta) USING heap;
+CREATE VIEW spy_name AS SELECT :'delta'::regclass;
+CREATE FUNCTION spy_function() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT count(*) FROM :delta; END;
+\set VERBOSITY sqlstate
+SELECT * FROM spy;
+\set VERBOSITY default
+SET ROLE mdb_owner;
+BEGIN;
+DROP TABLE watched;
+ROLLBACK;
+BEGIN;
+TRUNCATE watched;
+ROLLBACK;
+BEGIN;
+ALTER TABLE watched ALTER v TYPE bigint;
+ROLLBACK;
+VACUUM FULL watched;
+TABLE watched;
+RESET ROLE;
+SELECT delta_of('watched') AS delta \gset
+SET ROLE mdb_nobody;
+CREATE VIEW spy AS SELECT * FROM :delta;
+SET ROLE mdb_owner;
+DROP TABLE watched;
+SET ROLE mdb_nobody;
+\d spy_column
+DROP TABLE spy_column;
+RESET ROLE;
+
 -- EXPLAIN tells a role that does not see all rows nothing that depends on the others
 CREATE FUNCTION explained(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE line text;
