@@ -5,10 +5,13 @@
 #include "compat.h"
 
 #include "access/heapam.h"
-#include "storage/bufmgr.h"
+#include "access/transam.h"
+#include "access/xlog.h"
 #include "catalog/index.h"
 #include "nodes/execnodes.h"
 #include "nodes/parsenodes.h"
+#include "storage/bufmgr.h"
+#include "storage/procarray.h"
 #include "utils/rel.h"
 
 /*
@@ -27,6 +30,43 @@ mdb_extend_file(struct SMgrRelationData *srel, const MdbRelFile *file, char pers
 }
 
 /*
+ * A page is known to have something to prune from when on a row of it is deleted or updated, not from one that was
+ * inserted and rolled back.  Say so of such ones, too.
+ */
+static void
+hint_rolled_back(Buffer buf)
+{
+	Page page = BufferGetPage(buf);
+	TransactionId oldest = InvalidTransactionId;
+
+	if (RecoveryInProgress())
+		return;
+	LockBuffer(buf, BUFFER_LOCK_EXCLUSIVE);
+	for (OffsetNumber off = FirstOffsetNumber; off <= PageGetMaxOffsetNumber(page); off++)
+	{
+		ItemId item = PageGetItemId(page, off);
+		HeapTupleHeader tuple;
+		TransactionId xmin;
+
+		if (!ItemIdIsNormal(item))
+			continue;
+		tuple = (HeapTupleHeader) PageGetItem(page, item);
+		xmin = HeapTupleHeaderGetRawXmin(tuple);
+		if (HeapTupleHeaderXminCommitted(tuple) || !TransactionIdIsNormal(xmin) ||
+			TransactionIdIsInProgress(xmin) || TransactionIdDidCommit(xmin))
+			continue;
+		if (!TransactionIdIsValid(oldest) || TransactionIdPrecedes(xmin, oldest))
+			oldest = xmin;
+	}
+	if (TransactionIdIsValid(oldest))
+	{
+		PageSetPrunable(page, oldest);
+		MarkBufferDirtyHint(buf, true);
+	}
+	LockBuffer(buf, BUFFER_LOCK_UNLOCK);
+}
+
+/*
  * mdb_heap_prune_page - prune a heap page if it has something to prune and nobody is in the way.
  *
  * heap_page_prune_opt() does so only when the page has less free space than the fill factor
@@ -39,6 +79,7 @@ mdb_heap_prune_page(Relation rel, Buffer buf)
 	RelationData copy = *rel;
 	StdRdOptions options = {0};
 
+	hint_rolled_back(buf);
 	options.fillfactor = 1;
 	copy.rd_options = (bytea *) &options;
 	SET_VARSIZE(&options, sizeof(options));

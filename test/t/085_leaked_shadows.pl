@@ -141,6 +141,37 @@ for my $round (1 .. 3)
 	no_space_lost("rolled back, round $round", 16);
 }
 
+# Nothing but VACUUM of the table is needed for that, nor but autovacuum.
+for my $by ('VACUUM', 'autovacuum')
+{
+	value('VACUUM m');
+	$named = value('SELECT named FROM row_heap');
+	value($roll_back);
+	cmp_ok(value('SELECT named FROM row_heap'), '>', $named + 8, "$by: pages of a part that was rolled back are named");
+	if ($by eq 'VACUUM') { value('VACUUM m'); }
+	else
+	{
+		value('ALTER TABLE m SET (autovacuum_vacuum_threshold = 10, autovacuum_vacuum_scale_factor = 0)');
+		value("ALTER SYSTEM SET $_") for 'autovacuum = on', 'autovacuum_naptime = 1';
+		$node->reload;
+		ok(wait_for($node, "SELECT named <= $named + 2 FROM row_heap"), 'autovacuum comes to it');
+		value("ALTER SYSTEM RESET $_") for 'autovacuum', 'autovacuum_naptime';
+		$node->reload;
+	}
+	cmp_ok(value('SELECT named FROM row_heap'), '<=', $named + 2, "$by: and forgotten");
+	no_space_lost("rolled back, $by", 24);
+}
+
+# Nor is VACUUM needed for pages of parts that were rolled back: the next takes them.
+value('CREATE TABLE back (n int, v float8) USING metricsdb');
+my $bulk = 'INSERT INTO back SELECT n, random() FROM generate_series(1, 20000) n';
+value("BEGIN; $bulk; ROLLBACK");
+my $size = value("SELECT pg_relation_size('back')");
+value("BEGIN; $bulk; ROLLBACK") for 1 .. 5;
+value($bulk);
+cmp_ok(value("SELECT pg_relation_size('back')"), '<', 1.5 * $size, 'parts that are rolled back leave their pages to the next');
+is(value(q{SELECT count(*) FROM back}) . value(q{SELECT * FROM metricsdb.check('back')}), '20000', 'which is whole');
+
 # Who is at it, and whom somebody still waits for, keeps what he has.
 my $s = session($node);
 $s->query('BEGIN; INSERT INTO m SELECT -n, 0 FROM generate_series(1, 3000) n; DELETE FROM m WHERE n < 0 AND n % 100 = 0;');
