@@ -185,8 +185,7 @@ mdb_delta_drop_all(int64 storage_id)
 		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(deltas[i].relid)))
 			continue;
 		ObjectAddressSet(address, RelationRelationId, deltas[i].relid);
-		performDeletion(&address, DROP_CASCADE,
-						PERFORM_DELETION_INTERNAL | PERFORM_DELETION_SKIP_EXTENSIONS);
+		performDeletion(&address, DROP_CASCADE, PERFORM_DELETION_INTERNAL | PERFORM_DELETION_SKIP_EXTENSIONS);
 	}
 }
 
