@@ -24,6 +24,7 @@ typedef struct Histogram
 } Histogram;
 
 PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_hist_transition);
+PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_hist_sum_transition);
 PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_hist_combine);
 PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_hist_final);
 PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_hist_serial);
@@ -141,6 +142,35 @@ mdb_hist_transition(PG_FUNCTION_ARGS)
 	else if (h->nbuckets != b.nbuckets)
 		changed();
 	h->counts[mdb_histogram_place(&b, value)]++;
+	PG_RETURN_POINTER(h);
+}
+
+/* (state, histogram): of histograms that are there already the sum, element by element */
+Datum
+mdb_hist_sum_transition(PG_FUNCTION_ARGS)
+{
+	MemoryContext mcxt = mdb_aggregate_context(fcinfo);
+	Histogram *h = PG_ARGISNULL(0) ? NULL : (Histogram *) PG_GETARG_POINTER(0);
+	ArrayType *a;
+	int32 n;
+
+	if (PG_ARGISNULL(1))
+	{
+		if (h == NULL)
+			PG_RETURN_NULL();
+		PG_RETURN_POINTER(h);
+	}
+	a = PG_GETARG_ARRAYTYPE_P(1);
+	n = ARR_NDIM(a) == 1 ? ARR_DIMS(a)[0] - 2 : 0;
+	if (n <= 0 || n > MDB_HISTOGRAM_MAX || array_contains_nulls(a))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("array is not a histogram"),
+						errdetail("It has at least three counts in one dimension, none of them NULL.")));
+	if (h == NULL)
+		h = make_histogram(mcxt, n);
+	else if (h->nbuckets != n)
+		changed();
+	for (int32 i = 0; i < n + 2; i++)
+		h->counts[i] += ((int32 *) ARR_DATA_PTR(a))[i];
 	PG_RETURN_POINTER(h);
 }
 

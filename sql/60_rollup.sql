@@ -1,0 +1,27 @@
+-- Continuous aggregates: what their views are made of.
+
+CREATE FUNCTION variance_transition(double precision[], bigint, double precision, double precision) RETURNS double precision[]
+	AS 'MODULE_PATHNAME', 'mdb_variance_transition' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION variance_transition(double precision[], bigint, double precision, double precision) IS
+	'transition function of the aggregate combine_variance';
+CREATE AGGREGATE combine_variance(n bigint, sum double precision, variance double precision) (
+	SFUNC = variance_transition, STYPE = double precision[], INITCOND = '{0,0,0}',
+	FINALFUNC = pg_catalog.float8_var_pop, COMBINEFUNC = pg_catalog.float8_combine, PARALLEL = SAFE);
+COMMENT ON AGGREGATE combine_variance(bigint, double precision, double precision) IS
+	'variance of the population of all values of groups, of each group''s number and sum of values and its var_pop';
+
+CREATE FUNCTION variance_of_sums(n bigint, sum numeric, squares numeric, sample boolean) RETURNS numeric
+	AS 'MODULE_PATHNAME', 'mdb_variance_of_sums' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION variance_of_sums(bigint, numeric, numeric, boolean) IS
+	'var_samp, or var_pop, of values of which the number, the sum and the sum of the squares are known';
+CREATE FUNCTION stddev_of_sums(n bigint, sum numeric, squares numeric, sample boolean) RETURNS numeric
+	AS 'MODULE_PATHNAME', 'mdb_stddev_of_sums' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION stddev_of_sums(bigint, numeric, numeric, boolean) IS
+	'stddev_samp, or stddev_pop, of values of which the number, the sum and the sum of the squares are known';
+
+CREATE FUNCTION hist_sum_transition(internal, integer[]) RETURNS internal
+	AS 'MODULE_PATHNAME', 'mdb_hist_sum_transition' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION hist_sum_transition(internal, integer[]) IS 'transition function of the aggregate sum_histograms';
+CREATE AGGREGATE sum_histograms(histogram integer[]) (SFUNC = hist_sum_transition, STYPE = internal, FINALFUNC = hist_final,
+	COMBINEFUNC = hist_combine, SERIALFUNC = hist_serial, DESERIALFUNC = hist_deserial, PARALLEL = SAFE);
+COMMENT ON AGGREGATE sum_histograms(integer[]) IS 'histograms added up: the same as one of all their values';
