@@ -105,6 +105,43 @@ mdb_aggregate_get(Oid aggregate, Snapshot snapshot)
 	return a;
 }
 
+/* What MdbTable.feeds says. */
+enum
+{
+	FEEDS_UNKNOWN = 0,
+	FEEDS_NONE,
+	FEEDS_SOME
+};
+
+/*
+ * mdb_has_aggregates - is the table the source of some aggregate?
+ *
+ * Remembered with the relation, so that it costs nothing where there is none: mdb_aggregate_insert() and
+ * mdb_aggregate_delete() tell those who remember.  The caller has a lock that keeps aggregates from being made, RowExclusiveLock
+ * or another one that conflicts with ShareRowExclusiveLock; so what is true now is so for as long as he has it.
+ */
+bool
+mdb_has_aggregates(Relation rel)
+{
+	uint8 feeds = mdb_table_peek(rel)->feeds;
+
+	if (unlikely(feeds == FEEDS_UNKNOWN))
+	{
+		Snapshot snapshot = mdb_latest_snapshot();
+		int count;
+		MdbAggregate *list = mdb_aggregates_by(MDB_AGGREGATE_SOURCE, RelationGetRelid(rel), snapshot, &count);
+
+		UnregisterSnapshot(snapshot);
+		if (list)
+			pfree(list);
+		feeds = count > 0 ? FEEDS_SOME : FEEDS_NONE;
+		/* What was cached may have gone meanwhile. */
+		if (mdb_table_peek(rel) == rel->rd_amcache)
+			((MdbTable *) rel->rd_amcache)->feeds = feeds;
+	}
+	return feeds == FEEDS_SOME;
+}
+
 static int
 aggregate_cmp(const void *a, const void *b)
 {

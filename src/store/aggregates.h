@@ -12,6 +12,7 @@
 #include "datatype/timestamp.h"
 #include "nodes/lockoptions.h"
 #include "storage/itemptr.h"
+#include "utils/rel.h"
 #include "utils/snapshot.h"
 
 /* ---- aggregates.c ---- */
@@ -47,6 +48,7 @@ typedef enum MdbAggregateKey
 	MDB_AGGREGATE_RAW
 } MdbAggregateKey;
 
+extern bool mdb_has_aggregates(Relation rel);
 extern MdbAggregate *mdb_aggregate_get(Oid aggregate, Snapshot snapshot);
 extern MdbAggregate *mdb_aggregates_by(MdbAggregateKey by, Oid relid, Snapshot snapshot, int *count);
 extern MdbAggregate *mdb_aggregates_all(Snapshot snapshot, int *count);
@@ -85,9 +87,11 @@ extern MdbPendingList *mdb_pending_list(int64 storage_id, Oid aggregate, Snapsho
 extern MdbPendingList *mdb_pending_of_part(int64 storage_id, int64 part_id, Snapshot snapshot);
 extern MdbPending *mdb_pending_find(const MdbPendingList *list, int64 part_id, Oid aggregate);
 extern void mdb_pending_insert(const MdbPending *p, CommandId cid);
+extern void mdb_pending_insert_as(const MdbPending *p, CommandId cid, int options);
 extern bool mdb_pending_lock(MdbPending *p, LockWaitPolicy wait);
 extern void mdb_pending_update(MdbPending *p);
 extern void mdb_pending_delete(const MdbPending *p);
+extern bool mdb_pending_forget_part(int64 storage_id, int64 part_id);
 extern void mdb_pending_forget_aggregate(Oid aggregate);
 
 /* ---- dirty.c ---- */

@@ -801,7 +801,7 @@ is_registered(int64 storage_id)
 void
 mdb_storage_orphans(int64 **ids, int *count)
 {
-	static const char *const catalogs[] = {"part", "series", "posting", "shadow"};
+	static const char *const catalogs[] = {"part", "series", "posting", "shadow", "pending"};
 	int64 *found[lengthof(catalogs)];
 	int nfound[lengthof(catalogs)];
 	Snapshot snapshot = mdb_latest_snapshot();

@@ -148,12 +148,21 @@ mdb_pending_find(const MdbPendingList *list, int64 part_id, Oid aggregate)
 void
 mdb_pending_insert(const MdbPending *p, CommandId cid)
 {
+	mdb_pending_insert_as(p, cid, 0);
+}
+
+/*
+ * mdb_pending_insert_as - the same with heap_insert's options, which are those of the part's row.
+ */
+void
+mdb_pending_insert_as(const MdbPending *p, CommandId cid, int options)
+{
 	Relation rel = mdb_catalog_open("pending", RowExclusiveLock);
 	Datum v[Natts_pending];
 	bool n[Natts_pending] = {0};
 
 	to_values(p, v);
-	mdb_catalog_insert(rel, v, n, cid, 0);
+	mdb_catalog_insert(rel, v, n, cid, options);
 	table_close(rel, NoLock);
 }
 
@@ -211,6 +220,26 @@ mdb_pending_delete(const MdbPending *p)
 
 	simple_heap_delete(rel, &tid);
 	table_close(rel, NoLock);
+}
+
+/*
+ * mdb_pending_forget_part - a part goes.  False if somebody has locked a row of it: then none went.
+ */
+bool
+mdb_pending_forget_part(int64 storage_id, int64 part_id)
+{
+	Snapshot snapshot = mdb_latest_snapshot();
+	MdbPendingList *list = mdb_pending_of_part(storage_id, part_id, snapshot);
+	bool locked = true;
+
+	UnregisterSnapshot(snapshot);
+	for (int i = 0; i < list->count && locked; i++)
+		locked = mdb_pending_lock(&list->rows[i], LockWaitSkip);
+	for (int i = 0; i < list->count && locked; i++)
+		mdb_pending_delete(&list->rows[i]);
+	pfree(list->rows);
+	pfree(list);
+	return locked;
 }
 
 /*

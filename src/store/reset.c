@@ -24,6 +24,7 @@
 #include "utils/timestamp.h"
 
 #include "stop.h"
+#include "store/aggregates.h"
 #include "store/store.h"
 
 #define Anum_shadow_run 2
@@ -130,6 +131,10 @@ mdb_storage_forget_void(Relation rel)
 
 		if (DatumGetInt32(heap_getattr(tuple, Anum_part_incarnation, RelationGetDescr(partrel), &isnull)) ==
 			meta.incarnation)
+			continue;
+		if (!mdb_pending_forget_part(
+				meta.storage_id,
+				DatumGetInt64(heap_getattr(tuple, Anum_part_part_id, RelationGetDescr(partrel), &isnull))))
 			continue;
 		simple_heap_delete(partrel, &tuple->t_self);
 		MDB_STOP("revive.forget");

@@ -72,6 +72,7 @@ typedef struct MdbTable
 	AttrNumber time_attno; /* 0 = no time column */
 	int nseries_columns;
 	int natts;
+	uint8 feeds;               /* MdbFeeds; of the cached one alone, see aggregates.c */
 	AttrNumber *series_attnos; /* points into this chunk */
 	MdbColumn *columns;        /* [natts], points into this chunk */
 } MdbTable;

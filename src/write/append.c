@@ -338,6 +338,7 @@ write_partition(MdbAppend *a, const MdbPartition *p, const uint32 *rows, Command
 		if (mdb_writer_bytes(writer) > PART_BYTES_MAX)
 		{
 			mdb_writer_finish(writer, a->rel, &info, cid, options);
+			mdb_feed_part(a->rel, &info, cid, options);
 			if (a->placed)
 				a->placed(a->placed_arg, rows + part_first, at - part_first, &info);
 			part_first = at;
@@ -347,6 +348,7 @@ write_partition(MdbAppend *a, const MdbPartition *p, const uint32 *rows, Command
 	if (writer)
 	{
 		mdb_writer_finish(writer, a->rel, &info, cid, options);
+		mdb_feed_part(a->rel, &info, cid, options);
 		if (a->placed)
 			a->placed(a->placed_arg, rows + part_first, p->nrows - part_first, &info);
 	}

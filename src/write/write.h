@@ -82,6 +82,10 @@ extern MinimalTuple mdb_delta_tuple(TupleTableSlot *heapslot);
 extern MinimalTuple mdb_delta_row(Datum d);
 extern void mdb_delta_live(const MdbTable *table, Snapshot snapshot, MdbDeltaInfo **live, int *count);
 
+/* ---- feed.c ---- */
+
+extern void mdb_feed_part(Relation rel, const MdbPartInfo *part, CommandId cid, int options);
+
 /* ---- guard_rows.c ---- */
 
 extern void mdb_guard_rows(Relation rel, TupleTableSlot **slots, int nslots);
