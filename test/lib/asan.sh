@@ -1,6 +1,7 @@
 #!/bin/sh
-# asan.sh: the SQL tests with the extension built under the address and undefined-behaviour
-# sanitizers.  In a copy of the tree, so that the usual build stays as it is.
+# asan.sh [step]...: the SQL and isolation tests, or other steps of check.sh (tap; CHECK_TAP says which files), with
+# the extension built under the address and undefined-behaviour sanitizers.  In a copy of the tree, so that the usual
+# build stays as it is.
 set -eu
 "$(dirname "$0")/deps.sh" check
 # shellcheck source=test/lib/env.sh
@@ -21,5 +22,6 @@ UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 METRICSDB_RUN=$copy/build/run
 export LD_ASAN ASAN_OPTIONS UBSAN_OPTIONS METRICSDB_RUN
 cd "$copy"
+[ $# -gt 0 ] || set -- sql isolation
 exec env COPT="-O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined" CHECK_TAIL=200 \
-	test/lib/check.sh build sql isolation
+	test/lib/check.sh build "$@"

@@ -144,11 +144,16 @@ tap() {
 	}
 	"$make" -s -j2 testing COPT="${COPT:--Werror}" || return 1
 	for t in ktool kput mock_broker fleet forge; do "$here/tool.sh" $t >/dev/null; done
+	rc=0
+	# LD_ASAN: see asan.sh.
 	# shellcheck disable=SC2016 # the inner shell's
-	as_user env PATH="$bin:$PATH" METRICSDB_RUN="$RUN" METRICSDB_ROOT="$root" METRICSDB_TOP="$WORK" KAFKA_JARS="$KAFKA_JARS" \
+	as_user env LD_PRELOAD="${LD_ASAN:-}" PATH="$bin:$PATH" METRICSDB_RUN="$RUN" METRICSDB_ROOT="$root" METRICSDB_TOP="$WORK" KAFKA_JARS="$KAFKA_JARS" \
 		PROMETHEUS="$PROMETHEUS" METRICSDB_TESTING="$root-testing${bin_prefix%/bin}" \
 		TESTDIR="$RUN/tap" TESTDATADIR="$RUN/tap/data" TESTLOGDIR="$RUN/tap/log" PG_REGRESS="$pgxs/src/test/regress/pg_regress" \
-		sh -c 'cd "$1" && exec prove -I test/lib -I "$2" --timer $3' sh "$WORK" "$pgxs/src/test/perl" "${CHECK_TAP:-test/t/*.pl}"
+		sh -c 'cd "$1" && exec prove -I test/lib -I "$2" --timer $3' sh "$WORK" "$pgxs/src/test/perl" "${CHECK_TAP:-test/t/*.pl}" || rc=$?
+	# Also where the test takes it for a crash that it has made.
+	! grep -raE -A 12 'AddressSanitizer|runtime error: ' "$RUN/tap/log" || rc=1
+	return $rc
 }
 
 # A slice of PostgreSQL's own tests, if their source can be had.

@@ -12,9 +12,9 @@ check:
 	@test/lib/check.sh
 endif
 
-#: make check-asan       the SQL tests under the address and undefined-behaviour sanitizers
+#: make check-asan       the SQL tests under the address and undefined-behaviour sanitizers (ASAN_STEPS="tap" CHECK_TAP="test/t/010_crash.pl")
 check-asan:
-	@test/lib/asan.sh
+	@test/lib/asan.sh $(ASAN_STEPS)
 
 #: make check-versions   the tests on PostgreSQL 17 and 18 (VERSIONS="18"), each in a root of the Debian that has it; as root
 check-versions:
