@@ -12,6 +12,7 @@
 #include "nodes/parsenodes.h"
 #include "storage/bufmgr.h"
 #include "storage/procarray.h"
+#include "storage/standby.h"
 #include "utils/rel.h"
 
 /*
@@ -27,6 +28,20 @@ mdb_extend_file(struct SMgrRelationData *srel, const MdbRelFile *file, char pers
 	return ReadBufferWithoutRelcache(*file, MAIN_FORKNUM, P_NEW, RBM_ZERO_AND_LOCK, NULL,
 									 persistence == RELPERSISTENCE_PERMANENT);
 #endif
+}
+
+/*
+ * mdb_xmin_horizon - the horizon that a session with this xmin holds.  PostgreSQL 15 has a setting that keeps it back.
+ */
+TransactionId
+mdb_xmin_horizon(TransactionId xmin)
+{
+#if PG_VERSION_NUM < 160000
+	xmin -= vacuum_defer_cleanup_age;
+	while (!TransactionIdIsNormal(xmin))
+		xmin--;
+#endif
+	return xmin;
 }
 
 /*

@@ -225,6 +225,7 @@ struct SMgrRelationData;
 extern void mdb_index_create(Relation heap, const char *name, struct IndexInfo *info, struct List *columns,
 							 Oid am, Oid tablespace, Oid opclass);
 extern Buffer mdb_extend_file(struct SMgrRelationData *srel, const MdbRelFile *file, char persistence);
+extern TransactionId mdb_xmin_horizon(TransactionId xmin);
 extern void mdb_heap_prune_page(Relation rel, Buffer buf);
 extern struct Node *mdb_group_expr(struct Query *query, struct Node *expr);
 

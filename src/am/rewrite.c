@@ -533,38 +533,42 @@ age_cmp(const void *a, const void *b, void *arg)
  *
  * Our own snapshot holds it only if no other is older.  An older one need not be there any more when the horizon
  * has been computed, and then somebody may have got a later one.  So we look for it under the lock that nobody
- * holds who gets one: then nobody has, and once our xmin is there nobody will.
+ * holds who gets one: then nobody has, and once our xmin is there nobody will.  A slot cannot be looked at under it,
+ * but does not go back: if it holds the horizon afterwards it did so then.
  */
 static TransactionId
 hold_horizon(Relation rel)
 {
-	TransactionId before = InvalidTransactionId;
-
 	for (;;)
 	{
 		TransactionId horizon = GetOldestNonRemovableTransactionId(rel);
-		bool held;
+		TransactionId own = MyProc->xmin;
+		TransactionId slot;
+		TransactionId catalog_slot;
+		bool held = false;
 
-		if (!TransactionIdPrecedes(horizon, MyProc->xmin))
+		if (!TransactionIdPrecedes(horizon, mdb_xmin_horizon(own)))
 			return horizon;
-		/* What stands still although no session holds it is held by a standby, a slot or a setting. */
-		held = TransactionIdEquals(horizon, before);
-		before = horizon;
 		LWLockAcquire(ProcArrayLock, LW_EXCLUSIVE);
 		for (uint32 i = 0; i < ProcGlobal->allProcCount && !held; i++)
 		{
 			volatile PGPROC *proc = &ProcGlobal->allProcs[i];
 			TransactionId xmin = proc->xmin;
 
-			held = proc != MyProc && proc->databaseId == MyDatabaseId &&
+			held = proc != MyProc && TransactionIdIsNormal(xmin) &&
+				   (proc->databaseId == MyDatabaseId || (proc->statusFlags & PROC_AFFECTS_ALL_HORIZONS)) &&
 				   !(proc->statusFlags & (PROC_IN_VACUUM | PROC_IN_LOGICAL_DECODING)) &&
-				   TransactionIdIsNormal(xmin) && TransactionIdPrecedesOrEquals(xmin, horizon);
+				   TransactionIdPrecedesOrEquals(mdb_xmin_horizon(xmin), horizon);
 		}
-		if (held)
-			MyProc->xmin = horizon;
+		MyProc->xmin = horizon;
 		LWLockRelease(ProcArrayLock);
 		if (held)
 			return horizon;
+		ProcArrayGetReplicationSlotXmin(&slot, &catalog_slot);
+		if (TransactionIdIsNormal(slot) && TransactionIdPrecedesOrEquals(slot, horizon))
+			return horizon;
+		/* Nobody is known to have held it: what holds now? */
+		MyProc->xmin = own;
 	}
 }
 

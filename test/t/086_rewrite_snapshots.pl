@@ -143,7 +143,7 @@ grep_log($node, 'rewrites');
 
 # The oldest snapshot ends between passes of a rewrite, and VACUUM removes and freezes what it may then: another
 # snapshot, and the table itself, miss nothing and have nothing twice.
-my $stops = bare_node('rewrite_stops');
+my $stops = bare_node('rewrite_stops', init => [ allows_streaming => 1 ]);
 sub value { return $stops->safe_psql('postgres', $_[0]) }
 sub twice { return value(join '; ', map { my $t = $_; map { s/@/$t/gr } @_ } 't', 'h') }
 
@@ -182,6 +182,66 @@ for my $round (0 .. 3)
 	is(value(q{SELECT * FROM metricsdb.check('t')}), '', "round $round: check finds nothing");
 	value('VACUUM metricsdb.part');
 	catalogs_in_order($stops, 'postgres', "round $round");
+	value('DROP TABLE t');
+}
+
+# So it is if what holds back VACUUM is no session: the slot of a standby, a standby without one, a setting.
+my @holders = ('a slot', 'a standby without a slot', $stops->pg_version < 16 ? 'a setting' : ());
+$stops->backup('base');
+for my $holder (@holders)
+{
+	my ($standby, $reader);
+	value('TRUNCATE h; CREATE TABLE t (id int, v int) USING metricsdb');
+	twice('INSERT INTO @ SELECT i, 0 FROM generate_series(1, 3000) i');
+	if ($holder eq 'a setting')
+	{
+		value('ALTER SYSTEM SET vacuum_defer_cleanup_age = 50');
+		$stops->reload;
+	}
+	else
+	{
+		$standby = PostgreSQL::Test::Cluster->new('reader_' . ($holder =~ s/ /_/gr), install_path => $ENV{METRICSDB_TESTING});
+		$standby->init_from_backup($stops, 'base', has_streaming => 1);
+		$standby->append_conf('postgresql.conf', "hot_standby_feedback = on\nwal_receiver_status_interval = 1\nmax_standby_streaming_delay = -1\n");
+		if ($holder eq 'a slot')
+		{
+			value(q{SELECT pg_create_physical_replication_slot('reader')});
+			$standby->append_conf('postgresql.conf', "primary_slot_name = 'reader'");
+		}
+		$standby->start;
+		$stops->wait_for_catchup($standby, 'replay', $stops->lsn('insert'));
+		$reader = session($standby);
+		$reader->query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM o;');
+	}
+	my $was = value(contents('h'));
+	my $next = value('SELECT pg_snapshot_xmax(pg_current_snapshot())::text::int8');
+	twice('DELETE FROM @ WHERE id % 50 = 8', 'UPDATE @ SET v = 5 WHERE id % 50 IN (7, 9)');
+	# Until the primary has heard of it.
+	ok(wait_for($stops, "SELECT age(x.xmin) >= age('$next'::xid) FROM (SELECT xmin FROM pg_replication_slots UNION ALL SELECT backend_xmin FROM pg_stat_replication) x WHERE xmin IS NOT NULL"),
+		"$holder holds the horizon") if $standby;
+	# Before the standby hears of the rewrite's lock.
+	is($reader->query(contents('t')), $was, "$holder: a snapshot of the standby finds all") if $standby;
+	my $full = session($stops);
+	$full->send("SET metricsdb.stop_at = 'file.lives:wait:1'; VACUUM FULL t;");
+	for (1 .. 6000) { last if is_stopped($stops); usleep(10_000); }
+	if ($standby)
+	{
+		$reader->query('COMMIT');
+		$reader->close;
+		$standby->stop;
+		value(q{SELECT pg_drop_replication_slot('reader')}) if $holder eq 'a slot';
+	}
+	else
+	{
+		value('ALTER SYSTEM RESET vacuum_defer_cleanup_age');
+		$stops->reload;
+	}
+	value('VACUUM (FREEZE) metricsdb.part, metricsdb.delta, metricsdb.moved, metricsdb.shadow');
+	is(stopped($stops), 'file.lives', "$holder: stopped between passes");
+	unlike($full->result // 'gone', qr/ERROR|gone/, "$holder: VACUUM FULL");
+	$full->close;
+	is(value(contents('t')), value(contents('h')), "$holder: all rows are there once");
+	is(value(q{SELECT * FROM metricsdb.check('t')}), '', "$holder: check finds nothing");
 	value('DROP TABLE t');
 }
 $stops->stop;
