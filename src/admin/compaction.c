@@ -120,7 +120,7 @@ levels_as_jsonb(const MdbPartList *list)
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(buf.data));
 }
 
-/* Bytes of the parts that would be merged now, if there was time. */
+/* Bytes of the parts that would be merged now, if there was time, and if no aggregate was waited for. */
 static int64
 bytes_waiting(const MdbTable *table, const MdbPartList *all)
 {
@@ -130,7 +130,7 @@ bytes_waiting(const MdbTable *table, const MdbPartList *all)
 
 	list.parts = palloc_extended(sizeof(MdbPartInfo) * Max(1, all->count), MCXT_ALLOC_HUGE);
 	memcpy(list.parts, all->parts, sizeof(MdbPartInfo) * all->count);
-	while (mdb_merge_choose(table, &list, MDB_COMPACT_DUE, GetCurrentTimestamp(), &set))
+	while (mdb_merge_choose(table, &list, NULL, MDB_COMPACT_DUE, GetCurrentTimestamp(), &set))
 	{
 		int n = 0;
 

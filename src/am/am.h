@@ -243,6 +243,11 @@ extern TM_Result mdb_lock_row(Relation rel, ItemPointer tid, Snapshot snapshot, 
 extern void mdb_latest_tid(TableScanDesc scan, ItemPointer tid);
 extern bool mdb_row_satisfies(Relation rel, TupleTableSlot *slot, Snapshot snapshot);
 
+/* ---- marks.c ---- */
+
+extern void mdb_mark_row_gone(Relation rel, int64 row, CommandId cid);
+extern void mdb_marks_init(void);
+
 /* ---- buffer.c ---- */
 
 extern void mdb_buffer_init(void);

@@ -249,6 +249,7 @@ mdb_am_init(void)
 	mdb_buffer_init();
 	mdb_fetch_init();
 	mdb_superseded_init();
+	mdb_marks_init();
 	mdb_index_init();
 	prev_object_access = object_access_hook;
 	object_access_hook = object_access;

@@ -39,6 +39,7 @@ typedef struct Target
 	Relation heap;
 	int16 slot;
 	ItemPointerData tid;
+	int64 row;  /* of a part, for which a shadow stands; -1 = it is in the delta */
 	bool moved; /* the row has another identity by now than it was asked for by */
 	TransactionId moved_by;
 } Target;
@@ -130,6 +131,7 @@ target_open(Relation rel, ItemPointer tid, CommandId cid, Target *t)
 		if (mdb_tid_is_delta(&now))
 		{
 			t->slot = mdb_tid_slot(&now);
+			t->row = -1;
 			t->heap = table_open(mdb_delta_relid(table.storage_id, t->slot), RowExclusiveLock);
 			mdb_tid_in_heap(&now, &t->tid);
 			if (slot_is_live(rel, table.storage_id, t->slot) &&
@@ -147,6 +149,7 @@ target_open(Relation rel, ItemPointer tid, CommandId cid, Target *t)
 			bool locked = mdb_part_lock(rel, &table, row, cid);
 
 			t->slot = MDB_ROWS_SLOT;
+			t->row = row;
 			t->heap = table_open(mdb_delta_relid(table.storage_id, t->slot), RowExclusiveLock);
 			if (mdb_shadow_tid(t->heap, table.storage_id, row, locked, &t->tid) &&
 				(locked || !mdb_shadow_alive(rel, t->heap, table.storage_id, row, SnapshotSelf, NULL)))
@@ -410,7 +413,10 @@ mdb_delete_row(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, 
 	}
 	table_close(t.heap, NoLock);
 	if (result == TM_Ok)
+	{
 		pgstat_count_heap_delete(rel);
+		mdb_mark_row_gone(rel, t.row, cid);
+	}
 	else if (result == TM_Deleted && target_moved(rel, &t, &now))
 		result = mdb_delete_row(rel, &now, cid, snapshot, crosscheck, wait, tmfd, changing_part);
 	else
@@ -576,6 +582,7 @@ mdb_update_row(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId c
 			mdb_tid_of_delta(t.slot, &heapslot->tts_tid, &slot->tts_tid);
 			mdb_slot_set_header(slot, ExecFetchSlotHeapTuple(heapslot, false, NULL)->t_data);
 			mdb_count_update(rel, *update_indexes == MDB_UPDATE_NO_INDEXES);
+			mdb_mark_row_gone(rel, t.row, cid);
 		}
 		ExecDropSingleTupleTableSlot(heapslot);
 	}

@@ -292,6 +292,7 @@ typedef struct Sorting
 	Relation rel;
 	const MdbTable *table;
 	const MdbRetention *retention;
+	const MdbFits *fits;
 	const MdbPartList *all;
 	const MdbPartList *stale;
 	int64 rows_max;
@@ -305,8 +306,8 @@ do_choose_stale(void *arg)
 {
 	Sorting *s = arg;
 
-	s->found =
-		mdb_reclass_choose(s->rel, s->table, s->retention, s->all, s->stale, s->rows_max, s->set, &s->done);
+	s->found = mdb_reclass_choose(s->rel, s->table, s->retention, s->fits, s->all, s->stale, s->rows_max,
+								  s->set, &s->done);
 }
 
 /*
@@ -321,15 +322,21 @@ choose(Relation rel, MdbCompactGoal *goal, const MdbPartList *all, MdbPartList *
 	MdbRetention *retention = mdb_retention_load(rel);
 	bool sparing = rel->rd_rel->relhasindex && goal == NULL;
 	MdbPartList stale = {0};
-	Sorting sorting = {
-		.rel = rel, .table = table, .retention = retention, .all = all, .stale = &stale, .set = set};
+	MdbFits *fits = mdb_fits_load(rel, table);
+	Sorting sorting = {.rel = rel,
+					   .table = table,
+					   .retention = retention,
+					   .fits = fits,
+					   .all = all,
+					   .stale = &stale,
+					   .set = set};
 
 	*done = false;
 	memset(set, 0, sizeof(*set));
 	if (retention)
 		mdb_reclass_split(retention, idle, &stale);
-	if (mdb_merge_choose(table, sparing ? small_parts(idle) : idle, goal ? goal->how : MDB_COMPACT_DUE, now,
-						 set) ||
+	if (mdb_merge_choose(table, sparing ? small_parts(idle) : idle, fits, goal ? goal->how : MDB_COMPACT_DUE,
+						 now, set) ||
 		mdb_merge_choose_dead(rel, table, idle, goal != NULL, set))
 		return true;
 	if (stale.count == 0)

@@ -95,6 +95,8 @@ typedef struct Merge
 	MdbMergeResult *result;
 	const MdbMergeSet *set;
 	MdbMergeRows *rows;
+	bool claimed;
+	MdbMergePending *pending;
 	bool lost; /* somebody is at rows of the inputs */
 	/* giving way */
 	bool may_give_way;
@@ -393,10 +395,12 @@ finish_part(Merge *m)
 
 	for (int i = 0; i < m->ninputs; i++)
 		taken_to[i] = m->inputs[i].block_first + m->inputs[i].row;
-	m->lost = !mdb_merge_rows_claim(m->rows, m->set->parts, taken_to);
+	m->lost = !mdb_merge_rows_claim(m->rows, m->set->parts, taken_to) ||
+			  (!m->claimed && !mdb_merge_pending_claim(m->rel, m->table, m->set, &m->pending));
 	pfree(taken_to);
 	if (m->lost)
 		return;
+	m->claimed = true;
 	MDB_STOP("merge.claimed");
 	/* Blocks that are open were looked at with an older snapshot. */
 	for (int i = 0; i < m->ninputs; i++)
@@ -411,6 +415,7 @@ finish_part(Merge *m)
 	mdb_writer_finish(m->writer, m->rel, &m->info, GetCurrentCommandId(true), 0);
 	m->writer = NULL;
 	MDB_STOP("merge.output");
+	mdb_merge_pending_placed(m->pending, &m->info);
 	mdb_merge_rows_placed(m->rows, m->info.row_first);
 	mdb_index_new_part(m->rel, &m->info);
 	r->nrows += m->info.nrows;

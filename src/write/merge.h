@@ -28,6 +28,7 @@ typedef struct MdbMergeSet
 	MdbPartInfo *parts;
 	int16 level; /* of the output */
 	bool cold;   /* the output is to be as small as can be */
+	bool forced; /* aggregates have not taken the same times of all of them, but do not stand in the way */
 	/* The output is divided by retention classes, of which it has these; NULL: it is of its inputs' class. */
 	MdbClassifier *classifier;
 	int nclasses;
@@ -45,12 +46,23 @@ typedef struct MdbMergeResult
 	int64 nbytes;
 } MdbMergeResult;
 
+/* merge_pending.c: what continuous aggregates have not taken of a table's parts */
+typedef struct MdbFits MdbFits;
+typedef struct MdbMergePending MdbMergePending;
+
+extern MdbFits *mdb_fits_load(Relation rel, const MdbTable *table);
+extern bool mdb_fits(const MdbFits *f, const MdbPartInfo *parts, int n);
+extern int mdb_fits_prefix(const MdbFits *f, const MdbPartInfo *parts, int n);
+extern bool mdb_merge_pending_claim(Relation rel, const MdbTable *table, const MdbMergeSet *set,
+									MdbMergePending **result);
+extern void mdb_merge_pending_placed(const MdbMergePending *m, const MdbPartInfo *part);
+
 /* merge_policy.c */
 extern int mdb_written_cmp(const void *a, const void *b);
 extern bool mdb_same_partition(const MdbPartInfo *x, const MdbPartInfo *y);
 extern int mdb_newest_that_fit(const MdbTable *table, const MdbPartInfo *parts, int n);
-extern bool mdb_merge_choose(const MdbTable *table, const MdbPartList *list, MdbCompactHow how,
-							 TimestampTz now, MdbMergeSet *set);
+extern bool mdb_merge_choose(const MdbTable *table, const MdbPartList *list, const MdbFits *fits,
+							 MdbCompactHow how, TimestampTz now, MdbMergeSet *set);
 
 /* merge_rows.c: deleted rows, and where the others go */
 typedef struct MdbMergeRows MdbMergeRows;
@@ -75,8 +87,8 @@ extern bool mdb_merge_parts(Relation rel, const MdbTable *table, const MdbMergeS
 /* reclass.c */
 extern void mdb_reclass_split(const MdbRetention *r, MdbPartList *list, MdbPartList *stale);
 extern bool mdb_reclass_choose(Relation rel, const MdbTable *table, const MdbRetention *r,
-							   const MdbPartList *all, const MdbPartList *stale, int64 rows_max,
-							   MdbMergeSet *set, bool *done);
+							   const MdbFits *fits, const MdbPartList *all, const MdbPartList *stale,
+							   int64 rows_max, MdbMergeSet *set, bool *done);
 
 /* sound.c */
 extern bool mdb_sound_do(Relation rel, const MdbTable *table, void (*fn)(void *), void *arg);

@@ -30,6 +30,9 @@
 #define FANIN_LEVEL_0 16
 #define FANIN         12
 
+/* So many times that many wait for aggregates that have not taken the same of them. */
+#define WAIT_FACTOR 2
+
 /* A partition to which nothing was added for so long rests. */
 #define REST_US (INT64CONST(600) * USECS_PER_SEC)
 
@@ -156,20 +159,47 @@ mdb_newest_that_fit(const MdbTable *table, const MdbPartInfo *parts, int n)
 	return count;
 }
 
+/*
+ * Of the oldest parts of a level that are to be merged, those that are to be so now.
+ *
+ * Aggregates that have not taken the same times of them are waited for until twice as many parts wait.  Then those are
+ * merged that fit; if there are no two, all, and the aggregates have to make the buckets again (*forced).
+ */
+static int
+take_that_fit(const MdbPartInfo *parts, int take, int waiting, int enough, const MdbFits *fits, bool *forced)
+{
+	int fit = mdb_fits_prefix(fits, parts, take);
+
+	*forced = false;
+	if (fit == take || fit >= enough)
+		return fit;
+	if (waiting < WAIT_FACTOR * enough)
+		return 0;
+	if (fit >= 2)
+		return fit;
+	*forced = true;
+	return Min(take, enough);
+}
+
 /* A set from one level of a partition, the lowest first. */
 static bool
-choose_level(MdbPartInfo *parts, int n, const Sum *nothing, MdbMergeSet *set)
+choose_level(MdbPartInfo *parts, int n, const Sum *nothing, const MdbFits *fits, MdbMergeSet *set)
 {
 	for (int end = n; end > 0;)
 	{
 		int begin = end - 1;
 		int16 level = parts[begin].level;
+		int enough = level == 0 ? FANIN_LEVEL_0 : FANIN;
 		int take;
 
 		while (begin > 0 && parts[begin - 1].level == level)
 			begin--;
 		take = oldest_that_fit(&parts[begin], end - begin, *nothing);
-		if (take >= 2 && (end - begin >= (level == 0 ? FANIN_LEVEL_0 : FANIN) || take < end - begin))
+		if (take >= 2 && (end - begin >= enough || take < end - begin))
+			take = take_that_fit(&parts[begin], take, end - begin, enough, fits, &set->forced);
+		else
+			take = 0;
+		if (take > 0)
 		{
 			set->parts = &parts[begin];
 			set->count = take;
@@ -188,8 +218,8 @@ choose_level(MdbPartInfo *parts, int n, const Sum *nothing, MdbMergeSet *set)
  * Its level must keep it behind the parts that are older, and before those that are newer.
  */
 static bool
-choose_resting(MdbPartInfo *parts, int n, const Sum *nothing, double ratio, double cold_ratio,
-			   MdbMergeSet *set)
+choose_resting(MdbPartInfo *parts, int n, const Sum *nothing, const MdbFits *fits, double ratio,
+			   double cold_ratio, MdbMergeSet *set)
 {
 	for (int end = n; end >= 2; end--)
 	{
@@ -202,7 +232,7 @@ choose_resting(MdbPartInfo *parts, int n, const Sum *nothing, double ratio, doub
 		{
 			Sum more = add_part(sum, &parts[begin - 1]);
 
-			if (!within_bounds(&more))
+			if (!within_bounds(&more) || !mdb_fits(fits, &parts[begin - 1], end - begin + 1))
 				break;
 			sum = more;
 			begin--;
@@ -230,8 +260,8 @@ cold_since(TimestampTz now)
 
 /* The merges of a partition, whose parts are given but for full ones. */
 static bool
-choose_merge(MdbPartInfo *parts, int n, const Sum *nothing, MdbCompactHow how, TimestampTz now,
-			 MdbMergeSet *set)
+choose_merge(MdbPartInfo *parts, int n, const Sum *nothing, const MdbFits *fits, MdbCompactHow how,
+			 TimestampTz now, MdbMergeSet *set)
 {
 	TimestampTz newest = 0;
 	double ratio = ANY_RATIO;
@@ -240,8 +270,8 @@ choose_merge(MdbPartInfo *parts, int n, const Sum *nothing, MdbCompactHow how, T
 		newest = Max(newest, parts[i].created_at);
 	set->cold = how == MDB_COMPACT_COLD;
 	if (how != MDB_COMPACT_DUE)
-		return choose_resting(parts, n, nothing, ANY_RATIO, ANY_RATIO, set);
-	if (choose_level(parts, n, nothing, set))
+		return choose_resting(parts, n, nothing, fits, ANY_RATIO, ANY_RATIO, set);
+	if (choose_level(parts, n, nothing, fits, set))
 		return true;
 	if (newest <= cold_since(now))
 		set->cold = true;
@@ -249,7 +279,7 @@ choose_merge(MdbPartInfo *parts, int n, const Sum *nothing, MdbCompactHow how, T
 		ratio = REST_RATIO * (double) (now - newest) / REST_US;
 	else
 		return false;
-	return choose_resting(parts, n, nothing, ratio, Min(ratio, REST_RATIO), set);
+	return choose_resting(parts, n, nothing, fits, ratio, Min(ratio, REST_RATIO), set);
 }
 
 /*
@@ -297,8 +327,8 @@ choose_cold(MdbPartInfo *parts, int n, const Sum *nothing, MdbCompactHow how, Ti
  * The set's parts are in memory of the caller's context.
  */
 bool
-mdb_merge_choose(const MdbTable *table, const MdbPartList *list, MdbCompactHow how, TimestampTz now,
-				 MdbMergeSet *set)
+mdb_merge_choose(const MdbTable *table, const MdbPartList *list, const MdbFits *fits, MdbCompactHow how,
+				 TimestampTz now, MdbMergeSet *set)
 {
 	Size bytes = sizeof(MdbPartInfo) * Max(1, list->count);
 	MdbPartInfo *all = palloc_extended(bytes, MCXT_ALLOC_HUGE);
@@ -307,6 +337,7 @@ mdb_merge_choose(const MdbTable *table, const MdbPartList *list, MdbCompactHow h
 	int count = 0;
 	bool found = false;
 
+	set->forced = false;
 	memcpy(all, list->parts, sizeof(MdbPartInfo) * list->count);
 	qsort(all, list->count, sizeof(MdbPartInfo), mdb_written_cmp);
 	for (int i = 0; i < list->count; i++)
@@ -316,7 +347,7 @@ mdb_merge_choose(const MdbTable *table, const MdbPartList *list, MdbCompactHow h
 	{
 		for (n = 1; i + n < count && mdb_same_partition(&parts[i], &parts[i + n]); n++)
 			;
-		found = choose_merge(&parts[i], n, &nothing, how, now, set);
+		found = choose_merge(&parts[i], n, &nothing, fits, how, now, set);
 	}
 	for (int i = 0, n; i < list->count && !found; i += n)
 	{

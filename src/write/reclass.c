@@ -122,8 +122,9 @@ is_among(const MdbPartList *list, const MdbPartInfo *part)
  * how the background spares tables with indexes.  The set is in CurrentMemoryContext.
  */
 bool
-mdb_reclass_choose(Relation rel, const MdbTable *table, const MdbRetention *r, const MdbPartList *all,
-				   const MdbPartList *stale, int64 rows_max, MdbMergeSet *set, bool *done)
+mdb_reclass_choose(Relation rel, const MdbTable *table, const MdbRetention *r, const MdbFits *fits,
+				   const MdbPartList *all, const MdbPartList *stale, int64 rows_max, MdbMergeSet *set,
+				   bool *done)
 {
 	bool sparing = rows_max < PG_INT64_MAX;
 	MdbClassifier *classifier = mdb_classifier(rel, table, r);
@@ -183,6 +184,8 @@ mdb_reclass_choose(Relation rel, const MdbTable *table, const MdbRetention *r, c
 			for (int p = 1; p < set->count; p++)
 				if (parts[i - p].nrows > rows_max || !is_among(stale, &parts[i - p]))
 					set->count = p;
+			while (!mdb_fits(fits, &parts[i + 1 - set->count], set->count))
+				set->count--;
 			set->parts = &parts[i + 1 - set->count];
 			set->level = (int16) Min(level, MDB_LEVEL_MAX);
 			set->classifier = classifier;

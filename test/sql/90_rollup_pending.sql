@@ -71,3 +71,151 @@ SELECT count(*) FROM pending WHERE part_id > 6;
 DELETE FROM metricsdb.continuous_aggregate WHERE aggregate IN ('s2'::regclass);
 SELECT fill('2024-01-06', 50);
 SELECT aggregate FROM pending WHERE part_id > 6;
+-- Rows of the delta are pending when they become rows of parts; and what a merge makes of parts is as they were.
+CREATE FUNCTION parts_of(r regclass) RETURNS TABLE (part_id int8, level int2, nrows int8, first timestamptz, last timestamptz) LANGUAGE sql AS $$
+	SELECT part_id, level, nrows, to_timestamp(time_min / 1e6 + 946684800), to_timestamp(time_max / 1e6 + 946684800)
+		FROM metricsdb.part JOIN metricsdb.storage st USING (storage_id) WHERE st.relid = r
+$$;
+CREATE FUNCTION dirty(s regclass) RETURNS TABLE (dirty_from timestamptz, dirty_to timestamptz, flagged bool) LANGUAGE sql AS $$
+	SELECT to_timestamp(time_from / 1e6 + 946684800), to_timestamp(time_to / 1e6 + 946684800), d.flagged FROM metricsdb.dirty d WHERE aggregate = s ORDER BY 1, 2
+$$;
+TRUNCATE raw;
+INSERT INTO raw VALUES ('2024-03-01', 'a', 1);
+SELECT count(*) FROM pending;
+SELECT fill('2024-03-01', 60);
+CALL metricsdb.compact('raw');
+SELECT p.*, q.aggregate, q.time_from, q.time_to FROM parts_of('raw') p LEFT JOIN pending q USING (part_id) ORDER BY 1;
+
+-- As data come in order: older parts are applied, one is half applied, newer ones are pending. They merge.
+-- as who applies it does: up to a time, or all
+CREATE PROCEDURE applied(part int8, upto timestamptz DEFAULT NULL) LANGUAGE sql AS $$
+	UPDATE metricsdb.pending SET time_from = (extract(epoch FROM upto) - 946684800) * 1000000
+		WHERE storage_id = (SELECT storage_id FROM metricsdb.storage WHERE relid = 'raw'::regclass) AND part_id = part AND upto IS NOT NULL;
+	DELETE FROM metricsdb.pending
+		WHERE storage_id = (SELECT storage_id FROM metricsdb.storage WHERE relid = 'raw'::regclass) AND part_id = part AND upto IS NULL
+$$;
+TRUNCATE raw;
+INSERT INTO raw SELECT '2024-03-02 00:00'::timestamptz + i * interval '1 minute', 'a', i FROM generate_series(0, 59) i;
+INSERT INTO raw SELECT '2024-03-02 01:00'::timestamptz + i * interval '1 minute', 'a', i FROM generate_series(0, 59) i;
+INSERT INTO raw SELECT '2024-03-02 02:00'::timestamptz + i * interval '1 minute', 'a', i FROM generate_series(0, 59) i;
+CALL applied(1);
+CALL applied(2, '2024-03-02 01:30');
+CALL metricsdb.compact('raw');
+SELECT p.*, q.aggregate, q.time_from, q.time_to FROM parts_of('raw') p LEFT JOIN pending q USING (part_id) ORDER BY 1;
+-- All of it is applied, and late rows come: they do not fit, and are merged when they are applied, too.
+CALL applied(4);
+INSERT INTO raw SELECT '2024-03-02 00:30:30'::timestamptz + i * interval '1 minute', 'b', i FROM generate_series(0, 59) i;
+INSERT INTO raw SELECT '2024-03-02 00:30:40'::timestamptz + i * interval '1 minute', 'b', i FROM generate_series(0, 59) i;
+CALL metricsdb.compact('raw');
+SELECT p.*, q.aggregate, q.time_from, q.time_to FROM parts_of('raw') p LEFT JOIN pending q USING (part_id) ORDER BY 1;
+CALL applied(7);
+CALL metricsdb.compact('raw');
+SELECT p.*, q.aggregate, q.time_from, q.time_to FROM parts_of('raw') p LEFT JOIN pending q USING (part_id) ORDER BY 1;
+-- What was there before the aggregate, and is pending, does not fit with what is new.
+INSERT INTO raw SELECT '2024-03-02 10:00'::timestamptz + i * interval '1 minute', 'b', i FROM generate_series(0, 59) i;
+UPDATE metricsdb.pending SET backfill = true;
+INSERT INTO raw SELECT '2024-03-02 11:00'::timestamptz + i * interval '1 minute', 'b', i FROM generate_series(0, 59) i;
+CALL metricsdb.compact('raw');
+SELECT p.*, q.aggregate, q.time_from, q.time_to, q.backfill FROM parts_of('raw') p LEFT JOIN pending q USING (part_id) ORDER BY 1;
+SELECT * FROM dirty('s1');
+-- For one that is detached nobody waits: it has to make again what it has not taken.
+UPDATE metricsdb.continuous_aggregate SET attached = false WHERE aggregate = 's1'::regclass;
+CALL metricsdb.compact('raw');
+SELECT p.*, q.aggregate, q.time_from, q.time_to FROM parts_of('raw') p LEFT JOIN pending q USING (part_id) ORDER BY 1;
+SELECT * FROM dirty('s1');
+-- If it fits all the same, that stays.
+INSERT INTO raw SELECT '2024-03-02 23:00'::timestamptz + i * interval '1 minute', 'b', i FROM generate_series(0, 39) i;
+CALL metricsdb.compact('raw');
+SELECT p.*, q.aggregate, q.time_from, q.time_to FROM parts_of('raw') p LEFT JOIN pending q USING (part_id) ORDER BY 1;
+SELECT * FROM dirty('s1');
+UPDATE metricsdb.continuous_aggregate SET attached = true WHERE aggregate = 's1'::regclass;
+DELETE FROM metricsdb.dirty;
+
+-- Rows without a time are a part of their own. They are never taken.
+INSERT INTO raw SELECT NULL, 'c', i FROM generate_series(1, 100) i;
+INSERT INTO raw SELECT NULL, 'c', i FROM generate_series(1, 100) i;
+CALL metricsdb.compact('raw');
+SELECT part_id, level, nrows, q.aggregate, q.time_from, q.time_to FROM parts_of('raw') p LEFT JOIN pending q USING (part_id) ORDER BY 1;
+
+-- Rows of parts that are deleted or updated make their buckets dirty for each aggregate.
+TRUNCATE raw;
+DELETE FROM metricsdb.dirty;
+INSERT INTO metricsdb.continuous_aggregate SELECT 's2'::regclass, "view", source, raw, parent, 86400000000::int8, materialized_only, backfill,
+	lateness, attached, floor, failures, NULL, NULL, NULL, NULL, now() FROM metricsdb.continuous_aggregate WHERE aggregate = 's1'::regclass;
+ALTER TABLE raw ALTER v SET STATISTICS -1;
+SELECT fill('2024-04-01', 300);
+DELETE FROM raw WHERE time = '2024-04-01 01:30';
+SELECT * FROM dirty('s1');
+SELECT * FROM dirty('s2');
+-- once in a transaction
+BEGIN;
+DELETE FROM raw WHERE time BETWEEN '2024-04-01 01:31' AND '2024-04-01 02:05';
+UPDATE raw SET v = -1 WHERE time BETWEEN '2024-04-01 02:06' AND '2024-04-01 02:10';
+SELECT * FROM dirty('s1');
+SELECT * FROM dirty('s2');
+-- what has been updated is in the delta now
+UPDATE raw SET v = -2, time = '2024-04-01 04:00' WHERE v = -1;
+DELETE FROM raw WHERE v = -2;
+SELECT * FROM dirty('s1');
+ROLLBACK;
+SELECT * FROM dirty('s1');
+-- a subtransaction that is rolled back takes its marks along
+BEGIN;
+SAVEPOINT a;
+DELETE FROM raw WHERE time = '2024-04-01 03:01';
+SAVEPOINT b;
+DELETE FROM raw WHERE time = '2024-04-01 04:01';
+RELEASE b;
+SELECT * FROM dirty('s1');
+ROLLBACK TO a;
+DELETE FROM raw WHERE time = '2024-04-01 03:02';
+SAVEPOINT c;
+DELETE FROM raw WHERE time = '2024-04-01 03:03';
+DELETE FROM raw WHERE time = '2024-04-01 04:02';
+RELEASE c;
+DELETE FROM raw WHERE time = '2024-04-01 04:03';
+COMMIT;
+SELECT * FROM dirty('s1');
+-- a cursor that is older than the deletion sees neither
+DELETE FROM metricsdb.dirty;
+BEGIN;
+DECLARE c CURSOR FOR SELECT count(*) FROM metricsdb.dirty;
+DELETE FROM raw WHERE time = '2024-04-01 03:04';
+FETCH c;
+SELECT count(*) FROM metricsdb.dirty;
+COMMIT;
+-- MERGE and ON CONFLICT, too; locks do not
+DELETE FROM metricsdb.dirty;
+SELECT count(*) FROM (SELECT FROM raw WHERE time < '2024-04-01 00:30' FOR UPDATE) x;
+SELECT * FROM dirty('s1');
+MERGE INTO raw USING (VALUES ('2024-04-01 00:10'::timestamptz)) m(t) ON raw.time = m.t WHEN MATCHED THEN DELETE;
+SELECT * FROM dirty('s1');
+CREATE UNIQUE INDEX ON raw (time, host);
+INSERT INTO raw VALUES ('2024-04-01 04:50', 'h2', 1) ON CONFLICT (time, host) DO NOTHING;
+SELECT * FROM dirty('s1');
+INSERT INTO raw VALUES ('2024-04-01 04:50', 'h2', 1) ON CONFLICT (time, host) DO UPDATE SET v = excluded.v;
+SELECT * FROM dirty('s1');
+DROP INDEX raw_time_host_idx;
+VACUUM raw;
+-- rows of the delta do not; nor do the merges that move the rows and leave the dead ones out
+DELETE FROM metricsdb.dirty;
+INSERT INTO raw VALUES ('2024-04-01 05:00', 'h2', 1);
+DELETE FROM raw WHERE time = '2024-04-01 05:00';
+CALL metricsdb.compact('raw', full => true);
+SELECT count(*) FROM metricsdb.dirty;
+-- Times at the ends, and none
+INSERT INTO raw SELECT t, 'inf', 1 FROM generate_series(1, 100) i, unnest('{-infinity, infinity, NULL, 294276-12-31 23:59:59}'::timestamptz[]) t;
+BEGIN;
+DELETE FROM raw WHERE host = 'inf' AND time IS NULL;
+SELECT count(*) FROM metricsdb.dirty;
+DELETE FROM raw WHERE host = 'inf';
+SELECT aggregate::regclass, time_from, time_to FROM metricsdb.dirty ORDER BY 1, 2;
+ROLLBACK;
+-- Of many rows few marks are made, which are wider then; and they have all that was deleted.
+INSERT INTO raw SELECT '2023-01-01'::timestamptz + i * interval '100 s', 'many', i FROM generate_series(0, 299999) i;
+DELETE FROM metricsdb.dirty;
+DELETE FROM raw WHERE host = 'many' AND v::int % 3 = 0;
+SELECT aggregate::regclass, count(*) BETWEEN 2 AND 300 FROM metricsdb.dirty GROUP BY 1 ORDER BY 1;
+SELECT count(*) FROM generate_series(0, 299999, 3) i, LATERAL (SELECT '2023-01-01'::timestamptz + i * interval '100 s') x (t)
+	WHERE NOT EXISTS (SELECT FROM dirty('s1') d WHERE t >= dirty_from AND t < dirty_to);
+DELETE FROM metricsdb.dirty;
