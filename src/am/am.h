@@ -83,17 +83,56 @@ extern Size mdb_parallelscan_estimate(Relation rel);
 extern Size mdb_parallelscan_initialize(Relation rel, ParallelTableScanDesc pscan);
 extern void mdb_parallelscan_reinitialize(Relation rel, ParallelTableScanDesc pscan);
 
+/* ---- scan_times.c: which times of each part ---- */
+
+/* Times, both inclusive. */
+typedef struct MdbTimeRange
+{
+	int64 first;
+	int64 last;
+} MdbTimeRange;
+
+/* Ranges in order that neither overlap nor touch, and whether rows without a time are let through, too. */
+typedef struct MdbTimeSet
+{
+	int n;
+	const MdbTimeRange *ranges;
+	bool no_time;
+} MdbTimeSet;
+
+/* What of each part is let through. */
+typedef struct MdbPartTimes
+{
+	int count;
+	const int64 *part_ids; /* in order */
+	const MdbTimeSet *sets;
+	int last; /* the one that was found last */
+} MdbPartTimes;
+
+extern const MdbTimeSet *mdb_part_times_find(MdbPartTimes *times, int64 part_id);
+extern MdbTimeSet mdb_time_set_make(MdbTimeRange *ranges, int n, bool no_time);
+extern MdbTimeSet mdb_time_set_and(const MdbTimeSet *a, const MdbTimeSet *b);
+extern MdbTimeSet mdb_time_set_or(const MdbTimeSet *a, const MdbTimeSet *b);
+extern MdbTimeSet mdb_time_set_not(const MdbTimeSet *a);
+extern MdbTimeSet mdb_time_set_near(const MdbTimeSet *a, int64 first, int64 last);
+extern bool mdb_time_set_touches(const MdbTimeSet *set, int64 first, int64 last);
+extern bool mdb_time_set_covers(const MdbTimeSet *set, int64 first, int64 last);
+extern bool mdb_time_set_has(const MdbTimeSet *set, int64 time);
+extern void mdb_time_set_leave_out(const MdbTimeSet *set, const int64 *times, uint32 n, uint8 *out);
+
 /*
- * What rows of parts a scan may leave out, because its caller would: those with a time outside
- * [time_min, time_max] or without one, those of series that do not match, those of blocks that are not
- * wanted, and those that are marked by leave_out: out[i] is 0 for rows that were not left out before, and
- * is set to 1 for those that are.
+ * What rows a scan may leave out, because its caller would.  Of parts: those with a time outside
+ * [time_min, time_max] or without one, those that part_times does not let through, those of series that do not
+ * match, those of blocks that are not wanted, and those that are marked by leave_out: out[i] is 0 for rows that
+ * were not left out before, and is set to 1 for those that are.  Of the delta: all or none.
  */
 typedef struct MdbScanFilter
 {
 	bool has_time;
 	int64 time_min;
 	int64 time_max;
+	MdbPartTimes *part_times; /* of all parts that the scan sees; NULL = any times */
+	bool no_delta;
 	const struct MdbIds *series_ids; /* NULL, or no others match, */
 	bool series_exact;               /* and these do without being asked for */
 	bool (*series_matches)(void *arg, const Datum *values, const bool *isnull);
@@ -129,6 +168,8 @@ typedef struct MdbScanCounters
 
 extern bool mdb_scan_series_passes(TableScanDesc scan, uint32 id);
 extern void mdb_scan_set_filter(TableScanDesc scan, const MdbScanFilter *filter);
+extern bool mdb_filter_outside_time(const MdbScanFilter *filter, int64 part_id, bool has_time, int64 first,
+									int64 last, bool *check);
 extern void mdb_scan_counters(TableScanDesc scan, MdbScanCounters *counters);
 
 /* A unit of a scan, for those who work on columns instead of rows. */

@@ -103,9 +103,8 @@ mdb_scan_part_pruned(const MdbScan *s, const MdbPartInfo *info)
 	if (s->filter.series_ids != NULL &&
 		!mdb_ids_any_between(s->filter.series_ids, info->series_min, info->series_max))
 		return true;
-	if (!s->filter.has_time)
-		return false;
-	return info->days == 0 || info->time_max < s->filter.time_min || info->time_min > s->filter.time_max;
+	return mdb_filter_outside_time(&s->filter, info->part_id, info->days != 0, info->time_min, info->time_max,
+								   NULL);
 }
 
 /* Can no row of a block of the open part pass it, by its times?  Else: are they to be checked? */
@@ -114,14 +113,10 @@ block_outside_time(MdbScan *s, int block)
 {
 	const MdbPart *part = s->open_part;
 
-	if (!s->filtered || !s->filter.has_time)
-		return false;
-	if (!part->has_time || part->time_last[block] < s->filter.time_min ||
-		part->time_first[block] > s->filter.time_max)
-		return true;
-	s->check_time =
-		part->time_first[block] < s->filter.time_min || part->time_last[block] > s->filter.time_max;
-	return false;
+	return s->filtered &&
+		   mdb_filter_outside_time(&s->filter, part->info.part_id, part->has_time,
+								   part->has_time ? part->time_first[block] : 0,
+								   part->has_time ? part->time_last[block] : 0, &s->check_time);
 }
 
 /*
@@ -336,7 +331,7 @@ enter_unit(MdbScan *s, int64 unit, bool at_end)
 		s->nrows = s->block->nrows;
 		s->dead = mdb_scan_find_dead(s, s->block, &s->dead_space, &s->dead_capacity);
 	}
-	else
+	else if (!s->filtered || !s->filter.no_delta)
 	{
 		mdb_scan_open_delta(s, (int) (unit - s->parts->nblocks));
 		s->kind = UNIT_DELTA;
@@ -555,7 +550,7 @@ mdb_scan_getnextslot(TableScanDesc scan, ScanDirection direction, TupleTableSlot
  * block, or a heap of the delta whose rows mdb_scan_unit_next_row returns.  False at the end.
  *
  * What the scan leaves to its caller: rows that are dead; where check_time is set, rows whose times
- * lie outside of the filter; where check_series is, rows whose series do not match.  A scan is read
+ * the filter does not let through; where check_series is, rows whose series do not match.  A scan is read
  * this way or by mdb_scan_getnextslot, not by both.
  */
 bool
@@ -717,7 +712,7 @@ mdb_scan_rescan(TableScanDesc scan, struct ScanKeyData *key, bool set_params, bo
 
 /*
  * mdb_scan_set_filter - from now on, leave out rows that the filter does not let through.  What
- * it lets through may still not be wanted: the caller checks.  Rows of the delta are all returned.
+ * it lets through may still not be wanted: the caller checks.  Rows of the delta are all returned, or none.
  */
 void
 mdb_scan_set_filter(TableScanDesc scan, const MdbScanFilter *filter)
@@ -725,8 +720,8 @@ mdb_scan_set_filter(TableScanDesc scan, const MdbScanFilter *filter)
 	MdbScan *s = (MdbScan *) scan;
 
 	s->filter = *filter;
-	s->filtered = filter->has_time || filter->series_matches != NULL || filter->block_wanted != NULL ||
-				  filter->leave_out != NULL;
+	s->filtered = filter->has_time || filter->part_times != NULL || filter->no_delta ||
+				  filter->series_matches != NULL || filter->block_wanted != NULL || filter->leave_out != NULL;
 	for (uint32 i = 0; i < s->nverdicts; i++)
 		if (s->verdicts[i])
 			memset(s->verdicts[i], 0, VERDICT_PAGE);

@@ -85,8 +85,9 @@ block_wanted(MdbScan *s, const MdbPart *part, int block)
 {
 	if (!s->filtered)
 		return true;
-	if (s->filter.has_time && (!part->has_time || part->time_last[block] < s->filter.time_min ||
-							   part->time_first[block] > s->filter.time_max))
+	if (mdb_filter_outside_time(&s->filter, part->info.part_id, part->has_time,
+								part->has_time ? part->time_first[block] : 0,
+								part->has_time ? part->time_last[block] : 0, NULL))
 		return false;
 	if (mdb_scan_block_outside_series(s, part, block))
 		return false;
@@ -149,8 +150,11 @@ mdb_scan_mask(MdbScan *s, MdbBlock *b, bool check_time, bool check_series, const
 		const int64 *times = mdb_block_times(b);
 		int64 lo = s->filter.time_min, hi = s->filter.time_max;
 
-		for (uint32 i = 0; i < n; i++)
+		for (uint32 i = 0; i < n && s->filter.has_time; i++)
 			out[i] |= (times[i] < lo) | (times[i] > hi);
+		if (s->filter.part_times != NULL)
+			mdb_time_set_leave_out(mdb_part_times_find(s->filter.part_times, b->part->info.part_id), times, n,
+								   out);
 	}
 	if (check_series)
 	{
@@ -204,9 +208,10 @@ mdb_scan_set_block(TableScanDesc scan, MdbHeldBlock *h, MdbPart *part, int block
 		mdb_block_set(h->block, part, block);
 	s->counters.blocks_read++;
 	s->counters.rows_decoded += h->block->nrows;
-	check_time =
-		s->filtered && s->filter.has_time && part->has_time &&
-		(part->time_first[block] < s->filter.time_min || part->time_last[block] > s->filter.time_max);
+	check_time = false;
+	if (s->filtered && part->has_time)
+		(void) mdb_filter_outside_time(&s->filter, part->info.part_id, true, part->time_first[block],
+									   part->time_last[block], &check_time);
 	check_series = s->filtered && s->filter.series_matches != NULL && !part->one_series;
 	h->out = mdb_scan_find_dead(s, h->block, &h->out_space, &h->out_capacity);
 	h->out = mdb_scan_mask(s, h->block, check_time, check_series, h->out, &h->out_space, &h->out_capacity);
@@ -227,8 +232,8 @@ mdb_scan_store(TableScanDesc scan, const MdbHeldBlock *h, uint32 row, TupleTable
 }
 
 /*
- * mdb_scan_next_delta - the next row of all heaps of the delta, which the filter does not look at; false
- * after the last one.
+ * mdb_scan_next_delta - the next row of all heaps of the delta, which the filter does not look at, unless it wants
+ * none of them; false after the last one.
  */
 bool
 mdb_scan_next_delta(TableScanDesc scan, TupleTableSlot *slot)
@@ -236,6 +241,8 @@ mdb_scan_next_delta(TableScanDesc scan, TupleTableSlot *slot)
 	MdbScan *s = (MdbScan *) scan;
 
 	ExecClearTuple(slot);
+	if (s->filtered && s->filter.no_delta)
+		return false;
 	for (;;)
 	{
 		if (s->kind == UNIT_DELTA && mdb_scan_next_delta_row(s, ForwardScanDirection, slot))

@@ -184,7 +184,7 @@ mask_of(MetricsAggState *state, uint8 *mask)
  * that are seen are counted as filtered.
  */
 static uint8 *
-find_rows(MetricsAggState *state, uint32 *count)
+find_rows(MetricsAggState *state, MdbTimePlan *plan, uint32 *count)
 {
 	const MdbUnit *unit = &state->unit;
 	MdbBlock *b = unit->block;
@@ -200,9 +200,20 @@ find_rows(MetricsAggState *state, uint32 *count)
 		*count = mdb_and(mask + begin, unit->dead + begin, true, end - begin);
 	}
 	seen = *count;
-	if (!b->part->one_series && (unit->check_time || unit->check_series))
+	if (unit->check_time && filter->part_times && (!b->part->one_series || plan->gaps))
 	{
-		const int64 *times = unit->check_time ? mdb_block_times(b) : NULL;
+		const int64 *times = b->part->one_series ? mdb_times_of(state->times, plan) : mdb_block_times(b);
+		uint8 *out = state->out;
+
+		memset(out + begin, 0, end - begin);
+		mdb_time_set_leave_out(mdb_part_times_find(filter->part_times, b->part->info.part_id), times + begin,
+							   end - begin, out + begin);
+		mask = mask_of(state, mask);
+		*count = mdb_and(mask + begin, out + begin, true, end - begin);
+	}
+	if (!b->part->one_series && ((unit->check_time && filter->has_time) || unit->check_series))
+	{
+		const int64 *times = unit->check_time && filter->has_time ? mdb_block_times(b) : NULL;
 
 		mask = mask_of(state, mask);
 		*count = 0;
@@ -543,7 +554,7 @@ mdb_agg_block(MetricsAggState *state, const MdbUnit *unit)
 	mdb_vec_block_set(&state->vec, b, begin, end);
 	for (int i = 0; i < state->ninputs; i++)
 		state->inputs[i].ready = false;
-	mask = find_rows(state, &count);
+	mask = find_rows(state, plan, &count);
 	if (count > 0)
 	{
 		int64 headers = state->counters.blocks_headers;

@@ -21,6 +21,7 @@
 
 #include "exec/agg_node.h"
 #include "exec/agg_own.h"
+#include "exec/rollup_scan.h"
 
 #ifdef MDB_TESTING
 int mdb_agg_memory = 0;
@@ -214,7 +215,7 @@ begin_agg(CustomScanState *css, EState *estate, int eflags)
 
 	exprs = (List *) to_table((Node *) cscan->custom_exprs, tlist);
 	mdb_push_begin(&state->push, &css->ss.ps, state->rel, linitial(cscan->custom_private), linitial(exprs),
-				   lsecond(exprs));
+				   lsecond(exprs), list_nth(exprs, 4));
 	state->filter_clauses = lthird(exprs);
 	state->filter_qual = ExecInitQual(state->filter_clauses, &css->ss.ps);
 	state->filters = palloc0(sizeof(MdbVecExpr *) * Max(1, list_length(state->filter_clauses)));
@@ -242,6 +243,7 @@ begin_agg(CustomScanState *css, EState *estate, int eflags)
 	state->vec.times = vec_times;
 	state->vec.times_arg = state;
 	state->mask = palloc(MDB_VECTOR_ROOM);
+	state->out = palloc(MDB_VECTOR_ROOM);
 	state->result_context = CreateExprContext(estate);
 	state->fake = makeNode(AggState);
 	state->fake->ss.ps.state = estate;
@@ -356,7 +358,8 @@ add_row(MetricsAggState *state)
 		return;
 	ResetExprContext(econtext);
 	econtext->ecxt_scantuple = slot;
-	if (!ExecQual(state->push.series_qual, econtext) || !ExecQual(state->filter_qual, econtext))
+	if (!mdb_rollup_delta_passes(state->push.rollup, econtext) ||
+		!ExecQual(state->push.series_qual, econtext) || !ExecQual(state->filter_qual, econtext))
 	{
 		state->counters.rows_filtered++;
 		return;

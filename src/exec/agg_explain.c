@@ -11,6 +11,7 @@
 #include "utils/ruleutils.h"
 
 #include "exec/agg_node.h"
+#include "exec/rollup_scan.h"
 
 /* What this process has counted. */
 static void
@@ -83,6 +84,7 @@ mdb_agg_explain(CustomScanState *css, List *ancestors, ExplainState *es)
 		ExplainPropertyText("Condition", deparse(state, state->conditions, true, ancestors, es), es);
 	if (!es->analyze || state->guarded)
 		return;
+	mdb_rollup_explain(state->push.rollup, es);
 	if (!state->is_gathered)
 		collect(state, &state->gathered);
 	mdb_counters_explain(&state->gathered, true, state->push.series_clauses != NIL, es);

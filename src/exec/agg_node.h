@@ -89,6 +89,7 @@ typedef struct MetricsAggState
 	MdbVecBlock vec;
 	MdbUnit unit;
 	uint8 *mask;
+	uint8 *out; /* rows whose times do not pass */
 	AggState *fake;
 	ExprContext *result_context;
 	Size memory_limit;
@@ -116,6 +117,7 @@ typedef struct MdbTimePlan
 	int64 part_id;
 	int source;
 	uint32 begin, end; /* rows within the filter */
+	bool gaps;         /* but not all of them */
 	bool stepped;
 	int64 first, step;
 	int64 *times; /* NULL if stepped, until somebody wants them */

@@ -302,7 +302,8 @@ make_path(Grouping *g, RelOptInfo *rel, List *aggrefs, Node *having, bool partia
 	path->path.total_cost = cost + cpu_tuple_cost * g->groups;
 	path->flags = CUSTOMPATH_SUPPORT_PROJECTION;
 	path->custom_private = list_make4(
-		list_make4(g->pushed->strategies, g->pushed->values, g->pushed->series, g->filters),
+		list_make5(g->pushed->strategies, g->pushed->values, g->pushed->series, g->filters,
+				   g->pushed->markers),
 		list_make4(g->keys, g->eqops, g->timed, aggrefs),
 		list_make3(having, g->group_clause, extract_actual_clauses(g->input->baserestrictinfo, false)),
 		list_make5_int(g->pushed->guarded, partial, g->input->relid, 0, false));
@@ -501,9 +502,9 @@ plan_metrics_agg(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tli
 	cscan->custom_scan_tlist = make_scan_tlist(
 		keys, aggrefs, lsecond(more), list_make3(lthird(conditions), lfourth(conditions), lthird(more)),
 		lthird_int(numbers));
-	/* Values of conditions on time; conditions on series, on values; and all conditions, to be shown. */
-	cscan->custom_exprs =
-		list_make4(lsecond(conditions), lthird(conditions), lfourth(conditions), lthird(more));
+	/* Values of conditions on time; conditions on series, on values; all conditions, to be shown; and markers. */
+	cscan->custom_exprs = list_make5(lsecond(conditions), lthird(conditions), lfourth(conditions),
+									 lthird(more), llast(conditions));
 	cscan->custom_private =
 		list_make4(linitial(conditions), lsecond(grouping), lthird(grouping),
 				   list_concat(list_make4_int(linitial_int(numbers), lsecond_int(numbers), list_length(keys),

@@ -206,6 +206,25 @@ time_at(const MdbTimePlan *p, uint32 row)
 	return p->stepped ? p->first + (int64) row * p->step : p->times[row];
 }
 
+/* Of the plan's rows only those pass whose times are in a set: leave out what comes before and behind them. */
+static void
+cut_to(MdbTimePlan *p, const MdbTimeSet *set)
+{
+	const MdbTimeRange *ranges = set->ranges;
+
+	if (set->n == 0)
+	{
+		p->end = p->begin;
+		return;
+	}
+	p->begin = Max(p->begin, rows_below(p, ranges[0].first));
+	if (ranges[set->n - 1].last < PG_INT64_MAX)
+		p->end = Min(p->end, rows_below(p, ranges[set->n - 1].last + 1));
+	p->end = Max(p->end, p->begin);
+	p->gaps =
+		p->begin < p->end && !mdb_time_set_covers(set, time_at(p, p->begin), time_at(p, p->end - 1));
+}
+
 static void
 make_runs(MdbTimes *t, MdbTimePlan *p)
 {
@@ -237,8 +256,8 @@ make_runs(MdbTimes *t, MdbTimePlan *p)
 }
 
 /*
- * mdb_times_plan - of a block of one series, in a part with times: which rows pass the filter's range, and
- * the runs of these.  Good until the next call.
+ * mdb_times_plan - of a block of one series, in a part with times: which rows pass the filter by their times, or the
+ * range that these lie in, and its runs.  Good until the next call.
  */
 MdbTimePlan *
 mdb_times_plan(MdbTimes *t, MdbPart *part, int block, const MdbScanFilter *filter)
@@ -286,6 +305,8 @@ mdb_times_plan(MdbTimes *t, MdbPart *part, int block, const MdbScanFilter *filte
 			p->end = rows_below(p, filter->time_max + 1);
 		p->end = Max(p->end, p->begin);
 	}
+	if (filter->part_times)
+		cut_to(p, mdb_part_times_find(filter->part_times, p->part_id));
 	if (t->bucketing)
 		make_runs(t, p);
 	return p;

@@ -33,6 +33,7 @@
 
 #include "metricsdb.h"
 #include "exec/metrics_scan.h"
+#include "exec/rollup_scan.h"
 #include "exec/value_filter.h"
 
 /*
@@ -169,7 +170,7 @@ begin_scan(CustomScanState *css, EState *estate, int eflags)
 	state->nulls_first = list_nth_int(private, MDB_SCAN_PRIVATE_NULLS_FIRST);
 	state->first_rows = list_nth_int(private, MDB_SCAN_PRIVATE_FIRST_ROWS);
 	mdb_push_begin(&state->push, &css->ss.ps, rel, linitial(cscan->custom_private),
-				   linitial(cscan->custom_exprs), lsecond(cscan->custom_exprs));
+				   linitial(cscan->custom_exprs), lsecond(cscan->custom_exprs), llast(cscan->custom_exprs));
 	if (state->filter_clauses)
 		state->push.value_filter =
 			mdb_value_filter_create(&css->ss.ps, state->push.table, RelationGetDescr(rel),
@@ -309,8 +310,10 @@ explain_scan(CustomScanState *css, List *ancestors, ExplainState *es)
 							order_text(state), es);
 	explain_clauses(state, "Series Filter", state->push.series_clauses, ancestors, es);
 	explain_clauses(state, "Value Filter", state->filter_clauses, ancestors, es);
+	explain_clauses(state, "Rollup Filter", llast(((CustomScan *) css->ss.ps.plan)->custom_exprs), ancestors, es);
 	if (!es->analyze || state->guarded)
 		return;
+	mdb_rollup_explain(state->push.rollup, es);
 	take_counters(state);
 	mdb_counters_explain(&state->counters, false, state->push.series_clauses != NIL, es);
 }

@@ -22,6 +22,7 @@
 #include "utils/lsyscache.h"
 
 #include "exec/pushdown.h"
+#include "exec/rollup_scan.h"
 #include "exec/series_turn.h"
 #include "exec/value_filter.h"
 
@@ -172,6 +173,12 @@ mdb_find_pushed_in(RelOptInfo *rel, const MdbTable *table, List *rinfos)
 		int strategy;
 		Expr *value;
 
+		if (mdb_rollup_takes(rel, table, (Node *) rinfo->clause))
+		{
+			pushed->markers = lappend(pushed->markers, rinfo->clause);
+			pushed->rinfos = lappend(pushed->rinfos, rinfo);
+			continue;
+		}
 		if (!mdb_push_clause(rel, table, rinfo, &strategy, &value))
 		{
 			pushed->rest = lappend(pushed->rest, rinfo);
@@ -256,10 +263,11 @@ mdb_push_time(const MdbTable *table, Datum value)
 /*
  * mdb_push_begin - make conditions ready to run, in the current memory context.
  *
- * strategies and values are those of MdbPushed, series is a list of clauses with implicit AND.
+ * strategies and values are those of MdbPushed, series and markers lists of clauses with implicit AND.
  */
 void
-mdb_push_begin(MdbPushState *push, PlanState *ps, Relation rel, List *strategies, List *values, List *series)
+mdb_push_begin(MdbPushState *push, PlanState *ps, Relation rel, List *strategies, List *values, List *series,
+			   List *markers)
 {
 	ListCell *lc;
 
@@ -269,6 +277,7 @@ mdb_push_begin(MdbPushState *push, PlanState *ps, Relation rel, List *strategies
 	push->values = NIL;
 	foreach (lc, values)
 		push->values = lappend(push->values, ExecInitExpr(lfirst(lc), ps));
+	push->rollup = mdb_rollup_begin(markers, ps);
 	push->series_clauses = series;
 	if (series)
 	{
@@ -336,6 +345,8 @@ mdb_push_apply(MdbPushState *push, TableScanDesc scan)
 		filter->series_matches = series_matches;
 		filter->arg = push;
 	}
+	if (push->rollup)
+		mdb_rollup_apply(push->rollup, scan, filter);
 	if (push->value_filter)
 		mdb_value_filter_prepare(push->value_filter, push->econtext, filter);
 	mdb_scan_set_filter(scan, filter);

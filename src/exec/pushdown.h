@@ -17,7 +17,8 @@ typedef struct MdbPushed
 	List *strategies; /* of the conditions on time: btree strategy numbers */
 	List *values;     /* what the time is compared with */
 	List *series;     /* clauses on series columns */
-	List *rinfos;     /* where both come from, for their selectivity */
+	List *markers;    /* calls of is_clean() and is_pending() */
+	List *rinfos;     /* where all of these come from, for their selectivity */
 	List *rest;       /* RestrictInfos of all other conditions */
 	bool guarded;     /* row-level security or a security barrier hides rows */
 } MdbPushed;
@@ -34,6 +35,7 @@ typedef struct MdbPushState
 	MdbSeriesFilter *series_filter;
 	TupleTableSlot *series_slot;
 	struct MdbValueFilter *value_filter; /* NULL = none */
+	struct MdbRollup *rollup;            /* NULL = none */
 	MdbScanFilter filter;                /* as it was told last */
 } MdbPushState;
 
@@ -49,7 +51,7 @@ extern bool mdb_rows_are_hidden(PlannerInfo *root, RelOptInfo *rel);
 
 extern int64 mdb_push_time(const MdbTable *table, Datum value);
 extern void mdb_push_begin(MdbPushState *push, PlanState *ps, Relation rel, List *strategies, List *values,
-						   List *series);
+						   List *series, List *markers);
 extern void mdb_push_apply(MdbPushState *push, TableScanDesc scan);
 extern void mdb_push_end(MdbPushState *push);
 

@@ -36,6 +36,7 @@
 #include "exec/agg_node.h"
 #include "exec/gapfill.h"
 #include "exec/metrics_scan.h"
+#include "exec/rollup_scan.h"
 #include "exec/value_filter.h"
 
 #define PARAMETERISED_MAX 8 /* paths with values of other tables, of one table */
@@ -122,7 +123,7 @@ make_path(const Planning *p, const Path *seq, ParamPathInfo *param_info, MdbScan
 	path->custom_private = list_make5(
 		list_concat(list_make3_int(p->guarded, mode, descending), list_make2_int(nulls_first, first_rows)),
 		pushed->strategies, pushed->values, pushed->series,
-		list_make2(filters, extract_actual_clauses(pushed->rinfos, false)));
+		list_make3(filters, extract_actual_clauses(pushed->rinfos, false), pushed->markers));
 	path->methods = &path_methods;
 	return path;
 }
@@ -419,84 +420,177 @@ find_width(Planning *p)
 	p->width = (1.0 + wanted) / (1.0 + Max(values, wanted));
 }
 
+/* Is one of the conditions that the scan sees to is_pending()? */
+static bool
+is_pending_pushed(const MdbPushed *pushed)
+{
+	ListCell *lc;
+
+	foreach (lc, pushed->markers)
+	{
+		Oid aggregate;
+		Node *time;
+
+		if (mdb_marker_of(lfirst(lc), &aggregate, &time) == MDB_MARKER_PENDING)
+			return true;
+	}
+	return false;
+}
+
+/* A query wants the pending rows of a table in a way that only core's scan could do. */
+static void
+refuse_marked(const RangeTblEntry *rte, const char *detail)
+{
+	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					errmsg("is_pending() is not supported in this query of table \"%s\"", get_rel_name(rte->relid)),
+					errdetail("%s", detail), errhint("Ask the view of the continuous aggregate.")));
+}
+
+/*
+ * Of a table of which the pending rows alone are wanted no paths of core's are left: they would not know which these
+ * are.  Whoever applies them himself does so without workers, who would not know what he means.
+ */
+static void
+take_over(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte, bool overridden)
+{
+	if (rte->tablesample != NULL)
+		refuse_marked(rte, "The query takes a sample.");
+	if (bms_is_member(rti, root->all_result_relids) || get_plan_rowmark(root->rowMarks, rti) != NULL)
+		refuse_marked(rte, "The query changes or locks rows.");
+	rel->pathlist = NIL;
+	if (overridden)
+	{
+		rel->consider_parallel = false;
+		rel->partial_pathlist = NIL;
+	}
+}
+
+/* The table's path of core's that ours go by; false if there is none. */
+static bool
+find_seq_path(Planning *p, Path *copy, bool marked)
+{
+	ListCell *lc;
+	bool found = false;
+
+	foreach (lc, p->rel->pathlist)
+		if (((Path *) lfirst(lc))->pathtype == T_SeqScan)
+		{
+			/* One that costs more than ours may be freed. */
+			*copy = *(Path *) lfirst(lc);
+			found = true;
+		}
+	if (!found && marked)
+		*copy = *create_seqscan_path(p->root, p->rel, p->rel->lateral_relids, 0);
+	p->seq = found || marked ? copy : NULL;
+	return p->seq != NULL;
+}
+
+/* The table as it is planned for: the relation's own may go while we estimate.  NULL if there are none of our paths. */
+static MdbTable *
+table_of(Oid relid, bool marked, FormData_pg_attribute *time)
+{
+	Relation relation = table_open(relid, NoLock);
+	MdbTable *table = NULL;
+
+	/* Without parts there is nothing to leave out; the first one invalidates plans. */
+	if (mdb_is_metricsdb(relation) && (marked || RelationGetNumberOfBlocks(relation) > MDB_META_BLOCK + 1))
+	{
+		table = mdb_table(relation);
+		if (table->time_attno > 0)
+			*time = *TupleDescAttr(RelationGetDescr(relation), table->time_attno - 1);
+	}
+	table_close(relation, NoLock);
+	return table;
+}
+
+/* The plain path, and one for workers. */
+static void
+add_plain_paths(const Planning *p, bool marked)
+{
+	List *seqs = p->rel->partial_pathlist;
+	List *partial = NIL;
+	ListCell *lc;
+
+	foreach (lc, seqs)
+	{
+		Path *seq = lfirst(lc);
+
+		if (seq->pathtype == T_SeqScan)
+			partial =
+				lappend(partial, make_path(p, seq, seq->param_info, MDB_SCAN_PLAIN, false, false, 0));
+	}
+	if (marked)
+		p->rel->partial_pathlist = NIL;
+	add_path(p->rel, (Path *) make_path(p, p->seq, p->seq->param_info, MDB_SCAN_PLAIN, false, false, 0));
+	foreach (lc, partial)
+		add_partial_path(p->rel, lfirst(lc));
+}
+
 static void
 set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte)
 {
 	Planning p = {.root = root, .rel = rel};
-	Relation relation;
 	FormData_pg_attribute time;
 	Path seq_path;
-	ListCell *lc;
-	List *partial = NIL;
 	MdbPushed *pushed;
-	bool conditions;
+	bool marked, overridden;
 
 	if (prev_set_rel_pathlist)
 		prev_set_rel_pathlist(root, rel, rti, rte);
 
-	if (!mdb_enable_custom_scan || rte->rtekind != RTE_RELATION || rte->inh || rte->tablesample != NULL ||
-		(rel->reloptkind != RELOPT_BASEREL && rel->reloptkind != RELOPT_OTHER_MEMBER_REL) ||
-		IS_DUMMY_REL(rel) || bms_is_member(rti, root->all_result_relids) ||
-		get_plan_rowmark(root->rowMarks, rti) != NULL || mdb_wants_special_columns(rel))
+	if (rte->rtekind != RTE_RELATION || rte->inh || IS_DUMMY_REL(rel) ||
+		(rel->reloptkind != RELOPT_BASEREL && rel->reloptkind != RELOPT_OTHER_MEMBER_REL))
 		return;
-	foreach (lc, rel->pathlist)
-		if (((Path *) lfirst(lc))->pathtype == T_SeqScan)
-		{
-			/* One that costs more than ours may be freed. */
-			seq_path = *(Path *) lfirst(lc);
-			p.seq = &seq_path;
-		}
-	if (p.seq == NULL)
+	marked = mdb_rollup_is_marked(rel, &overridden);
+	if (!marked && (!mdb_enable_custom_scan || rte->tablesample != NULL ||
+					bms_is_member(rti, root->all_result_relids) ||
+					get_plan_rowmark(root->rowMarks, rti) != NULL || mdb_wants_special_columns(rel)))
 		return;
-	relation = table_open(rte->relid, NoLock);
-	/* Without parts there is nothing to leave out; the first one invalidates plans. */
-	if (mdb_is_metricsdb(relation) && RelationGetNumberOfBlocks(relation) > MDB_META_BLOCK + 1)
-	{
-		const MdbTable *table = mdb_table(relation);
-		MdbTable *copy = palloc(table->size);
-
-		/* The relation's own may go while we estimate. */
-		memcpy(copy, table, table->size);
-		copy->series_attnos =
-			(AttrNumber *) ((char *) copy + ((char *) table->series_attnos - (char *) table));
-		copy->columns = (MdbColumn *) ((char *) copy + ((char *) table->columns - (char *) table));
-		p.table = copy;
-		if (copy->time_attno > 0)
-		{
-			time = *TupleDescAttr(RelationGetDescr(relation), copy->time_attno - 1);
-			p.time = &time;
-		}
-	}
-	table_close(relation, NoLock);
+	if (!find_seq_path(&p, &seq_path, marked))
+		return;
+	p.table = table_of(rte->relid, marked, &time);
 	if (p.table == NULL)
 		return;
+	if (p.table->time_attno > 0)
+		p.time = &time;
 	p.guarded = mdb_rows_are_hidden(root, rel);
 	find_width(&p);
 
 	pushed = mdb_find_pushed(rel, p.table);
-	conditions = pushed->rinfos != NIL || mdb_find_value_filters(rel, p.table, pushed) != NIL;
-	if (conditions || p.width < 1)
+	marked = marked && is_pending_pushed(pushed);
+	if (marked)
+		take_over(root, rel, rti, rte, overridden);
+	if (marked || pushed->rinfos != NIL || p.width < 1 ||
+		mdb_find_value_filters(rel, p.table, pushed) != NIL)
+		add_plain_paths(&p, marked);
+	if (!marked || !mdb_wants_special_columns(rel))
 	{
-		CustomPath *path = make_path(&p, p.seq, p.seq->param_info, MDB_SCAN_PLAIN, false, false, 0);
-
-		foreach (lc, rel->partial_pathlist)
-		{
-			Path *seq = lfirst(lc);
-
-			if (seq->pathtype == T_SeqScan)
-				partial =
-					lappend(partial, make_path(&p, seq, seq->param_info, MDB_SCAN_PLAIN, false, false, 0));
-		}
-		add_path(rel, (Path *) path);
-		foreach (lc, partial)
-			add_partial_path(rel, lfirst(lc));
+		add_ordered_path(&p);
+		add_latest_path(&p);
 	}
-	add_ordered_path(&p);
-	add_latest_path(&p);
 	add_parameterised_paths(&p);
 }
 
 /* ---------- plans ---------- */
+
+/* Conditions but for those that only the scan can decide, rows of the delta included. */
+static List *
+without_pending(List *clauses, List *markers)
+{
+	List *result = NIL;
+	ListCell *lc;
+
+	foreach (lc, clauses)
+	{
+		Oid aggregate;
+		Node *time;
+
+		if (mdb_marker_of(lfirst(lc), &aggregate, &time) != MDB_MARKER_PENDING ||
+			!list_member(markers, lfirst(lc)))
+			result = lappend(result, lfirst(lc));
+	}
+	return result;
+}
 
 static Plan *
 plan_metrics_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist, List *clauses,
@@ -506,11 +600,12 @@ plan_metrics_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tl
 	List *private = path->custom_private;
 	List *filters = linitial(llast(private));
 	List *pushed = lsecond(llast(private));
+	List *markers = lthird(llast(private));
 	List *in_order = NIL, *rest = NIL;
 	ListCell *lc;
 
 	cscan->scan.plan.targetlist = tlist;
-	cscan->scan.plan.qual = extract_actual_clauses(clauses, false);
+	cscan->scan.plan.qual = without_pending(extract_actual_clauses(clauses, false), markers);
 	/* Value filters in the order in which the plan would ask; and what the scan does not decide by itself. */
 	foreach (lc, cscan->scan.plan.qual)
 	{
@@ -521,7 +616,7 @@ plan_metrics_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tl
 	}
 	cscan->scan.scanrelid = rel->relid;
 	cscan->flags = path->flags;
-	cscan->custom_exprs = list_make4(lthird(private), lfourth(private), in_order, rest);
+	cscan->custom_exprs = list_make5(lthird(private), lfourth(private), in_order, rest, markers);
 	cscan->custom_private = list_make2(lsecond(private), linitial(private));
 	cscan->methods = &scan_methods;
 	return (Plan *) cscan;
@@ -551,4 +646,5 @@ mdb_exec_init(void)
 	set_rel_pathlist_hook = set_rel_pathlist;
 	mdb_agg_init();
 	mdb_gapfill_init();
+	mdb_markers_init();
 }
