@@ -221,8 +221,7 @@ cut_to(MdbTimePlan *p, const MdbTimeSet *set)
 	if (ranges[set->n - 1].last < PG_INT64_MAX)
 		p->end = Min(p->end, rows_below(p, ranges[set->n - 1].last + 1));
 	p->end = Max(p->end, p->begin);
-	p->gaps =
-		p->begin < p->end && !mdb_time_set_covers(set, time_at(p, p->begin), time_at(p, p->end - 1));
+	p->gaps = p->begin < p->end && !mdb_time_set_covers(set, time_at(p, p->begin), time_at(p, p->end - 1));
 }
 
 static void

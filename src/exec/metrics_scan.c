@@ -310,7 +310,8 @@ explain_scan(CustomScanState *css, List *ancestors, ExplainState *es)
 							order_text(state), es);
 	explain_clauses(state, "Series Filter", state->push.series_clauses, ancestors, es);
 	explain_clauses(state, "Value Filter", state->filter_clauses, ancestors, es);
-	explain_clauses(state, "Rollup Filter", llast(((CustomScan *) css->ss.ps.plan)->custom_exprs), ancestors, es);
+	explain_clauses(state, "Rollup Filter", llast(((CustomScan *) css->ss.ps.plan)->custom_exprs), ancestors,
+					es);
 	if (!es->analyze || state->guarded)
 		return;
 	mdb_rollup_explain(state->push.rollup, es);

@@ -133,8 +133,8 @@ mdb_rollup_bucket_expr(const MdbAggregate *a)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the bucket of a continuous aggregate is not to be found"),
-				 errdetail("The view %u of the states \"%s\" does not group rows of the source \"%s\".", a->view,
-						   get_rel_name(a->aggregate) ? get_rel_name(a->aggregate) : "?",
+				 errdetail("The view %u of the states \"%s\" does not group rows of the source \"%s\".",
+						   a->view, get_rel_name(a->aggregate) ? get_rel_name(a->aggregate) : "?",
 						   get_rel_name(a->source) ? get_rel_name(a->source) : "?"),
 				 errhint("Drop the view and create it again.")));
 	return f.expr;

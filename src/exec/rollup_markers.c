@@ -232,7 +232,8 @@ cached(FunctionCallInfo fcinfo, Oid aggregate)
 	if (cache == NULL)
 	{
 		cache = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(MarkerCache));
-		cache->mcxt = AllocSetContextCreate(fcinfo->flinfo->fn_mcxt, "metricsdb marker", ALLOCSET_SMALL_SIZES);
+		cache->mcxt =
+			AllocSetContextCreate(fcinfo->flinfo->fn_mcxt, "metricsdb marker", ALLOCSET_SMALL_SIZES);
 		fcinfo->flinfo->fn_extra = cache;
 	}
 	if (cache->aggregate != aggregate || memcmp(&cache->key, &key, sizeof(key)) != 0)
@@ -257,8 +258,9 @@ time_of(FunctionCallInfo fcinfo, int arg)
 		case TIMESTAMPTZOID:
 			return DatumGetInt64(PG_GETARG_DATUM(arg));
 	}
-	ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH), errmsg("type %s is none of times", format_type_be(type)),
-					errhint("Buckets are timestamps or dates.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH), errmsg("type %s is none of times", format_type_be(type)),
+			 errhint("Buckets are timestamps or dates.")));
 }
 
 PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_is_clean);
@@ -283,11 +285,12 @@ mdb_is_pending(PG_FUNCTION_ARGS)
 {
 	if (PG_ARGISNULL(0) || !cached(fcinfo, PG_GETARG_OID(0))->known)
 		PG_RETURN_BOOL(false);
-	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					errmsg("is_pending() cannot be asked of a single row"),
-					errdetail("Which rows are pending only a scan of the table that the aggregate is made of knows."),
-					errhint("It must be a condition of its own in WHERE, is_pending('states', \"time\"), with the "
-							"time column of that table.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("is_pending() cannot be asked of a single row"),
+		 errdetail("Which rows are pending only a scan of the table that the aggregate is made of knows."),
+		 errhint("It must be a condition of its own in WHERE, is_pending('states', \"time\"), with the "
+				 "time column of that table.")));
 }
 
 /* ---------- for the planner ---------- */

@@ -189,7 +189,8 @@ pass_applied(Passing *p, const MdbPendingOverride *o, const MdbPendingList *pend
 
 /* What a view wants. */
 static void
-pass_pending(MdbRollup *r, Passing *p, const MdbAggregate *a, const MdbPendingList *pending, Snapshot snapshot)
+pass_pending(MdbRollup *r, Passing *p, const MdbAggregate *a, const MdbPendingList *pending,
+			 Snapshot snapshot)
 {
 	MdbTimeSet dirty = mdb_rollup_dirty_times(a, snapshot);
 
@@ -335,8 +336,9 @@ mdb_rollup_explain(const MdbRollup *r, ExplainState *es)
 		ExplainPropertyInteger("Dirty Ranges", NULL, r->dirty_ranges, es);
 	}
 	else if (r->pending)
-		ExplainPropertyText("Rollup", psprintf("pending parts %lld, dirty ranges %lld",
-											   (long long) r->pending_parts, (long long) r->dirty_ranges),
+		ExplainPropertyText("Rollup",
+							psprintf("pending parts %lld, dirty ranges %lld", (long long) r->pending_parts,
+									 (long long) r->dirty_ranges),
 							es);
 	else
 		ExplainPropertyText("Rollup", psprintf("dirty ranges %lld", (long long) r->dirty_ranges), es);

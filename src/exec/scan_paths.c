@@ -441,9 +441,10 @@ is_pending_pushed(const MdbPushed *pushed)
 static void
 refuse_marked(const RangeTblEntry *rte, const char *detail)
 {
-	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					errmsg("is_pending() is not supported in this query of table \"%s\"", get_rel_name(rte->relid)),
-					errdetail("%s", detail), errhint("Ask the view of the continuous aggregate.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("is_pending() is not supported in this query of table \"%s\"", get_rel_name(rte->relid)),
+			 errdetail("%s", detail), errhint("Ask the view of the continuous aggregate.")));
 }
 
 /*
@@ -516,8 +517,7 @@ add_plain_paths(const Planning *p, bool marked)
 		Path *seq = lfirst(lc);
 
 		if (seq->pathtype == T_SeqScan)
-			partial =
-				lappend(partial, make_path(p, seq, seq->param_info, MDB_SCAN_PLAIN, false, false, 0));
+			partial = lappend(partial, make_path(p, seq, seq->param_info, MDB_SCAN_PLAIN, false, false, 0));
 	}
 	if (marked)
 		p->rel->partial_pathlist = NIL;
@@ -542,9 +542,9 @@ set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *r
 		(rel->reloptkind != RELOPT_BASEREL && rel->reloptkind != RELOPT_OTHER_MEMBER_REL))
 		return;
 	marked = mdb_rollup_is_marked(rel, &overridden);
-	if (!marked && (!mdb_enable_custom_scan || rte->tablesample != NULL ||
-					bms_is_member(rti, root->all_result_relids) ||
-					get_plan_rowmark(root->rowMarks, rti) != NULL || mdb_wants_special_columns(rel)))
+	if (!marked &&
+		(!mdb_enable_custom_scan || rte->tablesample != NULL || bms_is_member(rti, root->all_result_relids) ||
+		 get_plan_rowmark(root->rowMarks, rti) != NULL || mdb_wants_special_columns(rel)))
 		return;
 	if (!find_seq_path(&p, &seq_path, marked))
 		return;
@@ -560,8 +560,7 @@ set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *r
 	marked = marked && is_pending_pushed(pushed);
 	if (marked)
 		take_over(root, rel, rti, rte, overridden);
-	if (marked || pushed->rinfos != NIL || p.width < 1 ||
-		mdb_find_value_filters(rel, p.table, pushed) != NIL)
+	if (marked || pushed->rinfos != NIL || p.width < 1 || mdb_find_value_filters(rel, p.table, pushed) != NIL)
 		add_plain_paths(&p, marked);
 	if (!marked || !mdb_wants_special_columns(rel))
 	{
