@@ -92,7 +92,10 @@ CREATE TABLE series (
 	id_min       int8   NOT NULL,
 	id_max       int8   NOT NULL,
 	nseries      int4   NOT NULL,
-	payload      bytea  NOT NULL
+	payload      bytea  NOT NULL,
+	registrar    int8,	-- which rows are known not to have a key, or an id, of this one: see src/series/twins.c
+	xid          int8,
+	horizon      int8
 ) USING heap;
 ALTER TABLE series ALTER payload SET STORAGE EXTERNAL;
 CREATE INDEX series_id_idx ON series (storage_id, id_max);

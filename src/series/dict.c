@@ -36,6 +36,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "metricsdb.h"
 #include "series/index.h"
@@ -43,6 +44,7 @@
 
 #define DICT_PAGE      1024 /* ids a page of the id -> entry array */
 #define ONES_MAX       1024 /* rows that one pair is taken of: whoever wants more wants all */
+#define NEWS_SHARE     50   /* who registers looks for news in one of so many parts of its time */
 #define DICT_CACHE_MAX ((Size) 512 * 1024 * 1024)
 
 typedef enum EntryState
@@ -56,7 +58,8 @@ typedef struct Entry
 {
 	uint32 hash;
 	uint32 id;
-	uint32 len : 30;
+	uint32 len : 29;
+	uint32 fresh : 1; /* this process has given the id, and the first row with it is to come, or stays */
 	uint32 state : 2;
 	char key[FLEXIBLE_ARRAY_MEMBER];
 } Entry;
@@ -91,7 +94,10 @@ struct MdbDict
 	Oid relid;       /* and the table that tells when there is a new one */
 	bool stale;      /* there may be: look before anything is relied on */
 	MdbIds *leaving; /* ids that are not to be used any more */
-	bool loaded;     /* all rows of the catalog were read once */
+	bool loaded;     /* all rows of the catalog were read once, */
+	uint64 horizon;  /* and those of all transactions below are known */
+	TimestampTz next_news;
+	int64 registrar; /* the lowest id that was given since it is empty; 0 = none yet */
 	bool kept;       /* not dropped for want of memory */
 	int64 reserved_next;
 	int64 reserved_end;
@@ -134,6 +140,9 @@ make_empty(MdbDict *dict)
 	dict->touched = NULL;
 	dict->ntouched = dict->nones = 0;
 	dict->leaving = NULL;
+	dict->horizon = 0;
+	dict->next_news = 0;
+	dict->registrar = 0;
 	dict->queue = (EntryList){0};
 	dict->arena_left = 0;
 }
@@ -292,6 +301,7 @@ add_entry(MdbDict *dict, uint32 id, uint32 hash, const char *key, uint32 len, En
 	e->hash = hash;
 	e->id = id;
 	e->len = len;
+	e->fresh = 0;
 	e->state = state;
 	memcpy(e->key, key, len);
 
@@ -327,7 +337,7 @@ typedef struct LoadState
 	EntryState state;
 	bool one; /* only this pair is wanted */
 	uint32 id;
-	bool news;                   /* rows whose pairs are known need not be decoded, */
+	bool news;                   /* rows below the horizon are known, */
 	MdbSegmentCallback callback; /* and whoever wants to is told of pairs that were not */
 	void *arg;
 } LoadState;
@@ -375,20 +385,12 @@ load_entry(void *arg, uint32 id, const char *key, uint32 len)
 	}
 }
 
-/* Are as many pairs between two ids known to have a row as there are in one? */
+/* Was a row read when all were, by a snapshot that saw the end of its transaction? */
 static bool
-pairs_known(MdbDict *dict, int64 id_min, int64 id_max, int64 count)
+row_known(const MdbDict *dict, TupleDesc desc, const Datum *v, const bool *n)
 {
-	if (id_max - id_min > 64 * MDB_SEGMENT_PAIRS)
-		return false;
-	for (int64 id = id_min; id <= id_max && count > 0; id++)
-	{
-		Entry *e = find_id(dict, (uint32) id);
-
-		if (e != NULL && e->state == ENTRY_WRITTEN)
-			count--;
-	}
-	return count <= 0;
+	return desc->natts >= Natts_series && !n[Anum_series_xid - 1] &&
+		   (uint64) DatumGetInt64(v[Anum_series_xid - 1]) < dict->horizon;
 }
 
 /*
@@ -418,9 +420,7 @@ load_rows(MdbDict *dict, Snapshot snapshot, LoadState load)
 		heap_deform_tuple(tuple, RelationGetDescr(rel), v, n);
 		if (load.id > 0 && DatumGetInt64(v[Anum_series_id_min - 1]) > load.id)
 			continue;
-		if (load.news &&
-			pairs_known(dict, DatumGetInt64(v[Anum_series_id_min - 1]),
-						DatumGetInt64(v[Anum_series_id_max - 1]), DatumGetInt32(v[Anum_series_nseries - 1])))
+		if (load.news && row_known(dict, RelationGetDescr(rel), v, n))
 			continue;
 		/* Only what is decoded: the scan itself lives in the context of the caller. */
 		old = MemoryContextSwitchTo(tmp);
@@ -463,6 +463,18 @@ load_id(MdbDict *dict, uint32 id, Snapshot snapshot, EntryState state)
 	load_rows(dict, snapshot, load);
 }
 
+/*
+ * All rows were read by a snapshot.  What is queued is written with the horizon under which it was found to be
+ * without a row.
+ */
+static void
+all_read(MdbDict *dict, Snapshot snapshot)
+{
+	if (!dict->loaded || dict->queue.n == 0)
+		dict->horizon = mdb_full_xid(snapshot->xmin);
+	dict->loaded = true;
+}
+
 /* All rows that any transaction committed by now, once. */
 static void
 load_all(MdbDict *dict)
@@ -473,8 +485,24 @@ load_all(MdbDict *dict)
 		return;
 	snapshot = mdb_latest_snapshot();
 	load_rows(dict, snapshot, (LoadState){.dict = dict, .state = ENTRY_WRITTEN});
+	all_read(dict, snapshot);
 	UnregisterSnapshot(snapshot);
-	dict->loaded = true;
+}
+
+/* Those that came since. */
+static void
+load_news(MdbDict *dict, MdbSegmentCallback callback, void *arg)
+{
+	TimestampTz began = GetCurrentTimestamp(), ended;
+	Snapshot snapshot = mdb_latest_snapshot();
+
+	load_rows(
+		dict, snapshot,
+		(LoadState){.dict = dict, .state = ENTRY_WRITTEN, .news = true, .callback = callback, .arg = arg});
+	all_read(dict, snapshot);
+	UnregisterSnapshot(snapshot);
+	ended = GetCurrentTimestamp();
+	dict->next_news = ended + (ended - began) * NEWS_SHARE;
 }
 
 /*
@@ -545,6 +573,45 @@ relcache_callback(Datum arg, Oid relid)
 }
 
 /*
+ * Before a key gets an id: others may have given it one.  Whoever did not look makes twins, so that is not only a
+ * question of speed; but it is not worth while for every key.
+ */
+static Entry *
+look_for_key(MdbDict *dict, uint32 hash, const char *key, uint32 len)
+{
+	if (!dict->loaded)
+		load_all(dict);
+	else if (dict->queue.n == 0 && GetCurrentTimestamp() >= dict->next_news)
+		load_news(dict, NULL, NULL);
+	else
+		return NULL;
+	return find_key(dict, hash, key, len);
+}
+
+/* An id for a key that has none, queued. */
+static Entry *
+give_id(MdbDict *dict, Relation rel, uint32 hash, const char *key, uint32 len)
+{
+	Entry *e;
+
+	if (dict->reserved_next == dict->reserved_end)
+	{
+		mdb_storage_revive(rel);
+		dict->reserved_next = mdb_meta_reserve_series(rel, dict->reserve_step);
+		dict->reserved_end = dict->reserved_next + dict->reserve_step;
+		dict->reserve_step = Min(dict->reserve_step * 4, 65536);
+	}
+	e = add_entry(dict, (uint32) dict->reserved_next++, hash, key, len, ENTRY_UNWRITTEN);
+	list_add(dict->mcxt, &dict->queue, e);
+	e->state = ENTRY_QUEUED;
+	/* The key of an id that is leaving has a row still. */
+	e->fresh = dict->leaving == NULL || dict->leaving->n == 0;
+	if (e->fresh && dict->registrar == 0)
+		dict->registrar = e->id;
+	return e;
+}
+
+/*
  * mdb_dict_intern - the id of a key, which mdb_dict_flush will write if it has no row yet.
  */
 uint32
@@ -559,26 +626,14 @@ mdb_dict_intern(MdbDict *dict, Relation rel, const char *key, uint32 len)
 		mdb_dict_sync(dict, rel);
 	hash_all(dict);
 	e = find_key(dict, hash, key, len);
-	if (e == NULL && !dict->loaded)
-	{
-		load_all(dict);
-		e = find_key(dict, hash, key, len);
-	}
 	if (e == NULL)
-	{
-		if (dict->reserved_next == dict->reserved_end)
-		{
-			mdb_storage_revive(rel);
-			dict->reserved_next = mdb_meta_reserve_series(rel, dict->reserve_step);
-			dict->reserved_end = dict->reserved_next + dict->reserve_step;
-			dict->reserve_step = Min(dict->reserve_step * 4, 65536);
-		}
-		e = add_entry(dict, (uint32) dict->reserved_next++, hash, key, len, ENTRY_UNWRITTEN);
-	}
+		e = look_for_key(dict, hash, key, len);
+	if (e == NULL)
+		e = give_id(dict, rel, hash, key, len);
 	if (e->state == ENTRY_UNWRITTEN)
 	{
-		e->state = ENTRY_QUEUED;
 		list_add(dict->mcxt, &dict->queue, e);
+		e->state = ENTRY_QUEUED;
 	}
 	return e->id;
 }
@@ -615,16 +670,9 @@ mdb_dict_registered(MdbDict *dict, const char *key, uint32 len)
 void
 mdb_dict_refresh(MdbDict *dict, MdbSegmentCallback callback, void *arg)
 {
-	Snapshot snapshot;
-
 	catch_up(dict);
 	hash_all(dict);
-	snapshot = mdb_latest_snapshot();
-	load_rows(
-		dict, snapshot,
-		(LoadState){.dict = dict, .state = ENTRY_WRITTEN, .news = true, .callback = callback, .arg = arg});
-	UnregisterSnapshot(snapshot);
-	dict->loaded = true;
+	load_news(dict, callback, arg);
 }
 
 /*
@@ -690,6 +738,7 @@ written_list(MdbDict *dict)
 static void
 write_entries(MdbDict *dict, EntryList *list, CommandId cid, int options)
 {
+	MdbSegmentOrigin origin = {.registrar = dict->registrar, .horizon = dict->horizon};
 	Relation rel;
 	Written *written;
 	MdbSegmentEntry *entries;
@@ -697,10 +746,18 @@ write_entries(MdbDict *dict, EntryList *list, CommandId cid, int options)
 	rel = mdb_catalog_open("series", RowExclusiveLock);
 	entries = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(MdbSegmentEntry) * list->n);
 	qsort_interruptible(list->v, list->n, sizeof(Entry *), entry_cmp, NULL);
+	for (int fresh = 0; fresh < 2; fresh++)
+	{
+		uint32 n = 0;
+
+		for (uint32 i = 0; i < list->n; i++)
+			if (list->v[i]->fresh == fresh)
+				entries[n++] = (MdbSegmentEntry){list->v[i]->id, list->v[i]->len, list->v[i]->key};
+		mdb_segments_write(rel, dict->storage_id, entries, n, fresh ? &origin : NULL, cid, options);
+	}
+	table_close(rel, NoLock);
 	for (uint32 i = 0; i < list->n; i++)
 		entries[i] = (MdbSegmentEntry){list->v[i]->id, list->v[i]->len, list->v[i]->key};
-	mdb_segments_write(rel, dict->storage_id, entries, list->n, cid, options);
-	table_close(rel, NoLock);
 	mdb_postings_write(dict->storage_id, dict->jsonb, entries, list->n, cid, options);
 	pfree(entries);
 
@@ -792,72 +849,6 @@ mdb_dict_key(MdbDict *dict, uint32 id, Snapshot snapshot, uint32 *len)
 	return e->key;
 }
 
-static void
-count_key(void *arg, uint32 id, const char *key, uint32 len)
-{
-	uint64 hash = XXH3_64bits(key, len);
-
-	hash_search(arg, &hash, HASH_ENTER, NULL);
-}
-
-/*
- * mdb_dict_bytes - bytes of the rows of the dictionary and its index that a snapshot sees, and, unless nseries is
- * NULL, how many different keys they hold: a key may have several ids, an id several rows.
- */
-int64
-mdb_dict_bytes(const MdbTable *table, Snapshot snapshot, int64 *nseries)
-{
-	Relation rel = mdb_catalog_open("series", AccessShareLock);
-	MemoryContext tmp =
-		AllocSetContextCreate(CurrentMemoryContext, "metricsdb dictionary size", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext segment =
-		AllocSetContextCreate(tmp, "metricsdb dictionary segment", ALLOCSET_DEFAULT_SIZES);
-	HTAB *keys = NULL;
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple tuple;
-	int64 bytes = 0;
-
-	if (nseries != NULL)
-	{
-		HASHCTL ctl = {0};
-
-		ctl.keysize = ctl.entrysize = sizeof(uint64);
-		ctl.hcxt = tmp;
-		keys = hash_create("metricsdb different keys", 1024, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	}
-	ScanKeyInit(&key, Anum_series_storage_id, BTEqualStrategyNumber, F_INT8EQ,
-				Int64GetDatum(table->storage_id));
-	scan = systable_beginscan(rel, mdb_catalog_index(rel), true, snapshot, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		Datum v[Natts_series];
-		bool n[Natts_series];
-
-		CHECK_FOR_INTERRUPTS();
-		heap_deform_tuple(tuple, RelationGetDescr(rel), v, n);
-		bytes += tuple->t_len;
-		if (VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(v[Anum_series_payload - 1])))
-			bytes += toast_datum_size(v[Anum_series_payload - 1]);
-		if (keys != NULL)
-		{
-			MemoryContext old = MemoryContextSwitchTo(segment);
-
-			mdb_segment_decode(DatumGetByteaPP(v[Anum_series_payload - 1]),
-							   (uint32) DatumGetInt64(v[Anum_series_id_min - 1]), count_key, keys);
-			MemoryContextSwitchTo(old);
-			MemoryContextReset(segment);
-		}
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	bytes += mdb_postings_bytes(table->storage_id, snapshot);
-	if (nseries != NULL)
-		*nseries = hash_get_num_entries(keys);
-	MemoryContextDelete(tmp);
-	return bytes;
-}
-
 /* What this subtransaction wrote is the parent's now. */
 static void
 subxact_committed(MdbDict *dict, SubTransactionId subid, SubTransactionId parent)
@@ -886,11 +877,20 @@ subxact_aborted(MdbDict *dict, SubTransactionId subid)
 		for (uint32 i = 0; i < w->entries.n; i++)
 		{
 			w->entries.v[i]->state = ENTRY_QUEUED;
+			w->entries.v[i]->fresh = 0;
 			list_add(dict->mcxt, &dict->queue, w->entries.v[i]);
 		}
 		dict->written = w->next;
 		free_written(w);
 	}
+}
+
+/* An entry has no row that is sure to stay, and others may write one before it is written again. */
+static void
+forget_row(Entry *e)
+{
+	e->state = ENTRY_UNWRITTEN;
+	e->fresh = 0;
 }
 
 static void
@@ -901,12 +901,12 @@ xact_ended(MdbDict *dict, bool committed)
 		Written *w = dict->written;
 
 		for (uint32 i = 0; i < w->entries.n && !committed; i++)
-			w->entries.v[i]->state = ENTRY_UNWRITTEN;
+			forget_row(w->entries.v[i]);
 		dict->written = w->next;
 		free_written(w);
 	}
 	for (uint32 i = 0; i < dict->queue.n; i++)
-		dict->queue.v[i]->state = ENTRY_UNWRITTEN;
+		forget_row(dict->queue.v[i]);
 	dict->queue.n = 0;
 }
 

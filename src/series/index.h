@@ -150,11 +150,14 @@ extern bool mdb_postings_pile(int64 storage_id);
 extern bool mdb_postings_merge(int64 storage_id, bool all, const MdbIds *leave_out);
 extern void mdb_postings_rebuild(const MdbTable *table);
 
+/* ---- dict_rows.c ---- */
+
+extern MdbIds *mdb_dict_ids(int64 storage_id, Snapshot snapshot);
+
 /* ---- leaving.c ---- */
 
 extern int64 mdb_leaving_read(int64 storage_id, Snapshot snapshot, MdbIds *ids);
 extern void mdb_leaving_write(Relation table_rel, int64 storage_id, const MdbIds *ids);
-extern MdbIds *mdb_dict_ids(int64 storage_id, Snapshot snapshot);
 extern void mdb_dict_remove(int64 storage_id, const MdbIds *ids);
 
 /* ---- twins.c ---- */
@@ -174,6 +177,7 @@ typedef struct MdbTwins
 } MdbTwins;
 
 extern const MdbTwins *mdb_twins(MdbDict *dict, int64 storage_id, Snapshot latest);
+extern bool mdb_twins_settle(const MdbTable *table, bool often);
 extern int64 mdb_twins_among(const MdbTwins *twins, const MdbIds *ids);
 
 /* ---- part_ids.c ---- */

@@ -112,48 +112,6 @@ mdb_leaving_write(Relation table_rel, int64 storage_id, const MdbIds *ids)
 	pfree(page.data);
 }
 
-static void
-add_id(void *arg, uint32 id, const char *key, uint32 len)
-{
-	mdb_ids_add(arg, &id, 1);
-}
-
-/*
- * mdb_dict_ids - all ids of a dictionary, in CurrentMemoryContext.
- */
-MdbIds *
-mdb_dict_ids(int64 storage_id, Snapshot snapshot)
-{
-	Relation rel = mdb_catalog_open("series", AccessShareLock);
-	MemoryContext tmp =
-		AllocSetContextCreate(CurrentMemoryContext, "metricsdb dictionary ids", ALLOCSET_DEFAULT_SIZES);
-	MdbIds *ids = mdb_ids_create();
-	ScanKeyData key;
-	MdbCatalogScan scan;
-	HeapTuple tuple;
-
-	ScanKeyInit(&key, Anum_series_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
-	mdb_catalog_scan_begin(&scan, rel, snapshot, false, 1, &key);
-	while (HeapTupleIsValid(tuple = mdb_catalog_scan_next(&scan)))
-	{
-		Datum v[Natts_series];
-		bool n[Natts_series];
-		MemoryContext old = MemoryContextSwitchTo(tmp);
-
-		CHECK_FOR_INTERRUPTS();
-		heap_deform_tuple(tuple, RelationGetDescr(rel), v, n);
-		mdb_segment_decode(DatumGetByteaPP(v[Anum_series_payload - 1]),
-						   (uint32) DatumGetInt64(v[Anum_series_id_min - 1]), add_id, ids);
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(tmp);
-	}
-	mdb_catalog_scan_end(&scan);
-	table_close(rel, AccessShareLock);
-	MemoryContextDelete(tmp);
-	mdb_ids_sort(ids);
-	return ids;
-}
-
 /* Pairs that are to be written again. */
 typedef struct Pending
 {
@@ -212,7 +170,7 @@ write_pending(Pending *p, Relation rel, int64 storage_id, CommandId cid)
 	for (int i = 0; i < p->n; i++)
 		if (n == 0 || p->entries[n - 1].id != p->entries[i].id)
 			p->entries[n++] = p->entries[i];
-	mdb_segments_write(rel, storage_id, p->entries, n, cid, 0);
+	mdb_segments_write(rel, storage_id, p->entries, n, NULL, cid, 0);
 	MemoryContextReset(p->mcxt);
 	p->n = p->cap = 0;
 	p->entries = NULL;

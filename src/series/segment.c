@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 
@@ -172,11 +173,12 @@ mdb_segment_decode(const bytea *payload, uint32 id_min, MdbSegmentCallback callb
 }
 
 /*
- * mdb_segments_write - write rows for some pairs, which come by rising id, as of command cid.
+ * mdb_segments_write - write rows for some pairs, which come by rising id, as of command cid.  origin: NULL if
+ * nothing is known of other rows that may have these keys or ids.
  */
 void
-mdb_segments_write(Relation rel, int64 storage_id, const MdbSegmentEntry *entries, uint32 n, CommandId cid,
-				   int options)
+mdb_segments_write(Relation rel, int64 storage_id, const MdbSegmentEntry *entries, uint32 n,
+				   const MdbSegmentOrigin *origin, CommandId cid, int options)
 {
 	for (uint32 at = 0, count; at < n; at += count)
 	{
@@ -199,6 +201,9 @@ mdb_segments_write(Relation rel, int64 storage_id, const MdbSegmentEntry *entrie
 		v[Anum_series_id_max - 1] = Int64GetDatum(entries[at + count - 1].id);
 		v[Anum_series_nseries - 1] = Int32GetDatum(count);
 		v[Anum_series_payload - 1] = PointerGetDatum(payload);
+		v[Anum_series_registrar - 1] = Int64GetDatum(origin ? origin->registrar : 0);
+		v[Anum_series_xid - 1] = Int64GetDatum((int64) U64FromFullTransactionId(GetTopFullTransactionId()));
+		v[Anum_series_horizon - 1] = Int64GetDatum(origin ? (int64) origin->horizon : 0);
 		mdb_catalog_insert(rel, v, nulls, cid, options);
 		MDB_STOP("series.segment");
 		pfree(payload);

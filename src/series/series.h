@@ -37,13 +37,24 @@ typedef struct MdbSegmentEntry
 	const char *key;
 } MdbSegmentEntry;
 
+/* What whoever writes rows knows of others: see twins.c. */
+typedef struct MdbSegmentOrigin
+{
+	int64 registrar; /* the lowest id that it has given; 0 = it does not know what ids these are */
+	uint64 horizon;  /* it has read all rows of transactions below */
+} MdbSegmentOrigin;
+
 typedef void (*MdbSegmentCallback)(void *arg, uint32 id, const char *key, uint32 len);
 
 extern bytea *mdb_segment_encode(const MdbSegmentEntry *entries, int count);
 extern void mdb_segment_decode(const bytea *payload, uint32 id_min, MdbSegmentCallback callback, void *arg);
 
 extern void mdb_segments_write(Relation rel, int64 storage_id, const MdbSegmentEntry *entries, uint32 n,
-							   CommandId cid, int options);
+							   const MdbSegmentOrigin *origin, CommandId cid, int options);
+
+/* ---- dict_rows.c ---- */
+
+extern int64 mdb_dict_bytes(const MdbTable *table, Snapshot snapshot, int64 *nseries);
 
 /* ---- dict.c ---- */
 
@@ -59,6 +70,5 @@ extern void mdb_dict_register(MdbDict *dict, Relation rel, const MdbSegmentEntry
 							  CommandId cid);
 extern void mdb_dict_flush(MdbDict *dict, CommandId cid, int options);
 extern const char *mdb_dict_key(MdbDict *dict, uint32 id, Snapshot snapshot, uint32 *len);
-extern int64 mdb_dict_bytes(const MdbTable *table, Snapshot snapshot, int64 *nseries);
 
 #endif /* MDB_SERIES_H */

@@ -66,6 +66,18 @@ mdb_latest_snapshot(void)
 }
 
 /*
+ * mdb_full_xid - the whole number of a transaction that has begun, of which the low half is known.
+ */
+uint64
+mdb_full_xid(TransactionId xid)
+{
+	uint64 next = U64FromFullTransactionId(ReadNextFullTransactionId());
+	uint64 full = (next & ~(uint64) PG_UINT32_MAX) | xid;
+
+	return full > next ? full - (UINT64CONST(1) << 32) : full;
+}
+
+/*
  * mdb_catalog_relid - OID of one of our catalogs.
  *
  * Raises ERRCODE_UNDEFINED_TABLE unless missing_ok: while the extension is being dropped some

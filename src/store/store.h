@@ -141,7 +141,10 @@ enum
 	Anum_series_id_max,
 	Anum_series_nseries,
 	Anum_series_payload,
-	Natts_series = Anum_series_payload
+	Anum_series_registrar,
+	Anum_series_xid,
+	Anum_series_horizon,
+	Natts_series = Anum_series_horizon
 };
 
 /* Of metricsdb.posting, which src/series fills. */
@@ -279,6 +282,7 @@ typedef struct MdbRowRange
 } MdbRowRange;
 
 extern Snapshot mdb_latest_snapshot(void);
+extern uint64 mdb_full_xid(TransactionId xid);
 extern Oid mdb_catalog_relid(const char *name, bool missing_ok);
 extern Relation mdb_catalog_open(const char *name, LOCKMODE lockmode);
 extern Oid mdb_catalog_index(Relation rel);

@@ -472,6 +472,8 @@ mdb_compact_relation(Oid relid, MdbCompactHow how, bool may_give_way, MdbTransac
 			step = parts_step(rel, goal, may_give_way);
 		if (step == MDB_STEP_NOTHING && mdb_postings_merge(mdb_table(rel)->storage_id, goal != NULL, NULL))
 			step = MDB_STEP_DONE;
+		if (step == MDB_STEP_NOTHING && mdb_twins_settle(mdb_table(rel), goal != NULL))
+			step = MDB_STEP_DONE;
 		again = goal && step != MDB_STEP_NOTHING;
 		if (goal && !again && goal->waits < SPACE_WAITS && goal->pages_wait)
 		{
