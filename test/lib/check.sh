@@ -11,7 +11,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 cd "$TOP"
 make=${MAKE:-make}
 logs=$TOP/build/check
-passed=0 failed=0 skipped=
+passed=0 failed=0 skipped='' failed_logs=''
 mkdir -p "$logs"
 
 pgxs=$(dirname "$("${PG_CONFIG:-pg_config}" --pgxs)")/../..
@@ -28,8 +28,7 @@ say() { printf '%s\n' "$*"; }
 count() {
 	passed=$((passed + $1)) failed=$((failed + $2))
 	if [ "$2" -gt 0 ]; then
-		# What has failed, wherever in the log it is.
-		grep -aE -A 10 '^ *# +Failed test' "$logs/$3.log" | head -n 100 || true
+		failed_logs="$failed_logs $3"
 		tail -n "${CHECK_TAIL:-60}" "$logs/$3.log"
 		say "$3: $1 passed, $2 FAILED (log: build/check/$3.log)"
 	else
@@ -194,5 +193,10 @@ for step in "$@"; do
 	run "$step" "$step" || { [ "$step" != build ] || break; }
 done
 [ -z "$skipped" ] || say "SKIPPED for want of PostgreSQL's source: $skipped"
+# Once more, where it is found: at the end.
+for log in $failed_logs; do
+	say "-- $log"
+	grep -aE -A 8 '^ *# +Failed test|^not ok |^test .* FAILED|\.pl \.+ (Failed|Dubious)' "$logs/$log.log" | head -n 40 || true
+done
 say "$passed passed, $failed failed"
 [ "$failed" = 0 ]
