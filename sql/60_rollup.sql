@@ -25,3 +25,15 @@ COMMENT ON FUNCTION hist_sum_transition(internal, integer[]) IS 'transition func
 CREATE AGGREGATE sum_histograms(histogram integer[]) (SFUNC = hist_sum_transition, STYPE = internal, FINALFUNC = hist_final,
 	COMBINEFUNC = hist_combine, SERIALFUNC = hist_serial, DESERIALFUNC = hist_deserial, PARALLEL = SAFE);
 COMMENT ON AGGREGATE sum_histograms(integer[]) IS 'histograms added up: the same as one of all their values';
+
+-- The trigger on aggregates' views.
+
+CREATE FUNCTION continuous_view() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'mdb_continuous_view' LANGUAGE C;
+COMMENT ON FUNCTION continuous_view() IS
+	'trigger on the view of a continuous aggregate: keeps writers off; that it is made registers a restored aggregate';
+
+CREATE FUNCTION add_aggregate(view regclass, aggregate text, name name) RETURNS void
+	AS 'MODULE_PATHNAME', 'mdb_add_aggregate' LANGUAGE C STRICT;
+COMMENT ON FUNCTION add_aggregate(regclass, text, name) IS
+	'adds a column to a continuous aggregate; NULL in buckets of which the rows are gone';

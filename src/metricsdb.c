@@ -30,6 +30,7 @@ _PG_init(void)
 	mdb_am_init();
 	mdb_exec_init();
 	mdb_admin_init();
+	mdb_rollup_init();
 	mdb_ingest_init();
 	mdb_workers_init();
 

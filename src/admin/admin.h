@@ -20,6 +20,8 @@ typedef struct MdbOptions
 	bool series_given;
 	List *series;            /* of char * */
 	MdbRetention *retention; /* NULL = none was ever set */
+	bool floor_given;        /* of states of a continuous aggregate: */
+	int64 floor;             /* from when on its table has all its rows */
 } MdbOptions;
 
 /* ---- label.c: options as the text of a security label ---- */
@@ -31,6 +33,7 @@ extern char *mdb_options_to_json(const MdbOptions *options);
 extern void mdb_options_from_json(const char *json, MdbOptions *options);
 extern bool mdb_options_load(Oid relid, MdbOptions *options);
 extern void mdb_options_store(Oid relid, const MdbOptions *options);
+extern void mdb_floor_store(Oid relid, int64 floor);
 extern void mdb_label_init(void);
 
 /* ---- options.c: what they mean for a table ---- */

@@ -7,7 +7,7 @@
  * Why a label: pg_dump writes it behind CREATE TABLE and before the data, it goes with the table,
  * and it is transactional.  "time": "" says that there is no time column; what is missing or null
  * is inferred.  Columns are named; a column that is renamed or dropped is so in the label, too.
- * "retention" is written by retention.c.
+ * "retention" is written by retention.c, "floor", of states of continuous aggregates, by mdb_floor_store().
  */
 #include "postgres.h"
 
@@ -64,6 +64,8 @@ mdb_options_to_json(const MdbOptions *options)
 																				  : "\"retention\": ");
 		mdb_retention_to_json(options->retention, &buf);
 	}
+	if (options->floor_given)
+		appendStringInfo(&buf, "%s\"floor\": \"" INT64_FORMAT "\"", buf.len > 1 ? ", " : "", options->floor);
 	appendStringInfoChar(&buf, '}');
 	return buf.data;
 }
@@ -154,6 +156,15 @@ mdb_options_from_json(const char *json, MdbOptions *options)
 			if (v.type != jbvNull)
 				options->retention = mdb_retention_from_json(json, &v);
 		}
+		else if (strcmp(key, "floor") == 0)
+		{
+			if (v.type == jbvNull)
+				continue;
+			if (v.type != jbvString)
+				mdb_options_malformed(json, "\"floor\" is not a string.");
+			options->floor_given = true;
+			options->floor = DatumGetInt64(DirectFunctionCall1(int8in, CStringGetDatum(string_value(&v))));
+		}
 		else
 			mdb_options_malformed(json, psprintf("There is no option \"%s\".", key));
 	}
@@ -186,10 +197,26 @@ mdb_options_store(Oid relid, const MdbOptions *options)
 
 	ObjectAddressSet(address, RelationRelationId, relid);
 	SetSecurityLabel(&address, MDB_LABEL_PROVIDER,
-					 options->time_given || options->series_given || options->retention
+					 options->time_given || options->series_given || options->retention ||
+							 options->floor_given
 						 ? mdb_options_to_json(options)
 						 : NULL);
 	CommandCounterIncrement();
+}
+
+/*
+ * mdb_floor_store - record in the label of an aggregate's states from when on its table has all its rows, so that a
+ * restored copy knows it.
+ */
+void
+mdb_floor_store(Oid relid, int64 floor)
+{
+	MdbOptions options = {0};
+
+	(void) mdb_options_load(relid, &options);
+	options.floor_given = true;
+	options.floor = floor;
+	mdb_options_store(relid, &options);
 }
 
 /*

@@ -341,7 +341,11 @@ mdb_set_options(PG_FUNCTION_ARGS)
 	}
 	mdb_options_apply(relid, &options, 1);
 	if (mdb_options_load(relid, &before))
+	{
 		options.retention = before.retention;
+		options.floor_given = before.floor_given;
+		options.floor = before.floor;
+	}
 	mdb_options_store(relid, &options);
 	PG_RETURN_VOID();
 }

@@ -248,7 +248,8 @@ is_time_bucket(Oid function)
 bool
 mdb_bucket_rule(Node *expr, Index varno, AttrNumber time_attno, MdbBucketRule *rule, MdbReason *reason)
 {
-	FuncExpr *f = (FuncExpr *) expr;
+	/* With the defaults of arguments that were left out. */
+	FuncExpr *f = (FuncExpr *) eval_const_expressions(NULL, copyObject(expr));
 	Var *time;
 	bool ok = false;
 
