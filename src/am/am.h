@@ -210,7 +210,8 @@ extern void mdb_scan_want(TableScanDesc scan, const bool *wanted);
 /* ---- scan.c, again ---- */
 
 /* Rows by their number among all that the scan sees: for samples. */
-extern int64 mdb_scan_unit_count(TableScanDesc scan);
+extern int64 mdb_scan_slice_count(TableScanDesc scan);
+extern uint32 mdb_scan_open_slice(TableScanDesc scan, int64 slice, uint32 *first);
 extern uint32 mdb_scan_open_unit(TableScanDesc scan, int64 unit);
 extern bool mdb_scan_unit_row(TableScanDesc scan, uint32 row, TupleTableSlot *slot);
 extern int64 mdb_scan_unit_of_row(TableScanDesc scan, int64 row, uint32 *in_unit);
@@ -358,7 +359,8 @@ typedef struct MdbSampleState
 	int64 looked_at;
 	int64 found_dead;
 	bool reported;
-	int64 unit; /* TABLESAMPLE: present unit, and its rows */
+	int64 slice;  /* TABLESAMPLE: the present slice, from 1 */
+	uint32 first; /* its rows in the unit */
 	uint32 nrows;
 } MdbSampleState;
 

@@ -191,34 +191,29 @@ mdb_analyze_next_tuple(TableScanDesc scan, TransactionId oldest_xmin, double *li
 }
 
 /*
- * mdb_sample_next_block, mdb_sample_next_tuple - TABLESAMPLE: the scan's units are its blocks.
+ * mdb_sample_next_block, mdb_sample_next_tuple - TABLESAMPLE: slices of the scan's units are its blocks.
  */
 bool
 mdb_sample_next_block(TableScanDesc scan, struct SampleScanState *state)
 {
 	MdbSampleState *st = mdb_scan_sample_state(scan);
 	TsmRoutine *tsm = state->tsmroutine;
-	int64 units = mdb_scan_unit_count(scan);
+	int64 slices = Min(mdb_scan_slice_count(scan), (int64) MaxBlockNumber);
 
 	if (tsm->NextSampleBlock)
 	{
-		BlockNumber b = tsm->NextSampleBlock(state, (BlockNumber) Min(units, (int64) MaxBlockNumber));
+		BlockNumber b = tsm->NextSampleBlock(state, (BlockNumber) slices);
 
-		if (!BlockNumberIsValid(b))
-		{
-			st->unit = 0;
-			return false;
-		}
-		st->unit = (int64) b + 1;
+		st->slice = BlockNumberIsValid(b) ? (int64) b + 1 : slices + 1;
 	}
 	else
-		st->unit++;
-	if (st->unit > units)
+		st->slice++;
+	if (st->slice > slices)
 	{
-		st->unit = 0;
+		st->slice = 0;
 		return false;
 	}
-	st->nrows = mdb_scan_open_unit(scan, st->unit - 1);
+	st->nrows = mdb_scan_open_slice(scan, st->slice - 1, &st->first);
 	return true;
 }
 
@@ -231,15 +226,14 @@ mdb_sample_next_tuple(TableScanDesc scan, struct SampleScanState *state, TupleTa
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
-		/* Sampling methods count rows in 16 bits; a larger delta heap is sampled at its front. */
-		offset = state->tsmroutine->NextSampleTuple(
-			state, (BlockNumber) (st->unit - 1), (OffsetNumber) Min(st->nrows, (uint32) PG_UINT16_MAX - 1));
+		offset = state->tsmroutine->NextSampleTuple(state, (BlockNumber) (st->slice - 1),
+													(OffsetNumber) st->nrows);
 		if (!OffsetNumberIsValid(offset))
 		{
 			ExecClearTuple(slot);
 			return false;
 		}
-	} while (!mdb_scan_unit_row(scan, offset - 1, slot));
+	} while (!mdb_scan_unit_row(scan, st->first + offset - 1, slot));
 	return true;
 }
 

@@ -707,6 +707,7 @@ mdb_scan_rescan(TableScanDesc scan, struct ScanKeyData *key, bool set_params, bo
 
 	mdb_scan_leave_unit(s);
 	s->unit = -1;
+	s->sample.slice = 0;
 	s->chunk_next = s->chunk_end = 0;
 }
 
@@ -801,13 +802,18 @@ mdb_parallelscan_reinitialize(Relation rel, ParallelTableScanDesc pscan)
 static void
 materialize_delta(MdbScan *s, int delta)
 {
-	MemoryContext old = MemoryContextSwitchTo(s->mcxt);
+	MemoryContext old;
 	uint32 n = 0;
 	uint32 cap = 1024;
 
+	if (s->tuples_mcxt == NULL)
+		s->tuples_mcxt = AllocSetContextCreate(s->mcxt, "metricsdb delta sample", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextReset(s->tuples_mcxt);
+	old = MemoryContextSwitchTo(s->mcxt);
+	mdb_scan_open_delta(s, delta);
+	MemoryContextSwitchTo(s->tuples_mcxt);
 	s->tuples = palloc(cap * sizeof(MinimalTuple));
 	s->tids = palloc(cap * sizeof(ItemPointerData));
-	mdb_scan_open_delta(s, delta);
 	while (table_scan_getnextslot(s->delta_scan, ForwardScanDirection, s->delta_slot))
 	{
 		if (n == cap)
@@ -826,15 +832,6 @@ materialize_delta(MdbScan *s, int delta)
 	s->kind = UNIT_TUPLES;
 	s->nrows = n;
 	MemoryContextSwitchTo(old);
-}
-
-/*
- * mdb_scan_unit_count - how many units there are to sample from.
- */
-int64
-mdb_scan_unit_count(TableScanDesc scan)
-{
-	return unit_count((MdbScan *) scan);
 }
 
 /*

@@ -45,7 +45,8 @@ typedef struct MdbScan
 	Relation delta_rel;
 	TableScanDesc delta_scan;
 	TupleTableSlot *delta_slot;
-	MemoryContext row_mcxt; /* the present row of the delta */
+	MemoryContext row_mcxt;    /* the present row of the delta */
+	MemoryContext tuples_mcxt; /* rows of the delta, read into memory, or NULL */
 	MinimalTuple *tuples;
 	ItemPointerData *tids; /* of tuples, if they have some */
 
@@ -54,7 +55,8 @@ typedef struct MdbScan
 	int64 chunk_end;
 
 	MdbSampleState sample;
-	uint32 *tail_rows; /* rows of the units behind the blocks, once they were counted */
+	int64 *delta_slices; /* for TABLESAMPLE, once they were counted */
+	uint32 *tail_rows;   /* rows of the units behind the blocks, once they were counted */
 
 	/* rows to leave out, see MdbScanFilter */
 	MdbScanFilter filter;

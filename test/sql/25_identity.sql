@@ -45,4 +45,17 @@ SELECT (SELECT sum(v) FROM t TABLESAMPLE bernoulli (30) REPEATABLE (7)) = (SELEC
 SELECT count(*) FROM (SELECT * FROM t TABLESAMPLE system (50) REPEATABLE (3) EXCEPT SELECT * FROM t) x;
 SELECT count(DISTINCT v) = count(*) AS once FROM t TABLESAMPLE bernoulli (40);
 SELECT i, (SELECT count(*) FROM t TABLESAMPLE bernoulli (i * 50)) FROM generate_series(0, 2, 2) i;
+-- It counts rows of a block in 11 bits: of larger ones, and of the delta, all are sampled; also where a scan begins anew before its end
+SET metricsdb.direct_rows = 1;
+CREATE TABLE wide_blocks (time timestamptz, v int) USING metricsdb;
+INSERT INTO wide_blocks SELECT timestamptz '2024-01-01Z' + i * interval '1 s', i FROM generate_series(1, 20000) i;
+INSERT INTO wide_blocks SELECT timestamptz '2024-01-01Z' + i * interval '1 s', i FROM generate_series(20001, 20100) i;
+SET metricsdb.direct_rows = 100000;
+INSERT INTO wide_blocks SELECT timestamptz '2024-01-01Z' + i * interval '1 s', i FROM generate_series(20101, 30000) i;
+SELECT count(*), count(DISTINCT v), sum(v) FROM wide_blocks TABLESAMPLE system (100);
+SELECT count(*), count(DISTINCT v), sum(v) FROM wide_blocks TABLESAMPLE bernoulli (100);
+SELECT (v - 1) / 2000 AS part, count(*) BETWEEN 850 AND 1150 AS half FROM wide_blocks TABLESAMPLE bernoulli (50) REPEATABLE (1) GROUP BY 1 ORDER BY 1;
+SELECT i, n FROM generate_series(1, 5) i, LATERAL (SELECT count(*) AS n FROM (SELECT FROM wide_blocks TABLESAMPLE bernoulli (100) REPEATABLE (i) LIMIT 5000 + i) x) y;
+DROP TABLE wide_blocks;
+RESET metricsdb.direct_rows;
 DROP TABLE t, ids;
