@@ -1,7 +1,7 @@
 #!/bin/sh
 # check.sh [step]...: what `make check` does.  Every step, or those named.
 #   build  unit-*  sql  sql_plain  isolation  torture  tap  fuzz-*  lint
-# CHECK_SQL, CHECK_SPECS, CHECK_TAP: files of which tests, instead of all.
+# CHECK_SQL, CHECK_SPECS, CHECK_TAP: files of which tests, instead of all.  CHECK_JOBS=3: TAP files at a time, as they mostly wait.
 # Ends with the line "N passed, N failed".  A step's log lies in build/check/STEP.log.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -149,7 +149,7 @@ tap() {
 	as_user env LD_PRELOAD="${LD_ASAN:-}" PATH="$bin:$PATH" METRICSDB_RUN="$RUN" METRICSDB_ROOT="$root" METRICSDB_TOP="$WORK" KAFKA_JARS="$KAFKA_JARS" \
 		PROMETHEUS="$PROMETHEUS" METRICSDB_TESTING="$root-testing${bin_prefix%/bin}" \
 		TESTDIR="$RUN/tap" TESTDATADIR="$RUN/tap/data" TESTLOGDIR="$RUN/tap/log" PG_REGRESS="$pgxs/src/test/regress/pg_regress" \
-		sh -c 'cd "$1" && exec prove -I test/lib -I "$2" --timer $3' sh "$WORK" "$pgxs/src/test/perl" "${CHECK_TAP:-test/t/*.pl}" || rc=$?
+		sh -c 'cd "$1" && exec prove -j "$4" -I test/lib -I "$2" --timer $3' sh "$WORK" "$pgxs/src/test/perl" "${CHECK_TAP:-test/t/*.pl}" "${CHECK_JOBS:-3}" || rc=$?
 	# Also where the test takes it for a crash that it has made.
 	! grep -raE -A 12 'AddressSanitizer|runtime error: ' "$RUN/tap/log" || rc=1
 	return $rc
