@@ -13,3 +13,8 @@ CREATE FUNCTION is_pending(states regclass, "time" anyelement) RETURNS bool
 	AS 'MODULE_PATHNAME', 'mdb_is_pending' LANGUAGE C STABLE LEAKPROOF PARALLEL SAFE SUPPORT marker_support;
 COMMENT ON FUNCTION is_pending(regclass, anyelement) IS
 	'in WHERE of a query on the table that a continuous aggregate is made of: is a row one that its states do not have?';
+
+CREATE FUNCTION is_pending(states regclass, "time" anyelement, taken_from anyelement, taken_to anyelement) RETURNS bool
+	AS 'MODULE_PATHNAME', 'mdb_is_pending' LANGUAGE C STABLE LEAKPROOF PARALLEL SAFE SUPPORT marker_support;
+COMMENT ON FUNCTION is_pending(regclass, anyelement, anyelement, anyelement) IS
+	'the same, or does its time lie outside of what is taken from the states? NULL is no bound; for queries that are routed';

@@ -8,8 +8,10 @@
 #include "access/transam.h"
 #include "access/xlog.h"
 #include "catalog/index.h"
+#include "catalog/pg_class.h"
 #include "nodes/execnodes.h"
 #include "nodes/parsenodes.h"
+#include "parser/parse_relation.h"
 #include "storage/bufmgr.h"
 #include "storage/procarray.h"
 #include "storage/standby.h"
@@ -138,4 +140,89 @@ mdb_group_expr(struct Query *query, struct Node *expr)
 	}
 #endif
 	return expr;
+}
+
+/*
+ * mdb_group_exprs - the place where a query that was not planned yet keeps the expressions of its grouping, apart from
+ * its target list; NULL if it does not.
+ */
+struct List **
+mdb_group_exprs(struct Query *query)
+{
+#if PG_VERSION_NUM >= 180000
+	ListCell *lc;
+
+	foreach (lc, query->rtable)
+		if (lfirst_node(RangeTblEntry, lc)->rtekind == RTE_GROUP)
+			return &lfirst_node(RangeTblEntry, lc)->groupexprs;
+#endif
+	return NULL;
+}
+
+/*
+ * mdb_view_of_subquery - the view whose rule put this subquery into a query; InvalidOid if none did.  *user: as whom
+ * the view is read, InvalidOid is the current user.
+ */
+Oid
+mdb_view_of_subquery(struct Query *query, struct RangeTblEntry *rte, Oid *user)
+{
+#if PG_VERSION_NUM >= 160000
+	if (!OidIsValid(rte->relid) || rte->perminfoindex == 0)
+		return InvalidOid;
+	*user = getRTEPermissionInfo(query->rteperminfos, rte)->checkAsUser;
+	return rte->relid;
+#else
+	/* The rule's entry for the old row of the view has what was asked of the view. */
+	RangeTblEntry *old = rte->subquery->rtable ? linitial(rte->subquery->rtable) : NULL;
+
+	if (old == NULL || old->rtekind != RTE_RELATION || old->relkind != RELKIND_VIEW)
+		return InvalidOid;
+	*user = old->checkAsUser;
+	return old->relid;
+#endif
+}
+
+/*
+ * mdb_read_as - as whom a table is read; InvalidOid is the current user.
+ */
+Oid
+mdb_read_as(struct Query *query, struct RangeTblEntry *rte)
+{
+#if PG_VERSION_NUM >= 160000
+	return rte->perminfoindex ? getRTEPermissionInfo(query->rteperminfos, rte)->checkAsUser : InvalidOid;
+#else
+	return rte->checkAsUser;
+#endif
+}
+
+/*
+ * mdb_copy_permissions - what is to be checked for an entry of a query's range table is to be checked for its copy in
+ * another query, which has no other entry.
+ */
+void
+mdb_copy_permissions(struct Query *from, struct Query *to, struct RangeTblEntry *rte)
+{
+#if PG_VERSION_NUM >= 160000
+	if (rte->perminfoindex == 0)
+		return;
+	to->rteperminfos = list_make1(copyObject(getRTEPermissionInfo(from->rteperminfos, rte)));
+	rte->perminfoindex = 1;
+#endif
+}
+
+/*
+ * mdb_set_permissions - an entry of a query's range table, which has no other, is to be read as a user.
+ */
+void
+mdb_set_permissions(struct Query *query, struct RangeTblEntry *rte, Oid user)
+{
+#if PG_VERSION_NUM >= 160000
+	RTEPermissionInfo *info = addRTEPermissionInfo(&query->rteperminfos, rte);
+
+	info->requiredPerms = ACL_SELECT;
+	info->checkAsUser = user;
+#else
+	rte->requiredPerms = ACL_SELECT;
+	rte->checkAsUser = user;
+#endif
 }

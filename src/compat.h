@@ -216,10 +216,18 @@
 #define mdb_old_snapshots_expire() (old_snapshot_threshold >= 0)
 #endif
 
+/* PostgreSQL 16 wants the planner's state, or NULL. */
+#if PG_VERSION_NUM >= 160000
+#define mdb_flatten_joins(query, node) flatten_join_alias_vars(NULL, (query), (node))
+#else
+#define mdb_flatten_joins(query, node) flatten_join_alias_vars((query), (node))
+#endif
+
 struct IndexInfo;
 struct List;
 struct Node;
 struct Query;
+struct RangeTblEntry;
 struct SMgrRelationData;
 
 extern void mdb_index_create(Relation heap, const char *name, struct IndexInfo *info, struct List *columns,
@@ -228,5 +236,10 @@ extern Buffer mdb_extend_file(struct SMgrRelationData *srel, const MdbRelFile *f
 extern TransactionId mdb_xmin_horizon(TransactionId xmin);
 extern void mdb_heap_prune_page(Relation rel, Buffer buf);
 extern struct Node *mdb_group_expr(struct Query *query, struct Node *expr);
+extern struct List **mdb_group_exprs(struct Query *query);
+extern Oid mdb_view_of_subquery(struct Query *query, struct RangeTblEntry *rte, Oid *user);
+extern Oid mdb_read_as(struct Query *query, struct RangeTblEntry *rte);
+extern void mdb_copy_permissions(struct Query *from, struct Query *to, struct RangeTblEntry *rte);
+extern void mdb_set_permissions(struct Query *query, struct RangeTblEntry *rte, Oid user);
 
 #endif /* MDB_COMPAT_H */

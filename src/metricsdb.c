@@ -29,6 +29,7 @@ _PG_init(void)
 	mdb_write_init();
 	mdb_am_init();
 	mdb_exec_init();
+	mdb_route_init();
 	mdb_admin_init();
 	mdb_rollup_init();
 	mdb_ingest_init();

@@ -17,6 +17,7 @@ extern void mdb_guard_init(void);   /* src/series: settings of the cardinality g
 extern void mdb_write_init(void);   /* src/write: follows transactions */
 extern void mdb_am_init(void);      /* src/am: hooks of the access method */
 extern void mdb_exec_init(void);    /* src/exec: planner hook, MetricsScan */
+extern void mdb_route_init(void);   /* src/rollup: planner hook, routing and policies */
 extern void mdb_admin_init(void);   /* src/admin: table options, security label provider */
 extern void mdb_rollup_init(void);  /* src/rollup: commands about continuous aggregates */
 extern void mdb_ingest_init(void);  /* src/ingest: settings of Kafka ingestion */

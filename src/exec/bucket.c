@@ -38,25 +38,10 @@
 /* Monday, 3 January 2000: where buckets of time_bucket begin. */
 #define MONDAY (2 * USECS_PER_DAY)
 
-typedef enum StepKind
-{
-	STEP_EXACT, /* each time for itself */
-	STEP_WIDTH, /* interval and origin are given */
-	STEP_UNIT,  /* a unit is named */
-	STEP_EPOCH  /* floor(extract(epoch from t) / w) */
-} StepKind;
-
 /* One call that makes stretches of times. */
 typedef struct Step
 {
-	StepKind kind;
-	bool zoned;          /* boundaries lie in the local time of a zone */
-	bool extract;        /* the unit is a field: its values change with the next smaller unit */
-	Node *zone;          /* its name; NULL: the session's */
-	Node *width;         /* interval; unit; seconds */
-	Node *origin;        /* NULL: MONDAY for time_bucket */
-	Node *offset;        /* interval that moves the boundaries */
-	bool zone_of_origin; /* the origin is a timestamptz, and the boundaries are local */
+	MdbBucketCall call;
 
 	ExprState *zone_state, *width_state, *origin_state, *offset_state;
 	pg_tz *tz;     /* NULL: none */
@@ -129,13 +114,13 @@ time_argument(const Finding *f, Node *node, Step *s)
 		return true;
 	if (function == F_TIMEZONE_TEXT_TIMESTAMPTZ && is_fixed(linitial(args)) && is_time(f, lsecond(args)))
 	{
-		s->zoned = true;
-		s->zone = linitial(args);
+		s->call.zoned = true;
+		s->call.zone = linitial(args);
 		return true;
 	}
 	if (function == F_TIMESTAMP_TIMESTAMPTZ && is_time(f, linitial(args)))
 	{
-		s->zoned = true;
+		s->call.zoned = true;
 		return true;
 	}
 	return false;
@@ -177,9 +162,9 @@ time_bucket_arguments(Finding *f, List *args, bool gapfill, Step *s)
 {
 	Node *third = list_length(args) > 2 ? lthird(args) : NULL;
 
-	s->kind = STEP_WIDTH;
-	s->width = linitial(args);
-	if (exprType(s->width) != INTERVALOID)
+	s->call.kind = MDB_STEP_WIDTH;
+	s->call.width = linitial(args);
+	if (exprType(s->call.width) != INTERVALOID)
 		return false;
 	for (int i = 2; i < list_length(args); i++)
 		if (!is_fixed(list_nth(args, i)))
@@ -191,25 +176,25 @@ time_bucket_arguments(Finding *f, List *args, bool gapfill, Step *s)
 		/* width, time, perhaps zone, and the range to be filled, which is nothing to us */
 		if (list_length(args) < 5)
 			return true;
-		if (s->zoned)
+		if (s->call.zoned)
 			return false;
-		s->zoned = s->zone_of_origin = true;
-		s->zone = third;
+		s->call.zoned = s->call.zone_of_origin = true;
+		s->call.zone = third;
 	}
 	else if (exprType(third) == INTERVALOID)
-		s->offset = third;
+		s->call.offset = third;
 	else if (exprType(third) != TEXTOID)
-		s->origin = third;
+		s->call.origin = third;
 	else
 	{
 		/* width, time, zone, origin, offset */
-		if (s->zoned || list_length(args) != 5)
+		if (s->call.zoned || list_length(args) != 5)
 			return false;
-		s->zoned = true;
-		s->zone = third;
-		s->origin = lfourth(args);
-		s->offset = list_nth(args, 4);
-		s->zone_of_origin = true;
+		s->call.zoned = true;
+		s->call.zone = third;
+		s->call.origin = lfourth(args);
+		s->call.offset = list_nth(args, 4);
+		s->call.zone_of_origin = true;
 	}
 	return true;
 }
@@ -231,51 +216,51 @@ step_of(Finding *f, Node *node)
 	{
 		case F_DATE_BIN_INTERVAL_TIMESTAMP_TIMESTAMP:
 		case F_DATE_BIN_INTERVAL_TIMESTAMPTZ_TIMESTAMPTZ:
-			s->kind = STEP_WIDTH;
-			s->width = linitial(args);
-			s->origin = lthird(args);
-			ok = is_fixed(s->origin) && time_argument(f, lsecond(args), s);
+			s->call.kind = MDB_STEP_WIDTH;
+			s->call.width = linitial(args);
+			s->call.origin = lthird(args);
+			ok = is_fixed(s->call.origin) && time_argument(f, lsecond(args), s);
 			break;
 		case F_DATE_TRUNC_TEXT_TIMESTAMPTZ:
-			s->kind = STEP_UNIT;
-			s->width = linitial(args);
-			s->zoned = true;
+			s->call.kind = MDB_STEP_UNIT;
+			s->call.width = linitial(args);
+			s->call.zoned = true;
 			ok = is_time(f, lsecond(args));
 			break;
 		case F_DATE_TRUNC_TEXT_TIMESTAMPTZ_TEXT:
-			s->kind = STEP_UNIT;
-			s->width = linitial(args);
-			s->zoned = true;
-			s->zone = lthird(args);
+			s->call.kind = MDB_STEP_UNIT;
+			s->call.width = linitial(args);
+			s->call.zoned = true;
+			s->call.zone = lthird(args);
 			ok = is_time(f, lsecond(args));
 			break;
 		case F_DATE_TRUNC_TEXT_TIMESTAMP:
-			s->kind = STEP_UNIT;
-			s->width = linitial(args);
+			s->call.kind = MDB_STEP_UNIT;
+			s->call.width = linitial(args);
 			ok = time_argument(f, lsecond(args), s);
 			break;
 		case F_EXTRACT_TEXT_TIMESTAMPTZ:
 		case F_DATE_PART_TEXT_TIMESTAMPTZ:
-			s->kind = STEP_UNIT;
-			s->extract = true;
-			s->width = linitial(args);
-			s->zoned = true;
+			s->call.kind = MDB_STEP_UNIT;
+			s->call.extract = true;
+			s->call.width = linitial(args);
+			s->call.zoned = true;
 			ok = is_time(f, lsecond(args));
 			break;
 		case F_EXTRACT_TEXT_TIMESTAMP:
 		case F_DATE_PART_TEXT_TIMESTAMP:
-			s->kind = STEP_UNIT;
-			s->extract = true;
-			s->width = linitial(args);
+			s->call.kind = MDB_STEP_UNIT;
+			s->call.extract = true;
+			s->call.width = linitial(args);
 			ok = time_argument(f, lsecond(args), s);
 			break;
 		case F_DATE_TIMESTAMPTZ:
-			s->kind = STEP_UNIT;
-			s->zoned = true;
+			s->call.kind = MDB_STEP_UNIT;
+			s->call.zoned = true;
 			ok = is_time(f, linitial(args));
 			break;
 		case F_DATE_TIMESTAMP:
-			s->kind = STEP_UNIT;
+			s->call.kind = MDB_STEP_UNIT;
 			ok = time_argument(f, linitial(args), s);
 			break;
 		case F_FLOOR_NUMERIC:
@@ -289,8 +274,8 @@ step_of(Finding *f, Node *node)
 			if (extract != F_EXTRACT_TEXT_TIMESTAMPTZ && extract != F_DATE_PART_TEXT_TIMESTAMPTZ &&
 				extract != F_EXTRACT_TEXT_TIMESTAMP && extract != F_DATE_PART_TEXT_TIMESTAMP)
 				return NULL;
-			s->kind = STEP_EPOCH;
-			s->width = lsecond(args);
+			s->call.kind = MDB_STEP_EPOCH;
+			s->call.width = lsecond(args);
 			ok = IsA(linitial(inner), Const) && !linitial_node(Const, inner)->constisnull &&
 				 pg_strcasecmp(TextDatumGetCString(linitial_node(Const, inner)->constvalue), "epoch") == 0 &&
 				 is_time(f, lsecond(inner));
@@ -301,10 +286,10 @@ step_of(Finding *f, Node *node)
 				ok = time_argument(f, lsecond(args), s) && time_bucket_arguments(f, args, gapfill, s);
 			break;
 	}
-	if (!ok || (s->width && !is_fixed(s->width)) || (s->zoned && !zone_is_known(s->zone)))
+	if (!ok || (s->call.width && !is_fixed(s->call.width)) || (s->call.zoned && !zone_is_known(s->call.zone)))
 		return NULL;
 	/* A date is as good as its own stretch; and the zone of a timestamp without one is none of ours. */
-	if (time_type != TIMESTAMPTZOID && (time_type != TIMESTAMPOID || s->zoned))
+	if (time_type != TIMESTAMPTZOID && (time_type != TIMESTAMPOID || s->call.zoned))
 		return NULL;
 	return s;
 }
@@ -357,6 +342,27 @@ mdb_bucket_supported(const MdbTable *table, Index varno, Node *expr)
 	return steps_of(table, varno, expr) != NIL;
 }
 
+/*
+ * mdb_bucket_calls - the calls of a supported expression that make its stretches, MdbBucketCall; NIL if it is not
+ * supported, or each time is a stretch.
+ */
+List *
+mdb_bucket_calls(const MdbTable *table, Index varno, Node *expr)
+{
+	List *calls = NIL;
+	ListCell *lc;
+
+	foreach (lc, steps_of(table, varno, expr))
+	{
+		Step *s = lfirst(lc);
+
+		if (s->call.kind == MDB_STEP_EXACT)
+			return NIL;
+		calls = lappend(calls, &s->call);
+	}
+	return calls;
+}
+
 /* Is this an interval that is known, and of days and times alone? */
 static bool
 is_without_months(Node *node)
@@ -377,8 +383,8 @@ mdb_bucket_rises(const MdbTable *table, Index varno, Node *expr)
 	Finding f = {.table = table, .varno = varno};
 	Step *s = table->time_type == DATEOID ? NULL : step_of(&f, expr);
 
-	return s != NULL && s->kind == STEP_WIDTH && !s->zoned && is_without_months(s->width) &&
-		   (s->offset == NULL || is_without_months(s->offset));
+	return s != NULL && s->call.kind == MDB_STEP_WIDTH && !s->call.zoned &&
+		   is_without_months(s->call.width) && (s->call.offset == NULL || is_without_months(s->call.offset));
 }
 
 /* ---------- how long ---------- */
@@ -451,7 +457,7 @@ prepare_width(Step *s, Datum width, Datum origin, bool origin_null, Datum offset
 			return;
 	}
 	/* An offset moves the times.  It is the same to move the boundaries, but for months and clocks. */
-	if (o != NULL && (o->month != 0 || s->zone_of_origin || !usecs_of(o, &by) ||
+	if (o != NULL && (o->month != 0 || s->call.zone_of_origin || !usecs_of(o, &by) ||
 					  pg_add_s64_overflow(s->first, by, &s->first)))
 		return;
 	s->margin = by > -END_TIMESTAMP && by < END_TIMESTAMP
@@ -483,7 +489,7 @@ prepare_step(Step *s, ExprContext *econtext)
 	s->size = 0;
 	s->first = 0;
 	s->margin = 0;
-	if (s->zoned)
+	if (s->call.zoned)
 	{
 		s->margin = 2 * USECS_PER_DAY;
 		s->tz = session_timezone;
@@ -495,40 +501,40 @@ prepare_step(Step *s, ExprContext *econtext)
 				return;
 		}
 	}
-	switch (s->kind)
+	switch (s->call.kind)
 	{
-		case STEP_EXACT:
+		case MDB_STEP_EXACT:
 			break;
-		case STEP_UNIT:
-			if (s->width == NULL)
+		case MDB_STEP_UNIT:
+			if (s->call.width == NULL)
 			{
 				s->size = USECS_PER_DAY;
 				break;
 			}
 			value = value_of(s->width_state, econtext, &isnull);
 			if (!isnull)
-				s->size = unit_size(TextDatumGetCString(value), s->extract);
+				s->size = unit_size(TextDatumGetCString(value), s->call.extract);
 			break;
-		case STEP_EPOCH:
+		case MDB_STEP_EPOCH:
 		{
-			double w = seconds_of(s->width_state, econtext, exprType(s->width), &isnull) * USECS_PER_SEC;
+			double w = seconds_of(s->width_state, econtext, exprType(s->call.width), &isnull) * USECS_PER_SEC;
 
 			s->first = UNIX_EPOCH;
 			if (!isnull && w >= 1 && w < 1e17 && w == rint(w))
 				s->size = (int64) w;
 			break;
 		}
-		case STEP_WIDTH:
+		case MDB_STEP_WIDTH:
 			value = value_of(s->width_state, econtext, &isnull);
 			origin = value_of(s->origin_state, econtext, &origin_null);
 			offset = value_of(s->offset_state, econtext, &offset_null);
-			if (isnull || (origin_null && s->origin && !s->zone_of_origin) ||
-				(offset_null && s->offset && !s->zone_of_origin))
+			if (isnull || (origin_null && s->call.origin && !s->call.zone_of_origin) ||
+				(offset_null && s->call.offset && !s->call.zone_of_origin))
 				break;
-			if (!origin_null && s->zone_of_origin)
+			if (!origin_null && s->call.zone_of_origin)
 				origin =
 					DirectFunctionCall2(timestamptz_zone, value_of(s->zone_state, econtext, &isnull), origin);
-			if (!origin_null && s->origin && exprType(s->origin) == DATEOID)
+			if (!origin_null && s->call.origin && exprType(s->call.origin) == DATEOID)
 				break;
 			prepare_width(s, value, origin, origin_null, offset, offset_null);
 			break;
@@ -552,10 +558,10 @@ mdb_bucketing_create(const MdbTable *table, Index varno, List *exprs, PlanState 
 	{
 		Step *s = lfirst(lc);
 
-		s->zone_state = ExecInitExpr((Expr *) s->zone, ps);
-		s->width_state = ExecInitExpr((Expr *) s->width, ps);
-		s->origin_state = ExecInitExpr((Expr *) s->origin, ps);
-		s->offset_state = ExecInitExpr((Expr *) s->offset, ps);
+		s->zone_state = ExecInitExpr((Expr *) s->call.zone, ps);
+		s->width_state = ExecInitExpr((Expr *) s->call.width, ps);
+		s->origin_state = ExecInitExpr((Expr *) s->call.origin, ps);
+		s->offset_state = ExecInitExpr((Expr *) s->call.offset, ps);
 		b->steps[b->nsteps++] = s;
 	}
 	return b;
@@ -584,30 +590,30 @@ mdb_bucket_width(const MdbTable *table, Index varno, Node *expr)
 	foreach (lc, steps_of(table, varno, expr))
 	{
 		Step *s = lfirst(lc);
-		Const *c = (Const *) s->width;
+		Const *c = (Const *) s->call.width;
 		double size = 1;
 
-		if (s->kind == STEP_UNIT && s->width == NULL)
+		if (s->call.kind == MDB_STEP_UNIT && s->call.width == NULL)
 			size = USECS_PER_DAY;
 		else if (table->time_type == DATEOID)
 			size = 1; /* a day */
 		else if (c != NULL && IsA(c, Const) && !c->constisnull)
 		{
-			if (s->kind == STEP_UNIT)
-				size = unit_size(TextDatumGetCString(c->constvalue), s->extract);
-			else if (s->kind == STEP_WIDTH)
+			if (s->call.kind == MDB_STEP_UNIT)
+				size = unit_size(TextDatumGetCString(c->constvalue), s->call.extract);
+			else if (s->call.kind == MDB_STEP_WIDTH)
 			{
 				Interval *w = DatumGetIntervalP(c->constvalue);
 
 				size = w->month * 30.0 * USECS_PER_DAY + w->day * (double) USECS_PER_DAY + w->time;
 			}
-			else if (s->kind == STEP_EPOCH)
+			else if (s->call.kind == MDB_STEP_EPOCH)
 				size = 1e6 *
 					   (c->consttype == NUMERICOID
 							? DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, c->constvalue))
 							: DatumGetFloat8(c->constvalue));
 		}
-		else if (s->kind != STEP_EXACT)
+		else if (s->call.kind != MDB_STEP_EXACT)
 			size = USECS_PER_MINUTE; /* a parameter */
 		width = Min(width, Max(size, 1));
 	}
@@ -653,8 +659,8 @@ step_bounds(Step *s, int64 time, int64 *first, int64 *last)
 	int64 k, lo, hi;
 	bool crossed = false;
 
-	if (s->size <= 1 || (s->kind == STEP_EPOCH && (time > UNIX_EPOCH + EPOCH_LIMIT * USECS_PER_SEC ||
-												   time < UNIX_EPOCH - EPOCH_LIMIT * USECS_PER_SEC)))
+	if (s->size <= 1 || (s->call.kind == MDB_STEP_EPOCH && (time > UNIX_EPOCH + EPOCH_LIMIT * USECS_PER_SEC ||
+															time < UNIX_EPOCH - EPOCH_LIMIT * USECS_PER_SEC)))
 	{
 		*first = *last = time;
 		return;
@@ -696,9 +702,9 @@ step_bounds(Step *s, int64 time, int64 *first, int64 *last)
 		}
 		hi = Min(hi, s->span_hi - 1);
 		/* Where clocks change, by a day at most, time_bucket sees to it that no bucket begins behind its times. */
-		if (s->zone_of_origin && s->span_hi < PG_INT64_MAX)
+		if (s->call.zone_of_origin && s->span_hi < PG_INT64_MAX)
 			hi = Min(hi, s->span_hi - USECS_PER_DAY - 1);
-		if (s->zone_of_origin && (crossed || time > hi))
+		if (s->call.zone_of_origin && (crossed || time > hi))
 			lo = hi = time;
 	}
 	/* Not cut off at the margin: a stretch of more than one time ends where its bucket does. */

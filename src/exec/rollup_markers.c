@@ -46,7 +46,7 @@ mdb_marker_of(const Node *clause, Oid *aggregate, Node **time)
 	char *name;
 
 	if (clause == NULL || !IsA(clause, FuncExpr) || call->funcid < FirstNormalObjectId ||
-		call->funcresulttype != BOOLOID || list_length(call->args) != 2)
+		call->funcresulttype != BOOLOID || (list_length(call->args) != 2 && list_length(call->args) != 4))
 		return MDB_MARKER_NONE;
 	states = linitial(call->args);
 	if (!IsA(states, Const) || states->consttype != REGCLASSOID || states->constisnull)
@@ -279,12 +279,16 @@ mdb_is_clean(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(cache->dirty.n == 0 || !mdb_time_set_has(&cache->dirty, time_of(fcinfo, 1)));
 }
 
-/* (states regclass, "time" anyelement): is a row of the source one that the states do not have? */
+/*
+ * (states regclass, "time" anyelement [, from, to]): is a row of the source one that the states do not have, or that is
+ * not to be taken from them, as it lies outside of times?  The latter form is for those who see only states that they
+ * know.
+ */
 Datum
 mdb_is_pending(PG_FUNCTION_ARGS)
 {
 	if (PG_ARGISNULL(0) || !cached(fcinfo, PG_GETARG_OID(0))->known)
-		PG_RETURN_BOOL(false);
+		PG_RETURN_BOOL(PG_NARGS() == 4);
 	ereport(
 		ERROR,
 		(errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("is_pending() cannot be asked of a single row"),
@@ -306,9 +310,18 @@ share_of(const MdbPartInfo *part, int64 from, int64 to)
 	return last < first ? 0 : (last - first + 1) / ((double) part->time_max - (double) part->time_min + 1);
 }
 
-/* The share of a source's rows that is pending; beside those of parts, all of the delta. */
+/* A bound of what is taken from the states, as far as it is known by now. */
+static int64
+bound_of(PlannerInfo *root, const MdbTable *table, List *args, int n, int64 none)
+{
+	Const *c = list_length(args) == 4 ? (Const *) estimate_expression_value(root, list_nth(args, n)) : NULL;
+
+	return c && IsA(c, Const) && !c->constisnull ? mdb_push_time(table, c->constvalue) : none;
+}
+
+/* The share of a source's rows that is pending, or outside of times; beside those of parts, all of the delta. */
 static double
-pending_share(const MdbTable *table, Oid aggregate, double tuples)
+pending_share(const MdbTable *table, Oid aggregate, double tuples, int64 from, int64 to)
 {
 	Snapshot snapshot = query_snapshot();
 	MdbPartList *parts = mdb_parts_visible(table, snapshot);
@@ -318,13 +331,15 @@ pending_share(const MdbTable *table, Oid aggregate, double tuples)
 
 	for (int i = 0; i < parts->count; i++)
 	{
+		if (from != PG_INT64_MIN || to != PG_INT64_MAX)
+			rows += parts->parts[i].nrows * (1 - share_of(&parts->parts[i], from, to));
 		while (next < pending->count && pending->rows[next].part_id < parts->parts[i].part_id)
 			next++;
 		if (next < pending->count && pending->rows[next].part_id == parts->parts[i].part_id)
 			rows += parts->parts[i].nrows *
 					share_of(&parts->parts[i], pending->rows[next].time_from, pending->rows[next].time_to);
 	}
-	return Max(rows, 1) / Max(tuples, 1);
+	return Min(1, Max(rows, 1) / Max(tuples, 1));
 }
 
 static double
@@ -344,7 +359,13 @@ selectivity(SupportRequestSelectivity *request, Oid aggregate, const Node *time)
 		return share;
 	relation = table_open(rte->relid, NoLock);
 	if (mdb_is_metricsdb(relation))
-		share = Min(1, pending_share(mdb_table(relation), aggregate, rel->tuples));
+	{
+		const MdbTable *table = mdb_table(relation);
+
+		share = pending_share(table, aggregate, rel->tuples,
+							  bound_of(request->root, table, request->args, 2, PG_INT64_MIN),
+							  bound_of(request->root, table, request->args, 3, PG_INT64_MAX));
+	}
 	table_close(relation, NoLock);
 	return share;
 }

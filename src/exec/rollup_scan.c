@@ -21,9 +21,20 @@
 #include "exec/pushdown.h"
 #include "exec/rollup_scan.h"
 
+/* What is taken from the states of an aggregate: times in [from, to). */
+typedef struct Taken
+{
+	ExprState *from_state; /* NULL: everything that it has */
+	ExprState *to_state;
+	int64 from;
+	int64 to;
+} Taken;
+
 struct MdbRollup
 {
 	List *markers;
+	Taken *taken; /* of each of them */
+	ExprContext *econtext;
 	ExprState *clean; /* conditions that rows of the delta have to pass */
 	MemoryContext mcxt;
 	bool ready;
@@ -101,11 +112,20 @@ mdb_rollup_begin(List *markers, PlanState *ps)
 		return NULL;
 	r = palloc0(sizeof(MdbRollup));
 	r->markers = markers;
+	r->taken = palloc0(sizeof(Taken) * list_length(markers));
+	r->econtext = ps->ps_ExprContext;
 	foreach (lc, markers)
 	{
+		List *args = lfirst_node(FuncExpr, lc)->args;
+		Taken *taken = &r->taken[foreach_current_index(lc)];
 		Oid aggregate;
 		Node *time;
 
+		if (list_length(args) == 4)
+		{
+			taken->from_state = ExecInitExpr(lthird(args), ps);
+			taken->to_state = ExecInitExpr(lfourth(args), ps);
+		}
 		if (mdb_marker_of(lfirst(lc), &aggregate, &time) == MDB_MARKER_CLEAN)
 			clean = lappend(clean, lfirst(lc));
 		else
@@ -187,12 +207,31 @@ pass_applied(Passing *p, const MdbPendingOverride *o, const MdbPendingList *pend
 	}
 }
 
+/* Times that are not taken from the states, whether they have them or not. */
+static MdbTimeSet
+outside_of(const Taken *taken)
+{
+	MdbTimeRange *inside = palloc(sizeof(MdbTimeRange));
+	MdbTimeSet set = {.n = taken->from < taken->to ? 1 : 0, .ranges = inside, .no_time = true};
+
+	if (taken->from_state == NULL)
+		return (MdbTimeSet){0};
+	inside->first = taken->from;
+	inside->last = taken->to == PG_INT64_MAX ? PG_INT64_MAX : taken->to - 1;
+	return mdb_time_set_not(&set);
+}
+
 /* What a view wants. */
 static void
 pass_pending(MdbRollup *r, Passing *p, const MdbAggregate *a, const MdbPendingList *pending,
-			 Snapshot snapshot)
+			 const Taken *taken, Snapshot snapshot)
 {
 	MdbTimeSet dirty = mdb_rollup_dirty_times(a, snapshot);
+	MdbTimeSet outside = outside_of(taken);
+	int dirty_ranges = dirty.n;
+
+	if (outside.n > 0)
+		dirty = mdb_time_set_or(&dirty, &outside);
 
 	for (int i = 0; i < p->nparts; i++)
 	{
@@ -210,7 +249,7 @@ pass_pending(MdbRollup *r, Passing *p, const MdbAggregate *a, const MdbPendingLi
 			p->sets[i] = p->sets[i].n == 0 ? set : mdb_time_set_or(&set, &p->sets[i]);
 		}
 	}
-	r->dirty_ranges += dirty.n;
+	r->dirty_ranges += dirty_ranges;
 	p->delta = true;
 }
 
@@ -228,7 +267,7 @@ check_source(const MdbAggregate *a, Relation rel)
 
 /* What passes one of the conditions; false: everything. */
 static bool
-pass_marker(MdbRollup *r, TableScanDesc scan, const Node *clause, Passing *p)
+pass_marker(MdbRollup *r, TableScanDesc scan, const Node *clause, const Taken *taken, Passing *p)
 {
 	Oid aggregate = InvalidOid;
 	Node *time;
@@ -252,12 +291,12 @@ pass_marker(MdbRollup *r, TableScanDesc scan, const Node *clause, Passing *p)
 		p->delta = true;
 		return true;
 	}
-	/* Of states that nothing is known of nothing is pending. */
+	/* Of states that nothing is known of nothing is pending, but for those who do not see them. */
 	if (a == NULL)
-		return true;
+		return taken->from_state == NULL;
 	check_source(a, scan->rs_rd);
 	if (o == NULL)
-		pass_pending(r, p, a, pending_of(scan, aggregate), scan->rs_snapshot);
+		pass_pending(r, p, a, pending_of(scan, aggregate), taken, scan->rs_snapshot);
 	else if (o->applied)
 		pass_applied(p, o, pending_of(scan, aggregate));
 	else
@@ -272,13 +311,16 @@ make_ready(MdbRollup *r, TableScanDesc scan)
 	Passing all = {0};
 	ListCell *lc;
 
+	MemoryContextReset(r->mcxt);
+	r->times = NULL;
+	r->no_delta = false;
 	all.parts = mdb_scan_parts(scan, &all.nparts);
 	r->pending_parts = r->dirty_ranges = 0;
 	foreach (lc, r->markers)
 	{
 		Passing one = {.parts = all.parts, .nparts = all.nparts};
 
-		if (!pass_marker(r, scan, lfirst(lc), &one))
+		if (!pass_marker(r, scan, lfirst(lc), &r->taken[foreach_current_index(lc)], &one))
 			continue;
 		r->no_delta = r->no_delta || !one.delta;
 		for (int i = 0; i < all.nparts && all.sets; i++)
@@ -298,6 +340,30 @@ make_ready(MdbRollup *r, TableScanDesc scan)
 	MemoryContextSwitchTo(old);
 }
 
+/* What is taken from the states, by the values of this moment; true if it is something else than before. */
+static bool
+take_bounds(MdbRollup *r, const MdbTable *table)
+{
+	bool changed = false;
+
+	for (int i = 0; i < list_length(r->markers); i++)
+	{
+		Taken *taken = &r->taken[i];
+		Taken old = *taken;
+		bool isnull;
+		Datum value;
+
+		if (taken->from_state == NULL)
+			continue;
+		value = ExecEvalExprSwitchContext(taken->from_state, r->econtext, &isnull);
+		taken->from = isnull ? PG_INT64_MIN : mdb_push_time(table, value);
+		value = ExecEvalExprSwitchContext(taken->to_state, r->econtext, &isnull);
+		taken->to = isnull ? PG_INT64_MAX : mdb_push_time(table, value);
+		changed = changed || taken->from != old.from || taken->to != old.to;
+	}
+	return changed;
+}
+
 /*
  * mdb_rollup_apply - let a scan's filter let through only what passes.
  *
@@ -306,6 +372,8 @@ make_ready(MdbRollup *r, TableScanDesc scan)
 void
 mdb_rollup_apply(MdbRollup *r, TableScanDesc scan, MdbScanFilter *filter)
 {
+	if (take_bounds(r, mdb_table(scan->rs_rd)))
+		r->ready = false;
 	if (!r->ready)
 		make_ready(r, scan);
 	filter->part_times = r->times;

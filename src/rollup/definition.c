@@ -142,7 +142,7 @@ targets_of(Query *branch)
 	return list;
 }
 
-static void
+static bool
 read_states(MdbDefinition *def, Query *branch)
 {
 	ListCell *lc;
@@ -153,12 +153,13 @@ read_states(MdbDefinition *def, Query *branch)
 		Var *var = lfirst(lc);
 
 		if (!IsA(var, Var))
-			not_one(def->view);
+			return false;
 		def->columns = lappend_int(def->columns, var->varattno);
 	}
+	return OidIsValid(def->states);
 }
 
-static void
+static bool
 read_raw(MdbDefinition *def, Query *branch)
 {
 	List *targets = targets_of(branch);
@@ -172,7 +173,7 @@ read_raw(MdbDefinition *def, Query *branch)
 	def->materialized_only = has_false(branch->jointree->quals);
 	def->where = mdb_without_markers(branch->jointree->quals);
 	if (!OidIsValid(def->raw) || targets == NIL || list_length(targets) != list_length(def->columns))
-		not_one(def->view);
+		return false;
 	def->bucket = linitial(targets);
 	for_each_from(lc, targets, 1)
 	{
@@ -183,23 +184,20 @@ read_raw(MdbDefinition *def, Query *branch)
 		else if (def->partials == NIL)
 			def->keys = lappend(def->keys, node);
 		else
-			not_one(def->view);
+			return false;
 	}
 	raw = table_open(def->raw, AccessShareLock);
 	table = mdb_is_metricsdb(raw) ? mdb_table(raw) : NULL;
 	time_attno = table ? table->time_attno : 0;
 	table_close(raw, NoLock);
-	if (!mdb_bucket_rule(def->bucket, 1, time_attno, &def->rule, &reason))
-		not_one(def->view);
+	return mdb_bucket_rule(def->bucket, 1, time_attno, &def->rule, &reason);
 }
 
 /*
- * mdb_definition_read - of a view, on which the caller has a lock.
- *
- * Raises ERRCODE_WRONG_OBJECT_TYPE if it is not that of a continuous aggregate.
+ * mdb_definition_find - of a view, on which the caller has a lock; NULL if it is not that of a continuous aggregate.
  */
 MdbDefinition *
-mdb_definition_read(Oid view)
+mdb_definition_find(Oid view)
 {
 	MdbDefinition *def = palloc0(sizeof(MdbDefinition));
 	Relation rel = relation_open(view, AccessShareLock);
@@ -207,18 +205,14 @@ mdb_definition_read(Oid view)
 	List *branches;
 
 	def->view = view;
-	if (rel->rd_rel->relkind != RELKIND_VIEW)
-		not_one(view);
-	def->query = copyObject(get_view_query(rel));
+	def->query = rel->rd_rel->relkind == RELKIND_VIEW ? copyObject(get_view_query(rel)) : NULL;
 	relation_close(rel, NoLock);
-	rte = only_source(def->query);
+	rte = def->query ? only_source(def->query) : NULL;
 	if (rte == NULL || rte->rtekind != RTE_SUBQUERY || rte->subquery->setOperations == NULL)
-		not_one(view);
+		return NULL;
 	branches = branches_of(rte->subquery, rte->subquery->setOperations);
-	if (list_length(branches) < 2)
-		not_one(view);
-	read_states(def, linitial(branches));
-	read_raw(def, llast(branches));
+	if (list_length(branches) < 2 || !read_states(def, linitial(branches)) || !read_raw(def, llast(branches)))
+		return NULL;
 	def->feed = copyObject(lsecond(branches));
 	def->source = only_table(def->feed);
 	if (def->materialized_only)
@@ -231,7 +225,20 @@ mdb_definition_read(Oid view)
 				quals = foreach_delete_current (quals, lc);
 		def->feed->jointree->quals = (Node *) make_ands_explicit(quals);
 	}
-	if (!OidIsValid(def->states) || !OidIsValid(def->source))
+	return OidIsValid(def->source) ? def : NULL;
+}
+
+/*
+ * mdb_definition_read - the same.
+ *
+ * Raises ERRCODE_WRONG_OBJECT_TYPE if it is not that of a continuous aggregate.
+ */
+MdbDefinition *
+mdb_definition_read(Oid view)
+{
+	MdbDefinition *def = mdb_definition_find(view);
+
+	if (def == NULL)
 		not_one(view);
 	return def;
 }

@@ -82,6 +82,7 @@ typedef struct MdbDefinition
 	MdbBucketRule rule;
 } MdbDefinition;
 
+extern MdbDefinition *mdb_definition_find(Oid view);
 extern MdbDefinition *mdb_definition_read(Oid view);
 extern AttrNumber mdb_definition_column(const MdbDefinition *def, int partial);
 extern List *mdb_definition_states(const MdbDefinition *def, Index varno);
