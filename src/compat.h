@@ -24,7 +24,7 @@
 #define MdbRelFile                 RelFileLocator
 #define mdb_rel_file(rel)          ((rel)->rd_locator)
 #define mdb_rel_file_space(f)      ((f).spcOid)
-#define mdb_has_new_file(rel)      ((rel)->rd_newRelfilelocatorSubid != InvalidSubTransactionId)
+#define mdb_new_file_subid(rel)    ((rel)->rd_newRelfilelocatorSubid)
 #define mdb_file_skips_wal(f)      RelFileLocatorSkippingWAL(f)
 #define mdb_rel_file_equals(a, b)  RelFileLocatorEquals(a, b)
 #define MdbUpdateIndexes           TU_UpdateIndexes
@@ -40,7 +40,7 @@
 #define MdbRelFile                 RelFileNode
 #define mdb_rel_file(rel)          ((rel)->rd_node)
 #define mdb_rel_file_space(f)      ((f).spcNode)
-#define mdb_has_new_file(rel)      ((rel)->rd_newRelfilenodeSubid != InvalidSubTransactionId)
+#define mdb_new_file_subid(rel)    ((rel)->rd_newRelfilenodeSubid)
 #define mdb_file_skips_wal(f)      RelFileNodeSkippingWAL(f)
 #define mdb_rel_file_equals(a, b)  RelFileNodeEquals(a, b)
 #define MdbUpdateIndexes           bool
@@ -51,6 +51,8 @@
 #define mdb_stat_dead_rows(entry)  ((entry)->n_dead_tuples)
 #define mdb_abort_buffer_io()      AbortBufferIO()
 #endif
+
+#define mdb_has_new_file(rel) (mdb_new_file_subid(rel) != InvalidSubTransactionId)
 
 /* PostgreSQL 16 made ownership checks generic. */
 #if PG_VERSION_NUM >= 160000
@@ -75,6 +77,15 @@
 #define mdb_interval_is_infinite(i) INTERVAL_NOT_FINITE(i)
 #else
 #define mdb_interval_is_infinite(i) ((void) (i), false)
+#endif
+
+/* PostgreSQL 17 tells REINDEX of a table whose command it is. */
+#if PG_VERSION_NUM >= 170000
+#define mdb_reindex_relation(relid, params) \
+	((void) reindex_relation(NULL, (relid), REINDEX_REL_PROCESS_TOAST, (params)))
+#else
+#define mdb_reindex_relation(relid, params) \
+	((void) reindex_relation((relid), REINDEX_REL_PROCESS_TOAST, (params)))
 #endif
 
 /* PostgreSQL 17 keeps virtual transaction ids in a struct. */

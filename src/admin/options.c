@@ -274,7 +274,7 @@ mdb_options_apply(Oid relid, const MdbOptions *options, int refcount)
 		applying = options;
 		PG_TRY();
 		{
-			mdb_new_file(rel);
+			mdb_renew_file(rel);
 		}
 		PG_FINALLY();
 		{

@@ -439,10 +439,12 @@ tell(Oid relid, const MdbExpired *expired)
 	char *name = get_rel_name(relid);
 
 	if (name && expired->needed > 0)
-		ereport(WARNING,
-				(errmsg("%lld old parts of table \"%s\" stay because a roll-up has not taken them yet",
-						(long long) expired->needed, name),
-				 errhint("They go once it has.")));
+		ereport(
+			WARNING,
+			(errmsg(
+				 "%lld old parts of table \"%s\" stay because a continuous aggregate has not taken them yet",
+				 (long long) expired->needed, name),
+			 errhint("They go once it has.")));
 	if (name && expired->busy > 0)
 		ereport(NOTICE, (errmsg("%lld old parts of table \"%s\" stay because transactions are at their rows",
 								(long long) expired->busy, name),

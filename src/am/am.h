@@ -318,6 +318,7 @@ extern bool mdb_returning(void);
 
 extern void mdb_set_new_filelocator(Relation rel, const MdbRelFile *file, char persistence,
 									TransactionId *freezeXid, MultiXactId *minmulti);
+extern void mdb_renew_file(Relation rel);
 extern void mdb_nontransactional_truncate(Relation rel);
 extern void mdb_copy_data(Relation rel, const MdbRelFile *file);
 extern void mdb_drop_storage(Relation rel);
@@ -328,6 +329,16 @@ extern void mdb_infer_series(TupleDesc desc, MdbRoles *roles);
 /* How the roles of a table that is being created are found, if not inferred; set by src/admin. */
 typedef bool (*MdbRolesHook)(Relation rel, MdbRoles *roles);
 extern PGDLLIMPORT MdbRolesHook mdb_roles_hook;
+
+/* ---- feeds.c ---- */
+
+extern void mdb_feeds_note_types(Relation rel, TupleDesc desc);
+extern void mdb_feeds_rewritten(Relation old, Oid owner);
+extern void mdb_feeds_lock_truncated(Oid relid);
+extern void mdb_feeds_truncated(Relation rel);
+extern void mdb_feeds_dropped(Oid relid);
+extern void mdb_feeds_refuse_leaving(Oid relid);
+extern void mdb_feeds_init(void);
 
 /* ---- rewrite.c ---- */
 

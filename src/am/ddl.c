@@ -171,6 +171,8 @@ mdb_drop_storage(Relation rel)
 	if (storage_id == 0)
 		return;
 	owner = mdb_storage_relid(storage_id);
+	if (OidIsValid(owner) && owner != RelationGetRelid(rel))
+		mdb_feeds_rewritten(rel, owner);
 	MDB_STOP("drop.before");
 	mdb_delta_drop_all(storage_id);
 	MDB_STOP("drop.deltas");
@@ -194,6 +196,28 @@ mdb_storage_adopt(Oid from, Oid to)
 	CommandCounterIncrement();
 }
 
+/* The new file is not because the rows of the old one are to go. */
+static bool renewing = false;
+
+/*
+ * mdb_renew_file - an empty table gets a new file, to which other roles may apply.  No TRUNCATE: continuous aggregates
+ * keep what they have taken.
+ */
+void
+mdb_renew_file(Relation rel)
+{
+	renewing = true;
+	PG_TRY();
+	{
+		mdb_new_file(rel);
+	}
+	PG_FINALLY();
+	{
+		renewing = false;
+	}
+	PG_END_TRY();
+}
+
 /*
  * mdb_set_new_filelocator - a table gets a new, empty file.
  */
@@ -211,6 +235,8 @@ mdb_set_new_filelocator(Relation rel, const MdbRelFile *file, char persistence, 
 	if (!mdb_rel_file_equals(mdb_rel_file(rel), *file))
 	{
 		mdb_drop_storage(rel);
+		if (!renewing)
+			mdb_feeds_truncated(rel);
 		MDB_STOP("file.old_dropped");
 	}
 
@@ -260,7 +286,9 @@ mdb_nontransactional_truncate(Relation rel)
 		table_close(delta, NoLock);
 	}
 	mdb_shadows_forget(table->storage_id);
+	mdb_catalog_delete("pending", table->storage_id);
 	CommandCounterIncrement();
+	mdb_feeds_truncated(rel);
 }
 
 /*

@@ -60,6 +60,7 @@ relation_dropped(Oid relid)
 	rel = relation_open(relid, NoLock);
 	mdb_drop_storage(rel);
 	relation_close(rel, NoLock);
+	mdb_feeds_dropped(relid);
 }
 
 static bool
@@ -140,6 +141,7 @@ relation_created(Oid relid, bool internal)
 		sscanf(NameStr(class->relname), "pg_temp_%u", &table) == 1 && class->relam != mdb_am_oid(true) &&
 		mdb_is_metricsdb_oid(table))
 	{
+		mdb_feeds_refuse_leaving(table);
 		CommandCounterIncrement();
 		NewHeapCreateToastTable(relid, (Datum) 0, AccessExclusiveLock, InvalidOid);
 	}
@@ -153,6 +155,8 @@ object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId, voi
 		prev_object_access(access, classId, objectId, subId, arg);
 	if (access == OAT_DROP && classId == RelationRelationId && subId == 0)
 		relation_dropped(objectId);
+	if (access == OAT_TRUNCATE && classId == RelationRelationId)
+		mdb_feeds_lock_truncated(objectId);
 	if (access == OAT_POST_CREATE && classId == RelationRelationId && subId == 0)
 		relation_created(objectId, ((ObjectAccessPostCreate *) arg)->is_internal);
 }
@@ -250,6 +254,7 @@ mdb_am_init(void)
 	mdb_fetch_init();
 	mdb_superseded_init();
 	mdb_marks_init();
+	mdb_feeds_init();
 	mdb_index_init();
 	prev_object_access = object_access_hook;
 	object_access_hook = object_access;

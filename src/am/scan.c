@@ -460,6 +460,7 @@ use_desc(MdbScan *s, TupleDesc desc)
 	}
 	if (same || s->unit >= 0)
 		return;
+	mdb_feeds_note_types(s->base.rs_rd, desc);
 	old = MemoryContextSwitchTo(s->mcxt);
 	s->table = mdb_table_described(s->base.rs_rd, desc);
 	s->series_cache = mdb_series_cache_create(s->table, s->base.rs_snapshot);

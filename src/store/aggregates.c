@@ -14,6 +14,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -24,6 +25,8 @@
 
 #include "store/aggregates.h"
 #include "store/store.h"
+
+MdbFloorRaised mdb_floor_raised = NULL;
 
 enum
 {
@@ -324,7 +327,7 @@ change(Oid aggregate, const Datum *v, const bool *n, const bool *replace)
 }
 
 /*
- * mdb_aggregate_delete - the aggregate is no more; nor what it has not taken.
+ * mdb_aggregate_delete - the aggregate is no more; nor what it has not taken.  Waits for those who write to its source.
  */
 void
 mdb_aggregate_delete(Oid aggregate)
@@ -341,6 +344,8 @@ mdb_aggregate_delete(Oid aggregate)
 			bool isnull;
 			Oid source = DatumGetObjectId(slot_getattr(slot, Anum_aggregate_source, &isnull));
 
+			/* Nobody is to make parts pending that has not heard of it. */
+			LockRelationOid(source, ShareRowExclusiveLock);
 			simple_heap_delete(rel, &slot->tts_tid);
 			/* The source may be on its way out, too. */
 			if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(source)))
@@ -389,7 +394,8 @@ mdb_aggregate_set_options(Oid aggregate, bool materialized_only, bool backfill, 
 }
 
 /*
- * mdb_aggregate_raise_floor - raw has all its rows only from this time on; true if it had more before.
+ * mdb_aggregate_raise_floor - raw has all its rows only from this time on; true if it had more before.  Then
+ * mdb_floor_raised hears of it.
  */
 bool
 mdb_aggregate_raise_floor(Oid aggregate, int64 floor)
@@ -403,7 +409,27 @@ mdb_aggregate_raise_floor(Oid aggregate, int64 floor)
 		return false;
 	v[Anum_aggregate_floor - 1] = Int64GetDatum(floor);
 	replace[Anum_aggregate_floor - 1] = true;
-	return change(aggregate, v, n, replace);
+	if (!change(aggregate, v, n, replace))
+		return false;
+	if (mdb_floor_raised)
+		mdb_floor_raised(aggregate, floor);
+	return true;
+}
+
+/*
+ * mdb_aggregate_forget_floor - the source was emptied, and so were the states: nothing is missing any more.
+ */
+void
+mdb_aggregate_forget_floor(Oid aggregate)
+{
+	Datum v[Natts_aggregate] = {0};
+	bool n[Natts_aggregate] = {0};
+	bool replace[Natts_aggregate] = {0};
+
+	v[Anum_aggregate_floor - 1] = Int64GetDatum(PG_INT64_MIN);
+	replace[Anum_aggregate_floor - 1] = true;
+	if (change(aggregate, v, n, replace) && mdb_floor_raised)
+		mdb_floor_raised(aggregate, PG_INT64_MIN);
 }
 
 /*

@@ -40,6 +40,13 @@ typedef struct MdbAggregate
 	TimestampTz created_at;
 } MdbAggregate;
 
+/*
+ * Told when the source has lost rows from before floor, or with PG_INT64_MIN was emptied, in the transaction in which
+ * it has; set by src/rollup.
+ */
+typedef void (*MdbFloorRaised)(Oid aggregate, int64 floor);
+extern PGDLLIMPORT MdbFloorRaised mdb_floor_raised;
+
 /* By which of its columns aggregates are looked for. */
 typedef enum MdbAggregateKey
 {
@@ -59,6 +66,7 @@ extern void mdb_aggregate_set_attached(Oid aggregate, bool attached);
 extern void mdb_aggregate_set_options(Oid aggregate, bool materialized_only, bool backfill,
 									  const Interval *lateness);
 extern bool mdb_aggregate_raise_floor(Oid aggregate, int64 floor);
+extern void mdb_aggregate_forget_floor(Oid aggregate);
 extern void mdb_aggregate_note_applied(Oid aggregate, TimestampTz at);
 extern void mdb_aggregate_note_failure(Oid aggregate, int failures, const char *message,
 									   TimestampTz retry_at);

@@ -305,9 +305,11 @@ expire(Turn *turn)
 		ereport(LOG, (errmsg("retention has removed %lld rows of table with OID %u, with %lld parts",
 							 (long long) expired.rows, turn->relid, (long long) expired.parts)));
 	if (expired.needed > 0)
-		ereport(LOG,
-				(errmsg("%lld old parts of table with OID %u stay because a roll-up has not taken them yet",
-						(long long) expired.needed, turn->relid)));
+		ereport(
+			LOG,
+			(errmsg(
+				"%lld old parts of table with OID %u stay because a continuous aggregate has not taken them yet",
+				(long long) expired.needed, turn->relid)));
 }
 
 /* Do one thing for a table.  True if something was done. */

@@ -433,6 +433,7 @@ mdb_compact_relation(Oid relid, MdbCompactHow how, bool may_give_way, MdbTransac
 					 MdbTransactionFunction commit)
 {
 	bool full = how != MDB_COMPACT_DUE;
+	bool wait = full && how != MDB_COMPACT_DELTA;
 	MdbCompactGoal everything = {.how = how};
 	MdbCompactGoal *goal = full ? &everything : NULL;
 	MemoryContext outer = CurrentMemoryContext;
@@ -457,7 +458,7 @@ mdb_compact_relation(Oid relid, MdbCompactHow how, bool may_give_way, MdbTransac
 		}
 		step = MDB_STEP_NOTHING;
 		again = false;
-		rel = open_table(relid, full);
+		rel = open_table(relid, wait);
 		if (rel == NULL)
 			break;
 		begin();
@@ -468,9 +469,10 @@ mdb_compact_relation(Oid relid, MdbCompactHow how, bool may_give_way, MdbTransac
 			step = MDB_STEP_DONE;
 		else if (delta_step(rel, goal, &next_slot))
 			step = MDB_STEP_DONE;
-		else
+		else if (how != MDB_COMPACT_DELTA)
 			step = parts_step(rel, goal, may_give_way);
-		if (step == MDB_STEP_NOTHING && mdb_postings_merge(mdb_table(rel)->storage_id, goal != NULL, NULL))
+		if (step == MDB_STEP_NOTHING && how != MDB_COMPACT_DELTA &&
+			mdb_postings_merge(mdb_table(rel)->storage_id, goal != NULL, NULL))
 			step = MDB_STEP_DONE;
 		if (step == MDB_STEP_NOTHING && mdb_twins_settle(mdb_table(rel), goal != NULL))
 			step = MDB_STEP_DONE;
@@ -492,7 +494,7 @@ mdb_compact_relation(Oid relid, MdbCompactHow how, bool may_give_way, MdbTransac
 			pg_usleep(SPACE_WAIT_MS * 1000L);
 		if (next_slot >= 0)
 		{
-			rel = open_table(relid, full);
+			rel = open_table(relid, wait);
 			if (rel == NULL)
 				break;
 			begin();

@@ -10,7 +10,9 @@
  * and class.  In the end the free end of the file is cut, if nobody is using the table.
  *
  * Nobody is waited for: a part at whose rows somebody's transaction is goes another time, and so does a row
- * of the delta that is locked.  A part that a roll-up has not taken yet stays.  Triggers are not fired.
+ * of the delta that is locked.  A part that a continuous aggregate needs stays (needs.c); and of a table that has
+ * some old rows of the delta do not go, but are moved into parts, from where aggregates take them.  Triggers
+ * are not fired.
  */
 #include "postgres.h"
 
@@ -35,43 +37,11 @@
 #include "utils/timestamp.h"
 
 #include "stop.h"
+#include "store/aggregates.h"
 #include "write/write.h"
 
 /* Rows of the delta that are deleted in one transaction. */
 #define ROWS_MAX (64 * 1024)
-
-/*
- * mdb_part_is_needed - is there a roll-up that has not taken a part's rows yet?
- *
- * Whoever makes roll-ups has a row in the catalog "pending" for each part and roll-up until then.
- */
-bool
-mdb_part_is_needed(const MdbPartInfo *part)
-{
-	Oid relid = mdb_catalog_relid("pending", true);
-	AttrNumber storage, id;
-	Snapshot snapshot;
-	Relation rel;
-	ScanKeyData keys[2];
-	SysScanDesc scan;
-	bool needed;
-
-	if (!OidIsValid(relid))
-		return false;
-	storage = get_attnum(relid, "storage_id");
-	id = get_attnum(relid, "part_id");
-	rel = table_open(relid, AccessShareLock);
-	snapshot = mdb_latest_snapshot();
-	ScanKeyInit(&keys[0], storage, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(part->storage_id));
-	ScanKeyInit(&keys[1], id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(part->part_id));
-	scan = systable_beginscan(rel, mdb_catalog_index(rel), OidIsValid(mdb_catalog_index(rel)), snapshot, 2,
-							  keys);
-	needed = HeapTupleIsValid(systable_getnext(scan));
-	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, AccessShareLock);
-	return needed;
-}
 
 /* Do foreign keys refer to the table? */
 static bool
@@ -119,15 +89,17 @@ count_dropped(Relation rel, double before, double dropped)
 							class->relhasindex, InvalidTransactionId, InvalidMultiXactId);
 }
 
-/* Parts whose newest row is too old. */
-static void
-drop_parts(Relation rel, const MdbTable *table, const MdbHorizons *horizons, MdbExpired *result)
+/*
+ * Parts whose newest row is too old, and at whose rows nobody is: they are claimed, so that nobody comes to them
+ * from here on.
+ */
+static int
+claim_due(const MdbTable *table, const MdbHorizons *horizons, MdbPartList *list, MdbPartInfo **due,
+		  MdbExpired *result)
 {
-	Snapshot snapshot = mdb_latest_snapshot(); /* newer than our lock */
-	MdbPartList *list = mdb_parts_visible(table, snapshot);
-	int64 rows = 0;
+	int n = 0;
 
-	UnregisterSnapshot(snapshot);
+	*due = palloc_extended(sizeof(MdbPartInfo) * Max(1, list->count), MCXT_ALLOC_HUGE);
 	for (int i = 0; i < list->count; i++)
 	{
 		const MdbPartInfo *p = &list->parts[i];
@@ -135,20 +107,47 @@ drop_parts(Relation rel, const MdbTable *table, const MdbHorizons *horizons, Mdb
 		CHECK_FOR_INTERRUPTS();
 		if (p->days == 0 || p->time_max >= mdb_horizon_of(horizons, p->class))
 			continue;
-		if (mdb_part_is_needed(p))
+		if (mdb_part_claim(p))
+			(*due)[n++] = *p;
+		else
+			result->busy++;
+	}
+	return n;
+}
+
+/* Parts whose newest row is too old go, but for those that aggregates need. */
+static void
+drop_parts(Relation rel, const MdbTable *table, const MdbHorizons *horizons, MdbExpired *result)
+{
+	Snapshot snapshot = mdb_latest_snapshot(); /* newer than our lock */
+	MdbPartList *list = mdb_parts_visible(table, snapshot);
+	MdbPartInfo *due;
+	MdbNeeds *needs = NULL;
+	int64 rows = 0;
+	int n;
+
+	UnregisterSnapshot(snapshot);
+	n = claim_due(table, horizons, list, &due, result);
+	if (n > 0)
+		needs = mdb_needs_begin(rel, table);
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (mdb_needs_part(needs, &due[i]))
 			result->needed++;
-		else if (!mdb_part_claim(p))
+		else if (!mdb_needs_drop(needs, &due[i]))
 			result->busy++;
 		else
 		{
 			if (rows == 0)
 				CheckTableForSerializableConflictIn(rel);
-			mdb_part_delete(p);
+			mdb_part_delete(&due[i]);
 			MDB_STOP("expire.part");
 			result->parts++;
-			rows += p->nrows;
+			rows += due[i].nrows;
 		}
 	}
+	mdb_needs_end(needs);
 	if (rows == 0)
 		return;
 	count_dropped(rel, (double) list->nrows, (double) rows);
@@ -191,10 +190,10 @@ is_old(const MdbTable *table, const MdbHorizons *horizons, AttrNumber metric, Tu
 	return time < mdb_horizon_of(horizons, class);
 }
 
-/* Delete old rows of a heap of the delta, some at a time; how many. */
+/* Delete old rows of a heap of the delta, some at a time; how many.  Or only look for them. */
 static int64
-delete_rows_of(Relation rel, const MdbTable *table, const MdbHorizons *horizons, Relation heap,
-			   Snapshot snapshot, int64 limit)
+old_rows_of(Relation rel, const MdbTable *table, const MdbHorizons *horizons, Relation heap,
+			Snapshot snapshot, int64 limit, bool look)
 {
 	MemoryContext tmp =
 		AllocSetContextCreate(CurrentMemoryContext, "metricsdb old rows", ALLOCSET_DEFAULT_SIZES);
@@ -219,7 +218,9 @@ delete_rows_of(Relation rel, const MdbTable *table, const MdbHorizons *horizons,
 		}
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(tmp);
-		if (too_old)
+		if (too_old && look)
+			n++;
+		else if (too_old)
 		{
 			ItemPointerData tid = heapslot->tts_tid;
 			TM_FailureData tmfd;
@@ -239,35 +240,36 @@ delete_rows_of(Relation rel, const MdbTable *table, const MdbHorizons *horizons,
 	return n;
 }
 
-/* Old rows of the delta, some at a time; true if there may be more. */
-static bool
-delete_rows(Relation rel, const MdbTable *table, const MdbHorizons *horizons, MdbExpired *result)
+/* Old rows of the delta: at most limit are deleted, or only looked for; how many. */
+static int64
+old_rows(Relation rel, const MdbTable *table, const MdbHorizons *horizons, int64 limit, bool look)
 {
+	LOCKMODE lockmode = look ? AccessShareLock : RowExclusiveLock;
 	Snapshot snapshot = mdb_latest_snapshot();
 	MdbDeltaInfo *live;
 	int count;
 	int64 n = 0;
 
 	mdb_delta_live(table, snapshot, &live, &count);
-	for (int i = 0; i < count && n < ROWS_MAX; i++)
+	for (int i = 0; i < count && n < limit; i++)
 	{
 		Relation heap;
 
 		/* As whoever deletes does: to the end of the transaction. */
-		if (!ConditionalLockRelationOid(live[i].relid, RowExclusiveLock))
+		if (!ConditionalLockRelationOid(live[i].relid, lockmode))
 			continue;
 		heap = table_open(live[i].relid, NoLock);
-		n += delete_rows_of(rel, table, horizons, heap, snapshot, ROWS_MAX - n);
-		table_close(heap, NoLock);
+		n += old_rows_of(rel, table, horizons, heap, snapshot, limit - n, look);
+		table_close(heap, look ? lockmode : NoLock);
 	}
 	UnregisterSnapshot(snapshot);
-	result->rows += n;
-	CommandCounterIncrement();
-	return n >= ROWS_MAX;
+	return n;
 }
 
 typedef enum Stage
 {
+	EXPIRE_LOOK, /* for rows of the delta that aggregates have not taken */
+	EXPIRE_MOVE, /* these into parts */
 	EXPIRE_PARTS,
 	EXPIRE_ROWS,
 	EXPIRE_SPACE,
@@ -289,19 +291,32 @@ expire_step(Relation rel, Stage stage, bool one_of_many, MdbExpired *result)
 	horizons = mdb_horizons(retention, table, GetCurrentTimestamp());
 	switch (stage)
 	{
+		case EXPIRE_LOOK:
+			if (mdb_has_aggregates(rel) && old_rows(rel, table, horizons, 1, true) > 0)
+				return EXPIRE_MOVE;
+			return EXPIRE_PARTS;
 		case EXPIRE_PARTS:
 			mdb_storage_revive(rel);
 			drop_parts(rel, table, horizons, result);
 			return EXPIRE_ROWS;
 		case EXPIRE_ROWS:
-			if (delete_rows(rel, table, horizons, result))
-				return EXPIRE_ROWS;
+			/* Aggregates take them from parts alone. */
+			if (!mdb_has_aggregates(rel))
+			{
+				int64 n = old_rows(rel, table, horizons, ROWS_MAX, false);
+
+				result->rows += n;
+				CommandCounterIncrement();
+				if (n >= ROWS_MAX)
+					return EXPIRE_ROWS;
+			}
 			return result->parts > 0 ? EXPIRE_SPACE : EXPIRE_DONE;
 		case EXPIRE_SPACE:
 			/* If some snapshot still needs the pages, compaction or VACUUM cuts them off later. */
 			mdb_space_prune(table);
 			(void) mdb_space_truncate(rel, table);
 			return EXPIRE_DONE;
+		case EXPIRE_MOVE:
 		case EXPIRE_DONE:
 			break;
 	}
@@ -321,7 +336,7 @@ mdb_expire_relation(Oid relid, bool wait, bool one_of_many, MdbTransactionFuncti
 {
 	MemoryContext outer = CurrentMemoryContext;
 	MemoryContext mcxt = AllocSetContextCreate(outer, "metricsdb retention", ALLOCSET_DEFAULT_SIZES);
-	Stage stage = EXPIRE_PARTS;
+	Stage stage = EXPIRE_LOOK;
 	bool locked = true;
 
 	memset(result, 0, sizeof(*result));
@@ -329,6 +344,12 @@ mdb_expire_relation(Oid relid, bool wait, bool one_of_many, MdbTransactionFuncti
 	{
 		Relation rel;
 
+		if (stage == EXPIRE_MOVE)
+		{
+			(void) mdb_compact_relation(relid, MDB_COMPACT_DELTA, false, begin, commit);
+			commit();
+			stage = EXPIRE_PARTS;
+		}
 		if (wait)
 			LockRelationOid(relid, ShareUpdateExclusiveLock);
 		else if (!ConditionalLockRelationOid(relid, ShareUpdateExclusiveLock))

@@ -8,7 +8,7 @@
  * one.  Merges, and moves within the file, take care of the rows themselves (merge_pending.c).
  *
  * A rewrite fills a transient table, which has no aggregates: what becomes of the pending rows of the old file is
- * seen to when that goes (stale.c).
+ * seen to when that goes (src/am/feeds.c).
  */
 #include "postgres.h"
 

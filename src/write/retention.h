@@ -76,10 +76,9 @@ typedef struct MdbExpired
 	int64 parts;
 	int64 rows;   /* of parts, and of the delta */
 	int64 busy;   /* parts at whose rows somebody's transaction is */
-	int64 needed; /* parts that a roll-up has not taken yet */
+	int64 needed; /* parts that a continuous aggregate has not taken yet */
 } MdbExpired;
 
-extern bool mdb_part_is_needed(const MdbPartInfo *part);
 extern bool mdb_refuse_referenced(Relation rel, int elevel);
 
 #endif /* MDB_RETENTION_H */

@@ -24,7 +24,7 @@ CREATE VIEW pending AS SELECT st.relid::regclass AS of, part_id, p.aggregate::re
 	CASE WHEN time_from > -9223372036854775808 THEN to_timestamp(time_from / 1e6 + 946684800) END AS time_from,
 	CASE WHEN time_to < 9223372036854775807 THEN to_timestamp(time_to / 1e6 + 946684800) END AS time_to, backfill
 	FROM metricsdb.pending p LEFT JOIN metricsdb.storage st USING (storage_id)
-	WHERE st.relid IN ('raw'::regclass, 's1'::regclass, 's2'::regclass) OR st.relid IS NULL;
+	WHERE st.relid IN (SELECT oid FROM pg_class WHERE relnamespace = 'pend'::regnamespace) OR st.relid IS NULL;
 CREATE FUNCTION fill(day date, n int) RETURNS void LANGUAGE sql AS $$
 	INSERT INTO raw SELECT day + i * interval '1 minute', 'h' || i % 3, i FROM generate_series(0, n - 1) i
 $$;
@@ -219,3 +219,157 @@ SELECT aggregate::regclass, count(*) BETWEEN 2 AND 300 FROM metricsdb.dirty GROU
 SELECT count(*) FROM generate_series(0, 299999, 3) i, LATERAL (SELECT '2023-01-01'::timestamptz + i * interval '100 s') x (t)
 	WHERE NOT EXISTS (SELECT FROM dirty('s1') d WHERE t >= dirty_from AND t < dirty_to);
 DELETE FROM metricsdb.dirty;
+
+-- Retention leaves what aggregates need, and tells them what went.
+CREATE FUNCTION floor_of(s regclass) RETURNS timestamptz LANGUAGE sql AS $$
+	SELECT CASE WHEN floor > -9223372036854775808 THEN to_timestamp(floor / 1e6 + 946684800) END FROM metricsdb.continuous_aggregate WHERE aggregate = s
+$$;
+TRUNCATE raw;
+SELECT metricsdb.set_retention('raw', '10 years');
+SELECT fill('2010-01-01', 100), fill('2010-01-02', 100), fill('2010-01-03', 100);
+INSERT INTO raw SELECT '2010-01-03 00:00:30'::timestamptz + i * interval '1 minute', 'h', i FROM generate_series(0, 99) i;
+-- 1 and 2 are applied, but for one aggregate alone; 3 and 4 are not.
+DELETE FROM metricsdb.pending WHERE part_id <= 2 AND aggregate = 's1'::regclass AND storage_id = (SELECT storage_id FROM metricsdb.storage WHERE relid = 'raw'::regclass);
+CALL metricsdb.apply_retention('raw');
+SELECT part_id FROM parts_of('raw');
+SELECT floor_of('s1'), floor_of('s2');
+CALL applied(1);
+CALL applied(2);
+-- something of the second day was deleted, which touches the next one, too, as far as the other aggregate is concerned
+DELETE FROM raw WHERE time = '2010-01-02 00:05';
+DELETE FROM metricsdb.dirty WHERE aggregate = 's2'::regclass;
+SELECT * FROM dirty('s1');
+CALL metricsdb.apply_retention('raw');
+SELECT part_id FROM parts_of('raw');
+SELECT floor_of('s1'), floor_of('s2');
+-- what cannot be made again does not keep it
+UPDATE metricsdb.dirty SET flagged = true;
+CALL metricsdb.apply_retention('raw');
+SELECT part_id FROM parts_of('raw');
+SELECT floor_of('s1'), floor_of('s2');
+-- parts that were there before an aggregate which does not take them by itself
+UPDATE metricsdb.pending SET backfill = true;
+UPDATE metricsdb.continuous_aggregate SET backfill = false WHERE aggregate = 's2'::regclass;
+CALL metricsdb.apply_retention('raw');
+UPDATE metricsdb.continuous_aggregate SET backfill = false;
+CALL metricsdb.apply_retention('raw');
+SELECT part_id FROM parts_of('raw');
+SELECT count(*) FROM pending;
+SELECT floor_of('s1'), floor_of('s2');
+-- Old rows of the delta become rows of a part first; the next time they go, once they are applied.
+INSERT INTO raw VALUES ('2010-01-04', 'h', 1), ('2010-01-05', 'h', 2), (now(), 'h', 3);
+CALL metricsdb.apply_retention('raw');
+SELECT count(*), count(*) FILTER (WHERE aggregate = 's1'::regclass) FROM pending;
+SELECT count(*) FROM raw;
+DELETE FROM metricsdb.pending;
+CALL metricsdb.apply_retention('raw');
+SELECT count(*) FROM raw WHERE time < now() - interval '10 years';
+SELECT floor_of('s1') > '2010-01-05';
+SELECT metricsdb.set_retention('raw', NULL);
+
+-- A rewrite: what was pending is dirty, and so are the times of rows of the delta, before and after.
+TRUNCATE raw;
+SELECT floor_of('s1'), (SELECT count(*) FROM metricsdb.dirty), (SELECT count(*) FROM pending);
+SELECT fill('2024-05-01', 100), fill('2024-05-02', 100), fill('2024-05-03', 100);
+INSERT INTO raw SELECT NULL, 'c', i FROM generate_series(1, 100) i;
+INSERT INTO raw VALUES ('2024-05-09 10:00', 'delta', 1), (NULL, 'delta', 1);
+CALL applied(1);
+CALL applied(2, '2024-05-02 01:00');
+VACUUM FULL raw;
+SELECT * FROM dirty('s1');
+SELECT * FROM dirty('s2');
+SELECT nrows, first, p.* FROM parts_of('raw') LEFT JOIN pending p USING (part_id) ORDER BY part_id, aggregate;
+-- the new types are other ones, and columns before the time's have changed
+DELETE FROM metricsdb.dirty;
+CREATE TABLE wide_states (bucket timestamptz) USING metricsdb;
+CREATE TABLE wide (a int, host text, time timestamptz, v float8) USING metricsdb;
+INSERT INTO metricsdb.continuous_aggregate SELECT 'wide_states'::regclass, "view", 'wide'::regclass, raw, parent, granularity, materialized_only, backfill,
+	lateness, attached, floor, failures, NULL, NULL, NULL, NULL, now() FROM metricsdb.continuous_aggregate WHERE aggregate = 's1'::regclass;
+ALTER TABLE wide ALTER v SET STATISTICS -1;
+INSERT INTO wide SELECT i, 'x', '2024-06-01'::timestamptz + i * interval '1 minute', i FROM generate_series(1, 100) i;
+DELETE FROM metricsdb.pending;
+INSERT INTO wide SELECT 1, 'x', '2024-07-01 12:34:56', 1 FROM generate_series(1, 5);
+ALTER TABLE wide ALTER a TYPE numeric, ADD b int DEFAULT random() * 10;
+SELECT to_timestamp(time_from / 1e6 + 946684800), to_timestamp(time_to / 1e6 + 946684800) FROM metricsdb.dirty;
+SELECT count(*), min(time), max(time) FROM wide;
+SELECT count(*) FROM metricsdb.pending JOIN metricsdb.storage USING (storage_id) WHERE relid = 'wide'::regclass;
+DROP TABLE wide_states, wide;
+DELETE FROM metricsdb.dirty;
+
+-- TRUNCATE empties the states, also of aggregates of aggregates.
+CREATE TABLE s3 (bucket timestamptz, n int8) USING metricsdb;
+INSERT INTO metricsdb.continuous_aggregate SELECT 's3'::regclass, "view", 's1'::regclass, raw, 's1'::regclass, 86400000000::int8 * 7, materialized_only, backfill,
+	lateness, attached, 17, failures, NULL, NULL, NULL, NULL, now() FROM metricsdb.continuous_aggregate WHERE aggregate = 's1'::regclass;
+ALTER TABLE s1 ALTER n SET STATISTICS -1;
+CREATE INDEX ON s3 (bucket);
+INSERT INTO s1 SELECT '2024-01-01'::timestamptz + i * interval '1 hour', 'h', i FROM generate_series(1, 20) i;
+INSERT INTO s2 VALUES ('2024-01-01', 1);
+INSERT INTO s3 VALUES ('2024-01-01', 1);
+DELETE FROM s1 WHERE n = 7;
+SELECT of, aggregate FROM pending WHERE of = 's1'::regclass;
+SELECT * FROM dirty('s3');
+BEGIN;
+TRUNCATE raw;
+SELECT (SELECT count(*) FROM raw), (SELECT count(*) FROM s1), (SELECT count(*) FROM s2), (SELECT count(*) FROM s3), (SELECT count(*) FROM pending), (SELECT count(*) FROM metricsdb.dirty), floor_of('s3');
+-- and once more, in the file that this transaction has made
+INSERT INTO raw SELECT '2024-01-01'::timestamptz + i * interval '1 hour', 'h', i FROM generate_series(1, 20) i;
+INSERT INTO s1 SELECT '2024-01-01'::timestamptz + i * interval '1 hour', 'h', i FROM generate_series(1, 20) i;
+SELECT (SELECT count(*) FROM raw), (SELECT count(*) FROM s1), (SELECT count(*) FROM pending);
+TRUNCATE raw;
+SELECT (SELECT count(*) FROM raw), (SELECT count(*) FROM s1), (SELECT count(*) FROM pending);
+ROLLBACK;
+SELECT (SELECT count(*) FROM raw), (SELECT count(*) FROM s1), (SELECT count(*) FROM s2), (SELECT count(*) FROM s3), (SELECT count(*) FROM metricsdb.dirty);
+BEGIN;
+DECLARE c CURSOR FOR SELECT * FROM s3;
+FETCH c;
+TRUNCATE raw;
+ROLLBACK;
+TRUNCATE raw;
+SELECT (SELECT count(*) FROM raw), (SELECT count(*) FROM s1), (SELECT count(*) FROM s2), (SELECT count(*) FROM s3), (SELECT count(*) FROM pending), (SELECT count(*) FROM metricsdb.dirty), floor_of('s3');
+-- New options of an empty table do not.
+INSERT INTO s2 VALUES ('2024-01-01', 1);
+SELECT metricsdb.set_options('raw', series => '{host,v}');
+SELECT count(*) FROM s2;
+
+-- COPY FREEZE has its parts frozen, and what is pending of them with that.
+BEGIN;
+TRUNCATE raw;
+COPY raw FROM STDIN (FORMAT csv, FREEZE);
+2024-02-01 00:00,x,1
+2024-02-01 00:01,x,1
+2024-02-01 00:02,x,1
+2024-02-01 00:03,x,1
+2024-02-01 00:04,x,1
+2024-02-01 00:05,x,1
+2024-02-01 00:06,x,1
+2024-02-01 00:07,x,1
+2024-02-01 00:08,x,1
+2024-02-01 00:09,x,1
+2024-02-01 00:10,x,1
+\.
+COMMIT;
+SELECT part_id, aggregate FROM pending ORDER BY 2;
+
+-- Neither a source nor states can get another access method.
+ALTER TABLE raw SET ACCESS METHOD heap;
+ALTER TABLE s2 SET ACCESS METHOD heap;
+-- States that are dropped are an aggregate's no more; what was pending, or dirty, for it is gone.
+SELECT fill('2024-05-01', 100);
+DELETE FROM raw WHERE time = '2024-05-01 00:10';
+BEGIN;
+DROP TABLE s2;
+SELECT aggregate::regclass FROM metricsdb.continuous_aggregate ORDER BY 1;
+SELECT DISTINCT aggregate::regclass FROM pending;
+SELECT DISTINCT aggregate::regclass FROM metricsdb.dirty;
+SELECT fill('2024-05-01', 100);
+SELECT DISTINCT aggregate FROM pending;
+ROLLBACK;
+SELECT aggregate::regclass FROM metricsdb.continuous_aggregate ORDER BY 1;
+DROP TABLE s2, s1, s3;
+SELECT count(*) FROM metricsdb.continuous_aggregate;
+SELECT count(*) FROM metricsdb.pending;
+SELECT count(*) FROM metricsdb.dirty;
+SELECT fill('2024-05-01', 100);
+DELETE FROM raw WHERE time = '2024-05-01 00:11';
+SELECT count(*) FROM metricsdb.pending;
+DROP SCHEMA pend CASCADE;
