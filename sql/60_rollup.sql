@@ -26,6 +26,21 @@ CREATE AGGREGATE sum_histograms(histogram integer[]) (SFUNC = hist_sum_transitio
 	COMBINEFUNC = hist_combine, SERIALFUNC = hist_serial, DESERIALFUNC = hist_deserial, PARALLEL = SAFE);
 COMMENT ON AGGREGATE sum_histograms(integer[]) IS 'histograms added up: the same as one of all their values';
 
+CREATE FUNCTION combine_countersummary_final(internal) RETURNS countersummary
+	AS 'MODULE_PATHNAME', 'mdb_combine_summaries_final' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION combine_countersummary_final(internal) IS 'final function of the aggregate combine_summaries';
+CREATE AGGREGATE combine_summaries(countersummary) (SFUNC = rollup_transition, STYPE = internal,
+	FINALFUNC = combine_countersummary_final, COMBINEFUNC = rollup_combine, SERIALFUNC = rollup_serial,
+	DESERIALFUNC = rollup_deserial, PARALLEL = SAFE);
+COMMENT ON AGGREGATE combine_summaries(countersummary) IS 'what rollup() says, or NULL if times interleave';
+CREATE FUNCTION combine_gaugesummary_final(internal) RETURNS gaugesummary
+	AS 'MODULE_PATHNAME', 'mdb_combine_summaries_final' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION combine_gaugesummary_final(internal) IS 'final function of the aggregate combine_summaries';
+CREATE AGGREGATE combine_summaries(gaugesummary) (SFUNC = rollup_transition, STYPE = internal,
+	FINALFUNC = combine_gaugesummary_final, COMBINEFUNC = rollup_combine, SERIALFUNC = rollup_serial,
+	DESERIALFUNC = rollup_deserial, PARALLEL = SAFE);
+COMMENT ON AGGREGATE combine_summaries(gaugesummary) IS 'what rollup() says, or NULL if times interleave';
+
 -- The trigger on aggregates' views.
 
 CREATE FUNCTION continuous_view() RETURNS trigger

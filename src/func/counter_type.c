@@ -313,6 +313,7 @@ PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_rollup_combine);
 PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_rollup_serial);
 PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_rollup_deserial);
 PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_rollup_final);
+PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_combine_summaries_final);
 
 Datum
 mdb_rollup_transition(PG_FUNCTION_ARGS)
@@ -376,15 +377,12 @@ summary_cmp(const void *a, const void *b)
 	return x->c.first.time < y->c.first.time ? -1 : x->c.first.time > y->c.first.time;
 }
 
-Datum
-mdb_rollup_final(PG_FUNCTION_ARGS)
+/* One summary of all; NULL where they interleave, if that is no error. */
+static MdbSummary *
+roll_up(Rollup *r, bool strict)
 {
-	Rollup *r = PG_ARGISNULL(0) ? NULL : (Rollup *) PG_GETARG_POINTER(0);
 	MdbSummary *s;
 
-	(void) mdb_aggregate_context(fcinfo);
-	if (r == NULL)
-		PG_RETURN_NULL();
 	qsort(r->s, r->n, sizeof(MdbSummary), summary_cmp);
 	s = new_summary(r->s[0].counter);
 	s->bounded = true;
@@ -395,6 +393,9 @@ mdb_rollup_final(PG_FUNCTION_ARGS)
 		const MdbSummary *next = &r->s[i];
 
 		if (i > 0 && next->c.first.time <= s->c.last.time)
+		{
+			if (!strict)
+				return NULL;
 			ereport(
 				ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -403,6 +404,7 @@ mdb_rollup_final(PG_FUNCTION_ARGS)
 						   pstrdup(timestamptz_to_str(next->c.first.time)),
 						   pstrdup(timestamptz_to_str(s->c.last.time))),
 				 errhint("Compute the summary from the samples, or group by what tells the series apart.")));
+		}
 		mdb_counter_append(&s->c, &next->c, s->counter ? MDB_COUNTER : MDB_GAUGE);
 		s->bounded = s->bounded && next->bounded;
 		s->start = Min(s->start, next->start);
@@ -410,5 +412,31 @@ mdb_rollup_final(PG_FUNCTION_ARGS)
 	}
 	if (!s->bounded)
 		s->start = s->end = 0;
+	return s;
+}
+
+static Datum
+finish_rollup(FunctionCallInfo fcinfo, bool strict)
+{
+	Rollup *r = PG_ARGISNULL(0) ? NULL : (Rollup *) PG_GETARG_POINTER(0);
+	MdbSummary *s;
+
+	(void) mdb_aggregate_context(fcinfo);
+	s = r ? roll_up(r, strict) : NULL;
+	if (s == NULL)
+		PG_RETURN_NULL();
 	PG_RETURN_POINTER(s);
+}
+
+Datum
+mdb_rollup_final(PG_FUNCTION_ARGS)
+{
+	return finish_rollup(fcinfo, true);
+}
+
+/* Of a continuous aggregate's states: those that interleave are made again soon. */
+Datum
+mdb_combine_summaries_final(PG_FUNCTION_ARGS)
+{
+	return finish_rollup(fcinfo, false);
 }

@@ -63,7 +63,8 @@ follow_name(const MdbAggregate *a)
 	Oid schema = get_rel_namespace(a->aggregate);
 	char *wanted = makeObjectName(view, NULL, "states");
 
-	if (strcmp(states, wanted) == 0)
+	/* It may have a number, if another table has the name. */
+	if (strncmp(states, wanted, strlen(wanted)) == 0)
 		return;
 	RenameRelationInternal(a->aggregate, ChooseRelationName(view, NULL, "states", schema, false), false,
 						   false);
@@ -367,6 +368,10 @@ mdb_add_aggregate(PG_FUNCTION_ARGS)
 	int level = restrict_path();
 	ListCell *lc;
 
+	foreach (lc, plan->outputs)
+		if (strcmp(lfirst_node(TargetEntry, lc)->resname, name) == 0)
+			ereport(ERROR, (errcode(ERRCODE_DUPLICATE_COLUMN),
+							errmsg("column \"%s\" of \"%s\" already exists", name, plan->name)));
 	mdb_plan_add_output(plan, expr, name);
 	check_finer(plan, a, before);
 	LockRelationOid(a->source, ShareRowExclusiveLock);

@@ -301,6 +301,21 @@ rename_columns(MdbPlan *plan, List *names)
 	}
 }
 
+static void
+check_names(const MdbPlan *plan)
+{
+	ListCell *lc;
+
+	foreach (lc, plan->outputs)
+		for (int i = 0; i < foreach_current_index(lc); i++)
+			if (strcmp(list_nth_node(TargetEntry, plan->outputs, i)->resname,
+					   lfirst_node(TargetEntry, lc)->resname) == 0)
+				ereport(ERROR, (errcode(ERRCODE_DUPLICATE_COLUMN),
+								errmsg("column \"%s\" specified more than once",
+									   lfirst_node(TargetEntry, lc)->resname),
+								errhint("Name it otherwise by AS.")));
+}
+
 static MdbAggregate *
 choose_source(const MdbPlan *plan, const MdbRollupOptions *options)
 {
@@ -365,6 +380,7 @@ create(CreateTableAsStmt *stmt, MdbRollupOptions *options, Oid schema)
 	char *view_name = quote_qualified_identifier(get_namespace_name(schema), into->rel->relname);
 
 	rename_columns(plan, into->colNames);
+	check_names(plan);
 	/* From here on nobody writes rows that he does not know to be wanted by this aggregate. */
 	LockRelationOid(plan->raw, ShareRowExclusiveLock);
 	finer = choose_source(plan, options);

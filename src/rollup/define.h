@@ -62,6 +62,7 @@ extern bool mdb_translate(Query *query, const char *name, Oid *states);
 
 extern MdbAggregate *mdb_stack_choose(const MdbPlan *plan);
 extern List *mdb_stack_targets(const MdbPlan *plan, const MdbAggregate *finer);
+extern List *mdb_stack_conditions(const MdbPlan *plan, const MdbAggregate *finer);
 extern AttrNumber mdb_stack_bucket(const MdbAggregate *a);
 
 /* ---- text.c: the view's text ---- */

@@ -42,6 +42,7 @@ typedef enum Combine
 	COMBINE_END,      /* first or last by a companion, the least or greatest time */
 	COMBINE_VARIANCE, /* by companions, number and sum of values */
 	COMBINE_ROLLUP,   /* rollup() */
+	COMBINE_SUMMARY,  /* rollup() of counters and gauges, where their samples do not interleave */
 	COMBINE_BUCKETS   /* element by element */
 } Combine;
 
@@ -102,8 +103,8 @@ static const Known known[] = {
 	{OURS, "approx_count_distinct", SPLIT_SELF, COMBINE_ROLLUP},
 	{OURS, "hyperloglog", SPLIT_SELF, COMBINE_ROLLUP},
 	{OURS, "rollup", SPLIT_SELF, COMBINE_ROLLUP},
-	{OURS, "counter_agg", SPLIT_SELF, COMBINE_ROLLUP},
-	{OURS, "gauge_agg", SPLIT_SELF, COMBINE_ROLLUP},
+	{OURS, "counter_agg", SPLIT_SELF, COMBINE_SUMMARY},
+	{OURS, "gauge_agg", SPLIT_SELF, COMBINE_SUMMARY},
 	{OURS, "rate", SPLIT_COUNTER, .accessor = "rate"},
 	{OURS, "increase", SPLIT_COUNTER, .accessor = "increase", .samples = 2},
 	{OURS, "irate", SPLIT_COUNTER, .accessor = "irate_right"},
@@ -255,6 +256,12 @@ mdb_find_equal(List *list, Node *node)
 	return -1;
 }
 
+static bool
+is_rollup_of_summaries(const Aggref *partial, const Known *k)
+{
+	return k->combine == COMBINE_ROLLUP && strstr(format_type_be(partial->aggtype), "summary") != NULL;
+}
+
 /*
  * mdb_partial_is_ordered - can states only be combined where their rows' times do not interleave?
  *
@@ -265,8 +272,7 @@ mdb_partial_is_ordered(const Aggref *partial)
 {
 	const Known *k = known_of(partial);
 
-	return k != NULL && k->combine == COMBINE_ROLLUP &&
-		   strstr(format_type_be(partial->aggtype), "summary") != NULL;
+	return k != NULL && (k->combine == COMBINE_SUMMARY || is_rollup_of_summaries(partial, k));
 }
 
 /* ---------- taking apart ---------- */
@@ -667,7 +673,9 @@ mdb_combine_partial(Aggref *partial, List *partials, List *states)
 			result = combine_variance(&w, k, partials, states, state);
 			break;
 		case COMBINE_ROLLUP:
-			result = call(&w, OURS, "rollup", list_make1(state));
+		case COMBINE_SUMMARY:
+			result = call(&w, OURS, mdb_partial_is_ordered(partial) ? "combine_summaries" : "rollup",
+						  list_make1(state));
 			break;
 		case COMBINE_BUCKETS:
 			result = call(&w, OURS, "sum_histograms", list_make1(state));

@@ -2,7 +2,7 @@
  * stack.c
  *	  From which finer aggregate another one can be made, and how.
  *
- * It reads the same rows of the same table, keeps all that is wanted, groups by what the wanted groups can be computed
+ * It reads the same table, keeps all that is wanted, groups by what the wanted groups and conditions can be computed
  * of, and its buckets are whole parts of the wanted ones.  Of several the coarsest is taken.
  */
 #include "postgres.h"
@@ -47,6 +47,8 @@ map_mutator(Node *node, void *context)
 
 	if (node == NULL)
 		return NULL;
+	if (equal(node, m->def->bucket))
+		return states_var(m->def, 0);
 	at = mdb_find_equal(m->def->keys, node);
 	if (at >= 0)
 		return states_var(m->def, 1 + at);
@@ -102,13 +104,22 @@ mdb_stack_targets(const MdbPlan *plan, const MdbAggregate *finer)
 	return targets;
 }
 
-/* ---------- choosing ---------- */
-
-static bool
-same_conditions(List *a, List *b)
+/*
+ * mdb_stack_conditions - those of a plan's conditions that a finer aggregate does not have, on its states.
+ */
+List *
+mdb_stack_conditions(const MdbPlan *plan, const MdbAggregate *finer)
 {
-	return list_difference(a, b) == NIL && list_difference(b, a) == NIL;
+	MdbDefinition *def = mdb_definition_read(finer->view);
+	List *conditions = NIL;
+	ListCell *lc;
+
+	foreach (lc, list_difference(plan->where, def->where))
+		conditions = lappend(conditions, over_finer(def, lfirst(lc)));
+	return conditions;
 }
+
+/* ---------- choosing ---------- */
 
 static bool
 has_ordered(List *partials)
@@ -126,9 +137,13 @@ serves(const MdbPlan *plan, const MdbDefinition *def)
 {
 	ListCell *lc;
 
-	if (!same_conditions(plan->where, def->where) || !mdb_bucket_nests(&plan->rule, &def->rule) ||
+	/* It must have all rows, and its keys tell which of them are wanted. */
+	if (list_difference(def->where, plan->where) != NIL || !mdb_bucket_nests(&plan->rule, &def->rule) ||
 		list_difference(plan->partials, def->partials) != NIL)
 		return false;
+	foreach (lc, list_difference(plan->where, def->where))
+		if (over_finer(def, lfirst(lc)) == NULL)
+			return false;
 	foreach (lc, plan->keys)
 		if (over_finer(def, lfirst(lc)) == NULL)
 			return false;

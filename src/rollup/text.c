@@ -96,15 +96,19 @@ finer_branches(StringInfo buf, const MdbPlan *plan, Oid states, List *names, con
 	for (; finer != NULL; finer = OidIsValid(finer->parent) ? mdb_aggregate_get(finer->parent, NULL) : NULL)
 	{
 		List *exprs = mdb_stack_targets(plan, finer);
+		List *context = deparse_context_for(get_rel_name(finer->aggregate), finer->aggregate);
 		const char *bucket = get_attname(finer->aggregate, mdb_stack_bucket(finer), false);
+		ListCell *lc;
 
 		appendStringInfoString(buf, "\n  UNION ALL\n  ");
-		select_list(buf, exprs, names, deparse_context_for(get_rel_name(finer->aggregate), finer->aggregate));
+		select_list(buf, exprs, names, context);
 		appendStringInfo(buf, "\n  FROM %s\n  WHERE %s", mdb_qualified_name(finer->aggregate),
 						 materialized_only ? "false AND " : "");
 		mdb_marker_text(buf, "is_pending", states, bucket);
 		appendStringInfoString(buf, "\n    AND ");
 		mdb_marker_text(buf, "is_clean", finer->aggregate, bucket);
+		foreach (lc, mdb_stack_conditions(plan, finer))
+			appendStringInfo(buf, "\n    AND (%s)", deparse_expression(lfirst(lc), context, false, false));
 		group_by_first(buf, 1 + list_length(plan->keys));
 		states = finer->aggregate;
 	}
