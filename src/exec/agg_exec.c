@@ -213,6 +213,9 @@ begin_agg(CustomScanState *css, EState *estate, int eflags)
 	state->row_slot =
 		MakeSingleTupleTableSlot(RelationGetDescr(state->rel), table_slot_callbacks(state->rel));
 
+	/* What is computed from here on is of rows of the table, whose slots are not those of the node's output. */
+	css->ss.ps.scanopsfixed = false;
+	css->ss.ps.scanops = NULL;
 	exprs = (List *) to_table((Node *) cscan->custom_exprs, tlist);
 	mdb_push_begin(&state->push, &css->ss.ps, state->rel, linitial(cscan->custom_private), linitial(exprs),
 				   lsecond(exprs), list_nth(exprs, 4));
