@@ -88,6 +88,11 @@ interval_value(const char *json, const JsonbValue *v)
 							ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
 	if (!DatumGetBool(DirectFunctionCall2(interval_gt, IntervalPGetDatum(&keep), IntervalPGetDatum(&zero))))
 		mdb_options_malformed(json, "A time in \"retention\" is not positive.");
+	if (mdb_interval_is_infinite(&keep))
+		mdb_options_malformed(json, "A time in \"retention\" is not finite.");
+	/* May be out of range, which later nobody who looks at all tables could do anything about. */
+	(void) DirectFunctionCall2(timestamptz_mi_interval, TimestampTzGetDatum(GetCurrentTimestamp()),
+							   IntervalPGetDatum(&keep));
 	return keep;
 }
 

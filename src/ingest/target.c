@@ -98,6 +98,11 @@ mdb_target_check(Relation rel, MdbTarget *target)
 						   "timestamp with time zone and double precision, and no others."),
 				 errhint(SHAPE_HINT)));
 
+	if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("table \"%s\" cannot be the target of a Kafka source", RelationGetRelationName(rel)),
+				 errdetail("It is a temporary table, which no other process can write to.")));
 	if (rel->rd_rel->relispartition)
 		refuse(rel, "a partition's bound");
 	if (desc->constr && desc->constr->num_check > 0)

@@ -58,3 +58,7 @@ CREATE INDEX mixed_brin ON mixed USING brin (time);
 ALTER TABLE mixed SET ACCESS METHOD metricsdb;
 DROP TABLE r, k, mixed;
 DROP FUNCTION noop, refuse;
+-- Kafka's worker cannot write to what only this session has
+CREATE TEMP TABLE of_session (metric_name text, tags jsonb, time timestamptz, value float8) USING metricsdb;
+SELECT metricsdb.create_kafka_source('temporary', 'localhost:1', 't', 'of_session', 'metric');
+DROP TABLE of_session;

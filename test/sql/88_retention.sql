@@ -67,6 +67,7 @@ TABLE policies;
 SECURITY LABEL FOR metricsdb ON TABLE t IS '{"retention": {"keep": 3, "base": 0}}';
 SECURITY LABEL FOR metricsdb ON TABLE t IS '{"retention": {"keep": "-3 days", "base": 0}}';
 SECURITY LABEL FOR metricsdb ON TABLE t IS '{"retention": {"keep": "often", "base": 0}}';
+SECURITY LABEL FOR metricsdb ON TABLE t IS '{"retention": {"keep": "290000 years", "base": 0}}';
 SECURITY LABEL FOR metricsdb ON TABLE t IS '{"retention": {"keep": "3 days", "base": -1}}';
 SECURITY LABEL FOR metricsdb ON TABLE t IS '{"retention": {"base": 32767, "classes": {"a": "1 day"}}}';
 SECURITY LABEL FOR metricsdb ON TABLE t IS '{"retention": {"keeps": "3 days"}}';
