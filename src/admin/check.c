@@ -159,6 +159,8 @@ check_table(MdbCheck *c, bool decode, bool list_free)
 	if (error)
 		mdb_check_found(c, "error", "catalog", MDB_PLACE_TABLE, "metricsdb.part cannot be read: %s.",
 						error->message);
+	/* While the list has all parts, also those that are damaged. */
+	mdb_check_pending(c);
 	if (c->list)
 	{
 		/* Those that cannot be true were reported, and nothing more is to be had from them. */

@@ -72,6 +72,10 @@ extern void mdb_check_part(MdbCheck *c, const MdbPartInfo *info, const Bitmapset
 
 extern void mdb_check_shadows(MdbCheck *c);
 
+/* ---- check_pending.c: what continuous aggregates have not taken ---- */
+
+extern void mdb_check_pending(MdbCheck *c);
+
 /* ---- check_series.c: the dictionary ---- */
 
 extern void mdb_check_series(MdbCheck *c);

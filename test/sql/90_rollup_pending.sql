@@ -350,6 +350,18 @@ COPY raw FROM STDIN (FORMAT csv, FREEZE);
 COMMIT;
 SELECT part_id, aggregate FROM pending ORDER BY 2;
 
+-- metricsdb.check() tells what cannot be.
+INSERT INTO raw SELECT NULL, 'c', i FROM generate_series(1, 100) i;
+SELECT * FROM metricsdb.check('raw');
+BEGIN;
+INSERT INTO metricsdb.pending SELECT storage_id, 999, 's1'::regclass, 0, 1, false FROM metricsdb.storage WHERE relid = 'raw'::regclass;
+INSERT INTO metricsdb.pending SELECT storage_id, 1, 4711, 0, 1, false FROM metricsdb.storage WHERE relid = 'raw'::regclass;
+UPDATE metricsdb.pending SET time_from = 10, time_to = 10 WHERE aggregate = 's1'::regclass AND part_id = 1;
+DELETE FROM metricsdb.pending WHERE aggregate = 's1'::regclass AND part_id = 2;
+INSERT INTO metricsdb.dirty VALUES ('s2'::regclass, 5, 4, false);
+SELECT severity, kind, part, regexp_replace(message, 'aggregate [0-9]{5,}', 'aggregate #', 'g') FROM metricsdb.check('raw') ORDER BY 3, 4;
+ROLLBACK;
+
 -- Neither a source nor states can get another access method.
 ALTER TABLE raw SET ACCESS METHOD heap;
 ALTER TABLE s2 SET ACCESS METHOD heap;
