@@ -1,20 +1,21 @@
 /*
  * maintainer.c
- *	  Cares for one database: starts its Kafka workers, and compacts its tables.
+ *	  Cares for one database: starts its Kafka workers and its roll-up worker, and compacts its tables.
  *
  * Invariants:
  *	1. It leaves as soon as the database does not have the extension (any more).
- *	2. It looks at the Kafka sources at least each second while compaction goes on, within the
+ *	2. It looks at the Kafka sources and for continuous aggregates at least each second while compaction goes on, within the
  *	   length of one step of it; a failing compaction does not keep it from doing so.
  *	3. It holds no lock and no snapshot while it waits.
  *	4. Where there are more databases than worker processes it makes room for another's maintainer, once
  *	   there is nothing to do or it has had its time, and comes back later; but not as long as there are
- *	   Kafka sources to care for.
+ *	   Kafka sources to care for.  So does the roll-up worker, when there is nothing to do.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
 #include "commands/extension.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -28,6 +29,7 @@
 
 #include "ingest/source.h"
 #include "metricsdb.h"
+#include "rollup/apply.h"
 #include "worker.h"
 
 #define ROUND_MS 1000
@@ -35,7 +37,7 @@
 /* While others have no maintainer we stay for so long, if there is something to do. */
 #define STAY_US (30 * USECS_PER_SEC)
 
-/* A source whose worker we started; lives as long as the maintainer. */
+/* A source whose worker we started, or 0 for the roll-up worker; lives as long as the maintainer. */
 typedef struct Started
 {
 	int32 source_id; /* hash key */
@@ -45,10 +47,10 @@ typedef struct Started
 } Started;
 
 /*
- * care_for - start the worker of a source if it has none and it is time.
+ * care_for - start the worker of a source, or that for roll-ups, if it has none and it is time.
  */
 static void
-care_for(HTAB *started, int32 source_id, const char *name)
+care_for(HTAB *started, MdbWorkerKind kind, int32 source_id, const char *name)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	bool found;
@@ -59,7 +61,7 @@ care_for(HTAB *started, int32 source_id, const char *name)
 		source->failures = 0;
 		source->started_at = source->next_at = 0;
 	}
-	if (mdb_worker_present(MDB_WORKER_KAFKA, MyDatabaseId, source_id))
+	if (mdb_worker_present(kind, MyDatabaseId, source_id))
 		return;
 	if (source->started_at != 0)
 	{
@@ -70,12 +72,14 @@ care_for(HTAB *started, int32 source_id, const char *name)
 	}
 	if (now < source->next_at)
 		return;
-	if (mdb_worker_start(MDB_WORKER_KAFKA, MyDatabaseId, source_id, name))
+	if (mdb_worker_start(kind, MyDatabaseId, source_id, name))
 		source->started_at = now;
 	else
 	{
 		source->next_at = now + 10 * USECS_PER_SEC;
-		ereport(LOG, (errmsg("could not start the worker of Kafka source \"%s\"", name),
+		ereport(LOG, (kind == MDB_WORKER_KAFKA
+						  ? errmsg("could not start the worker of Kafka source \"%s\"", name)
+						  : errmsg("could not start the roll-up worker of database \"%s\"", name),
 					  errhint("You might need to increase max_worker_processes.")));
 	}
 }
@@ -84,7 +88,7 @@ care_for(HTAB *started, int32 source_id, const char *name)
  * look_at_sources - start what is to run and does not.  False if the extension is gone.
  */
 static bool
-look_at_sources(HTAB *started)
+look_at_sources(HTAB *started, HTAB *rollup)
 {
 	bool exists;
 
@@ -105,11 +109,13 @@ look_at_sources(HTAB *started)
 		{
 			bool isnull;
 
-			care_for(started,
+			care_for(started, MDB_WORKER_KAFKA,
 					 DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull)),
 					 SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2));
 		}
 		SPI_finish();
+		if (mdb_rollup_wanted())
+			care_for(rollup, MDB_WORKER_ROLLUP, 0, get_database_name(MyDatabaseId));
 	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();
@@ -136,6 +142,7 @@ mdb_maintainer_main(Datum arg)
 {
 	HASHCTL ctl = {.keysize = sizeof(int32), .entrysize = sizeof(Started)};
 	HTAB *started = hash_create("metricsdb Kafka sources", 16, &ctl, HASH_ELEM | HASH_BLOBS);
+	HTAB *rollup = hash_create("metricsdb roll-up worker", 4, &ctl, HASH_ELEM | HASH_BLOBS);
 	MemoryContext context =
 		AllocSetContextCreate(TopMemoryContext, "metricsdb maintainer", ALLOCSET_DEFAULT_SIZES);
 	volatile int source_failures = 0;
@@ -153,7 +160,7 @@ mdb_maintainer_main(Datum arg)
 		MemoryContextSwitchTo(context);
 		PG_TRY();
 		{
-			exists = look_at_sources(started);
+			exists = look_at_sources(started, rollup);
 			source_failures = 0;
 		}
 		PG_CATCH();

@@ -12,7 +12,8 @@ typedef enum MdbWorkerKind
 {
 	MDB_WORKER_LAUNCHER,   /* one a server */
 	MDB_WORKER_MAINTAINER, /* one a database that has the extension */
-	MDB_WORKER_KAFKA       /* one a Kafka source */
+	MDB_WORKER_KAFKA,      /* one a Kafka source */
+	MDB_WORKER_ROLLUP      /* one a database that has continuous aggregates */
 } MdbWorkerKind;
 
 /* metricsdb.workers */
@@ -70,9 +71,10 @@ extern uint32 mdb_workers_wakes(void);
 /* hooks.c */
 extern void mdb_worker_hooks_init(void);
 
-/* launcher.c, maintainer.c, kafka_worker.c */
+/* launcher.c, maintainer.c, kafka_worker.c, rollup_worker.c */
 extern PGDLLEXPORT void mdb_launcher_main(Datum arg);
 extern PGDLLEXPORT void mdb_maintainer_main(Datum arg);
 extern PGDLLEXPORT void mdb_kafka_worker_main(Datum arg);
+extern PGDLLEXPORT void mdb_rollup_worker_main(Datum arg);
 
 #endif /* MDB_WORKER_H */

@@ -21,6 +21,7 @@ extern void mdb_route_init(void);   /* src/rollup: planner hook, routing and pol
 extern void mdb_admin_init(void);   /* src/admin: table options, security label provider */
 extern void mdb_rollup_init(void);  /* src/rollup: commands about continuous aggregates */
 extern void mdb_ingest_init(void);  /* src/ingest: settings of Kafka ingestion */
+extern void mdb_apply_init(void);   /* src/rollup: settings of its worker */
 extern void mdb_workers_init(void); /* bgworkers: settings, launcher */
 
 /*

@@ -31,7 +31,8 @@
 #define TRACE_FILE "metricsdb_trace"
 
 /*
- * All points.  Behind the colon who passes it: s = sessions, w = the maintainer, k = a Kafka worker;
+ * All points.  Behind the colon who passes it: s = sessions, w = the maintainer, k = a Kafka worker,
+ * a = the roll-up worker;
  * e = an error may be raised there.  metricsdb.stop_points tells the list to the tests, which fail
  * if a point is not reached; lint compares it with the sources.
  */
@@ -131,6 +132,18 @@ static const char *const stops[] = {
 	"kafka.points:ke",
 	"kafka.offsets:ke",
 	"kafka.committed:k",
+	/* continuous aggregates: rollup/apply.c, statement.c, turns.c */
+	"rollup.locked:ae",
+	"rollup.pending:ae",
+	"rollup.states:ae",
+	"rollup.taken:ae",
+	"rollup.dirty:ae",
+	"rollup.cleared:ae",
+	"rollup.again:ae",
+	"rollup.clean:ae",
+	"rollup.flagged:ae",
+	"rollup.committed:a",
+	"rollup.failure:a",
 };
 
 bool mdb_stop_armed = false;

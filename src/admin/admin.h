@@ -59,6 +59,11 @@ extern void mdb_retention_init(void);
 
 extern List *mdb_watched_tables(void);
 
+/* ---- row_count.c, stats.c ---- */
+
+extern double mdb_approximate_rows(Relation rel);
+extern int64 mdb_table_bytes(Relation rel);
+
 /* ---- describe.c: what a table is ---- */
 
 extern Relation mdb_open_asked(Oid relid, bool partitioned, bool *hide_values);

@@ -36,6 +36,7 @@
 #include "utils/timestamp.h"
 
 #include "admin/admin.h"
+#include "store/aggregates.h"
 #include "write/write.h"
 
 PG_FUNCTION_INFO_V1(mdb_set_retention);
@@ -268,8 +269,25 @@ mdb_retention_check_label(Oid relid, const MdbRetention *r)
 	relation_close(rel, NoLock);
 }
 
-/* Is this a table of ours, and the caller's? */
-static void
+/* Of the view of a continuous aggregate, the table of its states; any other as it is. */
+static Oid
+states_of(Oid relid)
+{
+	if (get_rel_relkind(relid) == RELKIND_VIEW)
+	{
+		Snapshot snapshot = mdb_latest_snapshot();
+		int n;
+		MdbAggregate *list = mdb_aggregates_by(MDB_AGGREGATE_VIEW, relid, snapshot, &n);
+
+		UnregisterSnapshot(snapshot);
+		if (n > 0)
+			return list[0].aggregate;
+	}
+	return relid;
+}
+
+/* Is this a table of ours, and the caller's?  Its OID, or that of the states of an aggregate. */
+static Oid
 check_table(Oid relid)
 {
 	char *name = get_rel_name(relid);
@@ -280,11 +298,13 @@ check_table(Oid relid)
 	kind = get_rel_relkind(relid);
 	if (!mdb_owns_table(relid))
 		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(kind), name);
+	relid = states_of(relid);
 	if (!mdb_is_metricsdb_oid(relid) || kind == RELKIND_PARTITIONED_TABLE)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a metricsdb table", name),
 						kind == RELKIND_PARTITIONED_TABLE
 							? errhint("Set the retention of its partitions, or drop them.")
 							: errhint("Convert it with ALTER TABLE ... SET ACCESS METHOD metricsdb.")));
+	return relid;
 }
 
 /* Set or remove the class of a pattern. */
@@ -337,8 +357,7 @@ mdb_set_retention(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("the table must not be NULL")));
-	relid = PG_GETARG_OID(0);
-	check_table(relid);
+	relid = check_table(PG_GETARG_OID(0));
 	if (keep &&
 		!DatumGetBool(DirectFunctionCall2(interval_gt, IntervalPGetDatum(keep), IntervalPGetDatum(&zero))))
 		ereport(ERROR,
@@ -470,11 +489,10 @@ mdb_apply_retention(PG_FUNCTION_ARGS)
 	bool nonatomic = fcinfo->context && IsA(fcinfo->context, CallContext) &&
 					 !castNode(CallContext, fcinfo->context)->atomic;
 	bool all = PG_ARGISNULL(0);
+	Oid relid = all ? InvalidOid : check_table(PG_GETARG_OID(0));
 	List *relids;
 	ListCell *lc;
 
-	if (!all)
-		check_table(PG_GETARG_OID(0));
 	if (!nonatomic)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_STATE),
 						errmsg("metricsdb.apply_retention() cannot run inside a transaction block"),
@@ -482,14 +500,14 @@ mdb_apply_retention(PG_FUNCTION_ARGS)
 	mdb_decoding_hide_all();
 	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	relids = all ? owned_tables() : list_make1_oid(PG_GETARG_OID(0));
+	relids = all ? owned_tables() : list_make1_oid(relid);
 	/* CALL has come with a snapshot. */
 	commit_procedure();
 	foreach (lc, relids)
 	{
 		MdbExpired expired;
-		Oid relid = lfirst_oid(lc);
 
+		relid = lfirst_oid(lc);
 		CHECK_FOR_INTERRUPTS();
 		(void) mdb_expire_relation(relid, true, all, EnsurePortalSnapshotExists, commit_procedure, &expired);
 		tell(relid, &expired);
@@ -500,18 +518,27 @@ mdb_apply_retention(PG_FUNCTION_ARGS)
 
 /* ---- showing ---- */
 
-#define NCOLUMNS 9
+#define NCOLUMNS 10
+
+/* Of the states of a continuous aggregate, its view; any other table as it is. */
+static Oid
+shown_as(Oid relid)
+{
+	MdbAggregate *a = mdb_aggregate_get(relid, GetActiveSnapshot());
+
+	return a ? a->view : relid;
+}
 
 /* A row of the view: of a class, or with i < 0 of the rows that match none. */
 static void
 put_policy(ReturnSetInfo *rsinfo, Relation rel, const MdbTable *table, const MdbRetention *r, int i,
-		   const MdbPartList *list, TimestampTz now, bool hide)
+		   const MdbPartList *list, const MdbNeeds *needs, TimestampTz now, bool hide)
 {
 	const Interval *keep = i >= 0 ? &r->classes[i].keep : r->has_keep ? &r->keep : NULL;
 	MdbHorizons *horizons = mdb_horizons(r, table, now);
 	Datum v[NCOLUMNS] = {0};
 	bool n[NCOLUMNS] = {0};
-	int64 parts = 0, rows = 0, bytes = 0, due = 0, unsorted = 0;
+	int64 parts = 0, rows = 0, bytes = 0, due = 0, unsorted = 0, needed = 0;
 
 	for (int p = 0; p < list->count; p++)
 	{
@@ -524,9 +551,13 @@ put_policy(ReturnSetInfo *rsinfo, Relation rel, const MdbTable *table, const Mdb
 		parts++;
 		rows += part->nrows;
 		bytes += part->nbytes;
-		due += part->days > 0 && part->time_max < mdb_horizon_of(horizons, part->class);
+		if (part->days > 0 && part->time_max < mdb_horizon_of(horizons, part->class))
+		{
+			due++;
+			needed += mdb_needs_part(needs, part);
+		}
 	}
-	v[0] = ObjectIdGetDatum(RelationGetRelid(rel));
+	v[0] = ObjectIdGetDatum(shown_as(RelationGetRelid(rel)));
 	if (i >= 0)
 		v[1] = CStringGetTextDatum(r->classes[i].metric);
 	n[1] = i < 0;
@@ -541,9 +572,10 @@ put_policy(ReturnSetInfo *rsinfo, Relation rel, const MdbTable *table, const Mdb
 	v[5] = Int64GetDatum(rows);
 	v[6] = Int64GetDatum(bytes);
 	v[7] = Int64GetDatum(due);
-	v[8] = Int64GetDatum(unsorted);
-	n[5] = n[7] = hide;
-	n[8] = i >= 0;
+	v[8] = Int64GetDatum(needed);
+	v[9] = Int64GetDatum(unsorted);
+	n[5] = n[7] = n[8] = hide;
+	n[9] = i >= 0;
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, v, n);
 }
 
@@ -575,9 +607,10 @@ mdb_all_retention(PG_FUNCTION_ARGS)
 			bool hide = check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED;
 			MdbTable *table = mdb_table(rel);
 			MdbPartList *list = mdb_parts_visible(table, GetActiveSnapshot());
+			MdbNeeds *needs = mdb_needs_look(rel, table);
 
 			for (int i = -1; i < r->nclasses; i++)
-				put_policy(rsinfo, rel, table, r, i, list, now, hide);
+				put_policy(rsinfo, rel, table, r, i, list, needs, now, hide);
 		}
 		relation_close(rel, AccessShareLock);
 	}

@@ -54,8 +54,11 @@ rows_of_delta(Oid relid, Snapshot snapshot)
 	return pages > SAMPLE_PAGES ? rows * pages / SAMPLE_PAGES : rows;
 }
 
-static double
-rows_of_parts(Relation rel)
+/*
+ * mdb_approximate_rows - about how many rows a table of ours has, for the active snapshot.
+ */
+double
+mdb_approximate_rows(Relation rel)
 {
 	const MdbTable *table = mdb_table(rel);
 	Snapshot snapshot = GetActiveSnapshot();
@@ -122,7 +125,7 @@ mdb_approximate_row_count(PG_FUNCTION_ARGS)
 			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 							errmsg("cannot access temporary tables of other sessions")));
 		if (mdb_is_metricsdb(rel))
-			rows += rows_of_parts(rel);
+			rows += mdb_approximate_rows(rel);
 		else if (rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
 			rows += rows_of_heap(rel);
 		relation_close(rel, AccessShareLock);

@@ -243,6 +243,18 @@ ratio(int64 a, int64 b, bool *isnull)
 }
 
 /*
+ * mdb_table_bytes - of a table on disk, with its delta and its dictionary.
+ */
+int64
+mdb_table_bytes(Relation rel)
+{
+	Figures f = {0};
+
+	measure_files(rel, mdb_table(rel), false, &f);
+	return total_bytes(&f);
+}
+
+/*
  * mdb_relation_size - metricsdb.relation_size("table" regclass): bytes on disk.
  */
 Datum
@@ -250,11 +262,10 @@ mdb_relation_size(PG_FUNCTION_ARGS)
 {
 	bool hide;
 	Relation rel = mdb_open_shown(PG_GETARG_OID(0), &hide);
-	Figures f = {0};
+	int64 bytes = mdb_table_bytes(rel);
 
-	measure_files(rel, mdb_table(rel), false, &f);
 	relation_close(rel, AccessShareLock);
-	PG_RETURN_INT64(total_bytes(&f));
+	PG_RETURN_INT64(bytes);
 }
 
 /*

@@ -360,7 +360,7 @@ mdb_aggregate_delete(Oid aggregate)
 }
 
 /*
- * mdb_aggregate_set_attached - is the aggregate to be kept up to date?
+ * mdb_aggregate_set_attached - is the aggregate to be kept up to date?  If so, earlier failures do not count.
  */
 void
 mdb_aggregate_set_attached(Oid aggregate, bool attached)
@@ -371,6 +371,9 @@ mdb_aggregate_set_attached(Oid aggregate, bool attached)
 
 	v[Anum_aggregate_attached - 1] = BoolGetDatum(attached);
 	replace[Anum_aggregate_attached - 1] = true;
+	v[Anum_aggregate_failures - 1] = Int32GetDatum(0);
+	n[Anum_aggregate_retry_at - 1] = true;
+	replace[Anum_aggregate_failures - 1] = replace[Anum_aggregate_retry_at - 1] = attached;
 	(void) change(aggregate, v, n, replace);
 }
 

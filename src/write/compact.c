@@ -433,7 +433,8 @@ mdb_compact_relation(Oid relid, MdbCompactHow how, bool may_give_way, MdbTransac
 					 MdbTransactionFunction commit)
 {
 	bool full = how != MDB_COMPACT_DUE;
-	bool wait = full && how != MDB_COMPACT_DELTA;
+	bool wait = full && how != MDB_COMPACT_DELTA_IDLE;
+	bool parts = how != MDB_COMPACT_DELTA && how != MDB_COMPACT_DELTA_IDLE;
 	MdbCompactGoal everything = {.how = how};
 	MdbCompactGoal *goal = full ? &everything : NULL;
 	MemoryContext outer = CurrentMemoryContext;
@@ -469,12 +470,12 @@ mdb_compact_relation(Oid relid, MdbCompactHow how, bool may_give_way, MdbTransac
 			step = MDB_STEP_DONE;
 		else if (delta_step(rel, goal, &next_slot))
 			step = MDB_STEP_DONE;
-		else if (how != MDB_COMPACT_DELTA)
+		else if (parts)
 			step = parts_step(rel, goal, may_give_way);
-		if (step == MDB_STEP_NOTHING && how != MDB_COMPACT_DELTA &&
+		if (step == MDB_STEP_NOTHING && parts &&
 			mdb_postings_merge(mdb_table(rel)->storage_id, goal != NULL, NULL))
 			step = MDB_STEP_DONE;
-		if (step == MDB_STEP_NOTHING && mdb_twins_settle(mdb_table(rel), goal != NULL))
+		if (step == MDB_STEP_NOTHING && parts && mdb_twins_settle(mdb_table(rel), goal != NULL))
 			step = MDB_STEP_DONE;
 		again = goal && step != MDB_STEP_NOTHING;
 		if (goal && !again && goal->waits < SPACE_WAITS && goal->pages_wait)

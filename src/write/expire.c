@@ -346,7 +346,7 @@ mdb_expire_relation(Oid relid, bool wait, bool one_of_many, MdbTransactionFuncti
 
 		if (stage == EXPIRE_MOVE)
 		{
-			(void) mdb_compact_relation(relid, MDB_COMPACT_DELTA, false, begin, commit);
+			(void) mdb_compact_relation(relid, MDB_COMPACT_DELTA_IDLE, false, begin, commit);
 			commit();
 			stage = EXPIRE_PARTS;
 		}

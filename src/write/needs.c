@@ -30,13 +30,9 @@ struct MdbNeeds
 	int64 newest; /* time that went */
 };
 
-/*
- * mdb_needs_begin - what the aggregates of a table need, in CurrentMemoryContext; NULL if it has none.
- *
- * They are locked to the end of the transaction.
- */
-MdbNeeds *
-mdb_needs_begin(Relation rel, const MdbTable *table)
+/* What the aggregates of a table need, as a snapshot sees it; lock: they are locked before it is taken. */
+static MdbNeeds *
+read_needs(Relation rel, const MdbTable *table, bool lock)
 {
 	MdbNeeds *n;
 	Snapshot snapshot;
@@ -47,7 +43,7 @@ mdb_needs_begin(Relation rel, const MdbTable *table)
 	snapshot = mdb_latest_snapshot();
 	n->aggregates = mdb_aggregates_by(MDB_AGGREGATE_SOURCE, RelationGetRelid(rel), snapshot, &n->count);
 	UnregisterSnapshot(snapshot);
-	for (int i = 0; i < n->count; i++)
+	for (int i = 0; lock && i < n->count; i++)
 	{
 		MdbAggregate *locked = mdb_aggregate_lock(n->aggregates[i].aggregate, LockWaitBlock);
 
@@ -62,6 +58,26 @@ mdb_needs_begin(Relation rel, const MdbTable *table)
 		n->dirty[i] = mdb_dirty_list(n->aggregates[i].aggregate, snapshot, false);
 	UnregisterSnapshot(snapshot);
 	return n;
+}
+
+/*
+ * mdb_needs_begin - what the aggregates of a table need, in CurrentMemoryContext; NULL if it has none.
+ *
+ * They are locked to the end of the transaction.
+ */
+MdbNeeds *
+mdb_needs_begin(Relation rel, const MdbTable *table)
+{
+	return read_needs(rel, table, true);
+}
+
+/*
+ * mdb_needs_look - the same for who only wants to know.
+ */
+MdbNeeds *
+mdb_needs_look(Relation rel, const MdbTable *table)
+{
+	return read_needs(rel, table, false);
 }
 
 /* Does a bucket that is to be made again have rows of a part?  It may be as much wider than the range at both ends. */

@@ -233,10 +233,11 @@ extern void mdb_moved_maps_close(MdbMovedMaps *maps);
 /* What is to be merged. */
 typedef enum MdbCompactHow
 {
-	MDB_COMPACT_DELTA, /* nothing: rows of the delta go into parts, if nobody is in the way */
-	MDB_COMPACT_DUE,   /* what should be by now */
-	MDB_COMPACT_FULL,  /* all: each partition to one part, or to full ones */
-	MDB_COMPACT_COLD   /* and these as small as can be */
+	MDB_COMPACT_DUE,        /* what should be by now */
+	MDB_COMPACT_DELTA_IDLE, /* nothing: rows of the delta go into parts, if nobody is in the way; */
+	MDB_COMPACT_DELTA,      /* in any case */
+	MDB_COMPACT_FULL,       /* all: each partition to one part, or to full ones */
+	MDB_COMPACT_COLD        /* and these as small as can be */
 } MdbCompactHow;
 
 /*
@@ -287,6 +288,7 @@ extern MdbStep mdb_compact_relation(Oid relid, MdbCompactHow how, bool may_give_
 typedef struct MdbNeeds MdbNeeds;
 
 extern MdbNeeds *mdb_needs_begin(Relation rel, const MdbTable *table);
+extern MdbNeeds *mdb_needs_look(Relation rel, const MdbTable *table);
 extern bool mdb_needs_part(const MdbNeeds *n, const MdbPartInfo *part);
 extern bool mdb_needs_drop(MdbNeeds *n, const MdbPartInfo *part);
 extern void mdb_needs_end(const MdbNeeds *n);
