@@ -28,6 +28,7 @@
 #include "utils/snapmgr.h"
 
 #include "admin/admin.h"
+#include "store/aggregates.h"
 
 static object_access_hook_type prev_object_access = NULL;
 
@@ -206,7 +207,7 @@ mdb_options_store(Oid relid, const MdbOptions *options)
 
 /*
  * mdb_floor_store - record in the label of an aggregate's states from when on its table has all its rows, so that a
- * restored copy knows it.
+ * restored copy knows it; PG_INT64_MIN: nothing was ever removed.
  */
 void
 mdb_floor_store(Oid relid, int64 floor)
@@ -214,7 +215,7 @@ mdb_floor_store(Oid relid, int64 floor)
 	MdbOptions options = {0};
 
 	(void) mdb_options_load(relid, &options);
-	options.floor_given = true;
+	options.floor_given = floor != PG_INT64_MIN;
 	options.floor = floor;
 	mdb_options_store(relid, &options);
 }
@@ -318,6 +319,7 @@ object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId, voi
 void
 mdb_label_init(void)
 {
+	mdb_floor_raised = mdb_floor_store;
 	register_label_provider(MDB_LABEL_PROVIDER, check_label);
 	prev_object_access = object_access_hook;
 	object_access_hook = object_access;

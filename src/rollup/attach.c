@@ -23,6 +23,7 @@
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/reltrigger.h"
@@ -71,7 +72,13 @@ mdb_continuous_view(PG_FUNCTION_ARGS)
 char *
 mdb_rollup_trigger_text(Oid view, const Interval *lateness)
 {
-	char *text = DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(lateness)));
+	int level = NewGUCNestLevel();
+	char *text;
+
+	(void) set_config_option("IntervalStyle", "postgres", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
+							 0, false);
+	text = DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(lateness)));
+	AtEOXact_GUC(true, level);
 
 	return psprintf("CREATE OR REPLACE TRIGGER %s INSTEAD OF INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW "
 					"EXECUTE FUNCTION %s.continuous_view(%s)",
@@ -169,6 +176,36 @@ remove_states(const MdbDefinition *def, int64 from)
 }
 
 /*
+ * Rows of the source's delta are always pending.  So those that are older than what is to be taken again, as the states
+ * have them, become a part.
+ */
+static void
+move_rows(Relation source, int64 from)
+{
+	MdbCompactGoal goal = {0};
+	AttrNumber attno = mdb_table(source)->time_attno;
+	Oid type = get_atttype(RelationGetRelid(source), attno);
+	Datum value = mdb_units_time(from, getBaseType(type));
+	char *sql = psprintf("SELECT 1 FROM ONLY %s WHERE %s < $1 AND ctid < '(2147483648,0)'::pg_catalog.tid",
+						 mdb_qualified_name(RelationGetRelid(source)),
+						 quote_identifier(get_attname(RelationGetRelid(source), attno, false)));
+
+	while (mdb_move_rows(source, mdb_table(source), &goal))
+		CHECK_FOR_INTERRUPTS();
+	if (SPI_execute_with_args(sql, 1, &type, &value, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "SPI failed: %s", sql);
+	if (SPI_processed > 0)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table \"%s\" has old rows that are in no part yet", RelationGetRelationName(source)),
+			 errdetail("They are in the states of the continuous aggregate already, and must be told from "
+					   "new ones."),
+			 errhint("CALL metricsdb.compact('%s'), then create the trigger.",
+					 mdb_qualified_name(RelationGetRelid(source)))));
+}
+
+/*
  * From when on the states are to be made again: the first bucket that begins where, or after, the source has all its
  * rows.  False if it has none.
  */
@@ -247,6 +284,7 @@ mdb_rollup_trigger_made(Oid relid, Oid trigger)
 	SPI_connect();
 	if (begin_of_source(&a, source, &from))
 	{
+		move_rows(source, from);
 		remove_states(def, from);
 		CommandCounterIncrement();
 		mdb_rollup_register(&a, from);
