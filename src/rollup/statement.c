@@ -22,6 +22,7 @@
 
 #include "rollup/language.h"
 #include "rollup/statement.h"
+#include "rollup/torn.h"
 #include "stop.h"
 
 struct MdbStatement
@@ -29,6 +30,7 @@ struct MdbStatement
 	const MdbAggregate *a;
 	char *states; /* qualified name */
 	char *insert;
+	char *torn;        /* finds buckets whose states cannot be combined; NULL: there are none such */
 	AttrNumber bucket; /* its column of the states */
 	Oid bucket_type;
 	int16 bucket_len;
@@ -100,6 +102,7 @@ mdb_statement_open(const MdbAggregate *a)
 	}
 	appendStringInfo(&buf, ") %s", pg_get_querydef(def->feed, false));
 	s->insert = buf.data;
+	s->torn = mdb_torn_query(def, s->states);
 	return s;
 }
 
@@ -131,22 +134,52 @@ insert(MdbStatement *s, Snapshot snapshot)
 	return n;
 }
 
+static Datum
+bucket_datum(const MdbStatement *s, int64 time)
+{
+	return s->bucket_len == 4 ? Int32GetDatum((int32) time) : Int64GetDatum(time);
+}
+
+/* Buckets of what was taken that have got states which do not go together with those that were there. */
+static void
+mark_torn(MdbStatement *s, const MdbPartInterval *parts, int n)
+{
+	MdbRollupBucket *buckets = mdb_rollup_bucket(s->a);
+	int64 first = PG_INT64_MAX, last = PG_INT64_MIN;
+	Oid types[2] = {s->bucket_type, s->bucket_type};
+	Datum values[2];
+
+	for (int i = 0; i < n; i++)
+	{
+		first = Min(first, parts[i].time_from);
+		last = Max(last, parts[i].time_to);
+	}
+	CommandCounterIncrement();
+	values[0] = bucket_datum(s, first == PG_INT64_MIN ? first : mdb_rollup_bucket_value(buckets, first));
+	values[1] = bucket_datum(s, last == PG_INT64_MAX ? last : mdb_rollup_bucket_value(buckets, last - 1));
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute_with_args(s->torn, 2, types, values, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "SPI failed: %s", s->torn);
+	mdb_torn_mark(s->a, buckets, getBaseType(s->bucket_type));
+	SPI_finish();
+}
+
 /*
  * mdb_statement_take - put rows of some parts into the states; how many states that are.
  */
 uint64
 mdb_statement_take(MdbStatement *s, const MdbPartInterval *parts, int n, Snapshot snapshot)
 {
+	uint64 taken;
+
 	if (n == 0)
 		return 0;
 	mdb_pending_override(s->a->aggregate, parts, n);
-	return insert(s, snapshot);
-}
-
-static Datum
-bucket_datum(const MdbStatement *s, int64 time)
-{
-	return s->bucket_len == 4 ? Int32GetDatum((int32) time) : Int64GetDatum(time);
+	taken = insert(s, snapshot);
+	if (s->torn != NULL)
+		mark_torn(s, parts, n);
+	return taken;
 }
 
 /* Delete the states of buckets in a range of times of the source. */

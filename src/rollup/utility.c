@@ -23,6 +23,7 @@
 
 #include "compat.h"
 #include "metricsdb.h"
+#include "rollup/apply.h"
 #include "rollup/define.h"
 #include "store/store.h"
 
@@ -135,6 +136,25 @@ take_set_options(AlterTableStmt *stmt, MdbRollupOptions *options)
 			stmt->cmds = foreach_delete_current (stmt->cmds, lc);
 	}
 	return found;
+}
+
+/* ---------- REFRESH ---------- */
+
+static bool
+refresh_aggregate(RefreshMatViewStmt *stmt, bool top_level)
+{
+	Oid view = our_view(stmt->relation);
+
+	if (!OidIsValid(view))
+		return false;
+	if (stmt->skipData)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("continuous aggregate \"%s\" cannot be emptied", stmt->relation->relname),
+						errhint("Drop it, and create it WITH NO DATA.")));
+	if (!mdb_owns_table(view))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_VIEW, stmt->relation->relname);
+	mdb_refresh_view(view, top_level);
+	return true;
 }
 
 /* ---------- DROP ---------- */
@@ -289,6 +309,9 @@ prepare(Command *c)
 					c->done = s->cmds == NIL;
 				}
 			}
+			break;
+		case T_RefreshMatViewStmt:
+			c->done = refresh_aggregate((RefreshMatViewStmt *) stmt, c->top_level);
 			break;
 		case T_CommentStmt:
 			if (((CommentStmt *) stmt)->objtype == OBJECT_MATVIEW &&
