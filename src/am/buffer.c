@@ -350,6 +350,19 @@ mdb_buffer_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId ci
 	bound_total();
 }
 
+/* The statement's snapshot is gone by then; who writes rows, and looks up series, may want one. */
+static void
+flush_at_commit(void)
+{
+	bool push = buffers != NULL && !ActiveSnapshotSet();
+
+	if (push)
+		PushActiveSnapshot(GetTransactionSnapshot());
+	mdb_buffer_flush_all();
+	if (push)
+		PopActiveSnapshot();
+}
+
 static void
 xact_callback(XactEvent event, void *arg)
 {
@@ -357,7 +370,7 @@ xact_callback(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 		case XACT_EVENT_PRE_PREPARE:
-			mdb_buffer_flush_all();
+			flush_at_commit();
 			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_PREPARE:
@@ -375,7 +388,7 @@ static void
 subxact_callback(SubXactEvent event, SubTransactionId subid, SubTransactionId parent, void *arg)
 {
 	if (event == SUBXACT_EVENT_PRE_COMMIT_SUB)
-		mdb_buffer_flush_all();
+		flush_at_commit();
 	else if (event == SUBXACT_EVENT_COMMIT_SUB || event == SUBXACT_EVENT_ABORT_SUB)
 		for (WriteBuffer *b = buffers, *next; b; b = next)
 		{
