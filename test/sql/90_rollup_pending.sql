@@ -1,5 +1,6 @@
 -- What continuous aggregates have not taken yet: metricsdb.pending, of parts.
--- There is an aggregate as soon as the catalog says so; what its states and its view are does not matter here.
+-- There is an aggregate as soon as the catalog says so; what its states and its view are does not matter here, and
+-- nobody applies it, for which it is tried again only at the end of time.
 \set VERBOSITY terse
 SET metricsdb.direct_rows = 10;
 SET timezone = 'UTC';
@@ -14,7 +15,7 @@ CREATE FUNCTION make_aggregate(s regclass, source regclass, width interval) RETU
 BEGIN
 	INSERT INTO metricsdb.continuous_aggregate VALUES (s, s, source, 'raw'::regclass, 0,
 		extract(epoch FROM width) * 1000000, false, true, '1 min', true, -9223372036854775808,
-		0, NULL, NULL, NULL, NULL, now());
+		9, 'not tried', now(), 'infinity', NULL, now());
 	-- as CREATE does: sessions look anew
 	EXECUTE format('ALTER TABLE %s ALTER COLUMN %s SET STATISTICS -1', source,
 				   (SELECT attname FROM pg_attribute WHERE attrelid = source AND attnum = 1));
@@ -141,7 +142,7 @@ SELECT part_id, level, nrows, q.aggregate, q.time_from, q.time_to FROM parts_of(
 TRUNCATE raw;
 DELETE FROM metricsdb.dirty;
 INSERT INTO metricsdb.continuous_aggregate SELECT 's2'::regclass, "view", source, raw, parent, 86400000000::int8, materialized_only, backfill,
-	lateness, attached, floor, failures, NULL, NULL, NULL, NULL, now() FROM metricsdb.continuous_aggregate WHERE aggregate = 's1'::regclass;
+	lateness, attached, floor, failures, last_error, last_error_at, retry_at, NULL, now() FROM metricsdb.continuous_aggregate WHERE aggregate = 's1'::regclass;
 ALTER TABLE raw ALTER v SET STATISTICS -1;
 SELECT fill('2024-04-01', 300);
 DELETE FROM raw WHERE time = '2024-04-01 01:30';
@@ -284,7 +285,7 @@ DELETE FROM metricsdb.dirty;
 CREATE TABLE wide_states (bucket timestamptz) USING metricsdb;
 CREATE TABLE wide (a int, host text, time timestamptz, v float8) USING metricsdb;
 INSERT INTO metricsdb.continuous_aggregate SELECT 'wide_states'::regclass, "view", 'wide'::regclass, raw, parent, granularity, materialized_only, backfill,
-	lateness, attached, floor, failures, NULL, NULL, NULL, NULL, now() FROM metricsdb.continuous_aggregate WHERE aggregate = 's1'::regclass;
+	lateness, attached, floor, failures, last_error, last_error_at, retry_at, NULL, now() FROM metricsdb.continuous_aggregate WHERE aggregate = 's1'::regclass;
 ALTER TABLE wide ALTER v SET STATISTICS -1;
 INSERT INTO wide SELECT i, 'x', '2024-06-01'::timestamptz + i * interval '1 minute', i FROM generate_series(1, 100) i;
 DELETE FROM metricsdb.pending;
@@ -299,7 +300,7 @@ DELETE FROM metricsdb.dirty;
 -- TRUNCATE empties the states, also of aggregates of aggregates.
 CREATE TABLE s3 (bucket timestamptz, n int8) USING metricsdb;
 INSERT INTO metricsdb.continuous_aggregate SELECT 's3'::regclass, "view", 's1'::regclass, raw, 's1'::regclass, 86400000000::int8 * 7, materialized_only, backfill,
-	lateness, attached, 17, failures, NULL, NULL, NULL, NULL, now() FROM metricsdb.continuous_aggregate WHERE aggregate = 's1'::regclass;
+	lateness, attached, 17, failures, last_error, last_error_at, retry_at, NULL, now() FROM metricsdb.continuous_aggregate WHERE aggregate = 's1'::regclass;
 ALTER TABLE s1 ALTER n SET STATISTICS -1;
 CREATE INDEX ON s3 (bucket);
 INSERT INTO s1 SELECT '2024-01-01'::timestamptz + i * interval '1 hour', 'h', i FROM generate_series(1, 20) i;
