@@ -134,7 +134,10 @@ mdb_rollup_register(const MdbAggregate *a, int64 from)
 						.time_to = PG_INT64_MAX,
 						.backfill = true};
 
-		if (from == PG_INT64_MIN || part->time_max >= from)
+		/* Rows without a time are never taken, and always pending. */
+		if (part->days == 0)
+			p.time_from = PG_INT64_MIN;
+		if (part->days == 0 || from == PG_INT64_MIN || part->time_max >= from)
 			mdb_pending_insert(&p, GetCurrentCommandId(true));
 	}
 	table_close(source, NoLock);

@@ -385,4 +385,22 @@ SELECT count(*) FROM metricsdb.dirty;
 SELECT fill('2024-05-01', 100);
 DELETE FROM raw WHERE time = '2024-05-01 00:11';
 SELECT count(*) FROM metricsdb.pending;
+-- Rows without a time are pending for an aggregate that is made, and for one that comes back with a dump.
+CREATE TABLE nt (time timestamptz, v float8) USING metricsdb;
+INSERT INTO nt SELECT NULL, i FROM generate_series(1, 100) i;
+INSERT INTO nt SELECT '2024-01-01'::timestamptz + i * interval '1 min', i FROM generate_series(0, 89) i;
+CREATE MATERIALIZED VIEW nv WITH (metricsdb.continuous) AS
+	SELECT metricsdb.time_bucket('1 hour', time) AS bucket, count(*) AS n FROM nt GROUP BY 1 WITH NO DATA;
+SELECT * FROM nv ORDER BY 1;
+SELECT part_id, p.time_from, p.backfill FROM pending p WHERE of = 'nt'::regclass ORDER BY 1;
+SELECT count(*) FROM metricsdb.check('nt');
+-- what a dump leaves out, and brings back: the trigger
+DELETE FROM metricsdb.continuous_aggregate;
+DELETE FROM metricsdb.pending;
+SELECT tgname, pg_get_triggerdef(oid) AS def FROM pg_trigger WHERE tgrelid = 'nv'::regclass \gset
+DROP TRIGGER :"tgname" ON nv;
+:def;
+SELECT part_id, p.time_from, p.backfill FROM pending p WHERE of = 'nt'::regclass ORDER BY 1;
+SELECT count(*) FROM metricsdb.check('nt');
+SELECT * FROM nv ORDER BY 1;
 DROP SCHEMA pend CASCADE;
