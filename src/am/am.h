@@ -207,16 +207,6 @@ extern void mdb_scan_store(TableScanDesc scan, const MdbHeldBlock *h, uint32 row
 extern bool mdb_scan_next_delta(TableScanDesc scan, TupleTableSlot *slot);
 extern void mdb_scan_want(TableScanDesc scan, const bool *wanted);
 
-/* ---- scan.c, again ---- */
-
-/* Rows by their number among all that the scan sees: for samples. */
-extern int64 mdb_scan_slice_count(TableScanDesc scan);
-extern uint32 mdb_scan_open_slice(TableScanDesc scan, int64 slice, uint32 *first);
-extern uint32 mdb_scan_open_unit(TableScanDesc scan, int64 unit);
-extern bool mdb_scan_unit_row(TableScanDesc scan, uint32 row, TupleTableSlot *slot);
-extern int64 mdb_scan_unit_of_row(TableScanDesc scan, int64 row, uint32 *in_unit);
-extern int64 mdb_scan_row_count(TableScanDesc scan);
-
 /* ---- skip.c ---- */
 
 extern bool mdb_skip_applies(Relation rel);
@@ -350,32 +340,20 @@ extern void mdb_copy_for_cluster(Relation old, Relation new, Relation index, boo
 /* ---- maintain.c ---- */
 
 extern void mdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstrategy);
+extern void mdb_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *tuples,
+							  double *allvisfrac);
+
+/* ---- tid_range.c ---- */
+
+extern void mdb_scan_set_tidrange(TableScanDesc scan, ItemPointer min, ItemPointer max);
+extern bool mdb_scan_getnextslot_tidrange(TableScanDesc scan, ScanDirection direction, TupleTableSlot *slot);
+
+/* ---- sample.c ---- */
+
 extern bool mdb_analyze_next_block(TableScanDesc scan, BlockNumber blockno, BufferAccessStrategy bstrategy);
 extern bool mdb_analyze_next_tuple(TableScanDesc scan, TransactionId oldest_xmin, double *liverows,
 								   double *deadrows, TupleTableSlot *slot);
 extern bool mdb_sample_next_block(TableScanDesc scan, struct SampleScanState *state);
 extern bool mdb_sample_next_tuple(TableScanDesc scan, struct SampleScanState *state, TupleTableSlot *slot);
-extern void mdb_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *tuples,
-							  double *allvisfrac);
-
-/* Where sampling stands; part of a scan. */
-typedef struct MdbSampleState
-{
-	int64 nblocks; /* of the file, as ANALYZE sees them */
-	int64 total;   /* rows of the scan */
-	int64 next;    /* next row number to return */
-	int64 end;
-	int64 step;
-	int64 covered; /* rows that the present block stands for */
-	int64 looked_at;
-	int64 found_dead;
-	bool reported;
-	int64 slice;  /* TABLESAMPLE: the present slice, from 1 */
-	uint32 first; /* its rows in the unit */
-	uint32 nrows;
-} MdbSampleState;
-
-extern MdbSampleState *mdb_scan_sample_state(TableScanDesc scan);
-
 
 #endif /* MDB_AM_H */

@@ -98,6 +98,8 @@ static const TableAmRoutine routine = {.type = T_TableAmRoutine,
 									   .scan_end = mdb_scan_end,
 									   .scan_rescan = mdb_scan_rescan,
 									   .scan_getnextslot = mdb_scan_getnextslot,
+									   .scan_set_tidrange = mdb_scan_set_tidrange,
+									   .scan_getnextslot_tidrange = mdb_scan_getnextslot_tidrange,
 
 									   .parallelscan_estimate = mdb_parallelscan_estimate,
 									   .parallelscan_initialize = mdb_parallelscan_initialize,

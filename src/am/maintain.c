@@ -1,6 +1,6 @@
 /*
  * maintain.c
- *	  VACUUM, ANALYZE, TABLESAMPLE, and how large the planner thinks a table is.
+ *	  VACUUM, and how large the planner thinks a table is.
  */
 #include "postgres.h"
 
@@ -10,13 +10,10 @@
 #include "access/multixact.h"
 #include "access/table.h"
 #include "access/tableam.h"
-#include "access/tsmapi.h"
 #include "access/xact.h"
 #include "commands/progress.h"
 #include "commands/vacuum.h"
-#include "common/pg_prng.h"
 #include "miscadmin.h"
-#include "nodes/execnodes.h"
 #include "optimizer/plancat.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
@@ -26,9 +23,6 @@
 #include "utils/snapmgr.h"
 
 #include "am/am.h"
-
-/* Rows that ANALYZE looks at: several times what it keeps, read in order. */
-#define ANALYZE_ROWS 150000
 
 static bool
 is_gone(ItemPointer tid, void *arg)
@@ -120,122 +114,8 @@ mdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstra
 	mdb_report_vacuum(rel, live, dead, started);
 }
 
-/*
- * mdb_analyze_next_block - one of the file's blocks was chosen: it stands for an equal share of
- * the table's rows, in order.
- *
- * ANALYZE chooses among the physical blocks, of which a compressed table has few; so of each
- * share only some rows, evenly spaced, are read where there are many.
- */
-bool
-mdb_analyze_next_block(TableScanDesc scan, BlockNumber blockno, BufferAccessStrategy bstrategy)
-{
-	MdbSampleState *st = mdb_scan_sample_state(scan);
-	int64 total;
-	int64 lo, hi;
-
-	if (st->nblocks == 0)
-	{
-		st->nblocks = Max(1, RelationGetNumberOfBlocks(scan->rs_rd));
-		st->total = mdb_scan_row_count(scan);
-	}
-	total = st->total;
-	lo = (int64) ((int128) total * blockno / st->nblocks);
-	hi = (int64) ((int128) total * (blockno + 1) / st->nblocks);
-	st->step = Max(1, total / ANALYZE_ROWS);
-	st->next = lo + (st->step > 1 ? (int64) pg_prng_uint64_range(&pg_global_prng_state, 0, st->step - 1) : 0);
-	st->end = hi;
-	st->covered = hi - lo;
-	st->looked_at = st->found_dead = 0;
-	st->reported = false;
-	return true;
-}
-
-/*
- * mdb_analyze_next_tuple - the next row of the share.
- */
-bool
-mdb_analyze_next_tuple(TableScanDesc scan, TransactionId oldest_xmin, double *liverows, double *deadrows,
-					   TupleTableSlot *slot)
-{
-	MdbSampleState *st = mdb_scan_sample_state(scan);
-	int64 unit;
-	uint32 row;
-
-	for (;;)
-	{
-		bool alive;
-
-		if (st->next >= st->end)
-		{
-			/* The share's rows, and of them as many dead as among those that were looked at. */
-			if (!st->reported && st->looked_at > 0)
-			{
-				double dead = (double) st->covered * st->found_dead / st->looked_at;
-
-				*deadrows += dead;
-				*liverows += st->covered - dead;
-			}
-			st->reported = true;
-			return false;
-		}
-		unit = mdb_scan_unit_of_row(scan, st->next, &row);
-		mdb_scan_open_unit(scan, unit);
-		alive = mdb_scan_unit_row(scan, row, slot);
-		st->next += st->step;
-		st->looked_at++;
-		if (alive)
-			return true;
-		st->found_dead++;
-	}
-}
-
-/*
- * mdb_sample_next_block, mdb_sample_next_tuple - TABLESAMPLE: slices of the scan's units are its blocks.
- */
-bool
-mdb_sample_next_block(TableScanDesc scan, struct SampleScanState *state)
-{
-	MdbSampleState *st = mdb_scan_sample_state(scan);
-	TsmRoutine *tsm = state->tsmroutine;
-	int64 slices = Min(mdb_scan_slice_count(scan), (int64) MaxBlockNumber);
-
-	if (tsm->NextSampleBlock)
-	{
-		BlockNumber b = tsm->NextSampleBlock(state, (BlockNumber) slices);
-
-		st->slice = BlockNumberIsValid(b) ? (int64) b + 1 : slices + 1;
-	}
-	else
-		st->slice++;
-	if (st->slice > slices)
-	{
-		st->slice = 0;
-		return false;
-	}
-	st->nrows = mdb_scan_open_slice(scan, st->slice - 1, &st->first);
-	return true;
-}
-
-bool
-mdb_sample_next_tuple(TableScanDesc scan, struct SampleScanState *state, TupleTableSlot *slot)
-{
-	MdbSampleState *st = mdb_scan_sample_state(scan);
-	OffsetNumber offset;
-
-	do
-	{
-		CHECK_FOR_INTERRUPTS();
-		offset = state->tsmroutine->NextSampleTuple(state, (BlockNumber) (st->slice - 1),
-													(OffsetNumber) st->nrows);
-		if (!OffsetNumberIsValid(offset))
-		{
-			ExecClearTuple(slot);
-			return false;
-		}
-	} while (!mdb_scan_unit_row(scan, st->first + offset - 1, slot));
-	return true;
-}
+/* What a row in a heap of the delta takes more than in one of its own: the header of a minimal tuple, and a length. */
+#define DELTA_ROW_BYTES 7
 
 /* Rows of a page of a heap, as the planner guesses them of columns' widths. */
 static double
@@ -253,7 +133,8 @@ mdb_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *
 {
 	BlockNumber file_pages = RelationGetNumberOfBlocks(rel);
 	double known = rel->rd_rel->reltuples;
-	double density = heap_density(get_rel_data_width(rel, attr_widths));
+	int32 width = get_rel_data_width(rel, attr_widths);
+	double density = heap_density(width + DELTA_ROW_BYTES);
 	MdbTable *table;
 	Snapshot snapshot;
 	double in_delta = 0;
@@ -309,7 +190,7 @@ mdb_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *
 	else if (delta_pages < 10 && known < 0 && !rel->rd_rel->relhassubclass)
 	{
 		*pages = 10;
-		*tuples = density * 10;
+		*tuples = heap_density(width) * 10;
 	}
 	else
 	{

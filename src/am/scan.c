@@ -100,6 +100,8 @@ mdb_scan_part_pruned(const MdbScan *s, const MdbPartInfo *info)
 {
 	if (!s->filtered)
 		return false;
+	if (mdb_scan_rows_outside_range(s, info->row_first, info->nrows))
+		return true;
 	if (s->filter.series_ids != NULL &&
 		!mdb_ids_any_between(s->filter.series_ids, info->series_min, info->series_max))
 		return true;
@@ -182,9 +184,12 @@ mdb_scan_find_dead(MdbScan *s, MdbBlock *b, uint8 **space, uint32 *capacity)
 	return any ? *space : NULL;
 }
 
-/* Is the tuple of the delta that was read last one that this transaction has changed elsewhere? */
-static bool
-delta_superseded(MdbScan *s)
+/*
+ * mdb_scan_delta_superseded - is the tuple of the delta that was read last one that this transaction has changed
+ * elsewhere?
+ */
+bool
+mdb_scan_delta_superseded(MdbScan *s)
 {
 	return mdb_superseded_any() &&
 		   mdb_superseded(s->table->storage_id,
@@ -192,15 +197,17 @@ delta_superseded(MdbScan *s)
 						  s->base.rs_snapshot);
 }
 
-/* The part that holds a block of the scan's numbering. */
-static int
-part_of(const int64 *base, int count, int64 number)
+/*
+ * mdb_scan_find_base - which of some, the last one of those that begin at or before a number.
+ */
+int64
+mdb_scan_find_base(const int64 *base, int64 count, int64 number)
 {
-	int lo = 0, hi = count - 1;
+	int64 lo = 0, hi = count - 1;
 
 	while (lo < hi)
 	{
-		int mid = (lo + hi + 1) / 2;
+		int64 mid = (lo + hi + 1) / 2;
 
 		if (base[mid] <= number)
 			lo = mid;
@@ -218,7 +225,7 @@ part_of_unit(const MdbScan *s, int64 unit)
 
 	if (unit >= s->block_base[p] && unit < s->block_base[p + 1])
 		return p;
-	return part_of(s->block_base, s->parts->count, unit);
+	return (int) mdb_scan_find_base(s->block_base, s->parts->count, unit);
 }
 
 void
@@ -227,7 +234,8 @@ mdb_scan_open_delta(MdbScan *s, int delta)
 	s->delta = delta;
 	s->delta_rel = table_open(s->deltas[delta].relid, AccessShareLock);
 	s->delta_slot = table_slot_create(s->delta_rel, NULL);
-	s->delta_scan = table_beginscan(s->delta_rel, s->base.rs_snapshot, 0, NULL);
+	s->delta_scan = s->ranged ? mdb_scan_begin_delta_range(s)
+							  : table_beginscan(s->delta_rel, s->base.rs_snapshot, 0, NULL);
 }
 
 /*
@@ -294,9 +302,11 @@ open_part(MdbScan *s, int p)
 	s->open_part = mdb_scan_hold_part(&s->base, p);
 }
 
-/* Go to a unit: before its first row, or behind its last one. */
-static void
-enter_unit(MdbScan *s, int64 unit, bool at_end)
+/*
+ * mdb_scan_enter_unit - go to a unit: before its first row, or behind its last one.
+ */
+void
+mdb_scan_enter_unit(MdbScan *s, int64 unit, bool at_end)
 {
 	MemoryContext old = MemoryContextSwitchTo(s->mcxt);
 
@@ -316,8 +326,10 @@ enter_unit(MdbScan *s, int64 unit, bool at_end)
 			return;
 		}
 		open_part(s, p);
-		if (s->open_part == NULL || block_outside_time(s, block) || block_skipped(s, block) ||
-			block_outside_series(s, block) || block_unwanted(s, block))
+		if (s->open_part == NULL || block_outside_time(s, block) ||
+			mdb_scan_rows_outside_range(s, s->open_part->block_first[block],
+										s->open_part->block_rows[block]) ||
+			block_skipped(s, block) || block_outside_series(s, block) || block_unwanted(s, block))
 		{
 			s->counters.blocks_pruned++;
 			MemoryContextSwitchTo(old);
@@ -341,20 +353,14 @@ enter_unit(MdbScan *s, int64 unit, bool at_end)
 	MemoryContextSwitchTo(old);
 }
 
-static void
-store_row(MdbScan *s, uint32 row, TupleTableSlot *slot)
+/*
+ * mdb_scan_store_row - a row of the present block into a slot.
+ */
+void
+mdb_scan_store_row(MdbScan *s, uint32 row, TupleTableSlot *slot)
 {
-	if (s->kind == UNIT_BLOCK)
-	{
-		mdb_slot_store_row(slot, s->block, row);
-		mdb_tid_of_row(s->block->row_first + row, &slot->tts_tid);
-	}
-	else
-	{
-		mdb_slot_store_tuple(slot, s->tuples[row]);
-		if (s->tids)
-			slot->tts_tid = s->tids[row];
-	}
+	mdb_slot_store_row(slot, s->block, row);
+	mdb_tid_of_row(s->block->row_first + row, &slot->tts_tid);
 	slot->tts_tableOid = RelationGetRelid(s->base.rs_rd);
 }
 
@@ -371,7 +377,7 @@ mdb_scan_next_delta_row(MdbScan *s, ScanDirection direction, TupleTableSlot *slo
 			return false;
 		MemoryContextReset(s->row_mcxt);
 		old = MemoryContextSwitchTo(s->row_mcxt);
-		tuple = delta_superseded(s) ? NULL : mdb_delta_tuple(s->delta_slot);
+		tuple = mdb_scan_delta_superseded(s) ? NULL : mdb_delta_tuple(s->delta_slot);
 		if (tuple)
 		{
 			mdb_slot_store_tuple(slot, tuple);
@@ -513,7 +519,7 @@ mdb_scan_getnextslot(TableScanDesc scan, ScanDirection direction, TupleTableSlot
 				{
 					s->row = row;
 					s->on_row = true;
-					store_row(s, row, slot);
+					mdb_scan_store_row(s, row, slot);
 					break;
 				}
 			}
@@ -525,7 +531,7 @@ mdb_scan_getnextslot(TableScanDesc scan, ScanDirection direction, TupleTableSlot
 				{
 					s->row--;
 					s->on_row = true;
-					store_row(s, s->row, slot);
+					mdb_scan_store_row(s, s->row, slot);
 					break;
 				}
 			}
@@ -540,7 +546,7 @@ mdb_scan_getnextslot(TableScanDesc scan, ScanDirection direction, TupleTableSlot
 				s->unit = forward ? unit_count(s) : -1;
 			return false;
 		}
-		enter_unit(s, unit, !forward);
+		mdb_scan_enter_unit(s, unit, !forward);
 	}
 	pgstat_count_heap_getnext(s->base.rs_rd);
 	return true;
@@ -570,7 +576,7 @@ mdb_scan_next_unit(TableScanDesc scan, MdbUnit *unit)
 			mdb_scan_leave_unit(s);
 			return false;
 		}
-		enter_unit(s, next, false);
+		mdb_scan_enter_unit(s, next, false);
 		if (s->kind == UNIT_NONE)
 			continue;
 		unit->block = s->kind == UNIT_BLOCK ? s->block : NULL;
@@ -666,7 +672,8 @@ mdb_scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData *k
 	s->base.rs_parallel = pscan;
 	s->table = mdb_table(rel);
 	s->row_mcxt = AllocSetContextCreate(mcxt, "metricsdb delta row", ALLOCSET_DEFAULT_SIZES);
-	if (IsMVCCSnapshot(snapshot))
+	/* Who looks for single rows has them locked one by one, see fetch.c. */
+	if (IsMVCCSnapshot(snapshot) && !(flags & SO_TYPE_TIDSCAN))
 		PredicateLockRelation(rel, snapshot);
 	init_parts(s);
 	s->shadows = s->parts->count > 0 ? mdb_shadows_open(rel, s->table) : NULL;
@@ -708,7 +715,7 @@ mdb_scan_rescan(TableScanDesc scan, struct ScanKeyData *key, bool set_params, bo
 
 	mdb_scan_leave_unit(s);
 	s->unit = -1;
-	s->sample.slice = 0;
+	s->sample.unit = 0;
 	s->chunk_next = s->chunk_end = 0;
 }
 
@@ -794,144 +801,4 @@ void
 mdb_parallelscan_reinitialize(Relation rel, ParallelTableScanDesc pscan)
 {
 	pg_atomic_write_u64(&((MdbParallelScan *) pscan)->next, 0);
-}
-
-/*
- * Access by number, for ANALYZE and TABLESAMPLE.  Here the rows of the delta are read into memory
- * first: as one more unit of rows for each heap.
- */
-static void
-materialize_delta(MdbScan *s, int delta)
-{
-	MemoryContext old;
-	uint32 n = 0;
-	uint32 cap = 1024;
-
-	if (s->tuples_mcxt == NULL)
-		s->tuples_mcxt = AllocSetContextCreate(s->mcxt, "metricsdb delta sample", ALLOCSET_DEFAULT_SIZES);
-	MemoryContextReset(s->tuples_mcxt);
-	old = MemoryContextSwitchTo(s->mcxt);
-	mdb_scan_open_delta(s, delta);
-	MemoryContextSwitchTo(s->tuples_mcxt);
-	s->tuples = palloc(cap * sizeof(MinimalTuple));
-	s->tids = palloc(cap * sizeof(ItemPointerData));
-	while (table_scan_getnextslot(s->delta_scan, ForwardScanDirection, s->delta_slot))
-	{
-		if (n == cap)
-		{
-			cap *= 2;
-			s->tuples = repalloc_huge(s->tuples, cap * sizeof(MinimalTuple));
-			s->tids = repalloc_huge(s->tids, cap * sizeof(ItemPointerData));
-		}
-		s->tuples[n] = delta_superseded(s) ? NULL : mdb_delta_tuple(s->delta_slot);
-		if (s->tuples[n] == NULL)
-			continue;
-		mdb_tid_of_delta(s->deltas[delta].slot, &s->delta_slot->tts_tid, &s->tids[n]);
-		n++;
-	}
-	close_delta(s);
-	s->kind = UNIT_TUPLES;
-	s->nrows = n;
-	MemoryContextSwitchTo(old);
-}
-
-/*
- * mdb_scan_open_unit - go to a unit; returns its rows, by number.
- */
-uint32
-mdb_scan_open_unit(TableScanDesc scan, int64 unit)
-{
-	MdbScan *s = (MdbScan *) scan;
-
-	if (unit == s->unit && s->kind != UNIT_NONE)
-		return s->nrows;
-	if (unit >= s->parts->nblocks && unit < s->parts->nblocks + s->ndeltas)
-	{
-		mdb_scan_leave_unit(s);
-		s->unit = unit;
-		materialize_delta(s, (int) (unit - s->parts->nblocks));
-	}
-	else
-		enter_unit(s, unit, false);
-	return s->nrows;
-}
-
-/*
- * mdb_scan_unit_row - store a row of the open unit; false if it was deleted.
- */
-bool
-mdb_scan_unit_row(TableScanDesc scan, uint32 row, TupleTableSlot *slot)
-{
-	MdbScan *s = (MdbScan *) scan;
-
-	ExecClearTuple(slot);
-	if (s->kind == UNIT_BLOCK && s->dead && s->dead[row])
-		return false;
-	store_row(s, row, slot);
-	return true;
-}
-
-/*
- * mdb_scan_row_count - rows that the scan sees; reads the delta.
- */
-int64
-mdb_scan_row_count(TableScanDesc scan)
-{
-	MdbScan *s = (MdbScan *) scan;
-	int64 n = s->parts->nrows;
-	int ntail = (int) (unit_count(s) - s->parts->nblocks);
-
-	/* Counted once: going from one delta heap to another reads it all. */
-	s->tail_rows = MemoryContextAlloc(s->mcxt, sizeof(uint32) * Max(1, ntail));
-	for (int i = 0; i < ntail; i++)
-	{
-		s->tail_rows[i] = mdb_scan_open_unit(scan, s->parts->nblocks + i);
-		n += s->tail_rows[i];
-	}
-	return n;
-}
-
-/*
- * mdb_scan_unit_of_row - the unit that holds a row, numbered among all that the scan sees; they
- * have been counted by mdb_scan_row_count.
- */
-int64
-mdb_scan_unit_of_row(TableScanDesc scan, int64 row, uint32 *in_unit)
-{
-	MdbScan *s = (MdbScan *) scan;
-	int64 unit;
-
-	if (row < s->parts->nrows)
-	{
-		int p = part_of(s->row_base, s->parts->count, row);
-		int block = 0;
-
-		if (s->open_part == NULL || s->part != p)
-			enter_unit(s, s->block_base[p], false);
-		row -= s->row_base[p];
-		while (row >= s->open_part->block_rows[block])
-			row -= s->open_part->block_rows[block++];
-		*in_unit = (uint32) row;
-		return s->block_base[p] + block;
-	}
-	row -= s->parts->nrows;
-	for (unit = s->parts->nblocks; unit + 1 < unit_count(s); unit++)
-	{
-		uint32 n = s->tail_rows[unit - s->parts->nblocks];
-
-		if (row < n)
-			break;
-		row -= n;
-	}
-	*in_unit = (uint32) row;
-	return unit;
-}
-
-/*
- * mdb_scan_sample_state - where sampling stands, kept by the caller.
- */
-MdbSampleState *
-mdb_scan_sample_state(TableScanDesc scan)
-{
-	return &((MdbScan *) scan)->sample;
 }

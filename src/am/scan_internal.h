@@ -12,8 +12,24 @@ typedef enum UnitKind
 	UNIT_NONE,
 	UNIT_BLOCK,
 	UNIT_DELTA, /* read as a heap scan */
-	UNIT_TUPLES /* rows in memory */
+	UNIT_PAGE   /* rows of a page of the delta in memory, for samples */
 } UnitKind;
+
+/* Where a sample stands. */
+typedef struct MdbSampleState
+{
+	int64 nblocks; /* of the file, as ANALYZE sees them */
+	int64 total;   /* rows of the scan */
+	int64 next;    /* next row number to return */
+	int64 end;
+	int64 step;
+	int64 covered; /* rows that the present block stands for */
+	int64 looked_at;
+	int64 found_dead;
+	bool reported;
+	int64 unit;              /* TABLESAMPLE: behind the present unit */
+	OffsetNumber max_offset; /* of its rows */
+} MdbSampleState;
 
 typedef struct MdbScan
 {
@@ -45,22 +61,20 @@ typedef struct MdbScan
 	Relation delta_rel;
 	TableScanDesc delta_scan;
 	TupleTableSlot *delta_slot;
-	MemoryContext row_mcxt;    /* the present row of the delta */
-	MemoryContext tuples_mcxt; /* rows of the delta, read into memory, or NULL */
-	MinimalTuple *tuples;
-	ItemPointerData *tids; /* of tuples, if they have some */
+	MemoryContext row_mcxt; /* the present row of the delta */
 
 	/* parallel: the chunk being worked on */
 	int64 chunk_next;
 	int64 chunk_end;
 
 	MdbSampleState sample;
-	int64 *delta_slices; /* for TABLESAMPLE, once they were counted */
-	uint32 *tail_rows;   /* rows of the units behind the blocks, once they were counted */
+	struct MdbSamplePages *pages; /* see sample.c */
 
 	/* rows to leave out, see MdbScanFilter */
 	MdbScanFilter filter;
 	bool filtered;
+	bool ranged; /* by identities, see tid_range.c */
+	ItemPointerData tid_min, tid_max;
 	bool check_time; /* of each row of the present block */
 	bool check_series;
 	bool masked;      /* dead holds all rows that are to be left out */
@@ -79,6 +93,10 @@ typedef struct MdbScan
 	uint32 dead_capacity;
 } MdbScan;
 
+extern void mdb_scan_enter_unit(MdbScan *s, int64 unit, bool at_end);
+extern void mdb_scan_store_row(MdbScan *s, uint32 row, TupleTableSlot *slot);
+extern bool mdb_scan_delta_superseded(MdbScan *s);
+extern int64 mdb_scan_find_base(const int64 *base, int64 count, int64 number);
 extern bool mdb_scan_part_pruned(const MdbScan *s, const MdbPartInfo *info);
 extern bool mdb_scan_block_outside_series(MdbScan *s, const MdbPart *part, int block);
 extern const uint8 *mdb_scan_find_dead(MdbScan *s, MdbBlock *b, uint8 **space, uint32 *capacity);
@@ -87,5 +105,7 @@ extern const uint8 *mdb_scan_mask(MdbScan *s, MdbBlock *b, bool check_time, bool
 extern bool mdb_scan_next_delta_row(MdbScan *s, ScanDirection direction, TupleTableSlot *slot);
 extern void mdb_scan_open_delta(MdbScan *s, int delta);
 extern void mdb_scan_leave_unit(MdbScan *s);
+extern bool mdb_scan_rows_outside_range(const MdbScan *s, int64 first, int64 n);
+extern TableScanDesc mdb_scan_begin_delta_range(MdbScan *s);
 
 #endif /* MDB_SCAN_INTERNAL_H */

@@ -59,3 +59,78 @@ SELECT i, n FROM generate_series(1, 5) i, LATERAL (SELECT count(*) AS n FROM (SE
 DROP TABLE wide_blocks;
 RESET metricsdb.direct_rows;
 DROP TABLE t, ids;
+-- Of blocks with more rows than a heap's page can have, and of a large delta, page by page
+CREATE TABLE s (v int) USING metricsdb;
+INSERT INTO s SELECT generate_series(1, 20000);
+SET metricsdb.direct_rows = 1000000;
+INSERT INTO s SELECT generate_series(20001, 90000);
+SELECT count(*), count(DISTINCT v), count(DISTINCT ctid), count(xmin), count(tableoid) FROM s TABLESAMPLE bernoulli (100);
+SELECT count(*), count(DISTINCT v), count(DISTINCT ctid), count(xmin), count(tableoid) FROM s TABLESAMPLE system (100);
+SELECT count(*) FILTER (WHERE v <= 20000) BETWEEN 9000 AND 11000 AS half, count(*) FILTER (WHERE v > 20000) BETWEEN 33000 AND 37000 AS half FROM s TABLESAMPLE bernoulli (50) REPEATABLE (1);
+SELECT count(*) FILTER (WHERE v > 20000) BETWEEN 25000 AND 45000 AS half FROM s TABLESAMPLE system (50) REPEATABLE (1);
+SELECT count(*) FROM (SELECT ctid, xmin, * FROM s TABLESAMPLE system (20) REPEATABLE (1) EXCEPT SELECT ctid, xmin, * FROM s) x;
+ANALYZE s;
+SELECT reltuples FROM pg_class WHERE relname = 's';
+SELECT n_distinct, array_length(histogram_bounds, 1), (histogram_bounds::text::int[])[1] < 100 AS lowest, (histogram_bounds::text::int[])[101] > 89900 AS highest FROM pg_stats WHERE tablename = 's';
+DELETE FROM s WHERE v % 2 = 0;
+SELECT count(*), count(*) FILTER (WHERE v % 2 = 0) AS dead FROM s TABLESAMPLE bernoulli (100);
+SELECT count(*), count(*) FILTER (WHERE v % 2 = 0) AS dead FROM s TABLESAMPLE system (100);
+RESET metricsdb.direct_rows;
+
+-- Ranges of ctids: of parts, the row heap and others of the delta
+CREATE TABLE t (time timestamptz, host text, v int) USING metricsdb;
+INSERT INTO t SELECT '2024-01-01Z'::timestamptz + i * '1 s'::interval, 'h' || i % 3, i FROM generate_series(1, 30000) i;
+INSERT INTO t SELECT '2024-01-05Z'::timestamptz + i * '1 s'::interval, 'h' || i % 3, 30000 + i FROM generate_series(1, 20000) i;
+SET metricsdb.direct_rows = 1000000;
+INSERT INTO t SELECT '2024-01-05Z'::timestamptz + i * '1 s'::interval, 'h' || i % 3, 50000 + i FROM generate_series(1, 20000) i;
+CALL metricsdb.compact('t');
+INSERT INTO t SELECT '2024-01-07Z'::timestamptz + i * '1 s'::interval, 'h' || i % 3, 80000 + i FROM generate_series(1, 900) i;
+UPDATE t SET v = -v WHERE v % 100 = 7;
+DELETE FROM t WHERE v % 100 = 9;
+RESET metricsdb.direct_rows;
+-- whatever the background does
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+CREATE TABLE ids USING heap AS SELECT ctid AS id, v FROM t;
+SELECT count(DISTINCT (id::text::point)[0]::int8 >> 29) AS places FROM ids;
+EXPLAIN (COSTS off) SELECT count(*), sum(v) FROM t WHERE ctid > '(0,5)' AND ctid <= '(2147483648,7)';
+CREATE FUNCTION ranges(n int) RETURNS TABLE (lo tid, hi tid, own text, heap text) LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM setseed(0.3);
+	CREATE TEMP TABLE bounds USING heap AS SELECT id FROM ids ORDER BY random() LIMIT 30;
+	INSERT INTO bounds VALUES ('(0,0)'), ('(0,65535)'), ('(536870911,65535)'), ('(536870912,0)'), ('(1073741824,1)'), ('(2147483647,65535)'), ('(2147483648,0)'), ('(2147483648,1)'), ('(2147483648,2047)'), ('(2147483648,2048)'), ('(4294967295,65535)');
+	FOR lo, hi IN SELECT a.id, b.id FROM bounds a, bounds b ORDER BY random() LIMIT n LOOP
+		SELECT count(*) || ' ' || coalesce(sum(v), 0) INTO own FROM t WHERE ctid >= lo AND ctid <= hi;
+		SELECT count(*) || ' ' || coalesce(sum(v), 0) INTO heap FROM ids WHERE id >= lo AND id <= hi;
+		RETURN NEXT;
+		SELECT count(*) || ' ' || coalesce(sum(v), 0) INTO own FROM t WHERE ctid > lo AND ctid < hi;
+		SELECT count(*) || ' ' || coalesce(sum(v), 0) INTO heap FROM ids WHERE id > lo AND id < hi;
+		RETURN NEXT;
+		SELECT count(*) || ' ' || coalesce(sum(v), 0) INTO own FROM t WHERE ctid < lo;
+		SELECT count(*) || ' ' || coalesce(sum(v), 0) INTO heap FROM ids WHERE id < lo;
+		RETURN NEXT;
+	END LOOP;
+END $$;
+SELECT count(*), count(*) FILTER (WHERE own <> heap) AS wrong, count(*) FILTER (WHERE own = '0 0') BETWEEN 50 AND 500 AS empty FROM ranges(300);
+-- both ways, and again and again
+DECLARE c SCROLL CURSOR FOR SELECT v FROM t WHERE ctid > '(0,3)' AND ctid < '(2147483648,9)';
+MOVE FORWARD ALL IN c;
+MOVE BACKWARD ALL IN c;
+FETCH FORWARD 2 FROM c;
+FETCH BACKWARD 1 FROM c;
+SELECT lo, (SELECT count(*) FROM t WHERE ctid >= lo AND ctid < '(2147483650,1)') = (SELECT count(*) FROM ids WHERE id >= lo AND id < '(2147483650,1)') AS same FROM (VALUES ('(2147483649,1)'::tid), ('(2147483649,2000)'), ('(2147483650,1)'), ('(2147483649,1)')) x(lo);
+-- changes
+DELETE FROM t WHERE ctid >= '(2147483648,1)' AND ctid < '(2147483650,1)';
+SELECT count(*) + (SELECT count(*) FROM ids WHERE id >= '(2147483648,1)' AND id < '(2147483650,1)') = (SELECT count(*) FROM ids) AS deleted FROM t;
+COMMIT;
+-- Serializable transactions that look for a row lock that alone, those that look for a range the table
+SELECT min(ctid) AS one FROM t \gset
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT count(*) FROM t WHERE ctid = :'one';
+SELECT DISTINCT locktype FROM pg_locks WHERE pid = pg_backend_pid() AND mode = 'SIReadLock' AND relation = 't'::regclass;
+ROLLBACK;
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT count(*) > 0 AS some FROM t WHERE ctid > '(2147483648,1)';
+SELECT DISTINCT locktype FROM pg_locks WHERE pid = pg_backend_pid() AND mode = 'SIReadLock' AND relation = 't'::regclass;
+ROLLBACK;
+DROP TABLE t, s, ids;
+DROP FUNCTION ranges(int);
