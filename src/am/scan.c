@@ -406,6 +406,10 @@ next_unit(MdbScan *s, bool forward)
 	{
 		int64 unit = forward ? s->unit + 1 : s->unit - 1;
 
+		/* Who begins backwards begins at the end, as with a heap. */
+		if (!forward && s->fresh)
+			unit = unit_count(s) - 1;
+		s->fresh = false;
 		/* Over parts of which nothing is wanted at once, and over blocks of other series. */
 		while (s->filtered && unit >= 0 && unit < nblocks)
 		{
@@ -681,6 +685,7 @@ mdb_scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData *k
 	s->slot_desc = RelationGetDescr(rel);
 	s->block = mdb_block_create(s->table, s->slot_desc, s->series_cache);
 	s->unit = -1;
+	s->fresh = true;
 	if (flags & (SO_TYPE_SEQSCAN | SO_TYPE_SAMPLESCAN))
 		pgstat_count_heap_scan(rel);
 	MemoryContextSwitchTo(old);
@@ -715,6 +720,7 @@ mdb_scan_rescan(TableScanDesc scan, struct ScanKeyData *key, bool set_params, bo
 
 	mdb_scan_leave_unit(s);
 	s->unit = -1;
+	s->fresh = true;
 	s->sample.unit = 0;
 	s->chunk_next = s->chunk_end = 0;
 }

@@ -47,6 +47,7 @@ typedef struct MdbScan
 
 	/* where the scan is */
 	int64 unit; /* -1 = before the first */
+	bool fresh; /* not asked for a unit since it began */
 	UnitKind kind;
 	uint32 row;
 	uint32 nrows;

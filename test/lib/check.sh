@@ -151,7 +151,7 @@ tap() {
 		TESTDIR="$RUN/tap" TESTDATADIR="$RUN/tap/data" TESTLOGDIR="$RUN/tap/log" PG_REGRESS="$pgxs/src/test/regress/pg_regress" \
 		sh -c 'cd "$1" && exec prove -j "$4" -I test/lib -I "$2" --timer $3' sh "$WORK" "$pgxs/src/test/perl" "${CHECK_TAP:-test/t/*.pl}" "${CHECK_JOBS:-3}" || rc=$?
 	# Also where the test takes it for a crash that it has made.
-	! grep -raE -A 12 'AddressSanitizer|runtime error: ' "$RUN/tap/log" || rc=1
+	! grep -raE -A 12 'AddressSanitizer|runtime error: ' "$RUN/tap" || rc=1
 	return $rc
 }
 
