@@ -217,8 +217,8 @@ begin_agg(CustomScanState *css, EState *estate, int eflags)
 	css->ss.ps.scanopsfixed = false;
 	css->ss.ps.scanops = NULL;
 	exprs = (List *) to_table((Node *) cscan->custom_exprs, tlist);
-	mdb_push_begin(&state->push, &css->ss.ps, state->rel, linitial(cscan->custom_private), linitial(exprs),
-				   lsecond(exprs), list_nth(exprs, 4));
+	mdb_push_begin(&state->push, &css->ss.ps, state->rel, linitial(cscan->custom_private),
+				   list_nth(cscan->custom_private, 4), linitial(exprs), lsecond(exprs), list_nth(exprs, 4));
 	state->filter_clauses = lthird(exprs);
 	state->filter_qual = ExecInitQual(state->filter_clauses, &css->ss.ps);
 	state->filters = palloc0(sizeof(MdbVecExpr *) * Max(1, list_length(state->filter_clauses)));

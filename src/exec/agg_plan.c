@@ -255,7 +255,7 @@ estimate(Grouping *g)
 	ListCell *lc;
 
 	g->rows = clamp_row_est(g->input->tuples *
-							clauselist_selectivity(g->root, g->pushed->rinfos, 0, JOIN_INNER, NULL));
+							clauselist_selectivity(g->root, mdb_push_selective(g->pushed), 0, JOIN_INNER, NULL));
 	if (g->series)
 		groups = estimate_num_groups(g->root, g->series, Max(1, g->input->rows), NULL, NULL);
 	foreach (lc, g->buckets)
@@ -301,12 +301,12 @@ make_path(Grouping *g, RelOptInfo *rel, List *aggrefs, Node *having, bool partia
 	path->path.startup_cost = cost;
 	path->path.total_cost = cost + cpu_tuple_cost * g->groups;
 	path->flags = CUSTOMPATH_SUPPORT_PROJECTION;
-	path->custom_private = list_make4(
+	path->custom_private = list_make5(
 		list_make5(g->pushed->strategies, g->pushed->values, g->pushed->series, g->filters,
 				   g->pushed->markers),
 		list_make4(g->keys, g->eqops, g->timed, aggrefs),
 		list_make3(having, g->group_clause, extract_actual_clauses(g->input->baserestrictinfo, false)),
-		list_make5_int(g->pushed->guarded, partial, g->input->relid, 0, false));
+		list_make5_int(g->pushed->guarded, partial, g->input->relid, 0, false), g->pushed->slacks);
 	path->methods = &path_methods;
 	return path;
 }
@@ -506,10 +506,11 @@ plan_metrics_agg(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tli
 	cscan->custom_exprs = list_make5(lsecond(conditions), lthird(conditions), lfourth(conditions),
 									 lthird(more), llast(conditions));
 	cscan->custom_private =
-		list_make4(linitial(conditions), lsecond(grouping), lthird(grouping),
+		list_make5(linitial(conditions), lsecond(grouping), lthird(grouping),
 				   list_concat(list_make4_int(linitial_int(numbers), lsecond_int(numbers), list_length(keys),
 											  list_length(aggrefs)),
-							   list_make2_int(lfourth_int(numbers), list_nth_int(numbers, 4))));
+							   list_make2_int(lfourth_int(numbers), list_nth_int(numbers, 4))),
+				   llast(path->custom_private));
 	cscan->methods = &mdb_agg_scan_methods;
 	return (Plan *) cscan;
 }

@@ -387,6 +387,81 @@ mdb_bucket_rises(const MdbTable *table, Index varno, Node *expr)
 		   is_without_months(s->call.width) && (s->call.offset == NULL || is_without_months(s->call.offset));
 }
 
+/* Longest units of date_trunc, in days; 0: not known. */
+static int64
+unit_days(const char *unit)
+{
+	static const struct
+	{
+		const char *name;
+		int64 days;
+	} units[] = {{"microseconds", 1}, {"milliseconds", 1}, {"second", 1},	  {"minute", 1},	  {"hour", 1},
+				 {"day", 1},		  {"week", 7},		   {"month", 31},	  {"quarter", 92},	  {"year", 366},
+				 {"decade", 3653},	  {"century", 36525},  {"millennium", 365250}};
+
+	for (int i = 0; i < lengthof(units); i++)
+		if (pg_strcasecmp(unit, units[i].name) == 0)
+			return units[i].days;
+	return 0;
+}
+
+/* How long is an interval that is known, at most?  False if it is not known, or not longer than nothing. */
+static bool
+longest(Node *node, int64 *usecs)
+{
+	Const *c = (Const *) node;
+	Interval *w;
+	int64 days;
+
+	if (c == NULL || !IsA(c, Const) || c->constisnull)
+		return false;
+	w = DatumGetIntervalP(c->constvalue);
+	if (w->month < 0 || w->day < 0 || w->time < 0 || mdb_interval_is_infinite(w))
+		return false;
+	days = (int64) w->month * 31 + w->day;
+	return days < PG_INT64_MAX / 4 / USECS_PER_DAY && w->time < PG_INT64_MAX / 4 &&
+		   (*usecs = days * USECS_PER_DAY + w->time) > 0;
+}
+
+/*
+ * mdb_bucket_truncates - is an expression the beginning of a bucket that the time lies in, in the time's own type?
+ *
+ * Then it is at most *ahead microseconds greater than the time, where clocks change, and less than *behind before it;
+ * *rises: it never falls when the time rises.  Known of time_bucket, date_bin and date_trunc of a constant length.
+ */
+bool
+mdb_bucket_truncates(const MdbTable *table, Index varno, Node *expr, int64 *ahead, int64 *behind, bool *rises)
+{
+	Finding f = {.table = table, .varno = varno};
+	Step *s = table->time_type == DATEOID ? NULL : step_of(&f, expr);
+	Const *unit;
+
+	if (s == NULL || s->extract || exprType(expr) != table->time_type || contain_volatile_functions(expr))
+		return false;
+	*ahead = s->zoned ? USECS_PER_DAY : 0;
+	switch (s->kind)
+	{
+		case STEP_UNIT:
+			unit = (Const *) s->width;
+			if (unit == NULL || !IsA(unit, Const) || unit->constisnull)
+				return false;
+			*behind = unit_days(TextDatumGetCString(unit->constvalue)) * USECS_PER_DAY;
+			*rises = true;
+			break;
+		case STEP_WIDTH:
+			if (!longest(s->width, behind) || (s->offset && !is_without_months(s->offset)))
+				return false;
+			*rises = !s->zoned;
+			break;
+		default:
+			return false;
+	}
+	if (*behind == 0)
+		return false;
+	*behind += 2 * *ahead;
+	return true;
+}
+
 /* ---------- how long ---------- */
 
 static Datum

@@ -36,6 +36,8 @@ typedef struct MdbBucketCall
 extern bool mdb_bucket_supported(const MdbTable *table, Index varno, Node *expr);
 extern bool mdb_bucket_rises(const MdbTable *table, Index varno, Node *expr);
 extern List *mdb_bucket_calls(const MdbTable *table, Index varno, Node *expr);
+extern bool mdb_bucket_truncates(const MdbTable *table, Index varno, Node *expr, int64 *ahead, int64 *behind,
+								 bool *rises);
 extern double mdb_bucket_width(const MdbTable *table, Index varno, Node *expr);
 extern MdbBucketing *mdb_bucketing_create(const MdbTable *table, Index varno, List *exprs, PlanState *ps);
 extern void mdb_bucketing_prepare(MdbBucketing *b, ExprContext *econtext);

@@ -170,7 +170,8 @@ begin_scan(CustomScanState *css, EState *estate, int eflags)
 	state->nulls_first = list_nth_int(private, MDB_SCAN_PRIVATE_NULLS_FIRST);
 	state->first_rows = list_nth_int(private, MDB_SCAN_PRIVATE_FIRST_ROWS);
 	mdb_push_begin(&state->push, &css->ss.ps, rel, linitial(cscan->custom_private),
-				   linitial(cscan->custom_exprs), lsecond(cscan->custom_exprs), llast(cscan->custom_exprs));
+				   lthird(cscan->custom_private), linitial(cscan->custom_exprs), lsecond(cscan->custom_exprs),
+				   llast(cscan->custom_exprs));
 	if (state->filter_clauses)
 		state->push.value_filter =
 			mdb_value_filter_create(&css->ss.ps, state->push.table, RelationGetDescr(rel),

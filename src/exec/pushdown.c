@@ -3,7 +3,8 @@
  *	  Conditions on the time and series columns of a table: found in a query, told to a scan.
  *
  * Conditions "time op value", where op is one of the time type's own B-tree operators and the value is
- * fixed during a scan, become a range of times, exactly.  Conditions on series columns alone are evaluated
+ * fixed during a scan, become a range of times, exactly.  Of conditions "bucket of the time op value" comes one, too,
+ * but rows in it are still to be asked.  Conditions on series columns alone are evaluated
  * once for each series.  Both hold for the rows of parts; rows of the delta are the caller's to check.
  *
  * See README.md for the invariants: what may be evaluated out of turn, and when values are taken.
@@ -14,13 +15,16 @@
 #include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
+#include "common/int.h"
 #include "executor/executor.h"
+#include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/restrictinfo.h"
 #include "utils/lsyscache.h"
 
+#include "exec/bucket.h"
 #include "exec/pushdown.h"
 #include "exec/rollup_scan.h"
 #include "exec/series_turn.h"
@@ -46,9 +50,12 @@ is_time(RelOptInfo *rel, const MdbTable *table, Node *node)
 		   var->varlevelsup == 0;
 }
 
-/* Is this a comparison of the time column with something that is fixed during a scan? */
-static bool
-time_clause(RelOptInfo *rel, const MdbTable *table, Node *clause, int *strategy, Expr **value)
+/*
+ * Is this a comparison of an expression over the time, of the time's type, with something that is fixed during a
+ * scan?  Returns the expression, else NULL.
+ */
+static Node *
+compared_time(RelOptInfo *rel, const MdbTable *table, Node *clause, int *strategy, Expr **value)
 {
 	OpExpr *op = (OpExpr *) clause;
 	Node *left, *right;
@@ -57,11 +64,11 @@ time_clause(RelOptInfo *rel, const MdbTable *table, Node *clause, int *strategy,
 	Oid opclass;
 
 	if (!IsA(clause, OpExpr) || list_length(op->args) != 2)
-		return false;
+		return NULL;
 	left = linitial(op->args);
 	right = lsecond(op->args);
 	opno = op->opno;
-	if (!is_time(rel, table, left))
+	if (bms_is_member(rel->relid, pull_varnos(NULL, right)))
 	{
 		Node *swap = left;
 
@@ -69,21 +76,30 @@ time_clause(RelOptInfo *rel, const MdbTable *table, Node *clause, int *strategy,
 		right = swap;
 		opno = get_commutator(opno);
 	}
-	if (!OidIsValid(opno) || !is_time(rel, table, left))
-		return false;
+	if (!OidIsValid(opno))
+		return NULL;
 	op_input_types(opno, &ltype, &rtype);
 	if (ltype != table->time_type || rtype != table->time_type)
-		return false;
+		return NULL;
 	opclass = GetDefaultOpClass(table->time_type, BTREE_AM_OID);
 	*strategy = OidIsValid(opclass) ? get_op_opfamily_strategy(opno, get_opclass_family(opclass)) : 0;
 	if (*strategy == 0)
-		return false;
+		return NULL;
 	/* Columns of other tables are fixed for a scan that is started over for each of their rows. */
 	if (bms_is_member(rel->relid, pull_varnos(NULL, right)) || contain_volatile_functions(right) ||
 		contain_subplans(right))
-		return false;
+		return NULL;
 	*value = (Expr *) right;
-	return true;
+	return left;
+}
+
+/* The same of the time column itself. */
+static bool
+time_clause(RelOptInfo *rel, const MdbTable *table, Node *clause, int *strategy, Expr **value)
+{
+	Node *compared = compared_time(rel, table, clause, strategy, value);
+
+	return compared != NULL && is_time(rel, table, compared);
 }
 
 /* Of the columns of this table, does an expression use those of this role alone, at least one? */
@@ -149,6 +165,48 @@ mdb_push_clause(RelOptInfo *rel, const MdbTable *table, const RestrictInfo *rinf
 		   !mdb_turn_clause_may_fail((Node *) rinfo->clause, rel->relid);
 }
 
+static void
+add_time(MdbPushed *pushed, int strategy, Expr *value, int64 before, int64 behind)
+{
+	pushed->strategies = lappend_int(pushed->strategies, strategy);
+	pushed->values = lappend(pushed->values, value);
+	for (int i = 0; i < 2; i++)
+		pushed->slacks = lappend(pushed->slacks, makeConst(INT8OID, -1, InvalidOid, sizeof(int64),
+														   Int64GetDatum(i ? behind : before), false,
+														   FLOAT8PASSBYVAL));
+}
+
+/*
+ * What a condition on a bucket says of the times: rows have to be asked for it, but only parts and blocks that may
+ * hold some are read.
+ */
+static void
+add_implied(MdbPushed *pushed, RelOptInfo *rel, const MdbTable *table, RestrictInfo *rinfo)
+{
+	int strategy;
+	Expr *value;
+	Node *bucket;
+	int64 ahead, behind;
+	bool rises;
+
+	if (table->time_attno <= 0 || rinfo->pseudoconstant || !mdb_clause_may_move(rel, rinfo))
+		return;
+	bucket = compared_time(rel, table, (Node *) rinfo->clause, &strategy, &value);
+	if (bucket == NULL || !mdb_bucket_truncates(table, rel->relid, bucket, &ahead, &behind, &rises))
+		return;
+	add_time(pushed, strategy, value, ahead, behind);
+	pushed->implied = lappend(pushed->implied, rinfo);
+}
+
+/*
+ * mdb_push_selective - RestrictInfos whose selectivity tells how much is read.
+ */
+List *
+mdb_push_selective(const MdbPushed *pushed)
+{
+	return list_concat_copy(pushed->rinfos, pushed->implied);
+}
+
 /*
  * mdb_find_pushed - sort a table's conditions into those that a scan can use, and the rest.
  */
@@ -182,13 +240,11 @@ mdb_find_pushed_in(RelOptInfo *rel, const MdbTable *table, List *rinfos)
 		if (!mdb_push_clause(rel, table, rinfo, &strategy, &value))
 		{
 			pushed->rest = lappend(pushed->rest, rinfo);
+			add_implied(pushed, rel, table, rinfo);
 			continue;
 		}
 		if (strategy != 0)
-		{
-			pushed->strategies = lappend_int(pushed->strategies, strategy);
-			pushed->values = lappend(pushed->values, value);
-		}
+			add_time(pushed, strategy, value, 0, 0);
 		else
 			pushed->series = lappend(pushed->series, rinfo->clause);
 		pushed->rinfos = lappend(pushed->rinfos, rinfo);
@@ -263,17 +319,18 @@ mdb_push_time(const MdbTable *table, Datum value)
 /*
  * mdb_push_begin - make conditions ready to run, in the current memory context.
  *
- * strategies and values are those of MdbPushed, series and markers lists of clauses with implicit AND.
+ * strategies, slacks and values are those of MdbPushed, series and markers lists of clauses with implicit AND.
  */
 void
-mdb_push_begin(MdbPushState *push, PlanState *ps, Relation rel, List *strategies, List *values, List *series,
-			   List *markers)
+mdb_push_begin(MdbPushState *push, PlanState *ps, Relation rel, List *strategies, List *slacks, List *values,
+			   List *series, List *markers)
 {
 	ListCell *lc;
 
 	push->table = mdb_table(rel);
 	push->econtext = ps->ps_ExprContext;
 	push->strategies = strategies;
+	push->slacks = slacks;
 	push->values = NIL;
 	foreach (lc, values)
 		push->values = lappend(push->values, ExecInitExpr(lfirst(lc), ps));
@@ -287,6 +344,13 @@ mdb_push_begin(MdbPushState *push, PlanState *ps, Relation rel, List *strategies
 	}
 }
 
+/* A constant of MdbPushed's slacks. */
+static int64
+slack(const MdbPushState *push, int i)
+{
+	return DatumGetInt64(list_nth_node(Const, push->slacks, i)->constvalue);
+}
+
 /*
  * mdb_push_apply - take the values of this moment and tell the scan.
  */
@@ -295,6 +359,7 @@ mdb_push_apply(MdbPushState *push, TableScanDesc scan)
 {
 	MdbScanFilter *filter = &push->filter;
 	ListCell *lv, *ls;
+	int n = 0;
 
 	memset(filter, 0, sizeof(*filter));
 	filter->has_time = push->strategies != NIL;
@@ -334,6 +399,14 @@ mdb_push_apply(MdbPushState *push, TableScanDesc scan)
 					lo = t + 1;
 					break;
 			}
+		if (lo <= hi)
+		{
+			if (lo != PG_INT64_MIN && pg_sub_s64_overflow(lo, slack(push, n), &lo))
+				lo = PG_INT64_MIN;
+			if (hi != PG_INT64_MAX && pg_add_s64_overflow(hi, slack(push, n + 1), &hi))
+				hi = PG_INT64_MAX;
+		}
+		n += 2;
 		filter->time_min = Max(filter->time_min, lo);
 		filter->time_max = Min(filter->time_max, hi);
 	}

@@ -88,7 +88,7 @@ make_path(const Planning *p, const Path *seq, ParamPathInfo *param_info, MdbScan
 	MdbPushed *pushed = mdb_find_pushed_in(rel, p->table, rinfos);
 	List *filters = mdb_find_value_filters(rel, p->table, pushed);
 	double run = seq->total_cost - seq->startup_cost;
-	double sel = clauselist_selectivity(p->root, pushed->rinfos, 0, JOIN_INNER, NULL);
+	double sel = clauselist_selectivity(p->root, mdb_push_selective(pushed), 0, JOIN_INNER, NULL);
 	double blocks = rel->tuples / MDB_SERIES_BLOCK_ROWS;
 	double pages = Min(seq_page_cost * rel->pages, run);
 	Cost cpu;
@@ -104,7 +104,7 @@ make_path(const Planning *p, const Path *seq, ParamPathInfo *param_info, MdbScan
 	path->path.rows = param_info && param_info != seq->param_info ? param_info->ppi_rows : seq->rows;
 	path->path.startup_cost = seq->startup_cost;
 
-	sel = pushed->rinfos == NIL ? 1.0 : Min(0.99, sel * 1.2);
+	sel = pushed->rinfos == NIL && pushed->implied == NIL ? 1.0 : Min(0.99, sel * 1.2);
 	/* A block is read as a whole. */
 	if (blocks > 1)
 		sel = Min(1.0, Max(sel, 1.0 / blocks));
@@ -123,7 +123,7 @@ make_path(const Planning *p, const Path *seq, ParamPathInfo *param_info, MdbScan
 	path->custom_private = list_make5(
 		list_concat(list_make3_int(p->guarded, mode, descending), list_make2_int(nulls_first, first_rows)),
 		pushed->strategies, pushed->values, pushed->series,
-		list_make3(filters, extract_actual_clauses(pushed->rinfos, false), pushed->markers));
+		list_make4(filters, extract_actual_clauses(pushed->rinfos, false), pushed->markers, pushed->slacks));
 	path->methods = &path_methods;
 	return path;
 }
@@ -560,7 +560,7 @@ set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *r
 	marked = marked && is_pending_pushed(pushed);
 	if (marked)
 		take_over(root, rel, rti, rte, overridden);
-	if (marked || pushed->rinfos != NIL || p.width < 1 || mdb_find_value_filters(rel, p.table, pushed) != NIL)
+	if (marked || pushed->strategies != NIL || pushed->rinfos != NIL || p.width < 1 || mdb_find_value_filters(rel, p.table, pushed) != NIL)
 		add_plain_paths(&p, marked);
 	if (!marked || !mdb_wants_special_columns(rel))
 	{
@@ -616,7 +616,7 @@ plan_metrics_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tl
 	cscan->scan.scanrelid = rel->relid;
 	cscan->flags = path->flags;
 	cscan->custom_exprs = list_make5(lthird(private), lfourth(private), in_order, rest, markers);
-	cscan->custom_private = list_make2(lsecond(private), linitial(private));
+	cscan->custom_private = list_make3(lsecond(private), linitial(private), lfourth(llast(private)));
 	cscan->methods = &scan_methods;
 	return (Plan *) cscan;
 }

@@ -4,7 +4,8 @@
  *
  * Taken are columns, constants and what is fixed during a scan; + - * / and minus of integers and floats;
  * casts between them that lose nothing; comparisons, IN, IS NULL, IS TRUE and their kin; AND, OR, NOT;
- * CASE.  An expression that has anything else is not taken at all, and the query is left to core.
+ * CASE; what is constant for stretches of time.  An expression that has anything else is not taken at all, and the
+ * query is left to core.
  */
 #include "postgres.h"
 
@@ -73,7 +74,7 @@ mdb_vec_column_of(const MdbVecExpr *expr)
 bool
 mdb_vec_cannot_fail(const MdbVecExpr *expr)
 {
-	if (expr->op == VEC_ARITHMETIC || expr->op == VEC_NEGATE || expr->may_fail)
+	if (expr->op == VEC_ARITHMETIC || expr->op == VEC_NEGATE || expr->op == VEC_OF_TIME || expr->may_fail)
 		return false;
 	for (int i = 0; i < expr->nargs; i++)
 		if (!mdb_vec_cannot_fail(expr->args[i]))
@@ -314,6 +315,15 @@ compile_call(Compiling *c, Oid function, Oid opno, Oid result, List *args)
 	return NULL;
 }
 
+/* An expression over the time alone that is constant for stretches of it. */
+static MdbVecExpr *
+compile_of_time(Compiling *c, Node *node)
+{
+	MdbVecExpr *e = make_expr(VEC_OF_TIME, exprType(node), 0);
+
+	return e->type != MDB_VEC_OTHER && mdb_vec_of_time(e, c->table, c->varno, node, c->ps) ? e : NULL;
+}
+
 static MdbVecExpr *
 compile_in(Compiling *c, ScalarArrayOpExpr *in)
 {
@@ -402,14 +412,16 @@ compile(Compiling *c, Node *node)
 		{
 			OpExpr *op = (OpExpr *) node;
 
-			return compile_call(c, OidIsValid(op->opfuncid) ? op->opfuncid : get_opcode(op->opno), op->opno,
-								op->opresulttype, op->args);
+			e = compile_call(c, OidIsValid(op->opfuncid) ? op->opfuncid : get_opcode(op->opno), op->opno,
+							 op->opresulttype, op->args);
+			return e ? e : compile_of_time(c, node);
 		}
 		case T_FuncExpr:
 		{
 			FuncExpr *f = (FuncExpr *) node;
 
-			return compile_call(c, f->funcid, InvalidOid, f->funcresulttype, f->args);
+			e = compile_call(c, f->funcid, InvalidOid, f->funcresulttype, f->args);
+			return e ? e : compile_of_time(c, node);
 		}
 		case T_BoolExpr:
 		{
@@ -622,7 +634,9 @@ mdb_vec_prepare(MdbVecExpr *e, ExprContext *econtext)
 {
 	for (int i = 0; i < e->nargs; i++)
 		mdb_vec_prepare(e->args[i], econtext);
-	if (e->state && e->may_fail)
+	if (e->op == VEC_OF_TIME)
+		mdb_vec_of_time_prepare(e, econtext);
+	else if (e->state && e->may_fail)
 		e->pending = econtext;
 	else if (e->state)
 		mdb_vec_take(e, econtext);

@@ -837,5 +837,8 @@ mdb_vec_eval(MdbVecExpr *e, MdbVecBlock *b, const uint8 *active, MdbVec *out)
 		case VEC_CASE:
 			eval_case(e, b, active, out);
 			break;
+		case VEC_OF_TIME:
+			mdb_vec_of_time_eval(e, b, active, out);
+			break;
 	}
 }

@@ -23,6 +23,7 @@ typedef enum MdbVecOp
 	VEC_IS_NULL,
 	VEC_IS_TRUE, /* and its kin, see negated and want */
 	VEC_IN,
+	VEC_OF_TIME, /* anything that is constant for stretches of time, see vector_time.c */
 	VEC_CASE /* condition, value, condition, value, ..., else */
 } MdbVecOp;
 
@@ -54,7 +55,8 @@ struct MdbVecExpr
 	Oid base_type; /* of the result, below domains */
 	int nargs;
 	MdbVecExpr **args;
-	AttrNumber attno; /* VEC_COLUMN */
+	AttrNumber attno; /* VEC_COLUMN; of VEC_OF_TIME the time's */
+	struct MdbVecOfTime *of_time;
 
 	/* VEC_FIXED, and the list of VEC_IN */
 	ExprState *state;
@@ -81,6 +83,13 @@ struct MdbVecExpr
 };
 
 extern void mdb_vec_take(MdbVecExpr *e, ExprContext *econtext);
+
+/* ---- vector_time.c ---- */
+
+extern bool mdb_vec_of_time(MdbVecExpr *e, const MdbTable *table, Index varno, Node *node, PlanState *ps);
+extern void mdb_vec_of_time_prepare(MdbVecExpr *e, ExprContext *econtext);
+extern void mdb_vec_of_time_eval(MdbVecExpr *e, MdbVecBlock *b, const uint8 *active, MdbVec *out);
+extern bool mdb_vec_of_time_range(const MdbVecExpr *e, MdbVecRange *range);
 
 /* The first value of a list that is not below v. */
 static inline int

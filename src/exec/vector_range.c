@@ -89,13 +89,14 @@ verdict_of_comparison(const MdbVecExpr *e, MdbVecRangeOf range_of, void *arg)
 	MdbVecRange r;
 	MdbVerdict v;
 
-	if (column->op != VEC_COLUMN)
+	if (column->op != VEC_COLUMN && column->op != VEC_OF_TIME)
 	{
 		column = e->args[1];
 		value = e->args[0];
 		op = turned[op];
 	}
-	if (column->op != VEC_COLUMN || value->op != VEC_FIXED || value->pending || column->type == MDB_VEC_BOOL)
+	if ((column->op != VEC_COLUMN && column->op != VEC_OF_TIME) || value->op != VEC_FIXED || value->pending ||
+		column->type == MDB_VEC_BOOL)
 		return MDB_SOME;
 	if (value->isnull)
 		return MDB_NONE;
@@ -104,6 +105,8 @@ verdict_of_comparison(const MdbVecExpr *e, MdbVecRangeOf range_of, void *arg)
 		return MDB_SOME;
 	if (r.all_null)
 		return MDB_NONE;
+	if (column->op == VEC_OF_TIME && !mdb_vec_of_time_range(column, &r))
+		return MDB_SOME;
 	if (column->type == MDB_VEC_INT)
 		v = RANGE_VERDICT(op, r.min.i, r.max.i, value->fixed.i);
 	else if (isnan(value->fixed.d) || r.only_nan)
