@@ -16,7 +16,7 @@
 #include "exec/pushdown.h"
 #include "exec/vector.h"
 
-/* ---------- agg_state.c: which aggregates, and what is kept for them ---------- */
+/* ---------- agg_kind.c, agg_state.c: which aggregates, and what is kept for them ---------- */
 
 typedef enum MdbAggKind
 {
@@ -33,7 +33,8 @@ typedef enum MdbAggKind
 	MDB_AGG_BOOL_OR,
 	MDB_AGG_FIRST,
 	MDB_AGG_LAST,
-	MDB_AGG_OWN /* of the extension's own, see agg_own.h */
+	MDB_AGG_OWN,   /* of the extension's own, see agg_own.h */
+	MDB_AGG_CALLED /* by its own functions, see agg_called.c */
 } MdbAggKind;
 
 /* What an input keeps of its values in each group, beside their number. */
@@ -64,6 +65,7 @@ typedef struct MdbSquares
 	uint64 hi;
 } MdbSquares;
 
+typedef struct MdbCalled MdbCalled;
 typedef struct MdbOwn MdbOwn;
 typedef struct MdbOwnAgg MdbOwnAgg;
 
@@ -102,12 +104,13 @@ typedef struct MdbAggCall
 {
 	MdbAggKind kind;
 	Aggref *aggref;
-	int input; /* -1: count(*), rows of the group */
+	int input; /* -1: count(*), rows of the group; of MDB_AGG_CALLED that of its FILTER, -1: it has none */
 	Oid arg_type;
 	int column;        /* of the output */
 	FmgrInfo final_fn; /* of those that core finishes, see agg_state.c */
 	FmgrInfo deserial_fn;
-	MdbOwn *own; /* of MDB_AGG_OWN */
+	MdbCalled *called; /* of MDB_AGG_CALLED */
+	MdbOwn *own;       /* of MDB_AGG_OWN */
 	const MdbOwnAgg *own_agg;
 } MdbAggCall;
 
@@ -119,6 +122,7 @@ typedef struct MdbAggWhat
 	uint8 needs;
 	const MdbOwnAgg *own;
 	List *constants; /* its fixed arguments */
+	bool in_workers; /* of MDB_AGG_CALLED: it can be computed in parts */
 } MdbAggWhat;
 
 extern bool mdb_agg_recognise(const MdbTable *table, Index varno, Aggref *aggref, MdbAggWhat *what);
@@ -130,6 +134,7 @@ extern void mdb_agg_update_datum(const MdbAggInput *in, char *state, Datum value
 extern void mdb_agg_update_end(const MdbAggInput *in, char *state, int64 time, int64 value, bool isnull);
 extern bool mdb_agg_add_stats(const MdbAggInput *in, char *state, const MdbBlockStats *stats, int block,
 							  int64 nvalues, int64 first_time, int64 last_time);
+extern Datum mdb_agg_datum(Oid type, const void *values, uint32 i);
 extern Datum mdb_agg_result(MdbAggCall *call, const MdbAggInput *in, const char *state, AggState *fake,
 							bool *isnull);
 extern Datum mdb_agg_partial(const MdbAggCall *call, const MdbAggInput *in, const char *state, bool *isnull);
@@ -155,6 +160,8 @@ extern MdbGroups *mdb_groups_create(MemoryContext mcxt, Size state_size, bool bu
 extern char *mdb_groups_state(MdbGroups *g, uint32 series, uint32 bucket);
 extern Size mdb_groups_bytes(const MdbGroups *g);
 extern void mdb_groups_on_drop(MdbGroups *g, void (*drop)(void *arg, char *state), void *arg);
+extern MemoryContext mdb_groups_child(MdbGroups *g);
+extern void mdb_groups_count(MdbGroups *g, Size was, Size now);
 extern void *mdb_groups_alloc(MdbGroups *g, void *p, Size size);
 extern void mdb_groups_free(MdbGroups *g, void *p);
 extern void mdb_groups_reset(MdbGroups *g);

@@ -376,6 +376,20 @@ add_header(MetricsAggState *state, MdbAggInput *in, char *group)
 
 /* ---------- a block ---------- */
 
+/* Rows of one group, to aggregates that are computed by their own functions; all inputs are ready. */
+static void
+add_by_calls(MetricsAggState *state, char *group, uint32 begin, uint32 end, const uint8 *mask)
+{
+	for (int i = 0; i < state->ncalls; i++)
+	{
+		MdbAggCall *call = &state->calls[i];
+		const MdbAggInput *in = call->input < 0 ? NULL : &state->inputs[call->input];
+
+		if (call->called && (in == NULL || !in->none))
+			mdb_called_add(call->called, state, group, begin, end, in ? in->selected : mask);
+	}
+}
+
 /* Rows of one group; returns false if it is another pass's. */
 static bool
 add_run(MetricsAggState *state, char *group, uint32 begin, uint32 end, uint32 rows, const uint8 *mask,
@@ -390,6 +404,8 @@ add_run(MetricsAggState *state, char *group, uint32 begin, uint32 end, uint32 ro
 			make_ready(state, in, mask);
 		mdb_agg_update_run(in, group, begin, end, times);
 	}
+	if (state->calls_functions)
+		add_by_calls(state, group, begin, end, mask);
 	return true;
 }
 
@@ -411,6 +427,8 @@ add_whole(MetricsAggState *state, char *group, const int64 *times)
 			make_ready(state, in, NULL);
 		mdb_agg_update_run(in, group, 0, b->nrows, times);
 	}
+	if (state->calls_functions)
+		add_by_calls(state, group, 0, b->nrows, NULL);
 	if (state->vec.decoded == decoded)
 		state->counters.blocks_headers++;
 }

@@ -109,6 +109,13 @@ init_calls(MetricsAggState *state, List *tlist, int nkeys, int ncalls)
 		if (!mdb_agg_recognise(state->table, state->varno, call->aggref, &what))
 			elog(ERROR, "MetricsAgg does not know aggregate %u", call->aggref->aggfnoid);
 		call->kind = what.kind;
+		if (what.kind == MDB_AGG_CALLED)
+		{
+			call->called = mdb_called_create(state->table, state->varno, call->aggref, &state->css.ss.ps);
+			call->input = call->aggref->aggfilter ? find_input(state, NULL, call->aggref->aggfilter, 0) : -1;
+			state->holds = state->calls_functions = true;
+			continue;
+		}
 		call->input = what.arg == NULL && call->aggref->aggfilter == NULL
 						  ? -1
 						  : find_input(state, what.arg, call->aggref->aggfilter, what.needs);
@@ -183,6 +190,33 @@ drop_group(void *arg, char *group)
 	MetricsAggState *state = arg;
 
 	mdb_own_drop(state->inputs, state->ninputs, group);
+	for (int i = 0; i < state->ncalls && state->calls_functions; i++)
+		if (state->calls[i].called)
+			mdb_called_drop(state->calls[i].called, group);
+}
+
+/* Room for a group's state: what inputs keep, then what aggregates do that call their functions. */
+static void
+make_groups(MetricsAggState *state)
+{
+	Size size = mdb_agg_place(state->inputs, state->ninputs);
+	Size at = size;
+
+	for (int i = 0; i < state->ncalls; i++)
+		if (state->calls[i].called)
+			size += mdb_called_size();
+	state->groups = mdb_groups_create(state->mcxt, size, state->nbucket_keys > 0);
+	for (int i = 0; i < state->ncalls; i++)
+		if (state->calls[i].called)
+		{
+			mdb_called_place(state->calls[i].called, (int) at, state->groups);
+			at += mdb_called_size();
+		}
+	if (state->holds)
+		mdb_groups_on_drop(state->groups, drop_group, state);
+	for (int i = 0; i < state->ninputs; i++)
+		for (MdbOwn *own = state->inputs[i].owns; own; own = own->next)
+			own->groups = state->groups;
 }
 
 static void
@@ -233,13 +267,7 @@ begin_agg(CustomScanState *css, EState *estate, int eflags)
 		state->descending = list_nth_int(numbers, 5) != 0;
 		state->windows = mdb_windows_create(state, state->descending, list_nth_int(numbers, 4));
 	}
-	state->groups =
-		mdb_groups_create(state->mcxt, mdb_agg_place(state->inputs, state->ninputs), state->nbucket_keys > 0);
-	if (state->holds)
-		mdb_groups_on_drop(state->groups, drop_group, state);
-	for (i = 0; i < state->ninputs; i++)
-		for (MdbOwn *own = state->inputs[i].owns; own; own = own->next)
-			own->groups = state->groups;
+	make_groups(state);
 
 	old = MemoryContextSwitchTo(state->mcxt);
 	mdb_vec_block_init(&state->vec, state->table, RelationGetDescr(state->rel), state->mcxt);
@@ -288,6 +316,9 @@ start(MetricsAggState *state)
 		for (MdbOwn *own = state->inputs[i].owns; own; own = own->next)
 			mdb_own_start(own);
 	}
+	for (int i = 0; i < state->ncalls; i++)
+		if (state->calls[i].called)
+			mdb_called_start(state->calls[i].called, econtext);
 	mdb_keys_reset(state->series_numbers);
 	mdb_keys_reset(state->bucket_numbers);
 	for (uint32 i = 0; i < state->nseries_pages; i++)
@@ -336,6 +367,28 @@ rescan_agg(CustomScanState *css)
 }
 
 /* ---------- filling ---------- */
+
+/* To aggregates that are computed by their own functions. */
+static void
+add_row_by_calls(MetricsAggState *state, char *group, ExprContext *econtext)
+{
+	for (int i = 0; i < state->ncalls && state->calls_functions; i++)
+	{
+		MdbAggCall *call = &state->calls[i];
+
+		if (call->called == NULL)
+			continue;
+		if (call->input >= 0)
+		{
+			bool isnull;
+			Datum pass = ExecEvalExpr(state->inputs[call->input].filter_state, econtext, &isnull);
+
+			if (isnull || !DatumGetBool(pass))
+				continue;
+		}
+		mdb_called_add_row(call->called, group, econtext);
+	}
+}
 
 /* A row of the delta, in row_slot: everything by PostgreSQL's own evaluation. */
 static void
@@ -386,6 +439,7 @@ add_row(MetricsAggState *state)
 	if (group)
 	{
 		++*(int64 *) group;
+		add_row_by_calls(state, group, econtext);
 		for (int i = 0; i < state->ninputs; i++)
 		{
 			MdbAggInput *in = &state->inputs[i];

@@ -275,6 +275,22 @@ mdb_groups_free(MdbGroups *g, void *p)
 	pfree(p);
 }
 
+/*
+ * mdb_groups_child - a context for what one state keeps; it goes with all groups, unless it is deleted before.  What it
+ * takes is counted among the groups' by mdb_groups_count.
+ */
+MemoryContext
+mdb_groups_child(MdbGroups *g)
+{
+	return AllocSetContextCreate(g->mcxt, "metricsdb state of a group", 0, 1024, ALLOCSET_DEFAULT_MAXSIZE);
+}
+
+void
+mdb_groups_count(MdbGroups *g, Size was, Size now)
+{
+	g->bytes += now - was;
+}
+
 void
 mdb_groups_reset(MdbGroups *g)
 {

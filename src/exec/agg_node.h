@@ -67,9 +67,10 @@ typedef struct MetricsAggState
 	MdbAggCall *calls;
 	int ninputs;
 	MdbAggInput *inputs;
-	bool needs_times; /* some input does */
-	bool holds;       /* states of groups may hold memory beside themselves */
-	bool can_tear;    /* or may need all rows after all */
+	bool needs_times;     /* some input does */
+	bool holds;           /* states of groups may hold memory beside themselves */
+	bool can_tear;        /* or may need all rows after all */
+	bool calls_functions; /* some aggregate is computed by its own */
 
 	/* while it runs */
 	MemoryContext mcxt;
@@ -160,6 +161,21 @@ extern bool mdb_torn_note(MetricsAggState *state, uint32 series, uint32 bucket, 
 extern bool mdb_torn_has(const MetricsAggState *state, uint32 series, uint32 bucket);
 extern bool mdb_torn_next(MetricsAggState *state);
 extern void mdb_torn_leave_some(MetricsAggState *state);
+
+/* ---------- agg_called.c ---------- */
+
+extern bool mdb_called_recognise(const MdbTable *table, Index varno, const Aggref *aggref, bool *in_workers);
+extern Size mdb_called_size(void);
+extern Size mdb_called_held(void);
+extern MdbCalled *mdb_called_create(const MdbTable *table, Index varno, const Aggref *aggref, PlanState *ps);
+extern void mdb_called_place(MdbCalled *c, int offset, MdbGroups *groups);
+extern void mdb_called_start(MdbCalled *c, ExprContext *econtext);
+extern void mdb_called_add(MdbCalled *c, MetricsAggState *state, char *group, uint32 begin, uint32 end,
+						   const uint8 *mask);
+extern void mdb_called_add_row(MdbCalled *c, char *group, ExprContext *econtext);
+extern void mdb_called_drop(MdbCalled *c, char *group);
+extern Datum mdb_called_result(MdbCalled *c, const char *group, bool *isnull);
+extern Datum mdb_called_partial(MdbCalled *c, const char *group, bool *isnull);
 
 /* ---------- agg_explain.c ---------- */
 

@@ -184,6 +184,12 @@ aggregates_fit(Grouping *g, List *aggrefs)
 		inputs[n].needs = what.needs;
 		inputs[n].vec_type = what.arg ? mdb_vec_type(exprType((Node *) what.arg)) : MDB_VEC_INT;
 		n++;
+		if (what.kind == MDB_AGG_CALLED)
+		{
+			own_size += mdb_called_size() + mdb_called_held();
+			g->in_workers = g->in_workers && what.in_workers;
+			g->from_headers = false;
+		}
 		if (what.own)
 		{
 			own_size += what.own->kind->state_size + what.own->kind->held_size;
@@ -254,8 +260,8 @@ estimate(Grouping *g)
 	double groups = 1;
 	ListCell *lc;
 
-	g->rows = clamp_row_est(g->input->tuples *
-							clauselist_selectivity(g->root, mdb_push_selective(g->pushed), 0, JOIN_INNER, NULL));
+	g->rows = clamp_row_est(g->input->tuples * clauselist_selectivity(g->root, mdb_push_selective(g->pushed),
+																	  0, JOIN_INNER, NULL));
 	if (g->series)
 		groups = estimate_num_groups(g->root, g->series, Max(1, g->input->rows), NULL, NULL);
 	foreach (lc, g->buckets)

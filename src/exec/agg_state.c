@@ -1,6 +1,6 @@
 /*
  * agg_state.c
- *	  Aggregates of MetricsAgg: which are known, what a group keeps for them, and what comes of it.
+ *	  Aggregates of MetricsAgg: what a group keeps for them, and what comes of it.
  *
  * Aggregates of the same argument share what is kept of it (MdbAggInput).  Results are those of
  * PostgreSQL's own transition and final functions, but for the order in which floats are added; partial
@@ -10,8 +10,6 @@
 
 #include <math.h>
 
-#include "catalog/namespace.h"
-#include "catalog/pg_aggregate.h"
 #include "catalog/pg_type.h"
 #include "libpq/pqformat.h"
 #include "nodes/nodeFuncs.h"
@@ -25,192 +23,12 @@
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
+#include "exec/agg_node.h"
 #include "exec/agg_own.h"
 #include "func/func.h"
-#include "metricsdb.h"
 
 /* Up to this magnitude neither sums nor sums of squares of as many values as there can be overflow. */
 #define TAME 1e140
-
-/* ---------- which ---------- */
-
-static bool
-aggregate_kind(Oid function, MdbAggKind *kind)
-{
-	char *name;
-
-	switch (function)
-	{
-		case F_COUNT_:
-		case F_COUNT_ANY:
-			*kind = MDB_AGG_COUNT;
-			return true;
-		case F_SUM_INT2:
-		case F_SUM_INT4:
-		case F_SUM_INT8:
-		case F_SUM_FLOAT4:
-		case F_SUM_FLOAT8:
-			*kind = MDB_AGG_SUM;
-			return true;
-		case F_AVG_INT2:
-		case F_AVG_INT4:
-		case F_AVG_INT8:
-		case F_AVG_FLOAT4:
-		case F_AVG_FLOAT8:
-			*kind = MDB_AGG_AVG;
-			return true;
-		case F_MIN_INT2:
-		case F_MIN_INT4:
-		case F_MIN_INT8:
-		case F_MIN_FLOAT4:
-		case F_MIN_FLOAT8:
-		case F_MIN_DATE:
-		case F_MIN_TIMESTAMP:
-		case F_MIN_TIMESTAMPTZ:
-			*kind = MDB_AGG_MIN;
-			return true;
-		case F_MAX_INT2:
-		case F_MAX_INT4:
-		case F_MAX_INT8:
-		case F_MAX_FLOAT4:
-		case F_MAX_FLOAT8:
-		case F_MAX_DATE:
-		case F_MAX_TIMESTAMP:
-		case F_MAX_TIMESTAMPTZ:
-			*kind = MDB_AGG_MAX;
-			return true;
-		case F_VAR_POP_INT2:
-		case F_VAR_POP_INT4:
-		case F_VAR_POP_INT8:
-		case F_VAR_POP_FLOAT4:
-		case F_VAR_POP_FLOAT8:
-			*kind = MDB_AGG_VAR_POP;
-			return true;
-		case F_VAR_SAMP_INT2:
-		case F_VAR_SAMP_INT4:
-		case F_VAR_SAMP_INT8:
-		case F_VAR_SAMP_FLOAT4:
-		case F_VAR_SAMP_FLOAT8:
-		case F_VARIANCE_INT2:
-		case F_VARIANCE_INT4:
-		case F_VARIANCE_INT8:
-		case F_VARIANCE_FLOAT4:
-		case F_VARIANCE_FLOAT8:
-			*kind = MDB_AGG_VAR_SAMP;
-			return true;
-		case F_STDDEV_POP_INT2:
-		case F_STDDEV_POP_INT4:
-		case F_STDDEV_POP_INT8:
-		case F_STDDEV_POP_FLOAT4:
-		case F_STDDEV_POP_FLOAT8:
-			*kind = MDB_AGG_STDDEV_POP;
-			return true;
-		case F_STDDEV_SAMP_INT2:
-		case F_STDDEV_SAMP_INT4:
-		case F_STDDEV_SAMP_INT8:
-		case F_STDDEV_SAMP_FLOAT4:
-		case F_STDDEV_SAMP_FLOAT8:
-		case F_STDDEV_INT2:
-		case F_STDDEV_INT4:
-		case F_STDDEV_INT8:
-		case F_STDDEV_FLOAT4:
-		case F_STDDEV_FLOAT8:
-			*kind = MDB_AGG_STDDEV_SAMP;
-			return true;
-		case F_BOOL_AND:
-		case F_EVERY:
-			*kind = MDB_AGG_BOOL_AND;
-			return true;
-		case F_BOOL_OR:
-			*kind = MDB_AGG_BOOL_OR;
-			return true;
-	}
-	/* Ours. */
-	name = function >= FirstNormalObjectId ? get_func_name(function) : NULL;
-	if (name == NULL || (strcmp(name, "first") != 0 && strcmp(name, "last") != 0) ||
-		get_func_namespace(function) != get_namespace_oid(MDB_SCHEMA, true))
-		return false;
-	*kind = name[0] == 'f' ? MDB_AGG_FIRST : MDB_AGG_LAST;
-	return true;
-}
-
-/*
- * mdb_agg_recognise - can an aggregate be computed from vectors?  If so: what it is, its argument, and what is
- * to be kept of it.
- */
-bool
-mdb_agg_recognise(const MdbTable *table, Index varno, Aggref *aggref, MdbAggWhat *what)
-{
-	List *args = aggref->args;
-	MdbVecType type;
-
-	memset(what, 0, sizeof(*what));
-	if (aggref->aggdistinct != NIL || aggref->aggorder != NIL || aggref->aggdirectargs != NIL ||
-		aggref->aggvariadic || aggref->aggkind != AGGKIND_NORMAL || aggref->agglevelsup != 0)
-		return false;
-	if (aggref->aggfilter)
-	{
-		MdbVecExpr *filter = mdb_vec_compile(table, varno, (Node *) aggref->aggfilter, NULL);
-
-		if (filter == NULL || mdb_vec_type_of(filter) != MDB_VEC_BOOL)
-			return false;
-	}
-	what->own = mdb_own_recognise(table, varno, aggref, &what->arg, &what->constants);
-	if (what->own)
-	{
-		what->kind = MDB_AGG_OWN;
-		return true;
-	}
-	if (!aggregate_kind(aggref->aggfnoid, &what->kind))
-		return false;
-	if (args == NIL)
-		return aggref->aggstar;
-	what->arg = linitial_node(TargetEntry, args)->expr;
-	if (what->kind == MDB_AGG_FIRST || what->kind == MDB_AGG_LAST)
-	{
-		Var *time = (Var *) mdb_strip_relabel((Node *) lsecond_node(TargetEntry, args)->expr);
-
-		if (!IsA(time, Var) || time->varno != varno || time->varattno != table->time_attno ||
-			time->varattno <= 0 || list_length(args) != 2)
-			return false;
-	}
-	else if (list_length(args) != 1)
-		return false;
-	if (mdb_vec_compile(table, varno, (Node *) what->arg, NULL) == NULL)
-		return false;
-	type = mdb_vec_type(exprType((Node *) what->arg));
-	switch (what->kind)
-	{
-		case MDB_AGG_COUNT:
-			return true;
-		case MDB_AGG_SUM:
-			what->needs = MDB_NEED_SUM;
-			break;
-		case MDB_AGG_AVG:
-			what->needs = type == MDB_VEC_INT ? MDB_NEED_SUM : MDB_NEED_AVG;
-			break;
-		case MDB_AGG_MIN:
-			what->needs = MDB_NEED_MIN;
-			break;
-		case MDB_AGG_MAX:
-			what->needs = MDB_NEED_MAX;
-			break;
-		case MDB_AGG_BOOL_AND:
-		case MDB_AGG_BOOL_OR:
-			what->needs = MDB_NEED_TRUE;
-			return type == MDB_VEC_BOOL;
-		case MDB_AGG_FIRST:
-			what->needs = MDB_NEED_FIRST;
-			return type != MDB_VEC_OTHER;
-		case MDB_AGG_LAST:
-			what->needs = MDB_NEED_LAST;
-			return type != MDB_VEC_OTHER;
-		default:
-			what->needs = MDB_NEED_SQUARES | (type == MDB_VEC_INT ? MDB_NEED_SUM : MDB_NEED_AVG);
-			break;
-	}
-	return type == MDB_VEC_INT || type == MDB_VEC_F64 || type == MDB_VEC_F32;
-}
 
 /*
  * mdb_agg_place - where in a group's state each input keeps what it needs; returns the state's size.
@@ -663,6 +481,16 @@ datum_of(Oid type, int64 bits)
 	}
 }
 
+/*
+ * mdb_agg_datum - a value of a vector as a datum of its type.
+ */
+Datum
+mdb_agg_datum(Oid type, const void *values, uint32 i)
+{
+	return datum_of(type, mdb_vec_type(type) == MDB_VEC_BOOL ? ((const uint8 *) values)[i]
+															 : ((const int64 *) values)[i]);
+}
+
 static Datum
 numeric_of_int128(int128 v)
 {
@@ -854,6 +682,8 @@ mdb_agg_result(MdbAggCall *call, const MdbAggInput *in, const char *state, AggSt
 	int64 n;
 	double squares;
 
+	if (call->called)
+		return mdb_called_result(call->called, state, isnull);
 	*isnull = false;
 	if (in == NULL)
 		return Int64GetDatum(FIELD(int64, state, 0));
@@ -922,6 +752,8 @@ mdb_agg_partial(const MdbAggCall *call, const MdbAggInput *in, const char *state
 {
 	int64 n;
 
+	if (call->called)
+		return mdb_called_partial(call->called, state, isnull);
 	*isnull = false;
 	if (in == NULL)
 		return Int64GetDatum(FIELD(int64, state, 0));

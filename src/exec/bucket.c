@@ -395,9 +395,10 @@ unit_days(const char *unit)
 	{
 		const char *name;
 		int64 days;
-	} units[] = {{"microseconds", 1}, {"milliseconds", 1}, {"second", 1},	  {"minute", 1},	  {"hour", 1},
-				 {"day", 1},		  {"week", 7},		   {"month", 31},	  {"quarter", 92},	  {"year", 366},
-				 {"decade", 3653},	  {"century", 36525},  {"millennium", 365250}};
+	} units[] = {{"microseconds", 1},   {"milliseconds", 1}, {"second", 1},    {"minute", 1},
+				 {"hour", 1},           {"day", 1},          {"week", 7},      {"month", 31},
+				 {"quarter", 92},       {"year", 366},       {"decade", 3653}, {"century", 36525},
+				 {"millennium", 365250}};
 
 	for (int i = 0; i < lengthof(units); i++)
 		if (pg_strcasecmp(unit, units[i].name) == 0)

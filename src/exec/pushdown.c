@@ -171,9 +171,9 @@ add_time(MdbPushed *pushed, int strategy, Expr *value, int64 before, int64 behin
 	pushed->strategies = lappend_int(pushed->strategies, strategy);
 	pushed->values = lappend(pushed->values, value);
 	for (int i = 0; i < 2; i++)
-		pushed->slacks = lappend(pushed->slacks, makeConst(INT8OID, -1, InvalidOid, sizeof(int64),
-														   Int64GetDatum(i ? behind : before), false,
-														   FLOAT8PASSBYVAL));
+		pushed->slacks =
+			lappend(pushed->slacks, makeConst(INT8OID, -1, InvalidOid, sizeof(int64),
+											  Int64GetDatum(i ? behind : before), false, FLOAT8PASSBYVAL));
 }
 
 /*

@@ -16,13 +16,14 @@ typedef struct MdbPushed
 {
 	List *strategies; /* of the conditions on time: btree strategy numbers */
 	List *values;     /* what the time is compared with */
-	List *slacks;     /* by how much times may lie before and behind what that says: two Consts of int8 for each */
-	List *implied;    /* RestrictInfos that some of these came of, although rows have to be asked for them */
-	List *series;     /* clauses on series columns */
-	List *markers;    /* calls of is_clean() and is_pending() */
-	List *rinfos;     /* where all of these come from, for their selectivity */
-	List *rest;       /* RestrictInfos of all other conditions */
-	bool guarded;     /* row-level security or a security barrier hides rows */
+	List
+		*slacks; /* by how much times may lie before and behind what that says: two Consts of int8 for each */
+	List *implied; /* RestrictInfos that some of these came of, although rows have to be asked for them */
+	List *series;  /* clauses on series columns */
+	List *markers; /* calls of is_clean() and is_pending() */
+	List *rinfos;  /* where all of these come from, for their selectivity */
+	List *rest;    /* RestrictInfos of all other conditions */
+	bool guarded;  /* row-level security or a security barrier hides rows */
 } MdbPushed;
 
 /* The same while a query runs. */

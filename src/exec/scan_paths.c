@@ -560,7 +560,8 @@ set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *r
 	marked = marked && is_pending_pushed(pushed);
 	if (marked)
 		take_over(root, rel, rti, rte, overridden);
-	if (marked || pushed->strategies != NIL || pushed->rinfos != NIL || p.width < 1 || mdb_find_value_filters(rel, p.table, pushed) != NIL)
+	if (marked || pushed->strategies != NIL || pushed->rinfos != NIL || p.width < 1 ||
+		mdb_find_value_filters(rel, p.table, pushed) != NIL)
 		add_plain_paths(&p, marked);
 	if (!marked || !mdb_wants_special_columns(rel))
 	{

@@ -24,7 +24,7 @@ typedef enum MdbVecOp
 	VEC_IS_TRUE, /* and its kin, see negated and want */
 	VEC_IN,
 	VEC_OF_TIME, /* anything that is constant for stretches of time, see vector_time.c */
-	VEC_CASE /* condition, value, condition, value, ..., else */
+	VEC_CASE     /* condition, value, condition, value, ..., else */
 } MdbVecOp;
 
 enum

@@ -21,7 +21,7 @@
 
 /* Between these times no bucket of a usual length is out of range: the years 1900 and 2200. */
 #define USUAL_FIRST (INT64CONST(-36524) * USECS_PER_DAY)
-#define USUAL_LAST	(INT64CONST(73049) * USECS_PER_DAY)
+#define USUAL_LAST  (INT64CONST(73049) * USECS_PER_DAY)
 
 typedef union Value
 {
@@ -59,7 +59,8 @@ mdb_vec_of_time(MdbVecExpr *e, const MdbTable *table, Index varno, Node *node, P
 	int64 ahead, behind;
 	bool rises;
 
-	if (table->time_attno <= 0 || contain_volatile_functions(node) || !mdb_bucket_supported(table, varno, node))
+	if (table->time_attno <= 0 || contain_volatile_functions(node) ||
+		!mdb_bucket_supported(table, varno, node))
 		return false;
 	e->attno = table->time_attno;
 	if (ps == NULL)
@@ -104,9 +105,9 @@ value_of(const MdbVecExpr *e, Datum datum)
 			v.b = DatumGetBool(datum);
 			break;
 		default:
-			v.i = e->base_type == INT2OID								? DatumGetInt16(datum)
+			v.i = e->base_type == INT2OID                              ? DatumGetInt16(datum)
 				  : e->base_type == INT4OID || e->base_type == DATEOID ? DatumGetInt32(datum)
-																		: DatumGetInt64(datum);
+																	   : DatumGetInt64(datum);
 			break;
 	}
 	return v;
