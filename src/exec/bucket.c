@@ -437,22 +437,23 @@ mdb_bucket_truncates(const MdbTable *table, Index varno, Node *expr, int64 *ahea
 	Step *s = table->time_type == DATEOID ? NULL : step_of(&f, expr);
 	Const *unit;
 
-	if (s == NULL || s->extract || exprType(expr) != table->time_type || contain_volatile_functions(expr))
+	if (s == NULL || s->call.extract || exprType(expr) != table->time_type ||
+		contain_volatile_functions(expr))
 		return false;
-	*ahead = s->zoned ? USECS_PER_DAY : 0;
-	switch (s->kind)
+	*ahead = s->call.zoned ? USECS_PER_DAY : 0;
+	switch (s->call.kind)
 	{
-		case STEP_UNIT:
-			unit = (Const *) s->width;
+		case MDB_STEP_UNIT:
+			unit = (Const *) s->call.width;
 			if (unit == NULL || !IsA(unit, Const) || unit->constisnull)
 				return false;
 			*behind = unit_days(TextDatumGetCString(unit->constvalue)) * USECS_PER_DAY;
 			*rises = true;
 			break;
-		case STEP_WIDTH:
-			if (!longest(s->width, behind) || (s->offset && !is_without_months(s->offset)))
+		case MDB_STEP_WIDTH:
+			if (!longest(s->call.width, behind) || (s->call.offset && !is_without_months(s->call.offset)))
 				return false;
-			*rises = !s->zoned;
+			*rises = !s->call.zoned;
 			break;
 		default:
 			return false;

@@ -65,9 +65,13 @@ compared_time(RelOptInfo *rel, const MdbTable *table, Node *clause, int *strateg
 
 	if (!IsA(clause, OpExpr) || list_length(op->args) != 2)
 		return NULL;
+	opno = op->opno;
+	/* Of most conditions it is known by that. */
+	op_input_types(opno, &ltype, &rtype);
+	if (ltype != table->time_type || rtype != table->time_type)
+		return NULL;
 	left = linitial(op->args);
 	right = lsecond(op->args);
-	opno = op->opno;
 	if (bms_is_member(rel->relid, pull_varnos(NULL, right)))
 	{
 		Node *swap = left;
@@ -77,9 +81,6 @@ compared_time(RelOptInfo *rel, const MdbTable *table, Node *clause, int *strateg
 		opno = get_commutator(opno);
 	}
 	if (!OidIsValid(opno))
-		return NULL;
-	op_input_types(opno, &ltype, &rtype);
-	if (ltype != table->time_type || rtype != table->time_type)
 		return NULL;
 	opclass = GetDefaultOpClass(table->time_type, BTREE_AM_OID);
 	*strategy = OidIsValid(opclass) ? get_op_opfamily_strategy(opno, get_opclass_family(opclass)) : 0;
