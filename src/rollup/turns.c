@@ -149,10 +149,10 @@ note_failure(MdbAggregate *a, MemoryContext mcxt)
 		{
 			mdb_aggregate_set_attached(a->aggregate, false);
 			a->attached = false;
-			ereport(WARNING, (errmsg("continuous aggregate \"%s\" is detached after %d failures in a row",
-									 name ? name : "?", a->failures),
-							  errdetail("The last one: %s", error->message ? error->message : ""),
-							  errhint("SELECT metricsdb.attach_aggregate() when it is mended.")));
+			ereport(LOG, (errmsg("continuous aggregate \"%s\" is detached after %d failures in a row",
+								 name ? name : "?", a->failures),
+						  errdetail("The last one: %s", error->message ? error->message : ""),
+						  errhint("SELECT metricsdb.attach_aggregate() when it is mended.")));
 		}
 		MDB_STOP("rollup.failure");
 	}
