@@ -4,6 +4,7 @@ SET search_path = app, public;
 SET timezone = 'UTC';
 SET intervalstyle = 'postgres';
 SET metricsdb.direct_rows = 100;
+SET metricsdb.rollup_routing = off;
 \set VERBOSITY terse
 
 -- Aggregates by hand: states, a view that unites them with what they have not taken, and their row in the catalog.

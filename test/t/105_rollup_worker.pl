@@ -16,8 +16,9 @@ my $seed = $ENV{METRICSDB_SEED} || time() ^ $$;
 note "METRICSDB_SEED=$seed";
 srand($seed);
 
-# Only the worker is told to stop, and only it explains: sessions have it from PGOPTIONS that they do not.
-$ENV{PGOPTIONS} = '-c metricsdb.stop_at= -c auto_explain.log_min_duration=-1 -c client_min_messages=warning';
+# Only the worker is told to stop, and only it explains: sessions have it from PGOPTIONS that they do not; and that what they ask the
+# table, the table shall answer.
+$ENV{PGOPTIONS} = '-c metricsdb.stop_at= -c metricsdb.rollup_routing=off -c auto_explain.log_min_duration=-1 -c client_min_messages=warning';
 my $node = bare_node('worker', init => [ allows_streaming => 1 ], shared_preload_libraries => "'metricsdb, auto_explain'", 'metricsdb.workers' => 'on',
 	'metricsdb.rollup_interval' => "'20ms'", 'metricsdb.rollup_max_failures' => 3, 'auto_explain.log_min_duration' => 0, timezone => "'UTC'");
 my %errors = map { $_ => 1 } stop_points($node, 'e');
