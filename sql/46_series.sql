@@ -30,7 +30,7 @@ COMMENT ON FUNCTION cardinality(regclass, text, timestamptz, timestamptz) IS
 CREATE FUNCTION explain_series("table" regclass, condition text, OUT clause text, OUT resolved text, OUT looked_at int8, OUT series int8)
 	RETURNS SETOF record AS 'MODULE_PATHNAME', 'mdb_explain_series' LANGUAGE C STABLE;
 COMMENT ON FUNCTION explain_series(regclass, text) IS
-	'how conditions on series columns are resolved: by the index, by it for each value, for each series that is met, or, if they may be errors, for each row; '
+	'how conditions on series columns are resolved: by the index, by it for each value, for each series that is met, or, if they may be errors, for each of which a row comes to its turn; '
 	'how many terms or values are looked at, and how many registered series are left';
 
 CREATE PROCEDURE collect_series("table" regclass, INOUT removed int8 DEFAULT NULL)

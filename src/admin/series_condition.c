@@ -232,7 +232,8 @@ mdb_explain_series(PG_FUNCTION_ARGS)
 			ids = mdb_series_cond_resolve(test->filter, cond, snapshot, &exact);
 		/* Queries are more careful with errors. */
 		put_row(rsinfo, text,
-				mdb_turn_clause_may_fail(lfirst(lc), 1) ? "each row" : how_text(mdb_series_cond_how(cond)),
+				mdb_turn_clause_may_fail(lfirst(lc), 1) ? "each series, in its turn"
+														: how_text(mdb_series_cond_how(cond)),
 				ids ? mdb_series_cond_terms(cond) : -1, ids ? (int64) ids->n : -1);
 	}
 	UnregisterSnapshot(snapshot);

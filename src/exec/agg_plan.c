@@ -110,12 +110,55 @@ aggregates_of(const Grouping *g, List *exprs, Node *having, bool *ok)
 	return c.aggrefs;
 }
 
+typedef struct Ordered
+{
+	RestrictInfo *rinfo;
+	Index security_level;
+	Cost cost;
+} Ordered;
+
+/* Conditions in the order in which a plan of core's asks them: as order_qual_clauses() does. */
+static List *
+in_order(PlannerInfo *root, List *rinfos)
+{
+	Ordered *sorted = palloc(sizeof(Ordered) * Max(1, list_length(rinfos)));
+	List *result = NIL;
+	ListCell *lc;
+	int n = 0;
+
+	foreach (lc, rinfos)
+	{
+		RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
+		Ordered item = {.rinfo = rinfo};
+		QualCost cost;
+		int at = n++;
+
+		cost_qual_eval_node(&cost, (Node *) rinfo, root);
+		item.cost = cost.per_tuple;
+		item.security_level =
+			rinfo->leakproof && item.cost < 10 * cpu_operator_cost ? 0 : rinfo->security_level;
+		for (; at > 0; at--)
+		{
+			const Ordered *before = &sorted[at - 1];
+
+			if (before->security_level < item.security_level ||
+				(before->security_level == item.security_level && before->cost <= item.cost))
+				break;
+			sorted[at] = *before;
+		}
+		sorted[at] = item;
+	}
+	for (int i = 0; i < n; i++)
+		result = lappend(result, sorted[i].rinfo);
+	return result;
+}
+
 static bool
 conditions_fit(Grouping *g)
 {
 	ListCell *lc;
 
-	foreach (lc, g->pushed->rest)
+	foreach (lc, in_order(g->root, g->pushed->rest))
 	{
 		RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
 		MdbVecExpr *e;

@@ -2,10 +2,10 @@
  * vector.c
  *	  Which expressions can be evaluated for whole blocks.
  *
- * Taken are columns, constants and what is fixed during a scan; + - * / and minus of integers and floats;
- * casts between them that lose nothing; comparisons, IN, IS NULL, IS TRUE and their kin; AND, OR, NOT;
- * CASE; what is constant for stretches of time.  An expression that has anything else is not taken at all, and the
- * query is left to core.
+ * Taken are columns, constants and what is fixed during a scan; whatever uses series columns alone; + - * / and minus
+ * of integers and floats; casts between them that lose nothing; comparisons, IN, IS NULL, IS TRUE and their kin; AND,
+ * OR, NOT; CASE; what is constant for stretches of time.  An expression that has anything else is not taken at all,
+ * and the query is left to core.
  */
 #include "postgres.h"
 
@@ -26,6 +26,7 @@
 #include "utils/typcache.h"
 
 #include "exec/pushdown.h"
+#include "exec/series_turn.h"
 #include "exec/vector_internal.h"
 
 /*
@@ -283,6 +284,25 @@ compile_fixed(Compiling *c, Node *node, Oid type)
 	return e;
 }
 
+/* What is the same for all rows of a series. */
+static MdbVecExpr *
+compile_series(Compiling *c, Node *node)
+{
+	MdbVecExpr *e;
+
+	if (!mdb_vec_series_fits(c->table, c->varno, node))
+		return NULL;
+	e = make_expr(VEC_SERIES, exprType(node), 0);
+	e->fixed_type = exprType(node);
+	e->may_fail = mdb_turn_clause_may_fail(node, c->varno);
+	if (c->ps)
+	{
+		e->state = ExecInitExpr((Expr *) node, c->ps);
+		e->series = mdb_vec_series_begin();
+	}
+	return e;
+}
+
 static MdbVecExpr *
 compile_call(Compiling *c, Oid function, Oid opno, Oid result, List *args)
 {
@@ -381,6 +401,8 @@ compile(Compiling *c, Node *node)
 
 	check_stack_depth();
 	if (!IsA(node, Var) && (e = compile_fixed(c, node, exprType(node))) != NULL)
+		return e;
+	if ((e = compile_series(c, node)) != NULL)
 		return e;
 	switch (nodeTag(node))
 	{
@@ -517,8 +539,11 @@ compare_doubles(const void *a, const void *b)
 	return float8_cmp_internal(*(const double *) a, *(const double *) b);
 }
 
-static int64
-int_of(Oid type, Datum value)
+/*
+ * mdb_vec_int_of - a value of a type that is kept as MDB_VEC_INT.
+ */
+int64
+mdb_vec_int_of(Oid type, Datum value)
 {
 	switch (getBaseType(type))
 	{
@@ -572,7 +597,7 @@ prepare_list(MdbVecExpr *e, Datum value, bool isnull)
 		else if (mdb_vec_type(e->fixed_type) == MDB_VEC_F32)
 			e->doubles[e->nlist++] = DatumGetFloat4(values[i]);
 		else
-			e->ints[e->nlist++] = int_of(e->fixed_type, values[i]);
+			e->ints[e->nlist++] = mdb_vec_int_of(e->fixed_type, values[i]);
 	}
 	pfree(values);
 	pfree(nulls);
@@ -618,7 +643,7 @@ mdb_vec_take(MdbVecExpr *e, ExprContext *econtext)
 			e->fixed.b = DatumGetBool(value);
 			break;
 		default:
-			e->fixed.i = int_of(e->fixed_type, value);
+			e->fixed.i = mdb_vec_int_of(e->fixed_type, value);
 			break;
 	}
 }
@@ -636,6 +661,8 @@ mdb_vec_prepare(MdbVecExpr *e, ExprContext *econtext)
 		mdb_vec_prepare(e->args[i], econtext);
 	if (e->op == VEC_OF_TIME)
 		mdb_vec_of_time_prepare(e, econtext);
+	else if (e->op == VEC_SERIES)
+		mdb_vec_series_prepare(e->series, econtext);
 	else if (e->state && e->may_fail)
 		e->pending = econtext;
 	else if (e->state)

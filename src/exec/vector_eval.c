@@ -810,6 +810,10 @@ mdb_vec_eval(MdbVecExpr *e, MdbVecBlock *b, const uint8 *active, MdbVec *out)
 			out->isnull = e->isnull;
 			out->values = &e->fixed;
 			break;
+		case VEC_SERIES:
+			mdb_vec_series_eval(e, b, active, room(b, &e->space, sizeof(int64)),
+								room(b, (void **) &e->null_space, 1), out);
+			break;
 		case VEC_ARITHMETIC:
 			eval_arithmetic(e, b, active, out);
 			break;

@@ -12,7 +12,8 @@
 typedef enum MdbVecOp
 {
 	VEC_COLUMN,
-	VEC_FIXED, /* the same for all rows of a scan */
+	VEC_FIXED,  /* the same for all rows of a scan */
+	VEC_SERIES, /* and for all of a series */
 	VEC_ARITHMETIC,
 	VEC_NEGATE,
 	VEC_CAST,
@@ -45,6 +46,9 @@ enum
 	MDB_COMPARE_NE
 };
 
+/* Values that are known of series, see vector_series.c. */
+typedef struct MdbVecSeries MdbVecSeries;
+
 struct MdbVecExpr
 {
 	uint8 op;      /* MdbVecOp */
@@ -58,8 +62,9 @@ struct MdbVecExpr
 	AttrNumber attno; /* VEC_COLUMN; of VEC_OF_TIME the time's */
 	struct MdbVecOfTime *of_time;
 
-	/* VEC_FIXED, and the list of VEC_IN */
+	/* VEC_FIXED, VEC_SERIES, and the list of VEC_IN */
 	ExprState *state;
+	MdbVecSeries *series;
 	Oid fixed_type;
 	bool may_fail;        /* evaluating it may be an error: it waits until a row needs it */
 	ExprContext *pending; /* of what is still to be evaluated; NULL: the value is known */
@@ -82,7 +87,18 @@ struct MdbVecExpr
 	uint8 *mask; /* rows still to be decided */
 };
 
+/* ---- vector.c ---- */
+
 extern void mdb_vec_take(MdbVecExpr *e, ExprContext *econtext);
+extern int64 mdb_vec_int_of(Oid type, Datum value);
+
+/* ---- vector_series.c ---- */
+
+extern bool mdb_vec_series_fits(const MdbTable *table, Index varno, Node *node);
+extern MdbVecSeries *mdb_vec_series_begin(void);
+extern void mdb_vec_series_prepare(MdbVecSeries *s, ExprContext *econtext);
+extern void mdb_vec_series_eval(MdbVecExpr *e, MdbVecBlock *b, const uint8 *active, void *values,
+								uint8 *nulls, MdbVec *out);
 
 /* ---- vector_time.c ---- */
 
