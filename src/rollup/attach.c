@@ -20,6 +20,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
+#include "parser/parse_func.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -86,10 +87,38 @@ mdb_rollup_trigger_text(Oid view, const Interval *lateness)
 					quote_literal_cstr(psprintf(LATENESS "%s", text)));
 }
 
+/*
+ * mdb_rollup_trigger_function - the function of the trigger on aggregates' views; InvalidOid if there is none.
+ */
+Oid
+mdb_rollup_trigger_function(void)
+{
+	return LookupFuncName(list_make2(makeString(MDB_SCHEMA), makeString("continuous_view")), 0, NULL, true);
+}
+
+/*
+ * mdb_rollup_has_trigger - does a view have that trigger?
+ */
+bool
+mdb_rollup_has_trigger(Oid view)
+{
+	Oid function = mdb_rollup_trigger_function();
+	Relation rel = try_relation_open(view, AccessShareLock);
+	bool found = false;
+
+	if (rel == NULL)
+		return false;
+	for (int i = 0; rel->trigdesc && i < rel->trigdesc->numtriggers; i++)
+		found = found || rel->trigdesc->triggers[i].tgfoid == function;
+	relation_close(rel, NoLock);
+	return found;
+}
+
 /* The lateness that the view's trigger says. */
 static Interval
-lateness_of(Relation view, Oid trigger)
+lateness_of(Relation view)
 {
+	Oid trigger = mdb_rollup_trigger_function();
 	Interval lateness = {0};
 
 	for (int i = 0; view->trigdesc && i < view->trigdesc->numtriggers; i++)
@@ -156,7 +185,7 @@ least_time(Relation rel, AttrNumber attno, int64 *time)
 	Datum value;
 	bool isnull;
 
-	if (SPI_execute(sql, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+	if (SPI_execute(sql, false, 1) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "SPI failed: %s", sql);
 	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	if (!isnull)
@@ -195,7 +224,7 @@ move_rows(Relation source, int64 from)
 
 	while (mdb_move_rows(source, mdb_table(source), &goal))
 		CHECK_FOR_INTERRUPTS();
-	if (SPI_execute_with_args(sql, 1, &type, &value, NULL, true, 1) != SPI_OK_SELECT)
+	if (SPI_execute_with_args(sql, 1, &type, &value, NULL, false, 1) != SPI_OK_SELECT)
 		elog(ERROR, "SPI failed: %s", sql);
 	if (SPI_processed > 0)
 		ereport(
@@ -210,15 +239,29 @@ move_rows(Relation source, int64 from)
 
 /*
  * From when on the states are to be made again: the first bucket that begins where, or after, the source has all its
- * rows.  False if it has none.
+ * rows, or will have them again, if its own are being made from what is below it.  False if there are none.
  */
 static bool
-begin_of_source(const MdbAggregate *a, Relation source, int64 *from)
+begin_of_source(const MdbDefinition *def, const MdbAggregate *a, int64 *from)
 {
 	MdbRollupBucket *buckets = mdb_rollup_bucket(a);
+	bool found = false;
 	int64 begin;
+	ListCell *lc;
 
-	if (!least_time(source, mdb_table(source)->time_attno, from))
+	*from = PG_INT64_MAX;
+	foreach (lc, def->sources)
+	{
+		Relation rel = table_open(lfirst_oid(lc), AccessShareLock);
+
+		if (mdb_is_metricsdb(rel) && least_time(rel, mdb_table(rel)->time_attno, &begin))
+		{
+			found = true;
+			*from = Min(*from, begin);
+		}
+		table_close(rel, NoLock);
+	}
+	if (!found)
 		return false;
 	*from = mdb_rollup_bucket_value(buckets, *from);
 	if (a->floor > *from)
@@ -248,13 +291,14 @@ check_restored(const MdbDefinition *def)
 }
 
 /*
- * mdb_rollup_trigger_made - a view got the trigger, by the dump's CREATE TRIGGER: register it.
+ * mdb_rollup_restored - a view got the trigger, by the dump's CREATE TRIGGER, or its states got their rows later:
+ * register it.
  *
  * Raises ERRCODE_WRONG_OBJECT_TYPE if it is not the view of a continuous aggregate, ERRCODE_DUPLICATE_OBJECT if it is
  * registered, and ERRCODE_INSUFFICIENT_PRIVILEGE if it and its tables are not the user's.
  */
 void
-mdb_rollup_trigger_made(Oid relid, Oid trigger)
+mdb_rollup_restored(Oid relid)
 {
 	MdbDefinition *def;
 	MdbAggregate a = {0};
@@ -279,13 +323,13 @@ mdb_rollup_trigger_made(Oid relid, Oid trigger)
 	a.granularity = mdb_bucket_granularity(&def->rule);
 	a.materialized_only = def->materialized_only;
 	a.backfill = true;
-	a.lateness = lateness_of(view, trigger);
+	a.lateness = lateness_of(view);
 	a.attached = true;
 	a.floor = mdb_options_load(def->states, &options) && options.floor_given ? options.floor : PG_INT64_MIN;
 	a.created_at = GetCurrentTimestamp();
 	mdb_owner_begin(states, &before);
 	SPI_connect();
-	if (begin_of_source(&a, source, &from))
+	if (begin_of_source(def, &a, &from))
 	{
 		move_rows(source, from);
 		remove_states(def, from);

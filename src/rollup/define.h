@@ -94,10 +94,13 @@ extern bool mdb_rollup_creating; /* is the trigger being made by CREATE MATERIAL
 
 extern void mdb_rollup_register(const MdbAggregate *a, int64 from);
 extern char *mdb_rollup_trigger_text(Oid view, const Interval *lateness);
-extern void mdb_rollup_trigger_made(Oid view, Oid trigger);
+extern Oid mdb_rollup_trigger_function(void);
+extern bool mdb_rollup_has_trigger(Oid view);
+extern void mdb_rollup_restored(Oid view);
 
 /* ---- drop.c ---- */
 
+extern void mdb_rollup_forget(Oid aggregate);
 extern bool mdb_rollup_has_orphans(void);
 extern void mdb_rollup_drop_states(DropBehavior behavior);
 extern void mdb_rollup_drop_init(void);

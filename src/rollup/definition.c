@@ -203,6 +203,7 @@ mdb_definition_find(Oid view)
 	Relation rel = relation_open(view, AccessShareLock);
 	RangeTblEntry *rte;
 	List *branches;
+	ListCell *lc;
 
 	def->view = view;
 	def->query = rel->rd_rel->relkind == RELKIND_VIEW ? copyObject(get_view_query(rel)) : NULL;
@@ -213,12 +214,12 @@ mdb_definition_find(Oid view)
 	branches = branches_of(rte->subquery, rte->subquery->setOperations);
 	if (list_length(branches) < 2 || !read_states(def, linitial(branches)) || !read_raw(def, llast(branches)))
 		return NULL;
+	for_each_from(lc, branches, 1) def->sources = lappend_oid(def->sources, only_table(lfirst(lc)));
 	def->feed = copyObject(lsecond(branches));
 	def->source = only_table(def->feed);
 	if (def->materialized_only)
 	{
 		List *quals = make_ands_implicit((Expr *) def->feed->jointree->quals);
-		ListCell *lc;
 
 		foreach (lc, quals)
 			if (is_false(lfirst(lc)))

@@ -27,9 +27,11 @@ static object_access_hook_type prev_object_access = NULL;
 /* States whose views were dropped in this transaction; perhaps in a subtransaction that was rolled back. */
 static List *orphans = NIL;
 
-/* Nothing is known of an aggregate any more. */
-static void
-forget(Oid aggregate)
+/*
+ * mdb_rollup_forget - nothing is known of an aggregate any more.
+ */
+void
+mdb_rollup_forget(Oid aggregate)
 {
 	mdb_pending_forget_aggregate(aggregate);
 	mdb_dirty_forget_aggregate(aggregate);
@@ -46,7 +48,7 @@ view_dropped(Oid relid)
 
 	for (int i = 0; i < n; i++)
 	{
-		forget(list[i].aggregate);
+		mdb_rollup_forget(list[i].aggregate);
 		before = MemoryContextSwitchTo(TopTransactionContext);
 		orphans = lappend_oid(orphans, list[i].aggregate);
 		MemoryContextSwitchTo(before);

@@ -71,6 +71,7 @@ typedef struct MdbDefinition
 	Oid states;
 	Oid source; /* what it is fed from: raw, or states of a finer aggregate */
 	Oid raw;
+	List *sources; /* the source, what that is fed from, and so on, to raw */
 	bool materialized_only;
 	Node *bucket;
 	List *keys;

@@ -29,6 +29,7 @@
 
 #include "compat.h"
 #include "rollup/apply.h"
+#include "rollup/define.h"
 
 PG_FUNCTION_INFO_V1(mdb_refresh_sql);
 PG_FUNCTION_INFO_V1(mdb_attach_aggregate);
@@ -275,8 +276,15 @@ mdb_refresh_view(Oid view, bool top_level)
 static void
 set_attached(Oid view, bool attached)
 {
-	MdbAggregate *a = mdb_aggregate_of_view(view);
+	MdbAggregate *a;
 
+	/* Its states were restored when it was there already: begin anew. */
+	if (attached && mdb_rollup_of_view(view) == NULL && mdb_rollup_has_trigger(view))
+	{
+		mdb_rollup_restored(view);
+		return;
+	}
+	a = mdb_aggregate_of_view(view);
 	mdb_aggregate_set_attached(a->aggregate, attached);
 }
 

@@ -64,13 +64,6 @@ has_option(List *options, const char *schema, const char *name)
 	return false;
 }
 
-/* The function of the trigger on aggregates' views. */
-static Oid
-view_trigger_function(void)
-{
-	return LookupFuncName(list_make2(makeString(MDB_SCHEMA), makeString("continuous_view")), 0, NULL, true);
-}
-
 /* ---------- CREATE ---------- */
 
 /*
@@ -105,14 +98,37 @@ create_aggregate(CreateTableAsStmt *stmt)
 static void
 trigger_made(const CreateTrigStmt *stmt)
 {
-	Oid function = view_trigger_function();
+	Oid function = mdb_rollup_trigger_function();
 	Oid relid;
 
 	if (!OidIsValid(function) || LookupFuncName(stmt->funcname, 0, NULL, true) != function)
 		return;
 	relid = RangeVarGetRelid(stmt->relation, NoLock, true);
 	if (OidIsValid(relid) && get_rel_relkind(relid) == RELKIND_VIEW)
-		mdb_rollup_trigger_made(relid, function);
+		mdb_rollup_restored(relid);
+}
+
+/* ---------- COPY ---------- */
+
+/*
+ * Somebody has put states beside those that were computed: a dump's rows, restored behind its definitions.  Rows of the
+ * table that they stand for would count twice.
+ */
+static void
+states_restored(const CopyStmt *stmt, uint64 rows)
+{
+	Oid relid = rows > 0 && stmt->is_from && stmt->relation ? RangeVarGetRelid(stmt->relation, NoLock, true)
+															: InvalidOid;
+	MdbAggregate *a = OidIsValid(relid) ? mdb_aggregate_get(relid, NULL) : NULL;
+
+	if (a == NULL)
+		return;
+	mdb_rollup_forget(relid);
+	ereport(WARNING,
+			(errmsg("continuous aggregate \"%s\" shows the states that were restored, and nothing else",
+					get_rel_name(a->view)),
+			 errhint("SELECT metricsdb.attach_aggregate('%s') once the rows of its table are there.",
+					 mdb_qualified_name(a->view))));
 }
 
 /* ---------- ALTER ---------- */
@@ -362,6 +378,8 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree, 
 		drop->objects = c.other_objects;
 		run(&c, queryString, false, context, params, queryEnv, dest, qc);
 	}
+	if (IsA(c.pstmt->utilityStmt, CopyStmt) && qc)
+		states_restored((CopyStmt *) c.pstmt->utilityStmt, qc->nprocessed);
 	if (IsA(c.pstmt->utilityStmt, CreateTrigStmt))
 		trigger_made((CreateTrigStmt *) c.pstmt->utilityStmt);
 	if (OidIsValid(c.alter))
