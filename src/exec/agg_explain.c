@@ -66,6 +66,7 @@ mdb_agg_explain(CustomScanState *css, List *ancestors, ExplainState *es)
 	List *keys = NIL;
 
 	ExplainPropertyText("Relation Name", RelationGetRelationName(state->rel), es);
+	mdb_rollup_explain_name(state->rel, es);
 	for (int i = 0; i < state->nkeys; i++)
 	{
 		TargetEntry *tle = list_nth_node(TargetEntry, cscan->custom_scan_tlist, i);

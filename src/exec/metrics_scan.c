@@ -306,6 +306,7 @@ explain_scan(CustomScanState *css, List *ancestors, ExplainState *es)
 {
 	MetricsScanState *state = (MetricsScanState *) css;
 
+	mdb_rollup_explain_name(css->ss.ss_currentRelation, es);
 	if (state->mode != MDB_SCAN_PLAIN)
 		ExplainPropertyText(state->mode == MDB_SCAN_ORDERED ? "Order" : "First of Each Series",
 							order_text(state), es);

@@ -15,6 +15,7 @@
 #include "nodes/nodeFuncs.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/builtins.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -387,6 +388,20 @@ bool
 mdb_rollup_delta_passes(MdbRollup *r, ExprContext *econtext)
 {
 	return r == NULL || ExecQual(r->clean, econtext);
+}
+
+/*
+ * mdb_rollup_explain_name - the continuous aggregate whose states a table keeps, if it does.
+ */
+void
+mdb_rollup_explain_name(Relation rel, ExplainState *es)
+{
+	MdbAggregate *a =
+		ActiveSnapshotSet() ? mdb_aggregate_get(RelationGetRelid(rel), GetActiveSnapshot()) : NULL;
+	char *name = a ? get_rel_name(a->view) : NULL;
+
+	if (name)
+		ExplainPropertyText("Roll-up", quote_identifier(name), es);
 }
 
 /*

@@ -69,6 +69,7 @@ extern bool mdb_rollup_takes(const RelOptInfo *rel, const MdbTable *table, const
 extern MdbRollup *mdb_rollup_begin(List *markers, PlanState *ps);
 extern void mdb_rollup_apply(MdbRollup *r, TableScanDesc scan, MdbScanFilter *filter);
 extern bool mdb_rollup_delta_passes(MdbRollup *r, ExprContext *econtext);
+extern void mdb_rollup_explain_name(Relation rel, struct ExplainState *es);
 extern void mdb_rollup_explain(const MdbRollup *r, struct ExplainState *es);
 
 #endif /* MDB_ROLLUP_SCAN_H */

@@ -110,7 +110,7 @@ mdb_policies_translate(const MdbDefinition *def, List *quals, Index rti, List **
 
 /* ---------- where ---------- */
 
-/* Columns of a branch over states, the view's own or those of finer ones: bucket and keys are the first of them. */
+/* Keys in a branch over states, the view's own or those of finer ones: they come behind the bucket. */
 static bool
 read_columns(const Policies *p, Query *branch, Index rti, MdbDefinition *states)
 {
@@ -124,11 +124,11 @@ read_columns(const Policies *p, Query *branch, Index rti, MdbDefinition *states)
 	{
 		Var *var = (Var *) mdb_group_expr(branch, (Node *) lfirst_node(TargetEntry, lc)->expr);
 
-		if (n++ > list_length(p->def->keys))
+		if (n > list_length(p->def->keys))
 			break;
-		if (!IsA(var, Var) || var->varno != rti)
+		if (n++ > 0 && (!IsA(var, Var) || var->varno != rti))
 			return false;
-		states->columns = lappend_int(states->columns, var->varattno);
+		states->columns = lappend_int(states->columns, IsA(var, Var) ? var->varattno : 0);
 	}
 	return list_length(states->columns) == 1 + list_length(p->def->keys);
 }
