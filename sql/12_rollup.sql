@@ -19,7 +19,8 @@ CREATE TABLE continuous_aggregate (
 	last_error_at     timestamptz,
 	retry_at          timestamptz,
 	last_applied_at   timestamptz,
-	created_at        timestamptz NOT NULL
+	created_at        timestamptz NOT NULL,
+	kept_from         int8        NOT NULL DEFAULT -9223372036854775808	-- buckets from here on: retention has not removed any
 ) USING heap WITH (fillfactor = 50);
 CREATE INDEX continuous_aggregate_view_idx ON continuous_aggregate (view);
 CREATE INDEX continuous_aggregate_source_idx ON continuous_aggregate (source);

@@ -17,4 +17,9 @@ COMMENT ON FUNCTION is_pending(regclass, anyelement) IS
 CREATE FUNCTION is_pending(states regclass, "time" anyelement, taken_from anyelement, taken_to anyelement) RETURNS bool
 	AS 'MODULE_PATHNAME', 'mdb_is_pending' LANGUAGE C STABLE LEAKPROOF PARALLEL SAFE SUPPORT marker_support;
 COMMENT ON FUNCTION is_pending(regclass, anyelement, anyelement, anyelement) IS
-	'the same, or does its time lie outside of what is taken from the states? NULL is no bound; for queries that are routed';
+	'the same, or does its time lie outside of what is taken from the states, or in what retention has removed of them? NULL is no bound; for queries that are routed';
+
+CREATE FUNCTION is_clean(states regclass, bucket anyelement, kept bool) RETURNS bool
+	AS 'MODULE_PATHNAME', 'mdb_is_clean' LANGUAGE C STABLE LEAKPROOF PARALLEL SAFE SUPPORT marker_support;
+COMMENT ON FUNCTION is_clean(regclass, anyelement, bool) IS
+	'the same, and has retention left all of its states? For queries that are routed';

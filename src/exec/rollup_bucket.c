@@ -347,3 +347,40 @@ mdb_rollup_dirty_buckets(const MdbAggregate *a, Snapshot snapshot)
 	}
 	return mdb_time_set_make(ranges, dirty.n, false);
 }
+
+/* Times before a first one. */
+static MdbTimeSet
+before(int64 first)
+{
+	MdbTimeRange *range = palloc(sizeof(MdbTimeRange));
+
+	range->first = PG_INT64_MIN;
+	range->last = first - 1;
+	return (MdbTimeSet){.n = first > PG_INT64_MIN ? 1 : 0, .ranges = range};
+}
+
+/*
+ * mdb_rollup_gone_buckets - buckets of which retention may have removed states.
+ */
+MdbTimeSet
+mdb_rollup_gone_buckets(const MdbAggregate *a)
+{
+	return before(a->kept_from);
+}
+
+/*
+ * mdb_rollup_gone_times - the same as times of the source: whole buckets.  Errors: as mdb_rollup_bucket, if there are
+ * some.
+ */
+MdbTimeSet
+mdb_rollup_gone_times(const MdbAggregate *a)
+{
+	MdbRollupBucket *b;
+
+	if (a->kept_from == PG_INT64_MIN)
+		return (MdbTimeSet){0};
+	b = mdb_rollup_bucket(a);
+	if (mdb_rollup_bucket_value(b, a->kept_from) >= a->kept_from)
+		return before(a->kept_from);
+	return before(mdb_rollup_bucket_last(b, a->kept_from) + 1);
+}

@@ -46,7 +46,7 @@ mdb_marker_of(const Node *clause, Oid *aggregate, Node **time)
 	char *name;
 
 	if (clause == NULL || !IsA(clause, FuncExpr) || call->funcid < FirstNormalObjectId ||
-		call->funcresulttype != BOOLOID || (list_length(call->args) != 2 && list_length(call->args) != 4))
+		call->funcresulttype != BOOLOID || list_length(call->args) < 2)
 		return MDB_MARKER_NONE;
 	states = linitial(call->args);
 	if (!IsA(states, Const) || states->consttype != REGCLASSOID || states->constisnull)
@@ -190,6 +190,7 @@ typedef struct MarkerCache
 	bool known;
 	Oid type; /* of the bucket */
 	MdbTimeSet dirty;
+	int64 kept_from;
 } MarkerCache;
 
 static Snapshot
@@ -211,6 +212,7 @@ fill_cache(MarkerCache *cache, Oid aggregate, Snapshot snapshot)
 	a = mdb_aggregate_get(aggregate, snapshot);
 	cache->known = a != NULL;
 	cache->dirty = a ? mdb_rollup_dirty_buckets(a, snapshot) : (MdbTimeSet){0};
+	cache->kept_from = a ? a->kept_from : PG_INT64_MIN;
 	MemoryContextSwitchTo(old);
 	cache->aggregate = aggregate;
 }
@@ -267,7 +269,10 @@ PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_is_clean);
 PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_is_pending);
 PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_marker_support);
 
-/* (states regclass, bucket anyelement): may the bucket be taken from the states?  NULL is no bucket that is dirty. */
+/*
+ * (states regclass, bucket anyelement [, kept bool]): may the bucket be taken from the states?  With a third argument,
+ * whatever it is, not if retention may have removed some of its states.  NULL is no bucket that is dirty.
+ */
 Datum
 mdb_is_clean(PG_FUNCTION_ARGS)
 {
@@ -276,6 +281,8 @@ mdb_is_clean(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_BOOL(true);
 	cache = cached(fcinfo, PG_GETARG_OID(0));
+	if (PG_NARGS() == 3 && cache->kept_from != PG_INT64_MIN && time_of(fcinfo, 1) < cache->kept_from)
+		PG_RETURN_BOOL(false);
 	PG_RETURN_BOOL(cache->dirty.n == 0 || !mdb_time_set_has(&cache->dirty, time_of(fcinfo, 1)));
 }
 

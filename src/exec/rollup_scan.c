@@ -233,6 +233,13 @@ pass_pending(MdbRollup *r, Passing *p, const MdbAggregate *a, const MdbPendingLi
 
 	if (outside.n > 0)
 		dirty = mdb_time_set_or(&dirty, &outside);
+	if (taken->from_state)
+	{
+		MdbTimeSet gone = mdb_rollup_gone_times(a);
+
+		if (gone.n > 0)
+			dirty = mdb_time_set_or(&dirty, &gone);
+	}
 
 	for (int i = 0; i < p->nparts; i++)
 	{
@@ -283,6 +290,13 @@ pass_marker(MdbRollup *r, TableScanDesc scan, const Node *clause, const Taken *t
 		MdbTimeSet dirty = a ? mdb_rollup_dirty_buckets(a, scan->rs_snapshot) : (MdbTimeSet){0};
 		MdbTimeSet clean;
 
+		if (a && list_length(((const FuncExpr *) clause)->args) == 3)
+		{
+			MdbTimeSet gone = mdb_rollup_gone_buckets(a);
+
+			if (gone.n > 0)
+				dirty = mdb_time_set_or(&dirty, &gone);
+		}
 		if (dirty.n == 0)
 			return false;
 		clean = mdb_time_set_not(&dirty);

@@ -25,6 +25,8 @@ extern int64 mdb_rollup_bucket_first(MdbRollupBucket *b, int64 time);
 extern int64 mdb_rollup_bucket_last(MdbRollupBucket *b, int64 time);
 extern MdbTimeSet mdb_rollup_dirty_times(const MdbAggregate *a, Snapshot snapshot);
 extern MdbTimeSet mdb_rollup_dirty_buckets(const MdbAggregate *a, Snapshot snapshot);
+extern MdbTimeSet mdb_rollup_gone_buckets(const MdbAggregate *a);
+extern MdbTimeSet mdb_rollup_gone_times(const MdbAggregate *a);
 
 /* ---- rollup_markers.c: is_clean(), is_pending() ---- */
 

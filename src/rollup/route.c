@@ -131,28 +131,6 @@ aggregate_cmp(const void *x, const void *y)
 	return a->aggregate < b->aggregate ? -1 : a->aggregate > b->aggregate;
 }
 
-/* Partials that go by the order of rows, of which those of several series must not be put together. */
-static bool
-order_is_kept(const MdbRoute *r, List *levels)
-{
-	ListCell *lc, *lk;
-
-	if (!r->ordered)
-		return true;
-	if (r->joined)
-		return false;
-	foreach (lc, levels)
-		foreach (lk, ((MdbDefinition *) lfirst(lc))->keys)
-		{
-			Node *key = copyObject(lfirst(lk));
-
-			ChangeVarNodes(key, 1, r->rti, 0);
-			if (mdb_find_equal(r->group_keys, key) < 0)
-				return false;
-		}
-	return true;
-}
-
 /* Does anything but expressions that are rewritten refer to raw? */
 static bool
 is_referred_to_elsewhere(const MdbRoute *r)
@@ -218,7 +196,7 @@ try_aggregate(MdbRoute *r, List *levels)
 	jointree = mdb_route_rewrite(r, r->jointree, &ok);
 	if (group_exprs)
 		groups = (List *) mdb_route_rewrite(r, (Node *) *group_exprs, &ok);
-	if (!ok || r->columns == NIL || !order_is_kept(r, levels))
+	if (!ok || r->columns == NIL)
 		return false;
 	subquery = mdb_route_build(r, levels);
 	if (subquery == NULL)

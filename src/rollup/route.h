@@ -48,7 +48,6 @@ typedef struct MdbRoute
 	List *def_partials;
 	List *stretches; /* of expressions over the time, MdbStretch */
 	List *columns;   /* MdbRouteColumn */
-	bool ordered;    /* there are partials that must not be combined over keys */
 } MdbRoute;
 
 /* ---- route_match.c: what a query asks ---- */

@@ -150,12 +150,14 @@ to_states(const MdbRoute *r, const MdbDefinition *def, Node *expr)
 
 /* ---------- conditions of a branch ---------- */
 
-static Oid
-our_function(const char *name, int nargs)
+static Node *
+call_marker(char *name, List *args, Oid third, Oid fourth)
 {
-	Oid types[4] = {REGCLASSOID, ANYELEMENTOID, ANYELEMENTOID, ANYELEMENTOID};
+	Oid types[4] = {REGCLASSOID, ANYELEMENTOID, third, fourth};
+	Oid function =
+		LookupFuncName(list_make2(makeString(MDB_SCHEMA), makeString(name)), list_length(args), types, false);
 
-	return LookupFuncName(list_make2(makeString(MDB_SCHEMA), makeString(pstrdup(name))), nargs, types, false);
+	return (Node *) makeFuncExpr(function, BOOLOID, args, InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
 }
 
 static Node *
@@ -201,11 +203,10 @@ not_taken(const MdbRoute *r, const MdbDefinition *def, const MdbRouteInside *ins
 {
 	Oid type = r->table->time_type;
 
-	return (Node *) makeFuncExpr(our_function("is_pending", 4), BOOLOID,
-								 list_make4(regclass_const(def->states), time,
-											extreme(type, inside->from, true),
-											extreme(type, inside->to, false)),
-								 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
+	return call_marker("is_pending",
+					   list_make4(regclass_const(def->states), time, extreme(type, inside->from, true),
+								  extreme(type, inside->to, false)),
+					   ANYELEMENTOID, ANYELEMENTOID);
 }
 
 static bool
@@ -262,9 +263,10 @@ add_inside(const MdbRoute *r, const MdbDefinition *def, const MdbRouteInside *in
 	foreach (lc, inside->to)
 		conditions =
 			lappend(conditions, comparison(type, copyObject(bucket), BTLessStrategyNumber, lfirst(lc)));
-	return lappend(conditions, makeFuncExpr(our_function("is_clean", 2), BOOLOID,
-											list_make2(regclass_const(def->states), bucket), InvalidOid,
-											InvalidOid, COERCE_EXPLICIT_CALL));
+	return lappend(conditions,
+				   call_marker("is_clean",
+							   list_make3(regclass_const(def->states), bucket, makeBoolConst(true, false)),
+							   BOOLOID, InvalidOid));
 }
 
 /* ---------- branches ---------- */

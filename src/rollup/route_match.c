@@ -231,7 +231,8 @@ mdb_route_find(MdbRoute *r)
 	ListCell *lc;
 
 	r->jointree = take_joins(r, (Node *) r->query->jointree, &has_raw, &ok);
-	if (!has_raw || !ok)
+	/* What is volatile is to be asked of each row. */
+	if (!has_raw || !ok || contain_volatile_functions((Node *) r->query->jointree))
 		return false;
 	foreach (lc, r->conditions)
 	{
@@ -250,7 +251,7 @@ mdb_route_find(MdbRoute *r)
 		SortGroupClause *sgc = lfirst_node(SortGroupClause, lc);
 		Node *key = mdb_group_expr(r->query, get_sortgroupclause_expr(sgc, r->query->targetList));
 
-		if (expression_returns_set(key))
+		if (expression_returns_set(key) || contain_volatile_functions(key))
 			return false;
 		if (!is_of_raw(r, key))
 			continue;
@@ -314,7 +315,8 @@ find_unknown(Node *node, MdbRoute *r)
 		return false;
 	if (mdb_find_equal(r->def_keys, node) >= 0)
 		return !mdb_is_equal_alike(node);
-	if (mdb_uses_only(node, r->rti, r->table, MDB_ROLE_TIME) && is_over_buckets(r, node))
+	if (!IsA(node, List) && !IsA(node, CaseWhen) && mdb_uses_only(node, r->rti, r->table, MDB_ROLE_TIME) &&
+		is_over_buckets(r, node))
 		return false;
 	if (IsA(node, Var))
 		return ((Var *) node)->varno == r->rti && ((Var *) node)->varlevelsup == 0;
@@ -403,9 +405,9 @@ rewrite_aggregate(MdbRoute *r, Aggref *agg)
 		Node *partial = lfirst(lc);
 		Var *var;
 
-		if (mdb_find_equal(r->def_partials, partial) < 0)
+		/* Summaries that interleave cannot be combined: late samples make a bucket NULL until it is made again. */
+		if (mdb_find_equal(r->def_partials, partial) < 0 || mdb_partial_is_ordered((Aggref *) partial))
 			return NULL;
-		r->ordered = r->ordered || mdb_partial_is_ordered((Aggref *) partial);
 		var = column_of(r, partial, NULL);
 		states = lappend(states, var);
 	}
@@ -468,7 +470,8 @@ rewrite_mutator(Node *node, Rewriting *w)
 	if (IsA(node, GroupingFunc))
 		return no_answer(w, node);
 	/* What holds expressions. */
-	if (IsA(node, TargetEntry) || IsA(node, List) || IsA(node, FromExpr) || IsA(node, JoinExpr))
+	if (IsA(node, TargetEntry) || IsA(node, List) || IsA(node, FromExpr) || IsA(node, JoinExpr) ||
+		IsA(node, CaseWhen) || IsA(node, RangeTblRef))
 		return expression_tree_mutator(node, rewrite_mutator, w);
 	if ((result = rewrite_group_key(r, node)) != NULL)
 		return result;
@@ -521,7 +524,6 @@ mdb_route_match(MdbRoute *r, MdbDefinition *def)
 	r->def_keys = in_terms_of(def->keys, r->rti);
 	r->def_partials = in_terms_of(def->partials, r->rti);
 	r->stretches = r->columns = NIL;
-	r->ordered = false;
 	if (exprType(def->bucket) != r->table->time_type)
 		return false;
 	/* All of its rows, and no others. */

@@ -356,6 +356,8 @@ mdb_stretches_of(PlannerInfo *root, const MdbTable *table, Index varno, Node *ex
 	List *result = NIL;
 	ListCell *lc;
 
+	/* Arguments that have defaults come in. */
+	expr = eval_const_expressions(root, copyObject(expr));
 	if (table->time_type != TIMESTAMPOID && table->time_type != TIMESTAMPTZOID)
 	{
 		Search search = {.root = root, .table = table, .varno = varno};

@@ -47,7 +47,8 @@ enum
 	Anum_aggregate_retry_at,
 	Anum_aggregate_last_applied_at,
 	Anum_aggregate_created_at,
-	Natts_aggregate = Anum_aggregate_created_at
+	Anum_aggregate_kept_from,
+	Natts_aggregate = Anum_aggregate_kept_from
 };
 
 /* What a row says; its strings in CurrentMemoryContext. */
@@ -81,6 +82,7 @@ from_tuple(MdbAggregate *a, HeapTuple tuple, TupleDesc desc)
 	if (!n[Anum_aggregate_last_applied_at - 1])
 		a->last_applied_at = DatumGetTimestampTz(v[Anum_aggregate_last_applied_at - 1]);
 	a->created_at = DatumGetTimestampTz(v[Anum_aggregate_created_at - 1]);
+	a->kept_from = DatumGetInt64(v[Anum_aggregate_kept_from - 1]);
 }
 
 /*
@@ -297,8 +299,11 @@ mdb_aggregate_insert(const MdbAggregate *a)
 	v[Anum_aggregate_last_applied_at - 1] = TimestampTzGetDatum(a->last_applied_at);
 	n[Anum_aggregate_last_applied_at - 1] = a->last_applied_at == 0;
 	v[Anum_aggregate_created_at - 1] = TimestampTzGetDatum(a->created_at);
+	v[Anum_aggregate_kept_from - 1] = Int64GetDatum(PG_INT64_MIN);
 	mdb_catalog_insert(rel, v, n, GetCurrentCommandId(true), 0);
 	CacheInvalidateRelcacheByRelid(a->source);
+	/* Queries on it may be answered by this one from now on. */
+	CacheInvalidateRelcacheByRelid(a->raw);
 	table_close(rel, NoLock);
 	CommandCounterIncrement();
 }
@@ -417,6 +422,25 @@ mdb_aggregate_raise_floor(Oid aggregate, int64 floor)
 	if (mdb_floor_raised)
 		mdb_floor_raised(aggregate, floor);
 	return true;
+}
+
+/*
+ * mdb_aggregate_raise_kept - retention has removed states with earlier buckets.  Does nothing if there is no such
+ * aggregate.
+ */
+void
+mdb_aggregate_raise_kept(Oid aggregate, int64 kept_from)
+{
+	MdbAggregate *a = mdb_aggregate_lock(aggregate, LockWaitBlock);
+	Datum v[Natts_aggregate] = {0};
+	bool n[Natts_aggregate] = {0};
+	bool replace[Natts_aggregate] = {0};
+
+	if (a == NULL || a->kept_from >= kept_from)
+		return;
+	v[Anum_aggregate_kept_from - 1] = Int64GetDatum(kept_from);
+	replace[Anum_aggregate_kept_from - 1] = true;
+	(void) change(aggregate, v, n, replace);
 }
 
 /*

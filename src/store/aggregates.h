@@ -38,6 +38,7 @@ typedef struct MdbAggregate
 	TimestampTz retry_at;
 	TimestampTz last_applied_at;
 	TimestampTz created_at;
+	int64 kept_from; /* states have all buckets from here on; PG_INT64_MIN: they never lost any */
 } MdbAggregate;
 
 /*
@@ -65,6 +66,7 @@ extern void mdb_aggregate_delete(Oid aggregate);
 extern void mdb_aggregate_set_attached(Oid aggregate, bool attached);
 extern void mdb_aggregate_set_options(Oid aggregate, bool materialized_only, bool backfill,
 									  const Interval *lateness);
+extern void mdb_aggregate_raise_kept(Oid aggregate, int64 kept_from);
 extern bool mdb_aggregate_raise_floor(Oid aggregate, int64 floor);
 extern void mdb_aggregate_forget_floor(Oid aggregate);
 extern void mdb_aggregate_note_applied(Oid aggregate, TimestampTz at);

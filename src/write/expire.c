@@ -124,6 +124,7 @@ drop_parts(Relation rel, const MdbTable *table, const MdbHorizons *horizons, Mdb
 	MdbPartInfo *due;
 	MdbNeeds *needs = NULL;
 	int64 rows = 0;
+	int64 newest = PG_INT64_MIN;
 	int n;
 
 	UnregisterSnapshot(snapshot);
@@ -145,11 +146,14 @@ drop_parts(Relation rel, const MdbTable *table, const MdbHorizons *horizons, Mdb
 			MDB_STOP("expire.part");
 			result->parts++;
 			rows += due[i].nrows;
+			newest = Max(newest, due[i].time_max);
 		}
 	}
 	mdb_needs_end(needs);
 	if (rows == 0)
 		return;
+	/* They may be states, which queries on the aggregate's table must not take for all there were. */
+	mdb_aggregate_raise_kept(RelationGetRelid(rel), newest == PG_INT64_MAX ? newest : newest + 1);
 	count_dropped(rel, (double) list->nrows, (double) rows);
 	result->rows += rows;
 	CommandCounterIncrement();

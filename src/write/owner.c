@@ -16,7 +16,8 @@
 
 /*
  * mdb_owner_begin - be the owner of a table from now on, in a security-restricted operation: he cannot become
- * somebody else, and leaves no settings behind.
+ * somebody else, and leaves no settings behind.  Row-level security that is forced upon him hides nothing from us:
+ * what is made of a table's rows is made of all of them.
  *
  * For *before to be given to mdb_owner_end() in the same (sub)transaction.  An error, which ends that, does without.
  */
@@ -24,7 +25,8 @@ void
 mdb_owner_begin(Relation rel, MdbBefore *before)
 {
 	GetUserIdAndSecContext(&before->user, &before->sec_context);
-	SetUserIdAndSecContext(rel->rd_rel->relowner, before->sec_context | SECURITY_RESTRICTED_OPERATION);
+	SetUserIdAndSecContext(rel->rd_rel->relowner,
+						   before->sec_context | SECURITY_RESTRICTED_OPERATION | SECURITY_NOFORCE_RLS);
 	before->guc_level = NewGUCNestLevel();
 	mdb_restrict_search_path();
 }
