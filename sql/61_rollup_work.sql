@@ -10,7 +10,7 @@ COMMENT ON PROCEDURE refresh(regclass, "any", "any") IS
 CREATE FUNCTION attach_aggregate(view regclass) RETURNS void
 	AS 'MODULE_PATHNAME', 'mdb_attach_aggregate' LANGUAGE C STRICT;
 COMMENT ON FUNCTION attach_aggregate(regclass) IS
-	'let the worker keep a continuous aggregate up to date again, which was detached. For the owner';
+	'let the worker keep a continuous aggregate up to date again, which was detached, or whose states were restored by COPY. For the owner';
 
 CREATE FUNCTION detach_aggregate(view regclass) RETURNS void
 	AS 'MODULE_PATHNAME', 'mdb_detach_aggregate' LANGUAGE C STRICT;

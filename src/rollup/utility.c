@@ -189,10 +189,11 @@ divide_objects(List *objects, List **views, List **rest)
 			*rest = lappend(*rest, lfirst(lc));
 }
 
-/* The trigger is what tells a restored view from another one. */
-static void
-refuse_drop_trigger(DropStmt *stmt)
+/* The views of aggregates whose triggers a statement drops, which are what keeps them registered. */
+static List *
+views_of_triggers(DropStmt *stmt)
 {
+	List *views = NIL;
 	ListCell *lc;
 
 	foreach (lc, stmt->objects)
@@ -201,11 +202,29 @@ refuse_drop_trigger(DropStmt *stmt)
 		Oid view = list_length(name) < 2 ? InvalidOid
 										 : our_view_of_list(list_copy_head(name, list_length(name) - 1));
 
-		if (OidIsValid(view) && strcmp(strVal(llast(name)), MDB_VIEW_TRIGGER) == 0)
-			ereport(ERROR, (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
-							errmsg("cannot drop trigger \"%s\" of continuous aggregate \"%s\"",
-								   MDB_VIEW_TRIGGER, get_rel_name(view)),
-							errhint("DROP MATERIALIZED VIEW drops the aggregate.")));
+		if (OidIsValid(view))
+			views = list_append_unique_oid(views, view);
+	}
+	return views;
+}
+
+/* As pg_dump --clean has it: the trigger goes first, then the view, then the states. */
+static void
+triggers_dropped(List *views)
+{
+	ListCell *lc;
+
+	foreach (lc, views)
+	{
+		MdbAggregate *a = mdb_rollup_of_view(lfirst_oid(lc));
+
+		if (a == NULL || mdb_rollup_has_trigger(lfirst_oid(lc)))
+			continue;
+		mdb_rollup_forget(a->aggregate);
+		ereport(WARNING, (errmsg("view \"%s\" is no continuous aggregate any more", get_rel_name(a->view)),
+						  errdetail("It shows the states that there are, in table \"%s\", and nothing else.",
+									get_rel_name(a->aggregate)),
+						  errhint("DROP MATERIALIZED VIEW drops an aggregate.")));
 	}
 }
 
@@ -236,6 +255,7 @@ typedef struct Command
 	Oid follow; /* view whose states follow it */
 	Oid alter;  /* view whose options change */
 	MdbRollupOptions options;
+	List *untriggered;   /* views of aggregates that may lose their triggers */
 	List *other_objects; /* of DROP MATERIALIZED VIEW: ordinary ones, to be dropped as well */
 	bool top_level;
 } Command;
@@ -274,7 +294,7 @@ prepare(Command *c)
 			break;
 		case T_DropStmt:
 			if (((DropStmt *) stmt)->removeType == OBJECT_TRIGGER)
-				refuse_drop_trigger((DropStmt *) stmt);
+				c->untriggered = views_of_triggers((DropStmt *) stmt);
 			else if (((DropStmt *) stmt)->removeType == OBJECT_MATVIEW)
 			{
 				List *views, *rest;
@@ -380,6 +400,7 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree, 
 	}
 	if (IsA(c.pstmt->utilityStmt, CopyStmt) && qc)
 		states_restored((CopyStmt *) c.pstmt->utilityStmt, qc->nprocessed);
+	triggers_dropped(c.untriggered);
 	if (IsA(c.pstmt->utilityStmt, CreateTrigStmt))
 		trigger_made((CreateTrigStmt *) c.pstmt->utilityStmt);
 	if (OidIsValid(c.alter))

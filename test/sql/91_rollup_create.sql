@@ -180,7 +180,7 @@ CREATE MATERIALIZED VIEW cagg."odd ""name" (b, "N", "sum") USING metricsdb WITH 
 	SELECT time_bucket('1 hour', time), count(*), sum(i4) FROM cagg.cpu GROUP BY 1;
 SET search_path = pg_catalog;
 SELECT * FROM cagg."odd ""name" ORDER BY b LIMIT 2;
-SELECT pg_get_viewdef('cagg."odd ""name"'::regclass);
+SELECT pg_get_viewdef('cagg."odd ""name"'::regclass) LIKE '%metricsdb.is\_clean(''cagg."odd ""name_states"''::regclass, %UNION ALL%cagg.cpu%WHERE metricsdb.is\_pending(%' AS qualified;
 SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'cagg."odd ""name_states"'::regclass AND attnum > 0 ORDER BY attnum;
 SELECT "column", role FROM metricsdb.describe('cagg."odd ""name_states"');
 SET search_path = cagg, public, metricsdb;

@@ -135,6 +135,10 @@ is(sql('SELECT count(*) FROM metricsdb.continuous_aggregate', 'sections'), '0', 
 command_ok([ 'pg_restore', '--exit-on-error', '--section=post-data', '-d', $node->connstr('sections'), "$dir/sections" ], 'section post-data');
 good('sections', $said, 'sections');
 
+# Over what is there already
+command_ok([ 'pg_restore', '--clean', '--exit-on-error', '-d', $node->connstr('sections'), "$dir/sections" ], '--clean');
+good('sections', $said, '--clean');
+
 # A dump of the copy
 $said = says('sections');
 command_ok([ 'pg_dump', '-Fc', '-d', $node->connstr('sections'), '-f', "$dir/again" ], 'pg_dump of a copy');
