@@ -46,9 +46,23 @@ mark(Relation pg_class, Oid relid)
 	return toast;
 }
 
+/* The TOAST table of a table, or InvalidOid. */
+static Oid
+toast_of(Oid relid)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid toast;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	toast = ((Form_pg_class) GETSTRUCT(tuple))->reltoastrelid;
+	ReleaseSysCache(tuple);
+	return toast;
+}
+
 /*
  * mdb_decoding_hide - logical decoding is to pass over this table.  The caller has a lock on it that
- * keeps VACUUM away.
+ * keeps VACUUM away, which changes rows of pg_class in their places; autovacuum may be at the TOAST table alone.
  */
 void
 mdb_decoding_hide(Oid relid)
@@ -57,13 +71,16 @@ mdb_decoding_hide(Oid relid)
 	Oid toast = mark(pg_class, relid);
 
 	if (OidIsValid(toast))
+	{
+		LockRelationOid(toast, ShareUpdateExclusiveLock);
 		mark(pg_class, toast);
+	}
 	table_close(pg_class, RowExclusiveLock);
 }
 
 /*
  * mdb_decoding_hide_all - the same for all tables of the engine that are not marked.  Those that are
- * locked by others are left for the next time.
+ * locked by others, or whose TOAST tables are, are left for the next time.
  */
 void
 mdb_decoding_hide_all(void)
@@ -89,6 +106,14 @@ mdb_decoding_hide_all(void)
 	systable_endscan(scan);
 	table_close(pg_class, AccessShareLock);
 	foreach (lc, relids)
-		if (ConditionalLockRelationOid(lfirst_oid(lc), ShareUpdateExclusiveLock))
+	{
+		Oid toast;
+
+		if (!ConditionalLockRelationOid(lfirst_oid(lc), ShareUpdateExclusiveLock))
+			continue;
+		/* Both, or none: the mark of the table says that its TOAST table has one. */
+		toast = toast_of(lfirst_oid(lc));
+		if (!OidIsValid(toast) || ConditionalLockRelationOid(toast, ShareUpdateExclusiveLock))
 			mdb_decoding_hide(lfirst_oid(lc));
+	}
 }
