@@ -170,6 +170,9 @@ my $size = value("SELECT pg_relation_size('back')");
 value("BEGIN; $bulk; ROLLBACK") for 1 .. 5;
 value($bulk);
 cmp_ok(value("SELECT pg_relation_size('back')"), '<', 1.5 * $size, 'parts that are rolled back leave their pages to the next');
+value("BEGIN; $bulk; $bulk; $bulk; ROLLBACK");
+value('VACUUM back');
+cmp_ok(value("SELECT pg_relation_size('back')"), '<', 1.5 * $size, 'and VACUUM cuts them off the end of the file');
 is(value(q{SELECT count(*) FROM back}) . value(q{SELECT * FROM metricsdb.check('back')}), '20000', 'which is whole');
 
 # Who is at it, and whom somebody still waits for, keeps what he has.
