@@ -39,6 +39,7 @@
 
 #include "exec/agg_node.h"
 #include "exec/agg_own.h"
+#include "exec/rollup_scan.h"
 #include "metricsdb.h"
 
 bool mdb_enable_vector_agg = true;
@@ -453,7 +454,7 @@ try_grouping(PlannerInfo *root, RelOptInfo *input, RelOptInfo *grouped, GroupPat
 {
 	Grouping g = {.root = root, .input = input, .table = table, .time_not_null = time_not_null};
 	List *aggrefs;
-	bool ok;
+	bool ok, overridden;
 
 	g.group_clause = mdb_group_clause(root);
 	g.pushed = mdb_find_pushed(input, table);
@@ -464,8 +465,12 @@ try_grouping(PlannerInfo *root, RelOptInfo *input, RelOptInfo *grouped, GroupPat
 		return;
 	g.pushed->guarded = mdb_rows_are_hidden(root, input);
 	estimate(&g);
-	/* Core's can spill; ours goes over the table again, which is only good if it comes as a surprise. */
-	if (g.groups * g.state_size > get_hash_memory_limit())
+	/*
+	 * Core's can spill; ours goes over the table again, which is only good if it comes as a surprise.  Who applies a
+	 * continuous aggregate asks for few rows at a time, of which the planner thinks more than there are.
+	 */
+	(void) mdb_rollup_is_marked(input, &overridden);
+	if (g.groups * g.state_size > get_hash_memory_limit() && !overridden)
 		return;
 	add_path(grouped, &make_path(&g, grouped, aggrefs, extra->havingQual, false, 0)->path);
 	add_windowed_path(&g, grouped, aggrefs, extra->havingQual);

@@ -29,22 +29,21 @@ has_clock(const MdbTable *table)
 		   table->time_type == DATEOID;
 }
 
-/* A time less an interval. */
+/* A time less an interval, whose months are long ones: a bucket may be closed later than it could be. */
 static int64
 minus(const MdbTable *table, int64 time, const Interval *lateness)
 {
-	Datum l = IntervalPGetDatum(unconstify(Interval *, lateness));
-	Datum v;
+	int64 days = lateness->month * INT64CONST(31) + lateness->day;
+	int64 result;
 
-	if (!has_clock(table) || (lateness->time == 0 && lateness->day == 0 && lateness->month == 0))
+	if (!has_clock(table))
 		return time;
-	if (table->time_type == TIMESTAMPTZOID)
-		return DatumGetTimestampTz(
-			DirectFunctionCall2(timestamptz_mi_interval, TimestampTzGetDatum(time), l));
-	if (table->time_type == TIMESTAMPOID)
-		return DatumGetTimestamp(DirectFunctionCall2(timestamp_mi_interval, TimestampGetDatum(time), l));
-	v = DirectFunctionCall2(date_mi_interval, DateADTGetDatum((DateADT) time), l);
-	return DatumGetDateADT(DirectFunctionCall1(timestamp_date, v));
+	if (table->time_type == DATEOID)
+		result = days + lateness->time / USECS_PER_DAY + (lateness->time % USECS_PER_DAY > 0);
+	else if (pg_mul_s64_overflow(days, USECS_PER_DAY, &result) ||
+			 pg_add_s64_overflow(result, lateness->time, &result))
+		result = PG_INT64_MAX;
+	return pg_sub_s64_overflow(time, result, &result) ? PG_INT64_MIN : result;
 }
 
 /* The time of the clock; PG_INT64_MAX where times are only numbers. */
@@ -66,20 +65,23 @@ clock_time(const MdbTable *table, TimestampTz now)
 	}
 }
 
-/* When a time is; some other way round. */
+/* When a time is; DT_NOEND if that is far away. */
 static TimestampTz
 moment_of(const MdbTable *table, int64 time)
 {
-	switch (table->time_type)
+	int64 limit = END_TIMESTAMP - USECS_PER_DAY * 2;
+
+	if (table->time_type == DATEOID)
 	{
-		case TIMESTAMPTZOID:
-			return time;
-		case TIMESTAMPOID:
-			return DatumGetTimestampTz(DirectFunctionCall1(timestamp_timestamptz, TimestampGetDatum(time)));
-		default:
-			return DatumGetTimestampTz(
-				DirectFunctionCall1(date_timestamptz, DateADTGetDatum((DateADT) time)));
+		if (time < (MIN_TIMESTAMP / USECS_PER_DAY) + 2 || time > limit / USECS_PER_DAY)
+			return DT_NOEND;
+		return DatumGetTimestampTz(DirectFunctionCall1(date_timestamptz, DateADTGetDatum((DateADT) time)));
 	}
+	if (time < MIN_TIMESTAMP + USECS_PER_DAY * 2 || time > limit)
+		return DT_NOEND;
+	if (table->time_type == TIMESTAMPTZOID)
+		return time;
+	return DatumGetTimestampTz(DirectFunctionCall1(timestamp_timestamptz, TimestampGetDatum(time)));
 }
 
 /* ---- closed buckets ---- */
@@ -157,24 +159,63 @@ mdb_aggregate_unfinished(const MdbAggregate *a, const MdbTable *table, Snapshot 
 
 /* ---- what is due ---- */
 
-/* When rows from a time on could have been taken. */
+/* A part that closes buckets: those that end at its newest time, less the lateness, and before. */
+typedef struct Closer
+{
+	int64 time;
+	TimestampTz at; /* when it came; once they are in order, the first that closes as much */
+} Closer;
+
+static int
+closer_cmp(const void *a, const void *b)
+{
+	const Closer *x = a, *y = b;
+
+	return x->time < y->time ? -1 : x->time > y->time;
+}
+
+static Closer *
+closers_of(const MdbAggregate *a, const MdbTable *table, const MdbPartList *parts, int *count)
+{
+	Closer *list = palloc_extended(sizeof(Closer) * Max(1, parts->count), MCXT_ALLOC_HUGE);
+	int n = 0;
+
+	for (int i = 0; i < parts->count; i++)
+		if (parts->parts[i].days > 0)
+		{
+			list[n].time = minus(table, parts->parts[i].time_max, &a->lateness);
+			list[n++].at = parts->parts[i].created_at;
+		}
+	qsort(list, n, sizeof(Closer), closer_cmp);
+	for (int i = n - 2; i >= 0; i--)
+		list[i].at = Min(list[i].at, list[i + 1].at);
+	*count = n;
+	return list;
+}
+
+/* When the oldest rows of a piece could have been taken. */
 static TimestampTz
-could_be_taken(const MdbAggregate *a, const MdbTable *table, const MdbPartList *parts,
+could_be_taken(const MdbAggregate *a, const MdbTable *table, const Closer *closers, int n,
 			   MdbRollupBucket *buckets, const MdbPiece *piece)
 {
 	int64 end = mdb_rollup_bucket_last(buckets, piece->lo);
 	TimestampTz closed = DT_NOEND;
-	TimestampTz by_clock;
+	int lo = 0, hi = n;
 
 	/* Who closed the bucket? */
-	for (int i = 0; i < parts->count; i++)
-		if (parts->parts[i].days > 0 && minus(table, parts->parts[i].time_max, &a->lateness) > end)
-			closed = Min(closed, parts->parts[i].created_at);
-	if (has_clock(table) && end < PG_INT64_MAX - a->granularity)
+	while (lo < hi)
 	{
-		by_clock = moment_of(table, end + a->granularity);
-		closed = Min(closed, by_clock);
+		int middle = (lo + hi) / 2;
+
+		if (closers[middle].time > end)
+			hi = middle;
+		else
+			lo = middle + 1;
 	}
+	if (lo < n)
+		closed = closers[lo].at;
+	if (has_clock(table) && !pg_add_s64_overflow(end, a->granularity, &end))
+		closed = Min(closed, moment_of(table, end));
 	return Max(closed, piece->part->created_at);
 }
 
@@ -200,6 +241,8 @@ mdb_aggregate_due(const MdbAggregate *a, Relation source, Snapshot snapshot, Mdb
 	TimestampTz now = GetCurrentTimestamp();
 	MdbRollupBucket *buckets = mdb_rollup_bucket(a);
 	int64 closed = mdb_aggregate_closed(a, table, parts, buckets, now);
+	int nclosers;
+	Closer *closers = closers_of(a, table, parts, &nclosers);
 
 	memset(due, 0, sizeof(*due));
 	due->source_parts = parts->count;
@@ -217,7 +260,7 @@ mdb_aggregate_due(const MdbAggregate *a, Relation source, Snapshot snapshot, Mdb
 		}
 		else if (piece->lo < closed && !piece->empty)
 		{
-			TimestampTz since = could_be_taken(a, table, parts, buckets, piece);
+			TimestampTz since = could_be_taken(a, table, closers, nclosers, buckets, piece);
 
 			if (due->since == 0 || since < due->since)
 				due->since = since;

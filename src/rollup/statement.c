@@ -83,6 +83,7 @@ mdb_statement_open(const MdbAggregate *a)
 	set_local("metricsdb.enable_custom_scan", "on");
 	set_local("metricsdb.enable_vector_agg", "on");
 	set_local("metricsdb.rollup_routing", "off");
+	set_local("jit", "off");
 	set_local("work_mem", psprintf("%d", Max(work_mem, maintenance_work_mem)));
 	def = mdb_definition_read(a->view);
 	s->a = a;
