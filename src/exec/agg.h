@@ -74,13 +74,16 @@ typedef struct MdbAggInput
 {
 	Expr *arg; /* NULL: rows alone are counted */
 	Expr *filter;
+	Expr *by; /* of MDB_NEED_FIRST and _LAST: what rows are ordered by; NULL: their time */
 	Oid type;
 	MdbVecType vec_type;
 	uint8 needs;
 	MdbVecExpr *value;
 	MdbVecExpr *condition;
+	MdbVecExpr *order;    /* of by */
 	ExprState *arg_state; /* for rows of the delta */
 	ExprState *filter_state;
+	ExprState *by_state;
 	AttrNumber column; /* if the argument is one and there is no filter */
 	MdbOwn *owns;      /* what aggregates of our own keep of it */
 
@@ -92,6 +95,8 @@ typedef struct MdbAggInput
 	const uint8 *valid;    /* rows that pass all conditions and are not NULL; NULL = all */
 	const uint8 *selected; /* rows that pass all conditions; NULL = all */
 	const uint8 *nulls;
+	const int64 *by_values; /* NULL: there is none */
+	const uint8 *by_nulls;
 	uint8 *valid_space;
 	uint8 *selected_space;
 	bool none;   /* not one row is valid */
@@ -119,6 +124,7 @@ typedef struct MdbAggWhat
 {
 	MdbAggKind kind;
 	Expr *arg; /* NULL: count(*) */
+	Expr *by;  /* of first and last, see MdbAggInput */
 	uint8 needs;
 	const MdbOwnAgg *own;
 	List *constants; /* its fixed arguments */
@@ -134,6 +140,7 @@ extern void mdb_agg_update_datum(const MdbAggInput *in, char *state, Datum value
 extern void mdb_agg_update_end(const MdbAggInput *in, char *state, int64 time, int64 value, bool isnull);
 extern bool mdb_agg_add_stats(const MdbAggInput *in, char *state, const MdbBlockStats *stats, int block,
 							  int64 nvalues, int64 first_time, int64 last_time);
+extern bool mdb_agg_order(const MdbAggInput *in, ExprContext *econtext, int64 *order);
 extern Datum mdb_agg_datum(Oid type, const void *values, uint32 i);
 extern Datum mdb_agg_result(MdbAggCall *call, const MdbAggInput *in, const char *state, AggState *fake,
 							bool *isnull);

@@ -273,6 +273,7 @@ make_ready(MetricsAggState *state, MdbAggInput *in, const uint8 *mask)
 	in->none = false;
 	in->selected = mask;
 	in->nulls = NULL;
+	in->by_values = NULL;
 	in->sorted = state->unit.block->part->one_series;
 	if (in->condition)
 	{
@@ -295,6 +296,13 @@ make_ready(MetricsAggState *state, MdbAggInput *in, const uint8 *mask)
 		}
 	}
 	in->valid = in->selected;
+	if (in->order)
+	{
+		mdb_vec_eval(in->order, &state->vec, in->selected, &v);
+		mdb_vec_spread(in->order, &state->vec, &v);
+		in->by_values = v.isnull ? NULL : v.values;
+		in->by_nulls = v.nulls;
+	}
 	if (in->value == NULL)
 		return;
 	mdb_vec_eval(in->value, &state->vec, in->selected, &v);
@@ -334,7 +342,8 @@ add_header(MetricsAggState *state, MdbAggInput *in, char *group)
 		*n += b->nrows;
 		return true;
 	}
-	if (in->column == 0 || in->owns != NULL || (in->needs & (MDB_NEED_SQUARES | MDB_NEED_TRUE)))
+	if (in->column == 0 || in->owns != NULL || in->by != NULL ||
+		(in->needs & (MDB_NEED_SQUARES | MDB_NEED_TRUE)))
 		return false;
 	if (in->column == state->table->time_attno)
 	{

@@ -58,14 +58,15 @@ find_varno(List *tlist)
 
 /* The input for an argument and filter, shared by all aggregates of the same. */
 static int
-find_input(MetricsAggState *state, Expr *arg, Expr *filter, uint8 needs)
+find_input(MetricsAggState *state, Expr *arg, Expr *filter, Expr *by, uint8 needs)
 {
 	MdbAggInput *in;
 	PlanState *ps = &state->css.ss.ps;
 	int i;
 
 	for (i = 0; i < state->ninputs; i++)
-		if (equal(state->inputs[i].arg, arg) && equal(state->inputs[i].filter, filter))
+		if (equal(state->inputs[i].arg, arg) && equal(state->inputs[i].filter, filter) &&
+			equal(state->inputs[i].by, by))
 		{
 			state->inputs[i].needs |= needs;
 			return i;
@@ -73,6 +74,7 @@ find_input(MetricsAggState *state, Expr *arg, Expr *filter, uint8 needs)
 	in = &state->inputs[state->ninputs++];
 	in->arg = arg;
 	in->filter = filter;
+	in->by = by;
 	in->needs = needs;
 	in->vec_type = MDB_VEC_INT;
 	if (arg)
@@ -87,6 +89,11 @@ find_input(MetricsAggState *state, Expr *arg, Expr *filter, uint8 needs)
 	{
 		in->condition = mdb_vec_compile(state->table, state->varno, (Node *) filter, ps);
 		in->filter_state = ExecInitExpr(filter, ps);
+	}
+	if (by)
+	{
+		in->order = mdb_vec_compile(state->table, state->varno, (Node *) by, ps);
+		in->by_state = ExecInitExpr(by, ps);
 	}
 	return i;
 }
@@ -112,13 +119,14 @@ init_calls(MetricsAggState *state, List *tlist, int nkeys, int ncalls)
 		if (what.kind == MDB_AGG_CALLED)
 		{
 			call->called = mdb_called_create(state->table, state->varno, call->aggref, &state->css.ss.ps);
-			call->input = call->aggref->aggfilter ? find_input(state, NULL, call->aggref->aggfilter, 0) : -1;
+			call->input =
+				call->aggref->aggfilter ? find_input(state, NULL, call->aggref->aggfilter, NULL, 0) : -1;
 			state->holds = state->calls_functions = true;
 			continue;
 		}
 		call->input = what.arg == NULL && call->aggref->aggfilter == NULL
 						  ? -1
-						  : find_input(state, what.arg, call->aggref->aggfilter, what.needs);
+						  : find_input(state, what.arg, call->aggref->aggfilter, what.by, what.needs);
 		if (what.own)
 		{
 			call->own_agg = what.own;
@@ -130,7 +138,8 @@ init_calls(MetricsAggState *state, List *tlist, int nkeys, int ncalls)
 		}
 	}
 	for (int i = 0; i < state->ninputs; i++)
-		state->needs_times = state->needs_times || (state->inputs[i].needs & MDB_NEED_TIME) != 0;
+		state->needs_times = state->needs_times ||
+							 ((state->inputs[i].needs & MDB_NEED_TIME) != 0 && state->inputs[i].by == NULL);
 }
 
 static void
@@ -313,6 +322,8 @@ start(MetricsAggState *state)
 			mdb_vec_prepare(state->inputs[i].value, econtext);
 		if (state->inputs[i].condition)
 			mdb_vec_prepare(state->inputs[i].condition, econtext);
+		if (state->inputs[i].order)
+			mdb_vec_prepare(state->inputs[i].order, econtext);
 		for (MdbOwn *own = state->inputs[i].owns; own; own = own->next)
 			mdb_own_start(own);
 	}
@@ -455,6 +466,14 @@ add_row(MetricsAggState *state)
 			}
 			if (in->arg_state)
 				value = ExecEvalExpr(in->arg_state, econtext, &isnull);
+			if (in->by)
+			{
+				int64 order;
+				bool has_order = mdb_agg_order(in, econtext, &order);
+
+				mdb_agg_update_datum(in, group, value, isnull, has_order, order);
+				continue;
+			}
 			mdb_agg_update_datum(in, group, value, isnull, has_time, time);
 		}
 	}

@@ -115,6 +115,23 @@ aggregate_kind(Oid function, MdbAggKind *kind)
 	return true;
 }
 
+/* Can rows be put in order by this for first() and last(): the time, or a column of times or integers? */
+static bool
+ordered_by(const MdbTable *table, Index varno, Expr *expr, Expr **by)
+{
+	Var *var = (Var *) mdb_strip_relabel((Node *) expr);
+	MdbVecExpr *e;
+
+	if (!IsA(var, Var) || var->varno != varno || var->varattno <= 0)
+		return false;
+	*by = NULL;
+	if (var->varattno == table->time_attno)
+		return true;
+	e = mdb_vec_compile(table, varno, (Node *) var, NULL);
+	*by = (Expr *) var;
+	return e != NULL && mdb_vec_type_of(e) == MDB_VEC_INT;
+}
+
 /* Is it one that is computed from a vector of values? */
 static bool
 has_vectors(const MdbTable *table, Index varno, Aggref *aggref, MdbAggWhat *what)
@@ -129,10 +146,8 @@ has_vectors(const MdbTable *table, Index varno, Aggref *aggref, MdbAggWhat *what
 	what->arg = linitial_node(TargetEntry, args)->expr;
 	if (what->kind == MDB_AGG_FIRST || what->kind == MDB_AGG_LAST)
 	{
-		Var *time = (Var *) mdb_strip_relabel((Node *) lsecond_node(TargetEntry, args)->expr);
-
-		if (!IsA(time, Var) || time->varno != varno || time->varattno != table->time_attno ||
-			time->varattno <= 0 || list_length(args) != 2)
+		if (list_length(args) != 2 ||
+			!ordered_by(table, varno, lsecond_node(TargetEntry, args)->expr, &what->by))
 			return false;
 	}
 	else if (list_length(args) != 1)

@@ -12,6 +12,7 @@
 
 #include "catalog/pg_type.h"
 #include "libpq/pqformat.h"
+#include "executor/executor.h"
 #include "nodes/nodeFuncs.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -275,13 +276,14 @@ is_null(const MdbAggInput *in, uint32 i)
 }
 
 static void
-update_ends(const MdbAggInput *in, char *state, uint32 begin, uint32 end, const int64 *times)
+update_ends(const MdbAggInput *in, char *state, uint32 begin, uint32 end, const int64 *times,
+			const uint8 *nulls)
 {
 	uint32 first = end, last = end;
 
 	for (uint32 i = begin; i < end; i++)
 	{
-		if (!row_is(in->selected, i))
+		if (!row_is(in->selected, i) || (nulls && nulls[i]))
 			continue;
 		if (first == end || times[i] < times[first])
 			first = i;
@@ -308,8 +310,10 @@ mdb_agg_update_run(const MdbAggInput *in, char *state, uint32 begin, uint32 end,
 	int64 before = FIELD(int64, state, in->off_n);
 	uint32 n;
 
-	if ((in->needs & MDB_NEED_TIME) && times)
-		update_ends(in, state, begin, end, times);
+	if (in->by_values)
+		update_ends(in, state, begin, end, in->by_values, in->by_nulls);
+	else if ((in->needs & MDB_NEED_TIME) && times && in->by == NULL)
+		update_ends(in, state, begin, end, times, NULL);
 	if (in->none)
 		return;
 	n = in->valid ? mdb_count_valid(in->valid + begin, end - begin) : end - begin;
@@ -384,6 +388,7 @@ mdb_agg_update_datum(const MdbAggInput *in, char *state, Datum value, bool isnul
 	one.none = false;
 	one.sorted = true;
 	one.needs &= ~MDB_NEED_TIME;
+	one.by_values = NULL;
 	mdb_agg_update_run(&one, state, 0, 1, has_time ? &time : NULL);
 }
 
@@ -479,6 +484,34 @@ datum_of(Oid type, int64 bits)
 		default:
 			return Int64GetDatum(v.i);
 	}
+}
+
+/*
+ * mdb_agg_order - of a row of the delta, econtext's scan tuple: what it is ordered by instead of its time; false if
+ * that is NULL.
+ */
+bool
+mdb_agg_order(const MdbAggInput *in, ExprContext *econtext, int64 *order)
+{
+	bool isnull;
+	Datum value = ExecEvalExpr(in->by_state, econtext, &isnull);
+
+	if (isnull)
+		return false;
+	switch (getBaseType(exprType((Node *) in->by)))
+	{
+		case INT2OID:
+			*order = DatumGetInt16(value);
+			break;
+		case INT4OID:
+		case DATEOID:
+			*order = DatumGetInt32(value);
+			break;
+		default:
+			*order = DatumGetInt64(value);
+			break;
+	}
+	return true;
 }
 
 /*

@@ -205,6 +205,7 @@ mdb_vec_of_time_eval(MdbVecExpr *e, MdbVecBlock *b, const uint8 *active, MdbVec 
 		return;
 	}
 	times = b->times(b->times_arg);
+	b->decoded++;
 	for (uint32 i = b->begin; i < b->end; i++)
 	{
 		if (active && !active[i])
