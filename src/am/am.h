@@ -45,6 +45,7 @@ extern void mdb_block_clear(MdbBlock *b);
 extern void mdb_block_set(MdbBlock *b, MdbPart *part, int block);
 extern void mdb_block_set_batch(MdbBlock *b, const MdbBatch *batch, uint32 nrows);
 extern uint32 mdb_block_series(MdbBlock *b, uint32 row);
+extern const uint32 *mdb_block_ids(MdbBlock *b);
 extern const int64 *mdb_block_times(MdbBlock *b);
 extern int64 mdb_block_time(MdbBlock *b, uint32 row);
 extern Datum mdb_block_value(MdbBlock *b, uint32 row, int att, bool *isnull);
@@ -167,6 +168,8 @@ typedef struct MdbScanCounters
 #define MDB_SCAN_TOTALS 4 /* how many of them are alike */
 
 extern bool mdb_scan_series_passes(TableScanDesc scan, uint32 id);
+extern void mdb_scan_mark_series(TableScanDesc scan, MdbBlock *b, uint32 begin, uint32 end, uint8 *marks,
+								 uint8 mark);
 extern void mdb_scan_set_filter(TableScanDesc scan, const MdbScanFilter *filter);
 extern bool mdb_filter_outside_time(const MdbScanFilter *filter, int64 part_id, bool has_time, int64 first,
 									int64 last, bool *check);

@@ -256,6 +256,16 @@ mdb_block_series(MdbBlock *b, uint32 row)
 }
 
 /*
+ * mdb_block_ids - those of all rows, which rise, of a block that has several series.
+ */
+const uint32 *
+mdb_block_ids(MdbBlock *b)
+{
+	(void) mdb_block_series(b, 0);
+	return b->series;
+}
+
+/*
  * mdb_block_times - times of the rows of a block of a part that has them.
  */
 const int64 *

@@ -120,6 +120,38 @@ count_out(const uint8 *out, uint32 n)
 }
 
 /*
+ * mdb_scan_mark_series - mark those of rows begin to end of a block of several series whose series do not pass the
+ * filter.  No others are asked about than those of rows that are not marked yet.
+ */
+void
+mdb_scan_mark_series(TableScanDesc scan, MdbBlock *b, uint32 begin, uint32 end, uint8 *marks, uint8 mark)
+{
+	const MdbIds *ids = ((MdbScan *) scan)->filter.series_ids;
+	const uint32 *series = mdb_block_ids(b);
+	uint32 at = 0;
+
+	for (uint32 row = begin, next; row < end; row = next)
+	{
+		/* From one series that may pass to the next: mostly there are few. */
+		if (ids)
+		{
+			at = mdb_ids_from(ids->v, ids->n, at, series[row]);
+			next = at < ids->n ? mdb_ids_from(series, end, row, ids->v[at]) : end;
+			if (next > row)
+			{
+				memset(marks + row, mark, next - row);
+				continue;
+			}
+		}
+		next = row + 1;
+		while (next < end && series[next] == series[row])
+			next++;
+		if (memchr(marks + row, !mark, next - row) != NULL && !mdb_scan_series_passes(scan, series[row]))
+			memset(marks + row, mark, next - row);
+	}
+}
+
+/*
  * mdb_scan_mask - dead, or with what the filter leaves out of a block, in *space, where dead is if there is
  * any.
  */
@@ -157,16 +189,7 @@ mdb_scan_mask(MdbScan *s, MdbBlock *b, bool check_time, bool check_series, const
 								   out);
 	}
 	if (check_series)
-	{
-		bool passes = false;
-
-		for (uint32 i = 0; i < n; i++)
-		{
-			if (i == 0 || mdb_block_series(b, i) != mdb_block_series(b, i - 1))
-				passes = mdb_scan_series_passes(&s->base, mdb_block_series(b, i));
-			out[i] |= !passes;
-		}
-	}
+		mdb_scan_mark_series(&s->base, b, 0, n, out, 1);
 	if (s->filter.leave_out != NULL)
 		s->filter.leave_out(s->filter.values_arg, b, out);
 	s->counters.rows_filtered += count_out(out, n) - ndead;

@@ -211,20 +211,20 @@ find_rows(MetricsAggState *state, MdbTimePlan *plan, uint32 *count)
 		mask = mask_of(state, mask);
 		*count = mdb_and(mask + begin, out + begin, true, end - begin);
 	}
-	if (!b->part->one_series && ((unit->check_time && filter->has_time) || unit->check_series))
+	if (!b->part->one_series && unit->check_time && filter->has_time)
 	{
-		const int64 *times = unit->check_time && filter->has_time ? mdb_block_times(b) : NULL;
+		const int64 *times = mdb_block_times(b);
 
 		mask = mask_of(state, mask);
-		*count = 0;
 		for (uint32 i = begin; i < end; i++)
-		{
-			if (mask[i] && times && (times[i] < filter->time_min || times[i] > filter->time_max))
-				mask[i] = 0;
-			if (mask[i] && unit->check_series && !mdb_scan_series_passes(state->scan, mdb_block_series(b, i)))
-				mask[i] = 0;
-			*count += mask[i];
-		}
+			mask[i] &= (times[i] >= filter->time_min) & (times[i] <= filter->time_max);
+		*count = mdb_count_valid(mask + begin, end - begin);
+	}
+	if (!b->part->one_series && unit->check_series && *count > 0)
+	{
+		mask = mask_of(state, mask);
+		mdb_scan_mark_series(state->scan, b, begin, end, mask, 0);
+		*count = mdb_count_valid(mask + begin, end - begin);
 	}
 	for (int f = 0; f<state->nfilters && * count> 0; f++)
 	{

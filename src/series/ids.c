@@ -102,30 +102,39 @@ mdb_ids_sort(MdbIds *ids)
 	ids->n = n;
 }
 
-/* The first of the ids from at on that is not below an id. */
-static uint32
-first_from(const MdbIds *ids, uint32 at, uint32 id)
+/*
+ * mdb_ids_from - the place of the first of n rising ids, which may repeat, from at on that is not below an id.  It is
+ * quick where that is near.
+ */
+uint32
+mdb_ids_from(const uint32 *v, uint32 n, uint32 at, uint32 id)
 {
 	uint32 step = 1, lo = at, hi;
 
-	if (at >= ids->n || ids->v[at] >= id)
+	if (at >= n || v[at] >= id)
 		return at;
-	while (lo + step < ids->n && ids->v[lo + step] < id)
+	while (lo + step < n && v[lo + step] < id)
 	{
 		lo += step;
 		step *= 2;
 	}
-	hi = Min(ids->n, lo + step);
+	hi = Min(n, lo + step);
 	while (lo + 1 < hi)
 	{
 		uint32 mid = lo + (hi - lo) / 2;
 
-		if (ids->v[mid] < id)
+		if (v[mid] < id)
 			lo = mid;
 		else
 			hi = mid;
 	}
 	return hi;
+}
+
+static uint32
+first_from(const MdbIds *ids, uint32 at, uint32 id)
+{
+	return mdb_ids_from(ids->v, ids->n, at, id);
 }
 
 /*

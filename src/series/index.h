@@ -78,6 +78,7 @@ extern MdbIds *mdb_ids_intersect(const MdbIds *a, const MdbIds *b);
 extern MdbIds *mdb_ids_subtract(const MdbIds *a, const MdbIds *b);
 extern void mdb_ids_index(MdbIds *ids);
 extern bool mdb_ids_has(const MdbIds *ids, uint32 id);
+extern uint32 mdb_ids_from(const uint32 *v, uint32 n, uint32 at, uint32 id);
 extern bool mdb_ids_any_between(const MdbIds *ids, int64 first, int64 last);
 
 /* ---- posting_write.c ---- */
