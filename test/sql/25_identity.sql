@@ -110,7 +110,7 @@ BEGIN
 		RETURN NEXT;
 	END LOOP;
 END $$;
-SELECT count(*), count(*) FILTER (WHERE own <> heap) AS wrong, count(*) FILTER (WHERE own = '0 0') BETWEEN 50 AND 500 AS empty FROM ranges(300);
+SELECT count(*), count(*) FILTER (WHERE own <> heap) AS wrong, count(*) FILTER (WHERE own = '0 0') BETWEEN 10 AND 100 AS empty FROM ranges(60);
 -- both ways, and again and again
 DECLARE c SCROLL CURSOR FOR SELECT v FROM t WHERE ctid > '(0,3)' AND ctid < '(2147483648,9)';
 MOVE FORWARD ALL IN c;
