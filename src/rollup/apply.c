@@ -84,7 +84,9 @@ apply_open(Apply *w, Oid aggregate, bool wait)
 	memset(w, 0, sizeof(*w));
 	w->a = mdb_aggregate_get(aggregate, snapshot);
 	UnregisterSnapshot(snapshot);
-	if (w->a == NULL || !lock_relation(w->a->source, AccessShareLock, wait) ||
+	/* The view first, whose definition is read: who changes or drops it comes to the states from there. */
+	if (w->a == NULL || !lock_relation(w->a->view, AccessShareLock, wait) ||
+		!lock_relation(w->a->source, AccessShareLock, wait) ||
 		!lock_relation(aggregate, RowExclusiveLock, wait))
 		return false;
 	w->source = try_relation_open(w->a->source, NoLock);
