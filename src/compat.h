@@ -57,10 +57,13 @@
 /* PostgreSQL 16 made ownership checks generic. */
 #if PG_VERSION_NUM >= 160000
 #define mdb_owns_table(relid) object_ownercheck(RelationRelationId, (relid), GetUserId())
-#define mdb_new_file(rel)     RelationSetNewRelfilenumber((rel), (rel)->rd_rel->relpersistence)
+#define mdb_may_use_schema(nspid) \
+	(object_aclcheck(NamespaceRelationId, (nspid), GetUserId(), ACL_USAGE) == ACLCHECK_OK)
+#define mdb_new_file(rel) RelationSetNewRelfilenumber((rel), (rel)->rd_rel->relpersistence)
 #else
-#define mdb_owns_table(relid) pg_class_ownercheck((relid), GetUserId())
-#define mdb_new_file(rel)     RelationSetNewRelfilenode((rel), (rel)->rd_rel->relpersistence)
+#define mdb_owns_table(relid)     pg_class_ownercheck((relid), GetUserId())
+#define mdb_may_use_schema(nspid) (pg_namespace_aclcheck((nspid), GetUserId(), ACL_USAGE) == ACLCHECK_OK)
+#define mdb_new_file(rel)         RelationSetNewRelfilenode((rel), (rel)->rd_rel->relpersistence)
 #endif
 
 /* PostgreSQL 16 names relations, not their numbers, when expressions on a table become those on a child. */

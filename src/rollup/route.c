@@ -10,7 +10,9 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -20,6 +22,7 @@
 #include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
 #include "storage/lmgr.h"
+#include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -40,7 +43,7 @@ typedef enum Routing
 static const struct config_enum_entry routing_options[] = {
 	{"off", ROUTING_OFF, false}, {"exact", ROUTING_EXACT, false}, {NULL, 0, false}};
 
-static int rollup_routing = ROUTING_OFF;
+static int rollup_routing = ROUTING_EXACT;
 static planner_hook_type prev_planner = NULL;
 
 /* ---------- what is known of tables ---------- */
@@ -295,6 +298,15 @@ route_walker(Node *node, Walk *walk)
 	return expression_tree_walker(node, route_walker, walk);
 }
 
+/* What a query becomes calls functions of ours, which are looked up by name. */
+static bool
+may_use_functions(void)
+{
+	Oid schema = get_namespace_oid(MDB_SCHEMA, true);
+
+	return OidIsValid(schema) && mdb_may_use_schema(schema);
+}
+
 static PlannedStmt *
 plan_query(Query *parse, const char *query_string, int cursor_options, ParamListInfo params)
 {
@@ -305,7 +317,7 @@ plan_query(Query *parse, const char *query_string, int cursor_options, ParamList
 	{
 		if (mdb_policies_apply(parse, &raws))
 			parse->hasRowSecurity = true;
-		if (rollup_routing == ROUTING_EXACT && ActiveSnapshotSet())
+		if (rollup_routing == ROUTING_EXACT && ActiveSnapshotSet() && may_use_functions())
 		{
 			Walk walk = {.root = makeNode(PlannerInfo)};
 

@@ -119,14 +119,18 @@ claim_due(const MdbTable *table, const MdbHorizons *horizons, MdbPartList *list,
 static void
 drop_parts(Relation rel, const MdbTable *table, const MdbHorizons *horizons, MdbExpired *result)
 {
-	Snapshot snapshot = mdb_latest_snapshot(); /* newer than our lock */
-	MdbPartList *list = mdb_parts_visible(table, snapshot);
+	Snapshot snapshot;
+	MdbPartList *list;
 	MdbPartInfo *due;
 	MdbNeeds *needs = NULL;
 	int64 rows = 0;
 	int64 newest = PG_INT64_MIN;
 	int n;
 
+	/* Whoever changes parts of an aggregate's states has locked the aggregate before. */
+	(void) mdb_aggregate_lock(RelationGetRelid(rel), LockWaitBlock);
+	snapshot = mdb_latest_snapshot(); /* newer than our locks */
+	list = mdb_parts_visible(table, snapshot);
 	UnregisterSnapshot(snapshot);
 	n = claim_due(table, horizons, list, &due, result);
 	if (n > 0)

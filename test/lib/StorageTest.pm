@@ -32,6 +32,8 @@ sub new_node
 		# Crashes between checkpoints of all ages.
 		checkpoint_timeout => "'30s'",
 		max_wal_size => "'128MB'",
+		# Queries on tables read the tables, so that continuous aggregates are compared with them.
+		'metricsdb.rollup_routing' => 'off',
 		%options);
 
 	$node->init(@$init);

@@ -179,6 +179,12 @@ SELECT routed('SELECT host, count(*) FROM cpu GROUP BY 1');
 SELECT host, max(usage) FROM cpu GROUP BY 1;
 SELECT count(*) FROM cpu_1h_states;
 RESET ROLE;
+-- Who may not use the schema of the functions that a routed query calls reads the table.
+REVOKE USAGE ON SCHEMA metricsdb FROM route_carol, PUBLIC;
+SET ROLE route_carol;
+SELECT host, count(*) FROM cpu GROUP BY 1 ORDER BY 1;
+RESET ROLE;
+GRANT USAGE ON SCHEMA metricsdb TO PUBLIC;
 
 ALTER TABLE cpu ENABLE ROW LEVEL SECURITY;
 CREATE POLICY a ON cpu TO route_alice USING (host IN (SELECT host FROM rack WHERE rack = 'a') AND EXISTS (SELECT FROM rack r WHERE r.host = cpu.host));

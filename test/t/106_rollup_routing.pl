@@ -89,7 +89,7 @@ sub bucket
 		["date_trunc('day', time)", 1], ["date_trunc('day', time, '$zone')", 1], ["date_trunc('week', time, '$zone')", 1],
 		["date_trunc('month', time)", 1], ["time_bucket('1 month', time)", 1],
 		["date_bin(${w1}::interval * $k, time, '2001-02-03')", 86_400 % ($fine * $k) == 0],
-		["date_bin(${w2}::interval, time, timestamptz '2001-02-03 00:00+00' + ${w1}::interval)", 1],
+		["date_bin(${w2}::interval, time, timestamptz '" . strftime('%Y-%m-%d %H:%M:%S+00', gmtime(981_158_400 + $fine)) . "')", 1],
 		["floor(extract(epoch from time) / " . $fine * $k . ") * " . $fine * $k, 1],
 		["(time AT TIME ZONE '$zone')::date", 1], ["time::date", 1], ["extract(hour from time)", 3600 % $fine == 0],
 		["time_bucket('1 day', time, 'Asia/Kathmandu')", 1], ["time_bucket(${w1}::interval / 2, time)", 0],
