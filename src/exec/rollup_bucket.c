@@ -16,6 +16,10 @@
 
 #include "access/relation.h"
 #include "access/table.h"
+#include "access/transam.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
 #include "common/int.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -24,6 +28,7 @@
 #include "rewrite/rewriteManip.h"
 #include "rewrite/prs2lock.h"
 #include "utils/date.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
@@ -31,6 +36,8 @@
 #include "exec/bucket.h"
 #include "exec/pushdown.h"
 #include "exec/rollup_scan.h"
+#include "func/func.h"
+#include "metricsdb.h"
 
 struct MdbRollupBucket
 {
@@ -41,6 +48,7 @@ struct MdbRollupBucket
 	TupleTableSlot *slot;
 	MdbBucketing *bucketing; /* NULL: nothing is known of stretches */
 	int64 min, max;          /* times that are finite */
+	int64 low, high;         /* the least and the greatest value of a bucket's type */
 };
 
 /* ---------- the expression ---------- */
@@ -96,6 +104,70 @@ find_branch(Node *node, Finding *f)
 	return expression_tree_walker(node, find_branch, f);
 }
 
+/* A function whose code no user has written. */
+static bool
+is_known(Oid function, void *context)
+{
+	bool *immutable = context;
+	char *name;
+
+	if (function < FirstNormalObjectId)
+	{
+		char volatility = func_volatile(function);
+
+		/* date_trunc() in a zone depends on the zone's rules. */
+		if (volatility != PROVOLATILE_IMMUTABLE && function != F_DATE_TRUNC_TEXT_TIMESTAMPTZ_TEXT)
+			*immutable = false;
+		return volatility != PROVOLATILE_VOLATILE;
+	}
+	if (get_func_namespace(function) != get_namespace_oid(MDB_SCHEMA, true))
+		return false;
+	name = get_func_name(function);
+	return name != NULL && strcmp(name, "time_bucket") == 0;
+}
+
+static bool
+is_unknown(Oid function, void *context)
+{
+	return !is_known(function, context);
+}
+
+static bool
+has_foreign_code(Node *node, bool *immutable)
+{
+	if (node == NULL)
+		return false;
+	switch (nodeTag(node))
+	{
+		case T_List:
+		case T_Const:
+		case T_Var:
+		case T_FuncExpr:
+		case T_OpExpr:
+		case T_RelabelType:
+		case T_NamedArgExpr:
+			break;
+		default: /* what may have code of a type or a domain in it, or rows of a table */
+			return true;
+	}
+	return check_functions_in_node(node, is_unknown, immutable) ||
+		   expression_tree_walker(node, has_foreign_code, immutable);
+}
+
+/*
+ * mdb_bucket_is_safe - may everybody evaluate this expression?  A view's owner may have written a function, and who
+ * deletes rows of the table, or asks for the state of aggregates, must not run it.
+ *
+ * With immutable: it may be evaluated for any row, else only what is constant of it.
+ */
+bool
+mdb_bucket_is_safe(Node *expr, bool immutable)
+{
+	bool is_immutable = true;
+
+	return !has_foreign_code(expr, &is_immutable) && (is_immutable || !immutable);
+}
+
 /* The time column of a table of states. */
 static AttrNumber
 time_of_states(Oid states)
@@ -114,7 +186,7 @@ time_of_states(Oid states)
 /*
  * mdb_rollup_bucket_expr - the bucket as an expression over the source, which is varno 1; in CurrentMemoryContext.
  *
- * Raises ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE if the view does not have it.
+ * Raises ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE if the view does not have it, or has somebody's own code in it.
  */
 Expr *
 mdb_rollup_bucket_expr(const MdbAggregate *a)
@@ -137,7 +209,34 @@ mdb_rollup_bucket_expr(const MdbAggregate *a)
 						   a->view, get_rel_name(a->aggregate) ? get_rel_name(a->aggregate) : "?",
 						   get_rel_name(a->source) ? get_rel_name(a->source) : "?"),
 				 errhint("Drop the view and create it again.")));
+	if (!mdb_bucket_is_safe((Node *) f.expr, true))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the bucket of a continuous aggregate is not to be found"),
+			 errdetail("In the view %u it is an expression of other functions than time_bucket(), date_bin() "
+					   "and date_trunc().",
+					   a->view),
+			 errhint("Drop the view and create it again.")));
 	return f.expr;
+}
+
+static bool
+is_integer(Oid type)
+{
+	return type == INT2OID || type == INT4OID || type == INT8OID;
+}
+
+/* The least and the greatest value of a type of times; false if it is none. */
+static bool
+limits_of(Oid type, int64 *low, int64 *high)
+{
+	bool is_time = type == TIMESTAMPTZOID || type == TIMESTAMPOID || type == DATEOID;
+	int len = type == INT2OID ? 2 : type == INT4OID || type == DATEOID ? 4 : 8;
+
+	*low = len == 2 ? PG_INT16_MIN : len == 4 ? PG_INT32_MIN : PG_INT64_MIN;
+	*high = len == 2 ? PG_INT16_MAX : len == 4 ? PG_INT32_MAX : PG_INT64_MAX;
+	return is_time || is_integer(type);
 }
 
 /*
@@ -161,7 +260,7 @@ mdb_rollup_bucket(const MdbAggregate *a)
 	b->slot = MakeSingleTupleTableSlot(CreateTupleDescCopy(RelationGetDescr(source)), &TTSOpsVirtual);
 	table_close(source, AccessShareLock);
 	b->type = getBaseType(exprType((Node *) expr));
-	if (b->type != TIMESTAMPTZOID && b->type != TIMESTAMPOID && b->type != DATEOID)
+	if (!limits_of(b->type, &b->low, &b->high))
 		elog(ERROR, "the bucket of continuous aggregate %u is of type %u", a->aggregate, b->type);
 	b->state = ExecInitExpr(expr, NULL);
 	b->econtext = CreateStandaloneExprContext();
@@ -170,16 +269,20 @@ mdb_rollup_bucket(const MdbAggregate *a)
 		b->bucketing = mdb_bucketing_create(b->table, 1, list_make1(expr), NULL);
 		mdb_bucketing_prepare(b->bucketing, b->econtext);
 	}
+	(void) limits_of(b->table->time_type, &b->min, &b->max);
 	if (b->table->time_type == DATEOID)
 	{
 		b->min = DATETIME_MIN_JULIAN - POSTGRES_EPOCH_JDATE;
 		b->max = DATE_END_JULIAN - POSTGRES_EPOCH_JDATE - 1;
 	}
-	else
+	else if (!is_integer(b->table->time_type))
 	{
 		b->min = MIN_TIMESTAMP;
 		b->max = END_TIMESTAMP - 1;
 	}
+	else
+		/* The least int8 stands for what has no bound: its bucket is never asked for. */
+		b->min = Max(b->min, PG_INT64_MIN + 1);
 	return b;
 }
 
@@ -194,9 +297,9 @@ mdb_rollup_bucket_value(MdbRollupBucket *b, int64 time)
 	Datum value;
 
 	if (time < b->min)
-		return b->type == DATEOID ? PG_INT32_MIN : PG_INT64_MIN;
+		return b->low;
 	if (time > b->max)
-		return b->type == DATEOID ? PG_INT32_MAX : PG_INT64_MAX;
+		return b->high;
 	ExecClearTuple(b->slot);
 	memset(b->slot->tts_isnull, true, b->slot->tts_tupleDescriptor->natts);
 	b->slot->tts_values[b->table->time_attno - 1] = mdb_time_datum(b->table, time);
@@ -207,7 +310,7 @@ mdb_rollup_bucket_value(MdbRollupBucket *b, int64 time)
 	value = ExecEvalExprSwitchContext(b->state, b->econtext, &isnull);
 	if (isnull)
 		elog(ERROR, "the bucket of a time is NULL");
-	return b->type == DATEOID ? DatumGetInt32(value) : DatumGetInt64(value);
+	return mdb_time_units(value, b->type);
 }
 
 /* From a time on, in steps that grow: the last one in this direction that has the same bucket. */

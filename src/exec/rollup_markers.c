@@ -32,6 +32,7 @@
 
 #include "exec/pushdown.h"
 #include "exec/rollup_scan.h"
+#include "func/func.h"
 #include "metricsdb.h"
 
 /*
@@ -255,14 +256,16 @@ time_of(FunctionCallInfo fcinfo, int arg)
 	switch (type)
 	{
 		case DATEOID:
-			return DatumGetInt32(PG_GETARG_DATUM(arg));
 		case TIMESTAMPOID:
 		case TIMESTAMPTZOID:
-			return DatumGetInt64(PG_GETARG_DATUM(arg));
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+			return mdb_time_units(PG_GETARG_DATUM(arg), type);
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_DATATYPE_MISMATCH), errmsg("type %s is none of times", format_type_be(type)),
-			 errhint("Buckets are timestamps or dates.")));
+			 errhint("Buckets are timestamps, dates or integers.")));
 }
 
 PGDLLEXPORT PG_FUNCTION_INFO_V1(mdb_is_clean);

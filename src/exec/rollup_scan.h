@@ -18,6 +18,7 @@ struct ExplainState;
 
 typedef struct MdbRollupBucket MdbRollupBucket;
 
+extern bool mdb_bucket_is_safe(Node *expr, bool immutable);
 extern Expr *mdb_rollup_bucket_expr(const MdbAggregate *a);
 extern MdbRollupBucket *mdb_rollup_bucket(const MdbAggregate *a);
 extern int64 mdb_rollup_bucket_value(MdbRollupBucket *b, int64 time);

@@ -129,9 +129,7 @@ lateness_of(Relation view)
 			continue;
 		for (int n = 0; n < t->tgnargs; n++)
 			if (strncmp(t->tgargs[n], LATENESS, strlen(LATENESS)) == 0)
-				lateness = *DatumGetIntervalP(
-					DirectFunctionCall3(interval_in, CStringGetDatum(t->tgargs[n] + strlen(LATENESS)),
-										ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+				lateness = mdb_rollup_lateness(t->tgargs[n] + strlen(LATENESS));
 	}
 	return lateness;
 }
@@ -272,6 +270,21 @@ begin_of_source(const MdbDefinition *def, const MdbAggregate *a, int64 *from)
 	return true;
 }
 
+/* Are the states a table of their own, with the bucket as their time? */
+static bool
+has_own_states(const MdbDefinition *def)
+{
+	Relation rel = table_open(def->states, AccessShareLock);
+	bool ok = mdb_is_metricsdb(rel) && mdb_table(rel)->time_attno == linitial_int(def->columns);
+	int n;
+
+	table_close(rel, NoLock);
+	if (list_member_oid(def->sources, def->states))
+		return false;
+	(void) mdb_aggregates_by(MDB_AGGREGATE_RAW, def->states, NULL, &n);
+	return ok && n == 0;
+}
+
 static void
 check_restored(const MdbDefinition *def)
 {
@@ -285,6 +298,10 @@ check_restored(const MdbDefinition *def)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 						errmsg("\"%s\" cannot become a continuous aggregate", get_rel_name(def->view)),
 						errdetail("Its states and its source must be metricsdb tables.")));
+	if (!has_own_states(def))
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("\"%s\" cannot become a continuous aggregate", get_rel_name(def->view)),
+						errdetail("Its states must be a table of their own, whose time is the bucket.")));
 	if (mdb_rollup_of_view(def->view) != NULL || mdb_aggregate_get(def->states, NULL) != NULL)
 		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
 						errmsg("\"%s\" is a continuous aggregate already", get_rel_name(def->view))));

@@ -40,17 +40,26 @@
 
 /* ---------- options ---------- */
 
-static Interval
-interval_of(DefElem *def)
+/* The clock less this must be a time. */
+#define MAX_LATENESS_MONTHS (100 * 12)
+
+/*
+ * mdb_rollup_lateness - what a text says.
+ *
+ * Raises ERRCODE_INVALID_PARAMETER_VALUE if it is negative or absurd, and as interval_in does.
+ */
+Interval
+mdb_rollup_lateness(const char *text)
 {
-	char *text = defGetString(def);
 	Interval *i = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(text),
 														ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
 
-	if (mdb_interval_is_infinite(i) || i->month < 0 || i->day < 0 || i->time < 0)
+	if (mdb_interval_is_infinite(i) || i->month < 0 || i->day < 0 || i->time < 0 ||
+		i->month > MAX_LATENESS_MONTHS || i->day > MAX_LATENESS_MONTHS * 31 ||
+		i->time > MAX_LATENESS_MONTHS * 31 * USECS_PER_DAY)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("invalid value for option \"%s.lateness\": \"%s\"", MDB_SCHEMA, text),
-						errdetail("It is an interval that is finite and not negative.")));
+						errdetail("It is an interval that is not negative, of 100 years at most.")));
 	return *i;
 }
 
@@ -94,7 +103,7 @@ mdb_rollup_take_options(List *list, MdbRollupOptions *options)
 		else if (strcmp(def->defname, "lateness") == 0)
 		{
 			given = MDB_ROLLUP_LATENESS;
-			options->lateness = interval_of(def);
+			options->lateness = mdb_rollup_lateness(defGetString(def));
 		}
 		else
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),

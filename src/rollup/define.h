@@ -80,6 +80,7 @@ extern void mdb_marker_text(StringInfo buf, const char *function, Oid states, co
 #define MDB_ROLLUP_STACK             0x4
 #define MDB_ROLLUP_CONTINUOUS        0x8
 
+extern Interval mdb_rollup_lateness(const char *text);
 extern List *mdb_rollup_take_options(List *list, MdbRollupOptions *options);
 extern void mdb_rollup_create(CreateTableAsStmt *stmt, const MdbRollupOptions *options);
 extern void mdb_rollup_run(const char *sql);

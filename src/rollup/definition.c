@@ -26,6 +26,7 @@
 #include "compat.h"
 #include "metricsdb.h"
 #include "rollup/language.h"
+#include "store/aggregates.h"
 #include "store/store.h"
 
 pg_noreturn static void
@@ -152,7 +153,7 @@ read_states(MdbDefinition *def, Query *branch)
 	{
 		Var *var = lfirst(lc);
 
-		if (!IsA(var, Var))
+		if (!IsA(var, Var) || var->varattno <= 0 || list_member_int(def->columns, var->varattno))
 			return false;
 		def->columns = lappend_int(def->columns, var->varattno);
 	}
@@ -194,6 +195,43 @@ read_raw(MdbDefinition *def, Query *branch)
 }
 
 /*
+ * Are the columns of all branches of the same types?  UNION would convert them, but who takes states instead of rows of
+ * the table takes the values as they are.
+ */
+static bool
+types_agree(List *branches)
+{
+	List *wanted = targets_of(llast(branches));
+	ListCell *lb, *lt, *lw;
+
+	foreach (lb, branches)
+	{
+		List *targets = targets_of(lfirst(lb));
+
+		if (list_length(targets) != list_length(wanted))
+			return false;
+		forboth (lt, targets, lw, wanted)
+			if (exprType(lfirst(lt)) != exprType(lfirst(lw)) ||
+				exprCollation(lfirst(lt)) != exprCollation(lfirst(lw)))
+				return false;
+	}
+	return true;
+}
+
+/* Are its tables those that the aggregate has, if it is one?  An owner can give a view another rule. */
+static bool
+is_as_registered(const MdbDefinition *def)
+{
+	int n;
+	MdbAggregate *a = mdb_aggregates_by(MDB_AGGREGATE_VIEW, def->view, NULL, &n);
+
+	for (int i = 0; i < n; i++)
+		if (a[i].aggregate != def->states || a[i].source != def->source || a[i].raw != def->raw)
+			return false;
+	return true;
+}
+
+/*
  * mdb_definition_find - of a view, on which the caller has a lock; NULL if it is not that of a continuous aggregate.
  */
 MdbDefinition *
@@ -212,7 +250,8 @@ mdb_definition_find(Oid view)
 	if (rte == NULL || rte->rtekind != RTE_SUBQUERY || rte->subquery->setOperations == NULL)
 		return NULL;
 	branches = branches_of(rte->subquery, rte->subquery->setOperations);
-	if (list_length(branches) < 2 || !read_states(def, linitial(branches)) || !read_raw(def, llast(branches)))
+	if (list_length(branches) < 2 || !read_states(def, linitial(branches)) ||
+		!read_raw(def, llast(branches)) || !types_agree(branches))
 		return NULL;
 	for_each_from(lc, branches, 1) def->sources = lappend_oid(def->sources, only_table(lfirst(lc)));
 	def->feed = copyObject(lsecond(branches));
@@ -226,7 +265,7 @@ mdb_definition_find(Oid view)
 				quals = foreach_delete_current (quals, lc);
 		def->feed->jointree->quals = (Node *) make_ands_explicit(quals);
 	}
-	return OidIsValid(def->source) ? def : NULL;
+	return OidIsValid(def->source) && is_as_registered(def) ? def : NULL;
 }
 
 /*

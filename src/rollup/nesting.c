@@ -22,11 +22,15 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "exec/rollup_scan.h"
 #include "metricsdb.h"
 #include "rollup/language.h"
 
 /* Monday, 3 January 2000: where buckets of time_bucket and weeks begin. */
 #define MONDAY (2 * USECS_PER_DAY)
+
+/* The bucket before today's, and the one after, must be times. */
+#define MAX_WIDTH_MONTHS (1000 * 12)
 
 /* ---------- arguments ---------- */
 
@@ -93,14 +97,15 @@ set_width(MdbBucketRule *r, Datum width, int64 origin)
 
 	if (w->month != 0)
 	{
-		if (w->month < 0 || w->day != 0 || w->time != 0)
+		if (w->month < 0 || w->month > MAX_WIDTH_MONTHS || w->day != 0 || w->time != 0)
 			return false;
 		r->months = w->month;
 		r->origin = floor_mod(month_of(origin), w->month);
 		return true;
 	}
 	if (pg_mul_s64_overflow(w->day, USECS_PER_DAY, &r->size) ||
-		pg_add_s64_overflow(r->size, w->time, &r->size) || r->size <= 0)
+		pg_add_s64_overflow(r->size, w->time, &r->size) || r->size <= 0 ||
+		r->size > MAX_WIDTH_MONTHS * 31 * USECS_PER_DAY)
 		return false;
 	r->origin = floor_mod(origin, r->size);
 	return true;
@@ -248,8 +253,7 @@ is_time_bucket(Oid function)
 bool
 mdb_bucket_rule(Node *expr, Index varno, AttrNumber time_attno, MdbBucketRule *rule, MdbReason *reason)
 {
-	/* With the defaults of arguments that were left out. */
-	FuncExpr *f = (FuncExpr *) eval_const_expressions(NULL, copyObject(expr));
+	FuncExpr *f;
 	Var *time;
 	bool ok = false;
 
@@ -259,6 +263,11 @@ mdb_bucket_rule(Node *expr, Index varno, AttrNumber time_attno, MdbBucketRule *r
 		"Group by metricsdb.time_bucket('1 hour', time), with a time zone if it is to be days of one: "
 		"time_bucket('1 day', time, 'Europe/Berlin').";
 	reason->detail = "It is no time_bucket(), date_bin() or date_trunc() of the time column.";
+	/* What is constant is computed here, by whoever reads the definition. */
+	if (!mdb_bucket_is_safe(expr, false))
+		return false;
+	/* With the defaults of arguments that were left out. */
+	f = (FuncExpr *) eval_const_expressions(NULL, copyObject(expr));
 	if (!IsA(f, FuncExpr) || list_length(f->args) < 2)
 		return false;
 	time = (Var *) lsecond(f->args);
@@ -266,7 +275,8 @@ mdb_bucket_rule(Node *expr, Index varno, AttrNumber time_attno, MdbBucketRule *r
 		return false;
 	rule->function = f->funcid;
 	rule->time_type = time->vartype;
-	reason->detail = "Its other arguments must be constants, and zones those of a region, by name.";
+	reason->detail =
+		"Its other arguments must be constants, its width not more than a thousand years, and zones those of a region, by name.";
 	switch (f->funcid)
 	{
 		case F_DATE_BIN_INTERVAL_TIMESTAMP_TIMESTAMP:

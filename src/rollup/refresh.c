@@ -28,6 +28,7 @@
 #include "utils/syscache.h"
 
 #include "compat.h"
+#include "func/func.h"
 #include "rollup/apply.h"
 #include "rollup/define.h"
 
@@ -218,7 +219,7 @@ time_argument(FunctionCallInfo fcinfo, int n, Oid type, int64 otherwise)
 	}
 	getTypeInputInfo(type, &input, &ioparam);
 	value = OidInputFunctionCall(input, text, ioparam, -1);
-	return type == DATEOID ? DatumGetInt32(value) : DatumGetInt64(value);
+	return mdb_time_units(value, type);
 }
 
 /*

@@ -20,6 +20,7 @@
 #include "utils/rel.h"
 #include "utils/ruleutils.h"
 
+#include "func/func.h"
 #include "rollup/language.h"
 #include "rollup/statement.h"
 #include "rollup/torn.h"
@@ -33,7 +34,6 @@ struct MdbStatement
 	char *torn;        /* finds buckets whose states cannot be combined; NULL: there are none such */
 	AttrNumber bucket; /* its column of the states */
 	Oid bucket_type;
-	int16 bucket_len;
 };
 
 /* Without is_clean(): what the finer states have is taken, be it what it may; see README.md. */
@@ -91,7 +91,6 @@ mdb_statement_open(const MdbAggregate *a)
 										   get_rel_name(a->aggregate));
 	s->bucket = (AttrNumber) linitial_int(def->columns);
 	s->bucket_type = get_atttype(a->aggregate, s->bucket);
-	s->bucket_len = get_typlen(s->bucket_type);
 	take_all_states(def->feed);
 	initStringInfo(&buf);
 	appendStringInfo(&buf, "INSERT INTO %s (", s->states);
@@ -136,9 +135,9 @@ insert(MdbStatement *s, Snapshot snapshot)
 }
 
 static Datum
-bucket_datum(const MdbStatement *s, int64 time)
+bucket_datum(const MdbStatement *s, int64 bucket)
 {
-	return s->bucket_len == 4 ? Int32GetDatum((int32) time) : Int64GetDatum(time);
+	return mdb_units_time(bucket, getBaseType(s->bucket_type));
 }
 
 /* Buckets of what was taken that have got states which do not go together with those that were there. */
@@ -156,8 +155,8 @@ mark_torn(MdbStatement *s, const MdbPartInterval *parts, int n)
 		last = Max(last, parts[i].time_to);
 	}
 	CommandCounterIncrement();
-	values[0] = bucket_datum(s, first == PG_INT64_MIN ? first : mdb_rollup_bucket_value(buckets, first));
-	values[1] = bucket_datum(s, last == PG_INT64_MAX ? last : mdb_rollup_bucket_value(buckets, last - 1));
+	values[0] = bucket_datum(s, mdb_rollup_bucket_value(buckets, first));
+	values[1] = bucket_datum(s, mdb_rollup_bucket_value(buckets, last == PG_INT64_MAX ? last : last - 1));
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	if (SPI_execute_with_args(s->torn, 2, types, values, NULL, false, 0) != SPI_OK_SELECT)

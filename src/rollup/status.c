@@ -140,14 +140,19 @@ mdb_all_aggregates(PG_FUNCTION_ARGS)
 
 /* ---- buckets that are not exact ---- */
 
-/* A bucket as a timestamptz that is shown as what it is. */
+/* A bucket as a timestamptz that is shown as what it is; NULL if it is a number. */
 static Datum
-bucket_as_timestamptz(Oid type, int64 bucket)
+bucket_as_timestamptz(Oid type, int64 bucket, bool *isnull)
 {
 	switch (type)
 	{
 		case DATEOID:
 			return DirectFunctionCall1(date_timestamptz, DateADTGetDatum((DateADT) bucket));
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+			*isnull = true;
+			return (Datum) 0;
 		case TIMESTAMPOID:
 			return DirectFunctionCall1(timestamp_timestamptz, TimestampGetDatum(bucket));
 		default:
@@ -198,7 +203,7 @@ put_buckets(ReturnSetInfo *rsinfo, const MdbAggregate *a, Relation source, Oid t
 
 		CHECK_FOR_INTERRUPTS();
 		time = Max(time, *done + 1);
-		v[1] = bucket_as_timestamptz(type, mdb_rollup_bucket_value(b, time));
+		v[1] = bucket_as_timestamptz(type, mdb_rollup_bucket_value(b, time), &n[1]);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, v, n);
 		*done = mdb_rollup_bucket_last(b, time);
 	}

@@ -292,6 +292,12 @@ prepare(Command *c)
 						 "metricsdb.add_aggregate() adds a column.  For other changes drop it and create it "
 						 "anew.")));
 			break;
+		case T_RuleStmt:
+			if (OidIsValid(our_view(((RuleStmt *) stmt)->relation)))
+				ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+								errmsg("cannot make a rule on continuous aggregate \"%s\"",
+									   ((RuleStmt *) stmt)->relation->relname)));
+			break;
 		case T_DropStmt:
 			if (((DropStmt *) stmt)->removeType == OBJECT_TRIGGER)
 				c->untriggered = views_of_triggers((DropStmt *) stmt);
