@@ -196,6 +196,61 @@ for my $point (stop_points($node, 'a'))
 		$stops++;
 	}
 }
+
+# back_again(point, what, sql...): the server after a crash at a point; nobody stops any more.
+sub back_again
+{
+	my ($point, $what, $log_end) = @_;
+	my $until = time() + 60;
+
+	while (slurp_file($node->logfile, $log_end) !~ /terminated by signal 9/ && time() < $until) { usleep(50_000); }
+	ok(wait_for($node, 'SELECT true'), "$what: the server is back");
+	configure('metricsdb.stop_at' => '');
+	$node->restart;
+	is(stopped($node), $point, "$what: it was there");
+	$stops++;
+	return;
+}
+
+# ---- killed while filling back ----
+push @levels, [ '5min', '5 min' ];
+configure('metricsdb.rollup_batch_rows' => 2000);
+for my $point (grep { /^rollup\.(pending|states|taken|committed)$/ } stop_points($node, 'a'))
+{
+	my $log_end = -s $node->logfile;
+
+	configure('metricsdb.stop_at' => "$point:kill:3");
+	ask(sprintf($create =~ s/continuous,/continuous, metricsdb.stack = false,/r, 'raw', @{ $levels[-1] }, 'raw', ''));
+	my $until = time() + 60;
+	usleep(20_000) while !is_stopped($node) && time() < $until;
+	ok(is_stopped($node), "$point, filling back: stopped");
+	back_again($point, "$point, filling back", $log_end);
+	united('raw', "$point, filling back");
+	settled('raw', "$point, filling back");
+	sql('DROP MATERIALIZED VIEW raw_5min');
+}
+pop @levels;
+configure('metricsdb.rollup_batch_rows' => 2000000);
+
+# ---- sessions that are killed in refresh() ----
+configure('metricsdb.rollup_interval' => -1);
+for my $point (grep { /^rollup\.(locked|pending|states|taken|dirty|cleared|again|clean)$/ } stop_points($node, 'a'))
+{
+	my $log_end = -s $node->logfile;
+
+	sql('DELETE FROM raw WHERE v = ' . int(rand(100)));
+	sql('INSERT INTO raw ' . rows(random_time(), 300));
+	{
+		local $ENV{PGOPTIONS} = "$ENV{PGOPTIONS} -c metricsdb.stop_at=$point:kill";
+		eval { $node->psql('postgres', q{CALL metricsdb.refresh('raw_1h')}, on_error_die => 0) };
+	}
+	ok(is_stopped($node), "$point, refresh(): stopped");
+	back_again($point, "$point, refresh()", $log_end);
+	united('raw', "$point, refresh()");
+	sql(q{CALL metricsdb.refresh('raw_1h')});
+	settled('raw', "$point, refresh()");
+}
+configure('metricsdb.rollup_interval' => '20ms');
 note "$stops stops";
 is(sql(q{SELECT count(*) FROM metricsdb.aggregate_inexact WHERE view = 'raw_10s'::regclass}), 1, 'one bucket cannot be made again');
 is(sql(q{SELECT string_agg(message, E'\n') FROM metricsdb.check('raw')}), '', 'check() finds nothing');
