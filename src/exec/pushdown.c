@@ -12,9 +12,7 @@
 #include "postgres.h"
 
 #include "access/tableam.h"
-#include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
-#include "commands/defrem.h"
 #include "common/int.h"
 #include "executor/executor.h"
 #include "nodes/makefuncs.h"
@@ -23,6 +21,7 @@
 #include "optimizer/optimizer.h"
 #include "optimizer/restrictinfo.h"
 #include "utils/lsyscache.h"
+#include "utils/typcache.h"
 
 #include "exec/bucket.h"
 #include "exec/pushdown.h"
@@ -39,6 +38,15 @@ mdb_strip_relabel(Node *node)
 	while (node && IsA(node, RelabelType))
 		node = (Node *) ((RelabelType *) node)->arg;
 	return node;
+}
+
+/*
+ * mdb_btree_family - the operators that order a type if nobody says otherwise; InvalidOid if there are none.
+ */
+Oid
+mdb_btree_family(Oid type)
+{
+	return lookup_type_cache(type, TYPECACHE_BTREE_OPFAMILY)->btree_opf;
 }
 
 static bool
@@ -61,7 +69,7 @@ compared_time(RelOptInfo *rel, const MdbTable *table, Node *clause, int *strateg
 	Node *left, *right;
 	Oid opno;
 	Oid ltype, rtype;
-	Oid opclass;
+	Oid opfamily;
 
 	if (!IsA(clause, OpExpr) || list_length(op->args) != 2)
 		return NULL;
@@ -82,8 +90,8 @@ compared_time(RelOptInfo *rel, const MdbTable *table, Node *clause, int *strateg
 	}
 	if (!OidIsValid(opno))
 		return NULL;
-	opclass = GetDefaultOpClass(table->time_type, BTREE_AM_OID);
-	*strategy = OidIsValid(opclass) ? get_op_opfamily_strategy(opno, get_opclass_family(opclass)) : 0;
+	opfamily = mdb_btree_family(table->time_type);
+	*strategy = OidIsValid(opfamily) ? get_op_opfamily_strategy(opno, opfamily) : 0;
 	if (*strategy == 0)
 		return NULL;
 	/* Columns of other tables are fixed for a scan that is started over for each of their rows. */

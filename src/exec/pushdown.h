@@ -43,6 +43,7 @@ typedef struct MdbPushState
 	MdbScanFilter filter;                /* as it was told last */
 } MdbPushState;
 
+extern Oid mdb_btree_family(Oid type);
 extern Node *mdb_strip_relabel(Node *node);
 extern bool mdb_clause_may_move(RelOptInfo *rel, const RestrictInfo *rinfo);
 extern bool mdb_uses_only(Node *node, Index relid, const MdbTable *table, MdbRole role);

@@ -12,8 +12,6 @@
 
 #include "access/stratnum.h"
 #include "access/table.h"
-#include "catalog/pg_am.h"
-#include "commands/defrem.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/appendinfo.h"
@@ -141,9 +139,7 @@ time_var(const Planning *p)
 static bool
 is_time_opfamily(const Planning *p, Oid opfamily)
 {
-	Oid opclass = GetDefaultOpClass(p->table->time_type, BTREE_AM_OID);
-
-	return OidIsValid(opclass) && get_opclass_family(opclass) == opfamily;
+	return OidIsValid(opfamily) && mdb_btree_family(p->table->time_type) == opfamily;
 }
 
 /*

@@ -16,10 +16,8 @@
 #include "access/relation.h"
 #include "access/stratnum.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
-#include "commands/defrem.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
@@ -170,7 +168,7 @@ regclass_const(Oid relid)
 static Node *
 comparison(Oid type, Node *left, int strategy, Node *right)
 {
-	Oid opfamily = get_opclass_family(GetDefaultOpClass(type, BTREE_AM_OID));
+	Oid opfamily = mdb_btree_family(type);
 	OpExpr *op = (OpExpr *) make_opclause(get_opfamily_member(opfamily, type, type, strategy), BOOLOID, false,
 										  (Expr *) left, (Expr *) copyObject(right), InvalidOid, InvalidOid);
 

@@ -11,9 +11,7 @@
 
 #include "access/nbtree.h"
 #include "access/stratnum.h"
-#include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
-#include "commands/defrem.h"
 #include "fmgr.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -23,6 +21,7 @@
 #include "parser/parse_oper.h"
 #include "rewrite/rewriteManip.h"
 #include "utils/lsyscache.h"
+#include "utils/typcache.h"
 
 #include "compat.h"
 #include "exec/pushdown.h"
@@ -163,13 +162,13 @@ MdbRouteBound *
 mdb_route_bound(const MdbRoute *r, Node *clause)
 {
 	OpExpr *op = (OpExpr *) clause;
-	Oid opclass = GetDefaultOpClass(r->table->time_type, BTREE_AM_OID);
+	Oid opfamily = mdb_btree_family(r->table->time_type);
 	MdbRouteBound *b;
 	Node *left, *right;
 	Oid opno, ltype, rtype;
 	int strategy;
 
-	if (!IsA(clause, OpExpr) || list_length(op->args) != 2 || !OidIsValid(opclass))
+	if (!IsA(clause, OpExpr) || list_length(op->args) != 2 || !OidIsValid(opfamily))
 		return NULL;
 	left = linitial(op->args);
 	right = lsecond(op->args);
@@ -184,7 +183,7 @@ mdb_route_bound(const MdbRoute *r, Node *clause)
 	}
 	if (!OidIsValid(opno) || !is_time(r, left) || uses_raw(r, right))
 		return NULL;
-	strategy = get_op_opfamily_strategy(opno, get_opclass_family(opclass));
+	strategy = get_op_opfamily_strategy(opno, opfamily);
 	if (strategy == 0 || strategy == BTEqualStrategyNumber)
 		return NULL;
 	op_input_types(opno, &ltype, &rtype);
@@ -271,18 +270,16 @@ mdb_route_find(MdbRoute *r)
 bool
 mdb_is_equal_alike(Node *key)
 {
-	Oid type = getBaseType(exprType(key));
-	Oid opclass = GetDefaultOpClass(type, BTREE_AM_OID);
-	Oid input, proc;
+	TypeCacheEntry *type = lookup_type_cache(getBaseType(exprType(key)), TYPECACHE_BTREE_OPFAMILY);
+	Oid proc;
 
-	if (type == JSONBOID)
+	if (type->type_id == JSONBOID)
 		return true;
-	if (!OidIsValid(opclass))
+	if (!OidIsValid(type->btree_opf))
 		return false;
-	input = get_opclass_input_type(opclass);
-	proc = get_opfamily_proc(get_opclass_family(opclass), input, input, BTEQUALIMAGE_PROC);
-	return OidIsValid(proc) &&
-		   DatumGetBool(OidFunctionCall1Coll(proc, exprCollation(key), ObjectIdGetDatum(input)));
+	proc = get_opfamily_proc(type->btree_opf, type->btree_opintype, type->btree_opintype, BTEQUALIMAGE_PROC);
+	return OidIsValid(proc) && DatumGetBool(OidFunctionCall1Coll(proc, exprCollation(key),
+																 ObjectIdGetDatum(type->btree_opintype)));
 }
 
 /* Is an expression over the time constant within buckets? */
