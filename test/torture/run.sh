@@ -135,7 +135,8 @@ schedule() {
 
 # torture NAME: the suite on heap, unless that was done, and on metricsdb; then what differs.
 torture() {
-	key=$(cat "$work/lib/version" "$here/$1" "$here/run.sh" 2>/dev/null | cksum | cut -d' ' -f1)-$cold
+	# The extension is in heap's database, too: what it has moves OIDs.
+	key=$(cat "$work/lib/version" "$here/$1" "$here/run.sh" "$root$($config --sharedir)"/extension/metricsdb--*.sql 2>/dev/null | cksum | cut -d' ' -f1)-$cold
 	base=$work/heap/$1-$key
 	if [ ! -f "$base/complete" ]; then
 		began=$(date +%s)
