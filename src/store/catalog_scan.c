@@ -30,7 +30,8 @@ set_up(MdbCatalogScan *s, Relation rel, Snapshot snapshot, bool conflicts)
 	s->rel = rel;
 	s->snapshot = snapshot;
 	s->conflicts = conflicts;
-	s->by_hand = IsolationIsSerializable() && IsMVCCSnapshot(snapshot);
+	/* Without one it is that of the system's catalogs. */
+	s->by_hand = snapshot != NULL && IsolationIsSerializable() && IsMVCCSnapshot(snapshot);
 }
 
 static void

@@ -93,6 +93,25 @@ RESET ROLE;
 DROP SCHEMA hostile CASCADE;
 DROP ROLE regress_mallory;
 
+-- Serializable transactions look for aggregates, too: whose view is it?
+CREATE SCHEMA serial;
+SET search_path = serial, public, metricsdb;
+CREATE TABLE raw (time timestamptz NOT NULL, n int) USING metricsdb;
+INSERT INTO raw SELECT timestamptz '2026-01-01' + i * interval '1 min', i FROM generate_series(1, 1000) i;
+CREATE VIEW ordinary AS SELECT 1 AS one;
+CREATE MATERIALIZED VIEW hourly WITH (metricsdb.continuous) AS SELECT time_bucket('1 h', time) AS bucket, count(*) FROM raw GROUP BY 1;
+CALL metricsdb.refresh('hourly');
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+ALTER VIEW ordinary RENAME TO plain;
+DROP VIEW plain;
+SELECT sum(n) FROM (SELECT time_bucket('1 h', time), count(*) AS n FROM raw GROUP BY 1) x;
+SELECT sum(count) FROM hourly;
+ALTER MATERIALIZED VIEW hourly RENAME TO each_hour;
+DROP MATERIALIZED VIEW each_hour;
+COMMIT;
+SELECT count(*) FROM pg_class WHERE relnamespace = 'serial'::regnamespace AND relkind IN ('v', 'r');
+DROP SCHEMA serial CASCADE;
+
 -- Times that are numbers
 CREATE SCHEMA numbers;
 SET search_path = numbers, public, metricsdb;
