@@ -111,6 +111,7 @@ typedef struct MdbPartTimes
 } MdbPartTimes;
 
 extern const MdbTimeSet *mdb_part_times_find(MdbPartTimes *times, int64 part_id);
+extern MdbTimeSet mdb_delta_times(Relation rel, int64 step, Snapshot snapshot);
 extern MdbTimeSet mdb_time_set_make(MdbTimeRange *ranges, int n, bool no_time);
 extern MdbTimeSet mdb_time_set_and(const MdbTimeSet *a, const MdbTimeSet *b);
 extern MdbTimeSet mdb_time_set_or(const MdbTimeSet *a, const MdbTimeSet *b);

@@ -11,6 +11,7 @@
  *	2. Times of a source that are dirty are those of whole buckets, so a bucket of the states and the rows of the
  *	   source that it is made of are dirty together.
  *	3. Dirty buckets of the states that an aggregate is made of are dirty times of its source.
+ *	4. No bucket is dirty of which rows of the source may be gone for good.
  */
 #include "postgres.h"
 
@@ -389,7 +390,7 @@ dirty_in_source(const MdbAggregate *a, Snapshot snapshot)
 {
 	MdbDirtyList *list = mdb_dirty_list(a->aggregate, snapshot, false);
 	MdbTimeRange *ranges = palloc(sizeof(MdbTimeRange) * Max(1, list->count));
-	MdbTimeSet dirty, inherited = {0};
+	MdbTimeSet dirty, ordered, inherited = {0};
 	int n = 0;
 
 	check_stack_depth();
@@ -409,7 +410,28 @@ dirty_in_source(const MdbAggregate *a, Snapshot snapshot)
 		if (parent)
 			inherited = mdb_rollup_dirty_buckets(parent, snapshot);
 	}
-	return inherited.n > 0 ? mdb_time_set_or(&dirty, &inherited) : dirty;
+	if (inherited.n > 0)
+		dirty = mdb_time_set_or(&dirty, &inherited);
+	ordered = mdb_rollup_ordered_times(a, snapshot);
+	return ordered.n > 0 ? mdb_time_set_or(&dirty, &ordered) : dirty;
+}
+
+/*
+ * The first time of a bucket, or of the next one of which all rows are there: others cannot be made of the source any
+ * more, and their states are all that is known of them.
+ */
+static int64
+first_whole(const MdbAggregate *a, MdbRollupBucket *b, int64 time)
+{
+	int64 first = mdb_rollup_bucket_first(b, time);
+	int64 last;
+
+	if (first >= a->floor)
+		return first;
+	if (time < a->floor && mdb_rollup_bucket_first(b, a->floor) >= a->floor)
+		return a->floor;
+	last = mdb_rollup_bucket_last(b, Max(time, a->floor));
+	return last == PG_INT64_MAX ? last : last + 1;
 }
 
 /*
@@ -426,7 +448,7 @@ mdb_rollup_dirty_times(const MdbAggregate *a, Snapshot snapshot)
 	for (int i = 0; i < dirty.n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		ranges[i].first = mdb_rollup_bucket_first(b, ranges[i].first);
+		ranges[i].first = first_whole(a, b, ranges[i].first);
 		ranges[i].last = mdb_rollup_bucket_last(b, ranges[i].last);
 	}
 	return mdb_time_set_make(ranges, dirty.n, false);
@@ -445,6 +467,10 @@ mdb_rollup_dirty_buckets(const MdbAggregate *a, Snapshot snapshot)
 	for (int i = 0; i < dirty.n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
+		ranges[i].first = first_whole(a, b, ranges[i].first);
+		/* Nothing is left of it. */
+		if (ranges[i].first > ranges[i].last)
+			continue;
 		ranges[i].first = mdb_rollup_bucket_value(b, ranges[i].first);
 		ranges[i].last = mdb_rollup_bucket_value(b, ranges[i].last);
 	}

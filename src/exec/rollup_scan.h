@@ -29,6 +29,10 @@ extern MdbTimeSet mdb_rollup_dirty_buckets(const MdbAggregate *a, Snapshot snaps
 extern MdbTimeSet mdb_rollup_gone_buckets(const MdbAggregate *a);
 extern MdbTimeSet mdb_rollup_gone_times(const MdbAggregate *a);
 
+/* ---- rollup_ordered.c: those that cannot be combined with what is pending ---- */
+
+extern MdbTimeSet mdb_rollup_ordered_times(const MdbAggregate *a, Snapshot snapshot);
+
 /* ---- rollup_markers.c: is_clean(), is_pending() ---- */
 
 typedef enum MdbMarker

@@ -194,6 +194,26 @@ read_raw(MdbDefinition *def, Query *branch)
 	return mdb_bucket_rule(def->bucket, 1, time_attno, &def->rule, &reason);
 }
 
+/* A branch that keeps apart what is not in its columns (text.c) does so for its readers alone. */
+static void
+group_by_columns(Query *branch)
+{
+	ListCell *lc;
+
+	foreach (lc, branch->targetList)
+	{
+		TargetEntry *tle = lfirst(lc);
+		ListCell *lg;
+
+		if (!tle->resjunk)
+			continue;
+		foreach (lg, branch->groupClause)
+			if (lfirst_node(SortGroupClause, lg)->tleSortGroupRef == tle->ressortgroupref)
+				branch->groupClause = foreach_delete_current (branch->groupClause, lg);
+		branch->targetList = foreach_delete_current (branch->targetList, lc);
+	}
+}
+
 /*
  * Are the columns of all branches of the same types?  UNION would convert them, but who takes states instead of rows of
  * the table takes the values as they are.
@@ -255,6 +275,7 @@ mdb_definition_find(Oid view)
 		return NULL;
 	for_each_from(lc, branches, 1) def->sources = lappend_oid(def->sources, only_table(lfirst(lc)));
 	def->feed = copyObject(lsecond(branches));
+	group_by_columns(def->feed);
 	def->source = only_table(def->feed);
 	if (def->materialized_only)
 	{

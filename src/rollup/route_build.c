@@ -22,6 +22,7 @@
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "parser/parse_func.h"
+#include "parser/parse_oper.h"
 #include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
 #include "storage/lockdefs.h"
@@ -303,8 +304,37 @@ states_policies(const MdbRoute *r, const MdbDefinition *def, RangeTblEntry *rte)
 	return mdb_policies_translate(def, quals, 1, &rte->securityQuals);
 }
 
+/*
+ * Summaries of counters must not interleave, and what other branches have lies between this one's buckets: so these are
+ * kept apart.
+ */
+static void
+keep_apart(Query *q, const MdbRoute *r, Node *bucket)
+{
+	SortGroupClause *sgc = makeNode(SortGroupClause);
+	TargetEntry *tle;
+	bool ordered = false;
+	ListCell *lc;
+
+	foreach (lc, r->columns)
+	{
+		Node *expr = ((MdbRouteColumn *) lfirst(lc))->expr;
+
+		ordered = ordered || (IsA(expr, Aggref) && mdb_partial_is_ordered((Aggref *) expr));
+	}
+	if (!ordered)
+		return;
+	tle = makeTargetEntry((Expr *) bucket, list_length(q->targetList) + 1, NULL, true);
+	tle->ressortgroupref = tle->resno;
+	sgc->tleSortGroupRef = tle->resno;
+	get_sort_group_operators(exprType(bucket), false, true, false, &sgc->sortop, &sgc->eqop, NULL,
+							 &sgc->hashable);
+	q->targetList = lappend(q->targetList, tle);
+	q->groupClause = lappend(q->groupClause, sgc);
+}
+
 static Query *
-grouped_query(const MdbRoute *r, RangeTblEntry *rte, List *conditions, List *exprs)
+grouped_query(const MdbRoute *r, RangeTblEntry *rte, List *conditions, List *exprs, Node *bucket)
 {
 	Query *q = makeNode(Query);
 	RangeTblRef *ref = makeNode(RangeTblRef);
@@ -340,6 +370,7 @@ grouped_query(const MdbRoute *r, RangeTblEntry *rte, List *conditions, List *exp
 			q->groupClause = lappend(q->groupClause, sgc);
 		}
 	}
+	keep_apart(q, r, bucket);
 	return q;
 }
 
@@ -373,7 +404,7 @@ states_branch(const MdbRoute *r, const MdbDefinition *def, const MdbRouteInside 
 			return NULL;
 		exprs = lappend(exprs, expr);
 	}
-	return two_levels_down(grouped_query(r, rte, conditions, exprs));
+	return two_levels_down(grouped_query(r, rte, conditions, exprs, (Node *) column_var(def, 0, 1)));
 }
 
 static Query *
@@ -398,7 +429,7 @@ raw_branch(const MdbRoute *r, const MdbDefinition *above, const MdbRouteInside *
 	ChangeVarNodes((Node *) rte->securityQuals, r->rti, 1, 0);
 	rte->inh = false;
 	rte->lateral = false;
-	q = grouped_query(r, rte, conditions, exprs);
+	q = grouped_query(r, rte, conditions, exprs, copyObject(above->bucket));
 	mdb_copy_permissions(r->query, q, rte);
 	return two_levels_down(q);
 }

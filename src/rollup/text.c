@@ -34,13 +34,30 @@ mdb_marker_text(StringInfo buf, const char *function, Oid states, const char *co
 					 quote_literal_cstr(mdb_qualified_name(states)), quote_identifier(column));
 }
 
-/* Groups of a branch are its first columns. */
+/* Groups of a branch are its first columns, and what else the branch is to keep apart. */
 static void
-group_by_first(StringInfo buf, int n)
+group_by_first(StringInfo buf, int n, const char *also)
 {
 	appendStringInfoString(buf, "\n  GROUP BY ");
 	for (int i = 1; i <= n; i++)
 		appendStringInfo(buf, i == 1 ? "%d" : ", %d", i);
+	if (also)
+		appendStringInfo(buf, ", %s", also);
+}
+
+/*
+ * Summaries of counters must not interleave.  Each bucket of a finer aggregate is in one branch of the view, which must
+ * not make one summary of several that others lie between.
+ */
+static bool
+is_ordered(const MdbPlan *plan)
+{
+	ListCell *lc;
+
+	foreach (lc, plan->partials)
+		if (mdb_partial_is_ordered(lfirst_node(Aggref, lc)))
+			return true;
+	return false;
 }
 
 /* SELECT expressions AS names */
@@ -73,10 +90,12 @@ states_branch(StringInfo buf, Oid states, List *names, bool materialized_only)
 }
 
 static void
-raw_branch(StringInfo buf, const MdbPlan *plan, Oid states, List *names, bool materialized_only)
+raw_branch(StringInfo buf, const MdbPlan *plan, Oid states, List *names, const MdbAggregate *finest,
+		   bool materialized_only)
 {
 	List *context = deparse_context_for(get_rel_name(plan->raw), plan->raw);
 	List *exprs = list_concat(list_make1(plan->bucket), plan->keys);
+	char *also = NULL;
 	ListCell *lc;
 
 	select_list(buf, list_concat(exprs, plan->partials), names, context);
@@ -85,14 +104,18 @@ raw_branch(StringInfo buf, const MdbPlan *plan, Oid states, List *names, bool ma
 	mdb_marker_text(buf, "is_pending", states, get_attname(plan->raw, plan->time_attno, false));
 	foreach (lc, plan->where)
 		appendStringInfo(buf, "\n    AND (%s)", deparse_expression(lfirst(lc), context, false, false));
-	group_by_first(buf, 1 + list_length(plan->keys));
+	if (finest && is_ordered(plan))
+		also = deparse_expression(mdb_definition_read(finest->view)->bucket, context, false, false);
+	group_by_first(buf, 1 + list_length(plan->keys), also);
 }
 
-/* The states of each finer aggregate, those of the next finer one pending for it. */
-static Oid
+/* The states of each finer aggregate, those of the next finer one pending for it; the finest one. */
+static const MdbAggregate *
 finer_branches(StringInfo buf, const MdbPlan *plan, Oid states, List *names, const MdbAggregate *finer,
 			   bool materialized_only)
 {
+	const MdbAggregate *finest = NULL;
+
 	for (; finer != NULL; finer = OidIsValid(finer->parent) ? mdb_aggregate_get(finer->parent, NULL) : NULL)
 	{
 		List *exprs = mdb_stack_targets(plan, finer);
@@ -109,10 +132,11 @@ finer_branches(StringInfo buf, const MdbPlan *plan, Oid states, List *names, con
 		mdb_marker_text(buf, "is_clean", finer->aggregate, bucket);
 		foreach (lc, mdb_stack_conditions(plan, finer))
 			appendStringInfo(buf, "\n    AND (%s)", deparse_expression(lfirst(lc), context, false, false));
-		group_by_first(buf, 1 + list_length(plan->keys));
+		group_by_first(buf, 1 + list_length(plan->keys), is_ordered(plan) ? quote_identifier(bucket) : NULL);
 		states = finer->aggregate;
+		finest = finer;
 	}
-	return states;
+	return finest;
 }
 
 /*
@@ -125,7 +149,7 @@ mdb_view_query(const MdbPlan *plan, Oid states, List *names, const MdbAggregate 
 {
 	StringInfoData buf;
 	List *context = deparse_context_for("s", states);
-	Oid finest;
+	const MdbAggregate *finest;
 	ListCell *lc;
 
 	initStringInfo(&buf);
@@ -142,7 +166,7 @@ mdb_view_query(const MdbPlan *plan, Oid states, List *names, const MdbAggregate 
 	states_branch(&buf, states, names, materialized_only);
 	finest = finer_branches(&buf, plan, states, names, finer, materialized_only);
 	appendStringInfoString(&buf, "\n  UNION ALL\n  ");
-	raw_branch(&buf, plan, finest, names, materialized_only);
+	raw_branch(&buf, plan, finest ? finest->aggregate : states, names, finest, materialized_only);
 	appendStringInfoString(&buf, "\n) s\nGROUP BY ");
 	for (int i = 0; i <= list_length(plan->keys); i++)
 		appendStringInfo(&buf, "%ss.%s", i == 0 ? "" : ", ", quote_identifier(list_nth(names, i)));
