@@ -1,5 +1,5 @@
 #!/bin/sh
-# bench.sh [ingest|latency|copy|size|cost|codec|merge|cancel|guard|query|functions|series|retention]...: what `make bench` does.  Speed is shown here and
+# bench.sh [ingest|latency|copy|size|cost|codec|merge|cancel|guard|query|functions|series|retention|rollups]...: what `make bench` does.  Speed is shown here and
 # tested nowhere: machines differ, so it prints ratios, medians and the runs they come from.
 #   BENCH_RUNS=3        runs of each; medians are shown
 #   BENCH_POINTS=20000000   points of an ingest run, over 100,000 series
@@ -180,6 +180,8 @@ copy() {
 . "$TOP/test/bench/functions.sh"
 # shellcheck source=test/bench/retention.sh
 . "$TOP/test/bench/retention.sh"
+# shellcheck source=test/bench/rollups.sh
+. "$TOP/test/bench/rollups.sh"
 # shellcheck source=test/bench/series.sh
 . "$TOP/test/bench/series.sh"
 
@@ -233,5 +235,5 @@ cancel() {
 }
 
 echo "on: $(sed -n 's/^model name.*: //p' /proc/cpuinfo | sort -u | head -n 1), $(nproc) cores, load $(cut -d' ' -f1 /proc/loadavg); commit $(git -C "$TOP" rev-parse --short HEAD 2>/dev/null || echo unknown)"
-[ $# -gt 0 ] || set -- ingest latency copy size cost codec merge cancel guard query functions series retention
+[ $# -gt 0 ] || set -- ingest latency copy size cost codec merge cancel guard query functions series retention rollups
 for part in "$@"; do "$part"; done
