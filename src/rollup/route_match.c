@@ -385,6 +385,21 @@ column_of(MdbRoute *r, Node *expr, const SortGroupClause *sgc)
 	return makeVar(r->rti, attno, exprType(expr), exprTypmod(expr), exprCollation(expr), 0);
 }
 
+/* Does each group of the query have rows of one group of the aggregate, in each bucket, once? */
+static bool
+groups_by_keys(const MdbRoute *r)
+{
+	ListCell *lc;
+
+	if (list_length(r->query->jointree->fromlist) != 1 ||
+		!IsA(linitial(r->query->jointree->fromlist), RangeTblRef))
+		return false;
+	foreach (lc, r->def_keys)
+		if (mdb_find_equal(r->group_keys, lfirst(lc)) < 0)
+			return false;
+	return true;
+}
+
 /* The value of an aggregate of combined partials. */
 static Node *
 rewrite_aggregate(MdbRoute *r, Aggref *agg)
@@ -402,8 +417,10 @@ rewrite_aggregate(MdbRoute *r, Aggref *agg)
 		Node *partial = lfirst(lc);
 		Var *var;
 
-		/* Summaries that interleave cannot be combined: late samples make a bucket NULL until it is made again. */
-		if (mdb_find_equal(r->def_partials, partial) < 0 || mdb_partial_is_ordered((Aggref *) partial))
+		if (mdb_find_equal(r->def_partials, partial) < 0)
+			return NULL;
+		/* Summaries that interleave cannot be combined. */
+		if (mdb_partial_is_ordered((Aggref *) partial) && !groups_by_keys(r))
 			return NULL;
 		var = column_of(r, partial, NULL);
 		states = lappend(states, var);

@@ -106,7 +106,8 @@ sql -c 'SELECT version()' | cut -d' ' -f1-2
 step "The table and the source"
 setup="CREATE EXTENSION metricsdb;
 SELECT metricsdb.create_metrics_table('metrics');
-SELECT metricsdb.create_kafka_source('fleet', brokers => '$brokers', topic => '$topic', target => 'metrics', format => 'metric_batch');"
+SELECT metricsdb.create_kafka_source('fleet', brokers => '$brokers', topic => '$topic', target => 'metrics', format => 'metric_batch');
+SELECT metricsdb.create_rollups('metrics', levels => ARRAY['1 min', '1 hour', '1 day']);"
 echo "$setup"
 sql -c "$setup" >/dev/null
 
@@ -154,7 +155,7 @@ FROM metricsdb.relation_stats('metrics');"
 echo "$stats"
 "$lib/cluster.sh" psql "$pg" -q -P footer=off -c "$stats"
 
-step "Five questions"
+step "Seven questions"
 "$lib/cluster.sh" psql "$pg" -q -v ON_ERROR_STOP=1 -P pager=off -f "$TOP/test/demo/queries.sql"
 
 step "Go on"

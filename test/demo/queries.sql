@@ -36,3 +36,16 @@ SELECT date_bin('10 minutes', time, '2000-01-01') AS bucket, round(min(value)::n
 FROM metrics
 WHERE metric_name = 'usage_system' AND tags @> '{"hostname": "host_7"}'
 GROUP BY 1 ORDER BY 1;
+
+\echo '-- 6. How busy was each region, an hour each?  (the same table; answered from a roll-up, as EXPLAIN says)'
+EXPLAIN (COSTS OFF) SELECT metricsdb.time_bucket('1 hour', time) AS hour, count(*) AS points, avg(value) AS mean, max(value) AS peak
+FROM metrics
+WHERE metric_name = 'usage_user'
+GROUP BY 1 ORDER BY 1;
+SELECT metricsdb.time_bucket('1 hour', time) AS hour, count(*) AS points, round(avg(value)::numeric, 2) AS mean, max(value) AS peak
+FROM metrics
+WHERE metric_name = 'usage_user'
+GROUP BY 1 ORDER BY 1;
+
+\echo '-- 7. The roll-ups themselves'
+SELECT view, rows AS states, pg_size_pretty(bytes) AS size, pending_parts, lag FROM metricsdb.aggregate_status;
