@@ -17,7 +17,7 @@ my $seed = $ENV{METRICSDB_SEED} || (time() ^ $$) & 0xffffff;
 srand($seed);
 note "METRICSDB_SEED=$seed";
 
-my $node = new_node('rollup_soak', autovacuum_naptime => 1, 'metricsdb.direct_rows' => 50, fsync => 'off',
+my $node = new_node('rollup_soak', autovacuum_naptime => 1, 'metricsdb.direct_rows' => 50, fsync => 'off', 'metricsdb.rollup_routing' => 'exact',
 	'search_path' => "'public, metricsdb'", timezone => "'UTC'");
 my $s;
 my %did;
@@ -156,7 +156,7 @@ sub ask
 	if (chance(0.4))
 	{
 		($hh, $mm) = ('ch', 'cm');
-		$query = "SELECT $key AS k, host, round(increase(time, x)::numeric, 6), resets(time, x), first(x, time), last(n, time), count(*) FROM \@ $where GROUP BY 1, 2";
+		$query = "SELECT $key AS k, host, round(increase(time, x)::numeric, 6), resets(time, x), first(x, time), last(x, time), count(*) FROM \@ $where GROUP BY 1, 2";
 	}
 	(my $h = $query) =~ s/\@/$hh/;
 	(my $m = $query) =~ s/\@/$mm/;
