@@ -63,7 +63,7 @@ CREATE FUNCTION create_rollups("table" regclass, raw_keep interval DEFAULT '30 d
 	AS 'MODULE_PATHNAME', 'mdb_create_rollups' LANGUAGE C;
 COMMENT ON FUNCTION create_rollups(regclass, interval, interval[], interval[], text) IS
 	'make the usual continuous aggregates of a table of metrics, TABLE_10s, TABLE_1min, TABLE_1h and TABLE_1day, or those of other '
-	'widths: of each series and each value that is a number count, sum, avg, min, max, first and last. Rows of the table are kept '
+	'widths: of each series and each value that is a number count, sum, avg, min, max, first and last, and how many rows there are. Rows of the table are kept '
 	'for raw_keep, NULL for as long as they are; buckets as keep says level by level, if it is NULL those below a minute for 7 days, '
 	'below an hour for 90 days, others for a year. Days begin at midnight of a zone. What is there already stays. For the owner';
 

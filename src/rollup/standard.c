@@ -173,6 +173,7 @@ put_columns(StringInfo buf, Relation rel, const MdbTable *table, const char *tim
 		appendStringInfo(
 			buf, ", %s",
 			quote_identifier(NameStr(TupleDescAttr(desc, table->series_attnos[i] - 1)->attname)));
+	appendStringInfoString(buf, ", pg_catalog.count(*) AS row_count");
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
