@@ -377,6 +377,22 @@ new_aggregate(const MdbPlan *plan, const MdbAggregate *finer, const MdbRollupOpt
 	return a;
 }
 
+/* The trigger on the view.  A function of its own, lest compilers fear that longjmp() clobbers variables. */
+static pg_noinline void
+create_trigger(Oid view, const Interval *lateness)
+{
+	mdb_rollup_creating = true;
+	PG_TRY();
+	{
+		mdb_rollup_run(mdb_rollup_trigger_text(view, lateness));
+	}
+	PG_FINALLY();
+	{
+		mdb_rollup_creating = false;
+	}
+	PG_END_TRY();
+}
+
 static void
 create(CreateTableAsStmt *stmt, MdbRollupOptions *options, Oid schema)
 {
@@ -398,16 +414,7 @@ create(CreateTableAsStmt *stmt, MdbRollupOptions *options, Oid schema)
 	mdb_rollup_run(psprintf("CREATE VIEW %s AS\n%s", view_name,
 							mdb_view_query(plan, states, names, finer, options->materialized_only)));
 	view = get_relname_relid(into->rel->relname, schema);
-	mdb_rollup_creating = true;
-	PG_TRY();
-	{
-		mdb_rollup_run(mdb_rollup_trigger_text(view, &options->lateness));
-	}
-	PG_FINALLY();
-	{
-		mdb_rollup_creating = false;
-	}
-	PG_END_TRY();
+	create_trigger(view, &options->lateness);
 	a = new_aggregate(plan, finer, options, states, view);
 	mdb_rollup_register(&a, PG_INT64_MIN);
 }
