@@ -22,6 +22,7 @@ typedef struct MdbOptions
 	MdbRetention *retention; /* NULL = none was ever set */
 	bool floor_given;        /* of states of a continuous aggregate: */
 	int64 floor;             /* from when on its table has all its rows */
+	int32 days;              /* that partitions of time are to have at least; 0 = one */
 } MdbOptions;
 
 /* ---- label.c: options as the text of a security label ---- */
@@ -34,6 +35,7 @@ extern void mdb_options_from_json(const char *json, MdbOptions *options);
 extern bool mdb_options_load(Oid relid, MdbOptions *options);
 extern void mdb_options_store(Oid relid, const MdbOptions *options);
 extern void mdb_floor_store(Oid relid, int64 floor);
+extern void mdb_days_store(Oid relid, int32 days);
 extern void mdb_label_init(void);
 
 /* ---- options.c: what they mean for a table ---- */

@@ -7,7 +7,8 @@
  * Why a label: pg_dump writes it behind CREATE TABLE and before the data, it goes with the table,
  * and it is transactional.  "time": "" says that there is no time column; what is missing or null
  * is inferred.  Columns are named; a column that is renamed or dropped is so in the label, too.
- * "retention" is written by retention.c, "floor", of states of continuous aggregates, by mdb_floor_store().
+ * "retention" is written by retention.c, "floor" and "days", of states of continuous aggregates, by mdb_floor_store()
+ * and mdb_days_store().
  */
 #include "postgres.h"
 
@@ -67,6 +68,8 @@ mdb_options_to_json(const MdbOptions *options)
 	}
 	if (options->floor_given)
 		appendStringInfo(&buf, "%s\"floor\": \"" INT64_FORMAT "\"", buf.len > 1 ? ", " : "", options->floor);
+	if (options->days > 0)
+		appendStringInfo(&buf, "%s\"days\": %d", buf.len > 1 ? ", " : "", options->days);
 	appendStringInfoChar(&buf, '}');
 	return buf.data;
 }
@@ -166,6 +169,16 @@ mdb_options_from_json(const char *json, MdbOptions *options)
 			options->floor_given = true;
 			options->floor = DatumGetInt64(DirectFunctionCall1(int8in, CStringGetDatum(string_value(&v))));
 		}
+		else if (strcmp(key, "days") == 0)
+		{
+			if (v.type == jbvNull)
+				continue;
+			if (v.type != jbvNumeric)
+				mdb_options_malformed(json, "\"days\" is not a number.");
+			options->days = DatumGetInt32(DirectFunctionCall1(numeric_int4, NumericGetDatum(v.val.numeric)));
+			if (options->days < 1)
+				mdb_options_malformed(json, "\"days\" is less than one.");
+		}
 		else
 			mdb_options_malformed(json, psprintf("There is no option \"%s\".", key));
 	}
@@ -199,7 +212,7 @@ mdb_options_store(Oid relid, const MdbOptions *options)
 	ObjectAddressSet(address, RelationRelationId, relid);
 	SetSecurityLabel(&address, MDB_LABEL_PROVIDER,
 					 options->time_given || options->series_given || options->retention ||
-							 options->floor_given
+							 options->floor_given || options->days > 0
 						 ? mdb_options_to_json(options)
 						 : NULL);
 	CommandCounterIncrement();
@@ -217,6 +230,19 @@ mdb_floor_store(Oid relid, int64 floor)
 	(void) mdb_options_load(relid, &options);
 	options.floor_given = floor != PG_INT64_MIN;
 	options.floor = floor;
+	mdb_options_store(relid, &options);
+}
+
+/*
+ * mdb_days_store - record in the label of a table how many days its partitions of time are to have at least.
+ */
+void
+mdb_days_store(Oid relid, int32 days)
+{
+	MdbOptions options = {0};
+
+	(void) mdb_options_load(relid, &options);
+	options.days = days;
 	mdb_options_store(relid, &options);
 }
 

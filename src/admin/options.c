@@ -345,6 +345,7 @@ mdb_set_options(PG_FUNCTION_ARGS)
 		options.retention = before.retention;
 		options.floor_given = before.floor_given;
 		options.floor = before.floor;
+		options.days = before.days;
 	}
 	mdb_options_store(relid, &options);
 	PG_RETURN_VOID();

@@ -170,12 +170,17 @@ load(Relation rel)
 	MdbOptions options;
 	Oid source;
 
-	if (mdb_options_load(RelationGetRelid(rel), &options))
-		return options.retention;
-	if (sscanf(RelationGetRelationName(rel), "pg_temp_%u", &source) == 1 &&
-		mdb_options_load(source, &options))
-		return options.retention;
-	return NULL;
+	if (!mdb_options_load(RelationGetRelid(rel), &options) &&
+		!(sscanf(RelationGetRelationName(rel), "pg_temp_%u", &source) == 1 &&
+		  mdb_options_load(source, &options)))
+		return NULL;
+	if (options.days > 0)
+	{
+		if (options.retention == NULL)
+			options.retention = palloc0(sizeof(MdbRetention));
+		options.retention->days = options.days;
+	}
+	return options.retention;
 }
 
 /*

@@ -31,6 +31,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "admin/admin.h"
 #include "compat.h"
 #include "metricsdb.h"
 #include "rollup/define.h"
@@ -393,6 +394,19 @@ create_trigger(Oid view, const Interval *lateness)
 	PG_END_TRY();
 }
 
+/*
+ * Partitions of the states in days.  A day has few states of a group where buckets are long, and a block of one group's,
+ * which is what queries about few groups read, needs a hundred.
+ */
+static int32
+partition_days(const MdbPlan *plan)
+{
+	int64 day = plan->rule.time_type == DATEOID ? 1 : USECS_PER_DAY;
+	double states = (double) day / (double) Max(1, mdb_bucket_granularity(&plan->rule));
+
+	return states >= 96 ? 1 : states >= 3 ? 32 : 1024;
+}
+
 static void
 create(CreateTableAsStmt *stmt, MdbRollupOptions *options, Oid schema)
 {
@@ -411,6 +425,8 @@ create(CreateTableAsStmt *stmt, MdbRollupOptions *options, Oid schema)
 	finer = choose_source(plan, options);
 	names = column_names(plan);
 	states = create_states(plan, into, schema, names);
+	if (partition_days(plan) > 1)
+		mdb_days_store(states, partition_days(plan));
 	mdb_rollup_run(psprintf("CREATE VIEW %s AS\n%s", view_name,
 							mdb_view_query(plan, states, names, finer, options->materialized_only)));
 	view = get_relname_relid(into->rel->relname, schema);

@@ -392,7 +392,8 @@ mdb_append_write(MdbAppend *a, CommandId cid, int options, bool allow_delta, int
 	MDB_STOP("append.dictionary");
 	rows = palloc_extended((Size) batch->nrows * sizeof(uint32), MCXT_ALLOC_HUGE);
 	retention = mdb_retention_load(a->rel);
-	partitions = mdb_partition_rows(a->table, batch, rows, mdb_retention_days(retention), &count);
+	partitions = mdb_partition_rows(a->table, batch, rows, retention ? retention->days : 0,
+									mdb_retention_days(retention), &count);
 	for (int i = 0; retention && i < count; i++)
 		partitions[i].class = (int16) retention->base;
 	if (retention && retention->nclasses > 0)

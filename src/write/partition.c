@@ -122,11 +122,12 @@ count_days(const MdbTable *table, const MdbBatch *batch, int32 *days, int *ndays
 
 /*
  * mdb_partition_rows - fill rows[0 .. batch->nrows) with the row numbers grouped by partition;
- * returns the partitions, none of which spans more than max_days unless that is a single day.  Rows of a
- * partition keep their order.
+ * returns the partitions, none of which spans more than max_days unless that is a single day.  They span min_days or
+ * more if max_days lets them.  Rows of a partition keep their order.
  */
 MdbPartition *
-mdb_partition_rows(const MdbTable *table, const MdbBatch *batch, uint32 *rows, int32 max_days, int *count)
+mdb_partition_rows(const MdbTable *table, const MdbBatch *batch, uint32 *rows, int32 min_days, int32 max_days,
+				   int *count)
 {
 	MdbPartition *parts;
 	DayRows *days;
@@ -135,6 +136,7 @@ mdb_partition_rows(const MdbTable *table, const MdbBatch *batch, uint32 *rows, i
 	uint32 nnulls = 0;
 	uint32 ntimed;
 	int32 width = ALL_DAYS;
+	int narrowest = 0;
 	uint32 at = 0;
 
 	if (table->time_attno == 0)
@@ -159,7 +161,10 @@ mdb_partition_rows(const MdbTable *table, const MdbBatch *batch, uint32 *rows, i
 		days = palloc0(sizeof(DayRows));
 		ndays = 0;
 	}
-	for (int w = 0; w < (int) lengthof(widths) && ndays > 0; w++)
+	while (narrowest + 1 < (int) lengthof(widths) && widths[narrowest] < min_days &&
+		   widths[narrowest + 1] <= max_days)
+		narrowest++;
+	for (int w = narrowest; w < (int) lengthof(widths) && ndays > 0; w++)
 	{
 		int n = 0;
 

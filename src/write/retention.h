@@ -24,6 +24,7 @@ typedef struct MdbRetention
 {
 	bool has_keep; /* else rows that match no class are kept for ever */
 	Interval keep;
+	int32 days; /* that partitions are to have at least, if that is not too long for what is kept; 0 = one */
 	int base;
 	int nclasses;
 	MdbRetentionClass *classes; /* the most specific first, in the order in which they are tried */

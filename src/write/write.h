@@ -44,7 +44,7 @@ typedef struct MdbPartition
 
 extern int32 mdb_day_of(const MdbTable *table, int64 time);
 extern MdbPartition *mdb_partition_rows(const MdbTable *table, const MdbBatch *batch, uint32 *rows,
-										int32 max_days, int *count);
+										int32 min_days, int32 max_days, int *count);
 extern MdbPartition *mdb_partition_classes(MdbClassifier *classes, const MdbBatch *batch, uint32 *rows,
 										   MdbPartition *parts, int *count);
 extern void mdb_sort_rows(const MdbBatch *batch, uint32 *rows, uint32 n);

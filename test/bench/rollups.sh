@@ -138,7 +138,7 @@ rollup_year() {
 	sql -c "CALL metricsdb.refresh('year_1h')"
 	# States of a walk of whole numbers, as raw that is gone would have left them.
 	for month in $(seq 0 11); do
-		sql -c "INSERT INTO year_1h_states (bucket, host, count_x, sum_x, min_x, max_x, first_x, min_time, last_x, max_time)
+		sql -c "INSERT INTO year_1h_states (bucket, host, count_x, sum_x, min_x, max_x, first_x_time, min_time, last_x_time, max_time)
 			SELECT b, 'host_' || h, 360, 360 * m + k % 720 - 360, greatest(m - k / 7 % 15, 0), least(m + k / 11 % 15, 100), m + k / 13 % 9 - 4, b + h % 10 * interval '1 s',
 				m + k / 17 % 9 - 4, b + interval '3590 s' + h % 10 * interval '1 s'
 			FROM generate_series(1, $series) h, generate_series(timestamptz '2026-01-01' + $month * interval '1 month', least(timestamptz '2026-01-01' + ($month + 1) * interval '1 month', '2026-12-31') - interval '1 hour', '1 hour') b,
