@@ -226,3 +226,40 @@ mdb_set_permissions(struct Query *query, struct RangeTblEntry *rte, Oid user)
 	rte->checkAsUser = user;
 #endif
 }
+
+/*
+ * mdb_set_unchecked - to read an entry of a query's range table, which has no other, nobody needs a right.  The planner
+ * of PostgreSQL 16 demands that it be said.
+ */
+void
+mdb_set_unchecked(struct Query *query, struct RangeTblEntry *rte)
+{
+#if PG_VERSION_NUM >= 160000
+	(void) addRTEPermissionInfo(&query->rteperminfos, rte);
+#endif
+}
+
+/*
+ * mdb_forget_unchecked - a plan's executor is not bothered with tables for which nobody must have anything: PostgreSQL
+ * 16 asserts that there are none.
+ */
+void
+mdb_forget_unchecked(struct PlannedStmt *stmt)
+{
+#if PG_VERSION_NUM >= 160000
+	Index *to = palloc0(sizeof(Index) * (list_length(stmt->permInfos) + 1));
+	List *kept = NIL;
+	ListCell *lc;
+
+	foreach (lc, stmt->permInfos)
+		if (lfirst_node(RTEPermissionInfo, lc)->requiredPerms != 0)
+		{
+			kept = lappend(kept, lfirst(lc));
+			to[foreach_current_index(lc) + 1] = list_length(kept);
+		}
+	foreach (lc, stmt->rtable)
+		lfirst_node(RangeTblEntry, lc)->perminfoindex = to[lfirst_node(RangeTblEntry, lc)->perminfoindex];
+	stmt->permInfos = kept;
+	pfree(to);
+#endif
+}

@@ -240,6 +240,7 @@
 struct IndexInfo;
 struct List;
 struct Node;
+struct PlannedStmt;
 struct Query;
 struct RangeTblEntry;
 struct SMgrRelationData;
@@ -255,5 +256,7 @@ extern Oid mdb_view_of_subquery(struct Query *query, struct RangeTblEntry *rte, 
 extern Oid mdb_read_as(struct Query *query, struct RangeTblEntry *rte);
 extern void mdb_copy_permissions(struct Query *from, struct Query *to, struct RangeTblEntry *rte);
 extern void mdb_set_permissions(struct Query *query, struct RangeTblEntry *rte, Oid user);
+extern void mdb_set_unchecked(struct Query *query, struct RangeTblEntry *rte);
+extern void mdb_forget_unchecked(struct PlannedStmt *stmt);
 
 #endif /* MDB_COMPAT_H */

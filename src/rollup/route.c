@@ -250,10 +250,11 @@ route_table(PlannerInfo *root, Query *query, Index rti)
 typedef struct Walk
 {
 	PlannerInfo *root;
+	bool routed;
 } Walk;
 
 static void
-route_query(PlannerInfo *root, Query *query)
+route_query(Walk *walk, Query *query)
 {
 	Index rti = 0;
 	ListCell *lc;
@@ -270,8 +271,11 @@ route_query(PlannerInfo *root, Query *query)
 		if (rte->rtekind != RTE_RELATION || rte->relkind != RELKIND_RELATION || rte->tablesample != NULL ||
 			!rte->inFromCl || !mdb_is_metricsdb_oid(rte->relid))
 			continue;
-		if (route_table(root, query, rti))
+		if (route_table(walk->root, query, rti))
+		{
+			walk->routed = true;
 			return;
+		}
 	}
 }
 
@@ -292,7 +296,7 @@ route_walker(Node *node, Walk *walk)
 			(void) range_table_walker(query->rtable, route_walker, walk, 0);
 			(void) route_walker((Node *) query->cteList, walk);
 		}
-		route_query(walk->root, query);
+		route_query(walk, query);
 		return false;
 	}
 	return expression_tree_walker(node, route_walker, walk);
@@ -311,6 +315,7 @@ static PlannedStmt *
 plan_query(Query *parse, const char *query_string, int cursor_options, ParamListInfo params)
 {
 	List *raws = NIL;
+	Walk walk = {NULL};
 	PlannedStmt *result;
 
 	if (IsNormalProcessingMode() && OidIsValid(mdb_am_oid(true)))
@@ -319,8 +324,7 @@ plan_query(Query *parse, const char *query_string, int cursor_options, ParamList
 			parse->hasRowSecurity = true;
 		if (rollup_routing == ROUTING_EXACT && ActiveSnapshotSet() && may_use_functions())
 		{
-			Walk walk = {.root = makeNode(PlannerInfo)};
-
+			walk.root = makeNode(PlannerInfo);
 			walk.root->glob = makeNode(PlannerGlobal);
 			walk.root->glob->boundParams = params;
 			(void) route_walker((Node *) parse, &walk);
@@ -328,6 +332,8 @@ plan_query(Query *parse, const char *query_string, int cursor_options, ParamList
 	}
 	result = prev_planner ? prev_planner(parse, query_string, cursor_options, params)
 						  : standard_planner(parse, query_string, cursor_options, params);
+	if (walk.routed)
+		mdb_forget_unchecked(result);
 	result->relationOids = list_concat(result->relationOids, raws);
 	return result;
 }

@@ -389,6 +389,7 @@ states_branch(const MdbRoute *r, const MdbDefinition *def, const MdbRouteInside 
 {
 	RangeTblEntry *rte = states_entry(def);
 	List *conditions = NIL, *exprs = NIL;
+	Query *q;
 	ListCell *lc;
 
 	if (!states_policies(r, def, rte) || !states_conditions(r, def, &conditions))
@@ -404,7 +405,9 @@ states_branch(const MdbRoute *r, const MdbDefinition *def, const MdbRouteInside 
 			return NULL;
 		exprs = lappend(exprs, expr);
 	}
-	return two_levels_down(grouped_query(r, rte, conditions, exprs, (Node *) column_var(def, 0, 1)));
+	q = grouped_query(r, rte, conditions, exprs, (Node *) column_var(def, 0, 1));
+	mdb_set_unchecked(q, rte);
+	return two_levels_down(q);
 }
 
 static Query *

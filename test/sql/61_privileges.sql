@@ -108,7 +108,12 @@ ROLLBACK;
 BEGIN;
 ALTER TABLE watched ALTER v TYPE bigint;
 ROLLBACK;
+-- PostgreSQL 17 has no search_path while it does so, and names what is dropped by its schema.
+\set VERBOSITY terse
 VACUUM FULL watched;
+\set VERBOSITY default
+SELECT to_regclass('spy') AS spy, to_regclass('spy_name') AS spy_name, to_regproc('spy_function') AS spy_function;
+\d spy_column
 TABLE watched;
 RESET ROLE;
 SELECT delta_of('watched') AS delta \gset

@@ -151,7 +151,10 @@ ALTER TABLE cpu RENAME COLUMN number TO n;
 
 -- What would leave it without its table, or its table without it
 ALTER TABLE cpu DROP COLUMN v;
+-- Which of the views is told differs.
+\set VERBOSITY terse
 ALTER TABLE cpu ALTER COLUMN v TYPE real;
+\set VERBOSITY default
 ALTER TABLE cpu ADD COLUMN extra int, ALTER COLUMN extra SET DEFAULT 3;
 DROP TABLE cpu;
 DROP TABLE m1_states;
