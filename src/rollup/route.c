@@ -182,6 +182,23 @@ forget_join_aliases(MdbRoute *r)
 	}
 }
 
+/*
+ * Columns in the order of targets also where PostgreSQL 18 keeps groups apart, so that no branch needs a node which puts
+ * them in another.
+ */
+static void
+order_columns(MdbRoute *r, bool *ok)
+{
+	ListCell *lc;
+
+	foreach (lc, r->query->targetList)
+	{
+		Node *expr = (Node *) lfirst_node(TargetEntry, lc)->expr;
+
+		(void) mdb_route_rewrite(r, mdb_group_expr(r->query, expr), ok);
+	}
+}
+
 static bool
 try_aggregate(MdbRoute *r, List *levels)
 {
@@ -194,6 +211,8 @@ try_aggregate(MdbRoute *r, List *levels)
 
 	if (!mdb_route_match(r, linitial(levels)))
 		return false;
+	if (group_exprs)
+		order_columns(r, &ok);
 	targets = (List *) mdb_route_rewrite(r, (Node *) q->targetList, &ok);
 	having = mdb_route_rewrite(r, q->havingQual, &ok);
 	jointree = mdb_route_rewrite(r, r->jointree, &ok);
