@@ -111,7 +111,6 @@ typedef struct MdbPartTimes
 } MdbPartTimes;
 
 extern const MdbTimeSet *mdb_part_times_find(MdbPartTimes *times, int64 part_id);
-extern MdbTimeSet mdb_delta_times(Relation rel, int64 step, Snapshot snapshot);
 extern MdbTimeSet mdb_time_set_make(MdbTimeRange *ranges, int n, bool no_time);
 extern MdbTimeSet mdb_time_set_and(const MdbTimeSet *a, const MdbTimeSet *b);
 extern MdbTimeSet mdb_time_set_or(const MdbTimeSet *a, const MdbTimeSet *b);
@@ -121,6 +120,14 @@ extern bool mdb_time_set_touches(const MdbTimeSet *set, int64 first, int64 last)
 extern bool mdb_time_set_covers(const MdbTimeSet *set, int64 first, int64 last);
 extern bool mdb_time_set_has(const MdbTimeSet *set, int64 time);
 extern void mdb_time_set_leave_out(const MdbTimeSet *set, const int64 *times, uint32 n, uint8 *out);
+
+/* ---- delta_times.c: at what times the delta has rows ---- */
+
+typedef void (*MdbTimeFunction)(int64 time, void *arg);
+
+extern void mdb_delta_each_time(const MdbTable *table, TupleDesc desc, Snapshot snapshot,
+								MdbTimeFunction each, void *arg);
+extern MdbTimeSet mdb_delta_times(Relation rel, int64 step, Snapshot snapshot);
 
 /*
  * What rows a scan may leave out, because its caller would.  Of parts: those with a time outside

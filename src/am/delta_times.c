@@ -39,14 +39,75 @@ collect(Collector *c, int64 first, int64 last)
 	c->ranges[c->n++] = (MdbTimeRange){.first = first, .last = last};
 }
 
+/* What collects steps. */
+typedef struct Steps
+{
+	Collector c;
+	int64 step;
+} Steps;
+
 /* The step that a time lies in. */
 static void
-collect_time(Collector *c, int64 time, int64 step)
+collect_step(int64 time, void *arg)
 {
-	int64 into = (time % step + step) % step;
+	Steps *s = arg;
+	int64 into = (time % s->step + s->step) % s->step;
 	int64 first = time < PG_INT64_MIN + into ? PG_INT64_MIN : time - into;
 
-	collect(c, first, first > PG_INT64_MAX - step ? PG_INT64_MAX : first + step - 1);
+	collect(&s->c, first, first > PG_INT64_MAX - s->step ? PG_INT64_MAX : first + s->step - 1);
+}
+
+/*
+ * mdb_delta_each_time - call a function with the time of each row of a table's delta that a snapshot sees and that has
+ * one.  desc: of the rows, which were written before the table's columns were changed, say.
+ */
+void
+mdb_delta_each_time(const MdbTable *table, TupleDesc desc, Snapshot snapshot, MdbTimeFunction each, void *arg)
+{
+	MemoryContext tmp =
+		AllocSetContextCreate(CurrentMemoryContext, "metricsdb times of the delta", ALLOCSET_DEFAULT_SIZES);
+	TupleTableSlot *row = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	int16 attlen = TupleDescAttr(desc, table->time_attno - 1)->attlen;
+	MdbDeltaInfo *live;
+	int count;
+
+	mdb_delta_live(table, snapshot, &live, &count);
+	for (int i = 0; i < count; i++)
+	{
+		Relation heap = table_open(live[i].relid, AccessShareLock);
+		TupleTableSlot *slot = table_slot_create(heap, NULL);
+		TableScanDesc scan = table_beginscan(heap, snapshot, 0, NULL);
+
+		while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+		{
+			MemoryContext old = MemoryContextSwitchTo(tmp);
+			MinimalTuple tuple = mdb_delta_tuple(slot);
+			int64 time = 0;
+			bool isnull = true;
+
+			CHECK_FOR_INTERRUPTS();
+			/* NULL: the shadow of a row of a part. */
+			if (tuple != NULL)
+			{
+				Datum v;
+
+				ExecStoreMinimalTuple(tuple, row, false);
+				v = slot_getattr(row, table->time_attno, &isnull);
+				if (!isnull)
+					time = attlen == 8 ? DatumGetInt64(v) : attlen == 4 ? DatumGetInt32(v) : DatumGetInt16(v);
+				ExecClearTuple(row);
+			}
+			MemoryContextSwitchTo(old);
+			MemoryContextReset(tmp);
+			if (!isnull)
+				each(time, arg);
+		}
+		table_endscan(scan);
+		ExecDropSingleTupleTableSlot(slot);
+		table_close(heap, AccessShareLock);
+	}
+	ExecDropSingleTupleTableSlot(row);
+	MemoryContextDelete(tmp);
 }
 
 /*
@@ -56,52 +117,9 @@ collect_time(Collector *c, int64 time, int64 step)
 MdbTimeSet
 mdb_delta_times(Relation rel, int64 step, Snapshot snapshot)
 {
-	const MdbTable *table = mdb_table(rel);
-	MemoryContext tmp =
-		AllocSetContextCreate(CurrentMemoryContext, "metricsdb times of the delta", ALLOCSET_DEFAULT_SIZES);
-	TupleTableSlot *row = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsMinimalTuple);
-	int16 attlen = table->columns[table->time_attno - 1].attlen;
-	Collector c = {.size = 64};
-	MdbDeltaInfo *live;
-	int count;
+	Steps s = {.c = {.size = 64}, .step = step};
 
-	c.ranges = palloc(sizeof(MdbTimeRange) * c.size);
-	mdb_delta_live(table, snapshot, &live, &count);
-	for (int i = 0; i < count; i++)
-	{
-		Relation heap = table_open(live[i].relid, AccessShareLock);
-		TupleTableSlot *heapslot = table_slot_create(heap, NULL);
-		TableScanDesc scan = table_beginscan(heap, snapshot, 0, NULL);
-
-		while (table_scan_getnextslot(scan, ForwardScanDirection, heapslot))
-		{
-			MemoryContext old = MemoryContextSwitchTo(tmp);
-			MinimalTuple tuple = mdb_delta_tuple(heapslot);
-			int64 time = 0;
-			bool isnull = true;
-
-			CHECK_FOR_INTERRUPTS();
-			/* NULL: the shadow of a row of a part. */
-			if (tuple != NULL)
-			{
-				Datum value;
-
-				ExecStoreMinimalTuple(tuple, row, false);
-				value = slot_getattr(row, table->time_attno, &isnull);
-				if (!isnull)
-					time = attlen == sizeof(int64) ? DatumGetInt64(value) : DatumGetInt32(value);
-				ExecClearTuple(row);
-			}
-			MemoryContextSwitchTo(old);
-			MemoryContextReset(tmp);
-			if (!isnull)
-				collect_time(&c, time, step);
-		}
-		table_endscan(scan);
-		ExecDropSingleTupleTableSlot(heapslot);
-		table_close(heap, AccessShareLock);
-	}
-	ExecDropSingleTupleTableSlot(row);
-	MemoryContextDelete(tmp);
-	return mdb_time_set_make(c.ranges, c.n, false);
+	s.c.ranges = palloc(sizeof(MdbTimeRange) * s.c.size);
+	mdb_delta_each_time(mdb_table(rel), RelationGetDescr(rel), snapshot, collect_step, &s);
+	return mdb_time_set_make(s.c.ranges, s.c.n, false);
 }

@@ -104,56 +104,20 @@ join_ranges(Ranges *r, int64 gap)
 	r->count = n;
 }
 
+static void
+add_time(int64 time, void *arg)
+{
+	add_range(arg, time, time);
+}
+
 /* The times of rows of a table's delta, whose columns are as desc says. */
 static void
-add_delta_times(Relation rel, const MdbTable *table, TupleDesc desc, Ranges *r)
+add_delta_times(const MdbTable *table, TupleDesc desc, Ranges *r)
 {
-	MemoryContext tmp =
-		AllocSetContextCreate(CurrentMemoryContext, "metricsdb times", ALLOCSET_DEFAULT_SIZES);
-	TupleTableSlot *row = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
-	Form_pg_attribute att = TupleDescAttr(desc, table->time_attno - 1);
 	Snapshot snapshot = mdb_latest_snapshot();
-	MdbDeltaInfo *live;
-	int count;
 
-	mdb_delta_live(table, snapshot, &live, &count);
-	for (int i = 0; i < count; i++)
-	{
-		Relation heap = table_open(live[i].relid, AccessShareLock);
-		TupleTableSlot *slot = table_slot_create(heap, NULL);
-		TableScanDesc scan = table_beginscan(heap, snapshot, 0, NULL);
-
-		while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
-		{
-			MemoryContext old = MemoryContextSwitchTo(tmp);
-			MinimalTuple tuple = mdb_delta_tuple(slot);
-			int64 time = 0;
-			bool isnull = true;
-			Datum v;
-
-			CHECK_FOR_INTERRUPTS();
-			if (tuple != NULL)
-			{
-				ExecStoreMinimalTuple(tuple, row, false);
-				v = slot_getattr(row, table->time_attno, &isnull);
-				if (!isnull)
-					time = att->attlen == 8   ? DatumGetInt64(v)
-						   : att->attlen == 4 ? DatumGetInt32(v)
-											  : DatumGetInt16(v);
-				ExecClearTuple(row);
-			}
-			MemoryContextSwitchTo(old);
-			MemoryContextReset(tmp);
-			if (!isnull)
-				add_range(r, time, time);
-		}
-		table_endscan(scan);
-		ExecDropSingleTupleTableSlot(slot);
-		table_close(heap, AccessShareLock);
-	}
+	mdb_delta_each_time(table, desc, snapshot, add_time, r);
 	UnregisterSnapshot(snapshot);
-	ExecDropSingleTupleTableSlot(row);
-	MemoryContextDelete(tmp);
 }
 
 /*
@@ -171,7 +135,7 @@ mdb_feeds_note_types(Relation rel, TupleDesc desc)
 	noted_storage = 0;
 	memset(&noted, 0, sizeof(noted));
 	old = MemoryContextSwitchTo(TopTransactionContext);
-	add_delta_times(rel, table, desc, &noted);
+	add_delta_times(table, desc, &noted);
 	MemoryContextSwitchTo(old);
 	noted_storage = table->storage_id;
 	pfree(table);
@@ -263,9 +227,9 @@ mdb_feeds_rewritten(Relation old, Oid owner)
 		for (int i = 0; i < noted.count; i++)
 			add_range(&delta, noted.v[i].first, noted.v[i].last);
 	else if (old_table->time_attno > 0)
-		add_delta_times(old, old_table, RelationGetDescr(old), &delta);
+		add_delta_times(old_table, RelationGetDescr(old), &delta);
 	if (new_table->time_attno > 0)
-		add_delta_times(rel, new_table, RelationGetDescr(rel), &delta);
+		add_delta_times(new_table, RelationGetDescr(rel), &delta);
 	for (int i = 0; i < count; i++)
 	{
 		Ranges ranges = {0};
