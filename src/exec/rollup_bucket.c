@@ -384,12 +384,32 @@ mdb_rollup_bucket_last(MdbRollupBucket *b, int64 time)
 
 /* ---------- what is dirty ---------- */
 
-/* Times of the source, of which nothing is known yet but that they are within dirty buckets. */
+/* Was the source rewritten after the snapshot? */
+static bool
+is_rewritten(const MdbAggregate *a, Snapshot snapshot)
+{
+	Relation source = try_relation_open(a->source, AccessShareLock);
+	bool result = false;
+
+	if (source == NULL)
+		return false;
+	if (mdb_is_metricsdb(source))
+		result = !mdb_storage_is_seen(mdb_table(source)->storage_id, snapshot);
+	relation_close(source, NoLock);
+	return result;
+}
+
+/*
+ * Times of the source, of which nothing is known yet but that they are within dirty buckets.
+ *
+ * If the source was rewritten its parts are others than those of which the snapshot knows what was pending.  So all that
+ * it has is taken from it.
+ */
 static MdbTimeSet
 dirty_in_source(const MdbAggregate *a, Snapshot snapshot)
 {
 	MdbDirtyList *list = mdb_dirty_list(a->aggregate, snapshot, false);
-	MdbTimeRange *ranges = palloc(sizeof(MdbTimeRange) * Max(1, list->count));
+	MdbTimeRange *ranges = palloc(sizeof(MdbTimeRange) * (list->count + 1));
 	MdbTimeSet dirty, ordered, inherited = {0};
 	int n = 0;
 
@@ -402,6 +422,8 @@ dirty_in_source(const MdbAggregate *a, Snapshot snapshot)
 			ranges[n++] = (MdbTimeRange){.first = d->time_from,
 										 .last = d->time_to == PG_INT64_MAX ? d->time_to : d->time_to - 1};
 	}
+	if (is_rewritten(a, snapshot))
+		ranges[n++] = (MdbTimeRange){.first = a->floor, .last = PG_INT64_MAX};
 	dirty = mdb_time_set_make(ranges, n, false);
 	if (OidIsValid(a->parent))
 	{

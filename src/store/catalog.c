@@ -804,6 +804,25 @@ is_registered(int64 storage_id)
 }
 
 /*
+ * mdb_storage_is_seen - was a storage made before a snapshot?  Not if the table was rewritten later.
+ */
+bool
+mdb_storage_is_seen(int64 storage_id, Snapshot snapshot)
+{
+	Relation rel = mdb_catalog_open("storage", AccessShareLock);
+	MdbCatalogScan scan;
+	ScanKeyData key;
+	bool seen;
+
+	ScanKeyInit(&key, Anum_storage_storage_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage_id));
+	mdb_catalog_scan_begin(&scan, rel, snapshot, false, 1, &key);
+	seen = HeapTupleIsValid(mdb_catalog_scan_next(&scan));
+	mdb_catalog_scan_end(&scan);
+	table_close(rel, AccessShareLock);
+	return seen;
+}
+
+/*
  * mdb_storage_orphans - the ids of storages that have rows in the catalogs, but no transaction
  * that has made one or is about to.
  *

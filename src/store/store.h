@@ -336,6 +336,7 @@ extern void mdb_delta_set_live(const MdbDeltaInfo *delta, bool live);
 extern bool mdb_delta_history_gone(int64 storage_id, const MdbDeltaInfo *delta);
 extern void mdb_storage_register(int64 storage_id, Oid relid, CommandId cid);
 extern void mdb_storage_list(int64 **ids, int *count);
+extern bool mdb_storage_is_seen(int64 storage_id, Snapshot snapshot);
 extern void mdb_storage_orphans(int64 **ids, int *count);
 extern int64 mdb_storage_find(Oid relid);
 extern Oid mdb_storage_relid(int64 storage_id);
