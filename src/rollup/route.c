@@ -199,6 +199,22 @@ order_columns(MdbRoute *r, bool *ok)
 	}
 }
 
+/*
+ * Branches that group by nothing have a row even if there is none to be aggregated.  So has a query that is not grouped
+ * either; but one that is, by constants or by others' columns, or that joins, would see a row too many.
+ */
+static bool
+may_be_ungrouped(const MdbRoute *r)
+{
+	ListCell *lc;
+
+	foreach (lc, r->columns)
+		if (!IsA(((MdbRouteColumn *) lfirst(lc))->expr, Aggref))
+			return true;
+	return r->query->groupClause == NIL && list_length(r->query->jointree->fromlist) == 1 &&
+		   IsA(linitial(r->query->jointree->fromlist), RangeTblRef);
+}
+
 static bool
 try_aggregate(MdbRoute *r, List *levels)
 {
@@ -218,7 +234,7 @@ try_aggregate(MdbRoute *r, List *levels)
 	jointree = mdb_route_rewrite(r, r->jointree, &ok);
 	if (group_exprs)
 		groups = (List *) mdb_route_rewrite(r, (Node *) *group_exprs, &ok);
-	if (!ok || r->columns == NIL)
+	if (!ok || r->columns == NIL || !may_be_ungrouped(r))
 		return false;
 	subquery = mdb_route_build(r, levels);
 	if (subquery == NULL)

@@ -125,6 +125,11 @@ SELECT q, routed(q) FROM unnest(ARRAY[
 	'SELECT host, rate(counter_agg(time, n::float8)) FROM cpu GROUP BY 1',
 	'SELECT c.host, c.core, num_elements(counter_agg(time, n::float8)) FROM cpu c JOIN rack USING (host) GROUP BY 1, 2'])
 	WITH ORDINALITY AS u(q, i) ORDER BY i;
+-- Groups by nothing of the table: no row, no group.
+SELECT 'all' AS k, count(*) FROM cpu WHERE host = 'nobody' GROUP BY 1;
+SELECT rack, count(*) FROM cpu, rack WHERE cpu.host = 'nobody' GROUP BY 1;
+SELECT max(rack), count(*) FROM cpu, rack WHERE cpu.host = 'nobody';
+SELECT count(*), max(n) FROM cpu WHERE host = 'nobody';
 
 -- An aggregate with a condition answers queries that have it.
 CREATE MATERIALIZED VIEW h1_1d WITH (metricsdb.continuous) AS SELECT time_bucket('1 day', time) AS bucket, sum(usage + 1), min(n) FROM cpu WHERE host = 'h1' GROUP BY 1;
