@@ -107,7 +107,7 @@ step "The table and the source"
 setup="CREATE EXTENSION metricsdb;
 SELECT metricsdb.create_metrics_table('metrics');
 SELECT metricsdb.create_kafka_source('fleet', brokers => '$brokers', topic => '$topic', target => 'metrics', format => 'metric_batch');
-SELECT metricsdb.create_rollups('metrics', levels => ARRAY['1 min', '1 hour', '1 day']);"
+SELECT metricsdb.create_rollups('metrics', levels => '{1 min,1 h,1 day}');"
 echo "$setup"
 sql -c "$setup" >/dev/null
 

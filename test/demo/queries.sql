@@ -37,7 +37,7 @@ FROM metrics
 WHERE metric_name = 'usage_system' AND tags @> '{"hostname": "host_7"}'
 GROUP BY 1 ORDER BY 1;
 
-\echo '-- 6. How busy was each region, an hour each?  (the same table; answered from a roll-up, as EXPLAIN says)'
+\echo '-- 6. How busy was the fleet, an hour each?  (asked of the table, answered from its roll-ups, as EXPLAIN says)'
 EXPLAIN (COSTS OFF) SELECT metricsdb.time_bucket('1 hour', time) AS hour, count(*) AS points, avg(value) AS mean, max(value) AS peak
 FROM metrics
 WHERE metric_name = 'usage_user'
