@@ -103,6 +103,13 @@ mdb_target_check(Relation rel, MdbTarget *target)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("table \"%s\" cannot be the target of a Kafka source", RelationGetRelationName(rel)),
 				 errdetail("It is a temporary table, which no other process can write to.")));
+	if (rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("table \"%s\" cannot be the target of a Kafka source", RelationGetRelationName(rel)),
+			 errdetail("It is an unlogged table: a crash would empty it, and Kafka would not be read again."),
+			 errhint("Use ALTER TABLE ... SET LOGGED first.")));
 	if (rel->rd_rel->relispartition)
 		refuse(rel, "a partition's bound");
 	if (desc->constr && desc->constr->num_check > 0)

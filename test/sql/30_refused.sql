@@ -62,3 +62,7 @@ DROP FUNCTION noop, refuse;
 CREATE TEMP TABLE of_session (metric_name text, tags jsonb, time timestamptz, value float8) USING metricsdb;
 SELECT metricsdb.create_kafka_source('temporary', 'localhost:1', 't', 'of_session', 'metric');
 DROP TABLE of_session;
+-- nor to what a crash empties, as offsets stay.
+CREATE UNLOGGED TABLE forgets (metric_name text, tags jsonb, time timestamptz, value float8) USING metricsdb;
+SELECT metricsdb.create_kafka_source('forgets', 'localhost:1', 't', 'forgets', 'metric');
+DROP TABLE forgets;
