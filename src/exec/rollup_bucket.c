@@ -456,6 +456,23 @@ first_whole(const MdbAggregate *a, MdbRollupBucket *b, int64 time)
 	return last == PG_INT64_MAX ? last : last + 1;
 }
 
+/* Dirty times of the source, widened to whole buckets; *b can tell of these, if there are some. */
+static MdbTimeSet
+dirty_whole(const MdbAggregate *a, Snapshot snapshot, MdbRollupBucket **b)
+{
+	MdbTimeSet dirty = dirty_in_source(a, snapshot);
+	MdbTimeRange *ranges = unconstify(MdbTimeRange *, dirty.ranges);
+
+	*b = dirty.n > 0 ? mdb_rollup_bucket(a) : NULL;
+	for (int i = 0; i < dirty.n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		ranges[i].first = first_whole(a, *b, ranges[i].first);
+		ranges[i].last = mdb_rollup_bucket_last(*b, ranges[i].last);
+	}
+	return mdb_time_set_make(ranges, dirty.n, false);
+}
+
 /*
  * mdb_rollup_dirty_times - times of an aggregate's source whose buckets are dirty, as a snapshot sees it: the whole
  * buckets.  In CurrentMemoryContext.  Errors: as mdb_rollup_bucket, if there are some.
@@ -463,17 +480,9 @@ first_whole(const MdbAggregate *a, MdbRollupBucket *b, int64 time)
 MdbTimeSet
 mdb_rollup_dirty_times(const MdbAggregate *a, Snapshot snapshot)
 {
-	MdbTimeSet dirty = dirty_in_source(a, snapshot);
-	MdbTimeRange *ranges = unconstify(MdbTimeRange *, dirty.ranges);
-	MdbRollupBucket *b = dirty.n > 0 ? mdb_rollup_bucket(a) : NULL;
+	MdbRollupBucket *b;
 
-	for (int i = 0; i < dirty.n; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		ranges[i].first = first_whole(a, b, ranges[i].first);
-		ranges[i].last = mdb_rollup_bucket_last(b, ranges[i].last);
-	}
-	return mdb_time_set_make(ranges, dirty.n, false);
+	return dirty_whole(a, snapshot, &b);
 }
 
 /*
@@ -482,17 +491,12 @@ mdb_rollup_dirty_times(const MdbAggregate *a, Snapshot snapshot)
 MdbTimeSet
 mdb_rollup_dirty_buckets(const MdbAggregate *a, Snapshot snapshot)
 {
-	MdbTimeSet dirty = dirty_in_source(a, snapshot);
+	MdbRollupBucket *b;
+	MdbTimeSet dirty = dirty_whole(a, snapshot, &b);
 	MdbTimeRange *ranges = unconstify(MdbTimeRange *, dirty.ranges);
-	MdbRollupBucket *b = dirty.n > 0 ? mdb_rollup_bucket(a) : NULL;
 
 	for (int i = 0; i < dirty.n; i++)
 	{
-		CHECK_FOR_INTERRUPTS();
-		ranges[i].first = first_whole(a, b, ranges[i].first);
-		/* Nothing is left of it. */
-		if (ranges[i].first > ranges[i].last)
-			continue;
 		ranges[i].first = mdb_rollup_bucket_value(b, ranges[i].first);
 		ranges[i].last = mdb_rollup_bucket_value(b, ranges[i].last);
 	}
