@@ -528,11 +528,7 @@ mdb_part_insert(Relation partrel, const MdbPartInfo *p, CommandId cid, int optio
 void
 mdb_part_delete(const MdbPartInfo *info)
 {
-	Relation rel = mdb_catalog_open("part", RowExclusiveLock);
-	ItemPointerData tid = info->tid;
-
-	simple_heap_delete(rel, &tid);
-	table_close(rel, NoLock);
+	mdb_catalog_delete_row("part", &info->tid);
 }
 
 /*

@@ -17,6 +17,19 @@
 #include "store/store.h"
 
 /*
+ * mdb_catalog_delete_row - delete a row of a catalog, which nobody else is deleting.
+ */
+void
+mdb_catalog_delete_row(const char *catalog, const ItemPointerData *tid)
+{
+	Relation rel = mdb_catalog_open(catalog, RowExclusiveLock);
+	ItemPointerData row = *tid;
+
+	simple_heap_delete(rel, &row);
+	table_close(rel, NoLock);
+}
+
+/*
  * mdb_catalog_lock - lock a row of a catalog, or the last version of it; slot gets that, and tid where it is.
  *
  * False if it is gone, or, with LockWaitSkip, if somebody else has it.  With LockWaitError that raises

@@ -158,11 +158,7 @@ mdb_dirty_flag(const MdbDirty *d)
 void
 mdb_dirty_delete(const MdbDirty *d)
 {
-	Relation rel = mdb_catalog_open("dirty", RowExclusiveLock);
-	ItemPointerData tid = d->tid;
-
-	simple_heap_delete(rel, &tid);
-	table_close(rel, NoLock);
+	mdb_catalog_delete_row("dirty", &d->tid);
 }
 
 /*

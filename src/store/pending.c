@@ -215,11 +215,7 @@ mdb_pending_update(MdbPending *p)
 void
 mdb_pending_delete(const MdbPending *p)
 {
-	Relation rel = mdb_catalog_open("pending", RowExclusiveLock);
-	ItemPointerData tid = p->tid;
-
-	simple_heap_delete(rel, &tid);
-	table_close(rel, NoLock);
+	mdb_catalog_delete_row("pending", &p->tid);
 }
 
 /*
