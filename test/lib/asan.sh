@@ -23,5 +23,5 @@ METRICSDB_RUN=$copy/build/run
 export LD_ASAN ASAN_OPTIONS UBSAN_OPTIONS METRICSDB_RUN
 cd "$copy"
 [ $# -gt 0 ] || set -- sql isolation
-exec env COPT="-O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined" CHECK_TAIL=200 \
+exec env TAP_SECONDS=7200 COPT="-O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined" CHECK_TAIL=200 \
 	test/lib/check.sh build "$@"

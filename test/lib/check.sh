@@ -150,7 +150,7 @@ tap() {
 	as_user env LD_PRELOAD="${LD_ASAN:-}" PATH="$bin:$PATH" METRICSDB_RUN="$RUN" METRICSDB_ROOT="$root" METRICSDB_TOP="$WORK" KAFKA_JARS="$KAFKA_JARS" \
 		PROMETHEUS="$PROMETHEUS" METRICSDB_TESTING="$root-testing${bin_prefix%/bin}" \
 		TESTDIR="$RUN/tap" TESTDATADIR="$RUN/tap/data" TESTLOGDIR="$RUN/tap/log" PG_REGRESS="$pgxs/src/test/regress/pg_regress" \
-		sh -c 'cd "$1" && exec prove -j "$4" -I test/lib -I "$2" --timer $3' sh "$WORK" "$pgxs/src/test/perl" "${CHECK_TAP:-test/t/*.pl}" "${CHECK_JOBS:-3}" || rc=$?
+		sh -c 'cd "$1" && PERL5LIB=$1/test/lib:$2 exec prove -j "$4" --exec test/lib/tap.sh --timer $3' sh "$WORK" "$pgxs/src/test/perl" "${CHECK_TAP:-test/t/*.pl}" "${CHECK_JOBS:-3}" || rc=$?
 	# Also where the test takes it for a crash that it has made.
 	! grep -raE -A 12 'AddressSanitizer|runtime error: ' "$RUN/tap" || rc=1
 	return $rc
@@ -197,6 +197,7 @@ done
 # Once more, where it is found: at the end.
 for log in $failed_logs; do
 	say "-- $log"
+	grep -a '^# HANG' "$logs/$log.log" | head -n 200 || true
 	grep -aE -A 8 '^ *# +Failed test|^not ok |^test .* FAILED|\.pl \.+ (Failed|Dubious)' "$logs/$log.log" | head -n 40 || true
 done
 say "$passed passed, $failed failed"

@@ -29,7 +29,7 @@ fuzz: $(filter fuzz-%,$(shell sed -n 's/^\(fuzz-[a-z0-9_]*\):.*/\1/p' test/make/
 
 #: make soak             1,000 random kill -9 (KILLS=...), 200 of Kafka workers (KAFKA_KILLS=...), all stop points, a million rows of continuous aggregates (SOAK_ROWS=...), then the fuzzers for ten minutes each
 soak:
-	@METRICSDB_RANDOM_KILLS=$(or $(KILLS),1000) METRICSDB_KILLS=$(or $(KAFKA_KILLS),200) METRICSDB_SOAK_ROWS=$(or $(SOAK_ROWS),1000000) METRICSDB_STOPS=all test/lib/check.sh build tap
+	@METRICSDB_RANDOM_KILLS=$(or $(KILLS),1000) METRICSDB_KILLS=$(or $(KAFKA_KILLS),200) METRICSDB_SOAK_ROWS=$(or $(SOAK_ROWS),1000000) METRICSDB_STOPS=all TAP_SECONDS=100000 test/lib/check.sh build tap
 	@$(MAKE) -s fuzz FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600)
 
 #: make lint             formatting, scripts, house rules

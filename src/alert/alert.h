@@ -1,0 +1,109 @@
+/*
+ * alert.h
+ *	  Rules, what they observe, and what becomes of their instances.
+ *
+ * A rule is evaluated at ticks of its source's watermark.  An evaluation, of whatever kind, ends in a list of
+ * observations: labels, a value, and whether the condition holds.  Only machine.c decides what an observation makes of
+ * an instance's state; only apply.c writes states, history and the outbox, in the evaluation's transaction.
+ */
+#ifndef MDB_ALERT_H
+#define MDB_ALERT_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+#include "utils/jsonb.h"
+
+#include "alert/machine.h"
+
+typedef enum MdbRuleKind
+{
+	MDB_RULE_QUERY,     /* a SELECT whose rows are the instances */
+	MDB_RULE_THRESHOLD, /* an aggregate over a window, from states of ten seconds */
+	MDB_RULE_DEADMAN,   /* a series of which nothing came */
+	MDB_RULE_COMPOSITE, /* over the states of other rules */
+	MDB_RULE_RECORDING  /* a SELECT whose rows are stored as samples */
+} MdbRuleKind;
+
+/* A row of metricsdb.alert_rule. */
+typedef struct MdbRule
+{
+	int32 id;
+	char *name;
+	Oid owner;
+	MdbRuleKind kind;
+	Oid source;         /* the table whose watermark it follows, InvalidOid = the clock */
+	Jsonb *definition;  /* by kind, see sql/70_alert.sql */
+	int64 every;        /* microseconds */
+	MdbPolicy policy;   /* machine.h: hold, keep_firing_for, ... */
+	Jsonb *labels;      /* added to those of each instance */
+	Jsonb *annotations; /* templates */
+	int32 max_new_instances;
+	int ntargets;
+	int32 *targets;
+	bool enabled;
+	int64 version; /* rises with each change of its row */
+} MdbRule;
+
+/* What an evaluation says of one instance. */
+typedef struct MdbObservation
+{
+	Jsonb *labels; /* with the rule's and alertname: all of the identity, no empty values */
+	double value;
+	bool isnull;        /* no value */
+	MdbCondition holds; /* machine.h */
+} MdbObservation;
+
+typedef struct MdbObservations
+{
+	TimestampTz at; /* the tick: what eval_time() said */
+	int count;
+	int room;
+	MdbObservation *of; /* in CurrentMemoryContext of whoever evaluates */
+	char *error;        /* NULL, or why the evaluation failed: states are kept */
+} MdbObservations;
+
+/*
+ * mdb_rules_load - all rules of this database, in CurrentMemoryContext; mdb_rule_load - one, NULL if there is none.
+ */
+extern List *mdb_rules_load(void);
+extern MdbRule *mdb_rule_load(int32 id);
+
+/*
+ * mdb_labels_key - the 16 bytes that identify labels, whatever the order they were given in.
+ */
+extern void mdb_labels_key(const Jsonb *labels, uint8 key[16]);
+
+/*
+ * mdb_alert_apply - what was observed of a rule at a tick becomes states, history, and rows of the outbox.  Within the
+ * caller's transaction, as the extension (not as the rule's owner).
+ */
+extern void mdb_alert_apply(const MdbRule *rule, const MdbObservations *seen);
+
+/*
+ * The kinds' evaluations: run in the caller's transaction; what is theirs to fail is caught and told in ->error.
+ * mdb_threshold_evaluate and mdb_deadman_evaluate read what mdb_states_take_in() has taken in of committed states.
+ */
+extern void mdb_query_evaluate(const MdbRule *rule, MdbObservations *seen);
+extern void mdb_recording_evaluate(const MdbRule *rule, MdbObservations *seen);
+extern void mdb_composite_evaluate(const MdbRule *rule, MdbObservations *seen);
+extern void mdb_threshold_evaluate(const MdbRule *rule, MdbObservations *seen);
+extern void mdb_deadman_evaluate(const MdbRule *rule, MdbObservations *seen);
+
+/* mdb_states_take_in - apply committed states that are new; returns how many rows of metricsdb.alert_batch. */
+extern int64 mdb_states_take_in(void);
+
+/*
+ * mdb_watermark - up to when a table's data is complete, as far as can be told: see time.c.  lag is how far it is
+ * behind the clock; reason, if not NULL, why it does not move.
+ */
+extern TimestampTz mdb_watermark(Oid table, int64 *lag_us, const char **reason);
+
+/*
+ * mdb_alert_step - one round of the alert worker: ticks that are due, in their order.  Returns how many milliseconds to
+ * wait for the next, or -1 if there is no rule.
+ */
+extern long mdb_alert_step(void);
+
+#endif /* MDB_ALERT_H */

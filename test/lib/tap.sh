@@ -1,0 +1,45 @@
+#!/bin/sh
+# tap.sh FILE.pl: one TAP test, for at most TAP_SECONDS.  One that takes longer hangs: it fails, says on stderr what each
+# of its processes is at, and they are ended.
+set -u
+name=$(basename "$1" .pl)
+limit=${TAP_SECONDS:-900}
+
+# Its servers' processes: data folders are named after the test.
+servers() {
+	for pid in $(pgrep -f "/t_${name}_"); do
+		echo "$pid"
+		pgrep -P "$pid"
+	done
+}
+
+report() {
+	echo "$name hangs, it is there since $limit s"
+	ps -eo pid,ppid,etimes,stat,wchan:24,args --forest --ppid 2 -p 2 --deselect | cut -c 1-200
+	for pid in $(servers); do
+		[ "$(cat "/proc/$pid/comm" 2>/dev/null)" = postgres ] || continue
+		tr '\0' ' ' <"/proc/$pid/cmdline"
+		echo
+		timeout 20 gdb -p "$pid" -batch -ex 'bt 25' 2>/dev/null | grep '^#'
+	done
+}
+
+perl "$@" &
+test=$!
+(
+	sleep "$limit" &
+	trap 'kill $! 2>/dev/null; exit' TERM
+	wait $!
+	echo "not ok 1000000 - $name ends within $limit s"
+	report 2>&1 | sed 's/^/# HANG /' >&2
+	kill "$test"
+	sleep 3
+	# shellcheck disable=SC2046 # pids
+	kill -9 "$test" $(servers) 2>/dev/null
+) &
+watch=$!
+trap 'kill -TERM "$test" "$watch" 2>/dev/null' INT TERM
+wait "$test"
+rc=$?
+if kill "$watch" 2>/dev/null; then wait "$watch"; fi
+exit $rc
