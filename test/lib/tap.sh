@@ -32,10 +32,8 @@ test=$!
 	wait $!
 	echo "not ok 1000000 - $name ends within $limit s"
 	report 2>&1 | sed 's/^/# HANG /' >&2
-	kill "$test"
-	sleep 3
 	# shellcheck disable=SC2046 # pids
-	kill -9 "$test" $(servers) 2>/dev/null
+	kill -9 $(servers) "$test" 2>/dev/null
 ) &
 watch=$!
 trap 'kill -TERM "$test" "$watch" 2>/dev/null' INT TERM
