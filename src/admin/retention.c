@@ -480,13 +480,48 @@ tell(Oid relid, const MdbExpired *expired)
 						 errhint("They go when retention is applied the next time.")));
 }
 
+/* To one of many tables.  False if an error ended its transaction, which is told as a warning. */
+static bool
+apply_to_one(Oid relid, MdbExpired *expired)
+{
+	MemoryContext context = CurrentMemoryContext;
+	char *volatile name = get_rel_name(relid);
+	volatile bool done = false;
+
+	PG_TRY();
+	{
+		(void) mdb_expire_relation(relid, true, true, EnsurePortalSnapshotExists, commit_procedure, expired);
+		done = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (error->elevel > ERROR || ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
+			PG_RE_THROW();
+		FlushErrorState();
+		SPI_rollback();
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("retention was not applied to table \"%s\": %s", name ? name : "?", error->message),
+				 error->detail ? errdetail_internal("%s", error->detail) : 0,
+				 error->hint ? errhint("%s", error->hint) : 0));
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+	return done;
+}
+
 /*
  * mdb_apply_retention - CALL metricsdb.apply_retention("table" regclass): remove what is older than the policy
  * of the table says; NULL: of each table of the caller's that has one.
  *
  * Raises ERRCODE_INVALID_TRANSACTION_STATE inside a transaction block, ERRCODE_WRONG_OBJECT_TYPE for another
  * kind of table, ERRCODE_FEATURE_NOT_SUPPORTED if foreign keys refer to it (of all tables: warns), and a
- * permission error unless the caller owns it.
+ * permission error unless the caller owns it.  Of all tables each is tried, whatever becomes of those before; at the end
+ * ERRCODE_TRIGGERED_ACTION_EXCEPTION if some have failed.
  */
 Datum
 mdb_apply_retention(PG_FUNCTION_ARGS)
@@ -497,6 +532,7 @@ mdb_apply_retention(PG_FUNCTION_ARGS)
 	Oid relid = all ? InvalidOid : check_table(PG_GETARG_OID(0));
 	List *relids;
 	ListCell *lc;
+	int failed = 0;
 
 	if (!nonatomic)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_STATE),
@@ -510,13 +546,25 @@ mdb_apply_retention(PG_FUNCTION_ARGS)
 	commit_procedure();
 	foreach (lc, relids)
 	{
-		MdbExpired expired;
+		MdbExpired expired = {0};
 
 		relid = lfirst_oid(lc);
 		CHECK_FOR_INTERRUPTS();
-		(void) mdb_expire_relation(relid, true, all, EnsurePortalSnapshotExists, commit_procedure, &expired);
+		if (!all)
+			(void) mdb_expire_relation(relid, true, false, EnsurePortalSnapshotExists, commit_procedure,
+									   &expired);
+		else if (!apply_to_one(relid, &expired))
+		{
+			failed++;
+			continue;
+		}
 		tell(relid, &expired);
 	}
+	if (failed > 0)
+		ereport(ERROR, (errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+						errmsg_plural("retention was not applied to %d table",
+									  "retention was not applied to %d tables", failed, failed),
+						errdetail("Warnings say which, and why; it was applied to all others.")));
 	SPI_finish();
 	PG_RETURN_VOID();
 }

@@ -79,6 +79,22 @@ for my $change ("UPDATE t SET v = 0 WHERE time < now() - interval '50 days 12 ho
 sql("CALL metricsdb.apply_retention('t')");
 is(sql("SELECT count(*) FROM t WHERE time < now() - interval '30 days'"), 0, 'and go the next time');
 
+# ---- of all tables each is tried ----
+sql("CREATE TABLE before_t (LIKE t) USING metricsdb; CREATE TABLE t2 (LIKE t) USING metricsdb");
+sql("INSERT INTO $_ " . day(50, 1000)) for qw(before_t t t2);
+sql("SELECT metricsdb.set_retention('$_', '30 days')") for qw(before_t t2);
+$reader->query('BEGIN; LOCK TABLE t');
+{
+	my ($rc, $ignored, $err) = $node->psql('postgres', "SET lock_timeout = '100ms'; CALL metricsdb.apply_retention()");
+	like($err, qr/WARNING:  retention was not applied to table "t": canceling statement due to lock timeout/, 'which could not be locked is told');
+	like($err, qr/ERROR:  retention was not applied to 1 table\n/, 'and the call fails');
+	is(sql("SELECT count(*) FROM $_"), 0, "$_ has not waited for that") for qw(before_t t2);
+}
+$reader->query('ROLLBACK');
+sql('CALL metricsdb.apply_retention()');
+is(sql("SELECT count(*) FROM t WHERE time < now() - interval '30 days'"), 0, 'the next call does what is left');
+sql('DROP TABLE before_t, t2');
+
 # ---- a standby ----
 $node->backup('base');
 my %standby;
