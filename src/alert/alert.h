@@ -39,6 +39,7 @@ typedef struct MdbRule
 	MdbPolicy policy;   /* machine.h: hold, keep_firing_for, ... */
 	Jsonb *labels;      /* added to those of each instance */
 	Jsonb *annotations; /* templates */
+	Jsonb *options;     /* what is not in policy: timeout, search_path, nodata, op, threshold, ... */
 	int32 max_new_instances;
 	int ntargets;
 	int32 *targets;
@@ -74,6 +75,40 @@ extern MdbRule *mdb_rule_load(int32 id);
  * mdb_labels_key - the 16 bytes that identify labels, whatever the order they were given in.
  */
 extern void mdb_labels_key(const Jsonb *labels, uint8 key[16]);
+
+/* observe.c: what evaluations are made of, see there. */
+typedef enum MdbCompareOp
+{
+	MDB_OP_GT,
+	MDB_OP_GE,
+	MDB_OP_LT,
+	MDB_OP_LE,
+	MDB_OP_EQ,
+	MDB_OP_NE
+} MdbCompareOp;
+
+typedef struct MdbComparison
+{
+	MdbCompareOp op;
+	double threshold;
+	double
+		recover; /* one that holds goes on to until this does not, either; equal to threshold if not given */
+} MdbComparison;
+
+extern bool mdb_comparison_read(const Jsonb *object, MdbComparison *c);
+extern MdbCondition mdb_compare(const MdbComparison *c, double value);
+extern void mdb_observe(MdbObservations *seen, Jsonb *labels, double value, bool isnull, MdbCondition holds);
+extern Jsonb *mdb_labels_make(const MdbRule *rule, int n, char **names, char **values);
+extern char *mdb_json_scalar(const JsonbValue *value);
+extern char *mdb_json_text(const Jsonb *object, const char *name);
+extern double mdb_json_number(const Jsonb *object, const char *name, double otherwise);
+extern int64 mdb_json_interval(const Jsonb *object, const char *name, int64 otherwise);
+extern int64 mdb_interval_us(const Interval *interval);
+
+/*
+ * mdb_eval_time_set - what metricsdb.eval_time() says from now on in this process; 0 = now() again.  Returns what it was.
+ */
+extern TimestampTz mdb_eval_time_set(TimestampTz at);
 
 /*
  * mdb_alert_apply - what was observed of a rule at a tick becomes states, history, and rows of the outbox.  Within the
