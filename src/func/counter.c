@@ -105,7 +105,7 @@ mdb_counter_add(MdbCounter *c, int64 time, double value, MdbCounterMode mode)
 }
 
 static int
-sample_cmp(const void *a, const void *b)
+sample_cmp(const void *a, const void *b, void *arg)
 {
 	const MdbSample *x = a, *y = b;
 
@@ -131,7 +131,7 @@ mdb_samples_sort(MdbSamples *samples)
 
 	if (samples->rising)
 		return;
-	qsort(samples->s, samples->n, sizeof(MdbSample), sample_cmp);
+	qsort_interruptible(samples->s, samples->n, sizeof(MdbSample), sample_cmp, NULL);
 	for (int64 i = 0; i < samples->n; i++)
 		if (n == 0 || samples->s[i].time != samples->s[n - 1].time)
 			samples->s[n++] = samples->s[i];

@@ -370,7 +370,7 @@ mdb_rollup_deserial(PG_FUNCTION_ARGS)
 }
 
 static int
-summary_cmp(const void *a, const void *b)
+summary_cmp(const void *a, const void *b, void *arg)
 {
 	const MdbSummary *x = a, *y = b;
 
@@ -383,7 +383,7 @@ roll_up(Rollup *r, bool strict)
 {
 	MdbSummary *s;
 
-	qsort(r->s, r->n, sizeof(MdbSummary), summary_cmp);
+	qsort_interruptible(r->s, r->n, sizeof(MdbSummary), summary_cmp, NULL);
 	s = new_summary(r->s[0].counter);
 	s->bounded = true;
 	s->start = PG_INT64_MAX;

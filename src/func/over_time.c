@@ -230,7 +230,7 @@ MOMENT_FINAL(mdb_present_over_time, MDB_MOMENT_PRESENT)
 
 /* NaN first, as Prometheus sorts them. */
 static int
-value_cmp(const void *a, const void *b)
+value_cmp(const void *a, const void *b, void *arg)
 {
 	double x = *(const double *) a, y = *(const double *) b;
 
@@ -264,7 +264,7 @@ sorted_copy(const MdbValues *values)
 	double *v = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(double) * values->n);
 
 	memcpy(v, values->v, sizeof(double) * values->n);
-	qsort(v, values->n, sizeof(double), value_cmp);
+	qsort_interruptible(v, values->n, sizeof(double), value_cmp, NULL);
 	return v;
 }
 
@@ -293,7 +293,7 @@ mdb_values_mad(const MdbValues *values)
 
 	for (int64 i = 0; i < values->n; i++)
 		v[i] = fabs(v[i] - median);
-	qsort(v, values->n, sizeof(double), value_cmp);
+	qsort_interruptible(v, values->n, sizeof(double), value_cmp, NULL);
 	result = quantile_of_sorted(v, values->n, 0.5);
 	pfree(v);
 	return result;

@@ -18,6 +18,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "libpq/pqformat.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -250,7 +251,7 @@ sorted(const Picks *p)
 	bool lowest = p->lowest;
 
 	memcpy(picks, p->picks, sizeof(Pick) * p->n);
-	qsort_arg(picks, p->n, sizeof(Pick), pick_cmp_arg, &lowest);
+	qsort_interruptible(picks, p->n, sizeof(Pick), pick_cmp_arg, &lowest);
 	return picks;
 }
 
@@ -372,7 +373,7 @@ typedef struct Points
 } Points;
 
 static int
-point_cmp(const void *a, const void *b)
+point_cmp(const void *a, const void *b, void *arg)
 {
 	const Point *x = a, *y = b;
 
@@ -487,6 +488,7 @@ largest_triangles(Point *points, int64 n, int32 resolution)
 		int64 pick = from;
 		double time = 0, value = 0, largest = -1;
 
+		CHECK_FOR_INTERRUPTS();
 		for (int64 k = to; k < behind; k++)
 		{
 			time += (double) points[k].time - origin;
@@ -525,7 +527,7 @@ mdb_lttb_final(PG_FUNCTION_ARGS)
 	(void) mdb_aggregate_context(fcinfo);
 	if (p == NULL)
 		PG_RETURN_NULL();
-	qsort(p->points, p->n, sizeof(Point), point_cmp);
+	qsort_interruptible(p->points, p->n, sizeof(Point), point_cmp, NULL);
 	n = p->n;
 	points = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Point) * n);
 	memcpy(points, p->points, sizeof(Point) * n);
