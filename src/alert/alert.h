@@ -33,14 +33,19 @@ typedef struct MdbRule
 	char *name;
 	Oid owner;
 	MdbRuleKind kind;
-	Oid source;         /* the table whose watermark it follows, InvalidOid = the clock */
-	Jsonb *definition;  /* by kind, see sql/70_alert.sql */
+	Oid source;        /* the table whose watermark it follows, InvalidOid = the clock */
+	Jsonb *definition; /* by kind, see sql/70_alert.sql; mdb_rule_text() and its sisters read it */
+	Jsonb *options;
 	int64 every;        /* microseconds */
 	MdbPolicy policy;   /* machine.h: hold, keep_firing_for, ... */
 	Jsonb *labels;      /* added to those of each instance */
 	Jsonb *annotations; /* templates */
 	Jsonb *options;     /* what is not in policy: timeout, search_path, nodata, op, threshold, ... */
 	int32 max_new_instances;
+	int32 max_rows;    /* of an evaluation's result */
+	int64 timeout;     /* of an evaluation, microseconds */
+	bool nodata_alert; /* an evaluation without any row is told as an alert of its own */
+	char *search_path; /* for the query */
 	int ntargets;
 	int32 *targets;
 	bool enabled;
@@ -68,8 +73,48 @@ typedef struct MdbObservations
 /*
  * mdb_rules_load - all rules of this database, in CurrentMemoryContext; mdb_rule_load - one, NULL if there is none.
  */
-extern List *mdb_rules_load(void);
+extern List *
+mdb_rules_load(void); /* of MdbRule *, in the order of their ids; also those that are not enabled */
 extern MdbRule *mdb_rule_load(int32 id);
+
+/*
+ * What the definition and the options say, in CurrentMemoryContext: mdb_rule_text NULL, mdb_rule_us -1, mdb_rule_number
+ * false, mdb_rule_texts NIL, if they do not.  Times are in microseconds.
+ */
+extern char *mdb_rule_text(const Jsonb *object, const char *key);
+extern int64 mdb_rule_us(const Jsonb *object, const char *key);
+extern bool mdb_rule_number(const Jsonb *object, const char *key, double *number);
+extern List *mdb_rule_texts(const Jsonb *object, const char *key); /* of char * */
+
+/*
+ * Who writes what belongs to a rule, its instances and its rows of the outbox, holds its lock until the end of the
+ * transaction: the evaluation a shared one, and does without if it is not to be had at once; then it looks whether the
+ * rule's version is still what it knows.  Who changes the rule takes it exclusively, and in his transaction does to
+ * instances and outbox what follows from it, so the evaluation reads these again when the version has changed.
+ */
+extern bool mdb_rule_lock_shared(int32 id); /* false: somebody changes it */
+extern void mdb_rule_lock_exclusive(int32 id);
+extern int64 mdb_rule_version(int32 id); /* as committed now; 0 = it is gone, or not enabled */
+
+/*
+ * mdb_rules_changed - at commit, relcache invalidation of metricsdb.alert_rule goes out, whatever was changed in it.
+ */
+extern void mdb_rules_changed(void);
+
+/*
+ * mdb_labels_make - the labels of an instance, all of its identity: those given, those of the rule, which are expanded
+ * and win (what they push aside gets "exported_" before its name), and alertname.  Empty and NULL values are left out.
+ */
+typedef struct MdbLabel
+{
+	const char *name;
+	const char *value;
+} MdbLabel;
+
+extern Jsonb *mdb_labels_make(const MdbRule *rule, const MdbLabel *given, int n, double value);
+
+/* mdb_annotations_make - the rule's annotations for an instance.  Never fails. */
+extern Jsonb *mdb_annotations_make(const MdbRule *rule, const Jsonb *labels, double value);
 
 /*
  * mdb_labels_key - the 16 bytes that identify labels, whatever the order they were given in.
@@ -112,7 +157,8 @@ extern TimestampTz mdb_eval_time_set(TimestampTz at);
 
 /*
  * mdb_alert_apply - what was observed of a rule at a tick becomes states, history, and rows of the outbox.  Within the
- * caller's transaction, as the extension (not as the rule's owner).
+ * caller's transaction, as the extension (not as the rule's owner), under the rule's shared lock.  A row of the outbox
+ * that is new for a target takes the place of one of the same key that a rule which is gone has left.
  */
 extern void mdb_alert_apply(const MdbRule *rule, const MdbObservations *seen);
 

@@ -35,23 +35,24 @@ typedef enum MdbCondition
 typedef enum MdbWhenAbsent
 {
 	MDB_ABSENT_RESOLVE, /* as if it did not hold (Prometheus) */
-	MDB_ABSENT_KEEP,    /* the state stays, for absent_for at most if that is not 0 */
+	MDB_ABSENT_KEEP,    /* the state stays */
 	MDB_ABSENT_FIRING,  /* as if it held */
-	MDB_ABSENT_NODATA   /* a state of its own, told as an alert */
+	MDB_ABSENT_NODATA   /* a state of its own, told as an alert, after hold */
 } MdbWhenAbsent;
 
 typedef enum MdbWhenError
 {
 	MDB_ERROR_KEEP,
 	MDB_ERROR_FIRING,
-	MDB_ERROR_ERROR /* a state of its own, told as an alert */
+	MDB_ERROR_ERROR /* a state of its own, told as an alert, after hold */
 } MdbWhenError;
 
 typedef struct MdbPolicy
 {
 	int64 hold;            /* 'for' */
 	int64 keep_firing_for; /* after it does not hold any more */
-	int64 absent_for;      /* how long MDB_ABSENT_KEEP keeps, 0 = for ever */
+	int64 absent_for;      /* after which what is absent is gone for good, whatever absent says; 0 = never */
+	int64 resolved_for;    /* how long what was resolved is remembered as that */
 	MdbWhenAbsent absent;
 	MdbWhenError error;
 	int32 holds_of; /* M of the last N evaluations have to hold; 0 = each, for all of hold */
@@ -71,11 +72,15 @@ typedef struct MdbInstance
 } MdbInstance;
 
 /*
- * mdb_machine_step - what an observation at a time makes of an instance.  Returns the state of before; the instance is
- * to be forgotten if it is MDB_STATE_INACTIVE afterwards.
+ * mdb_machine_step - what an observation at a time makes of an instance, which is all zero if it is new.  Returns the
+ * state of before.  If that was told and the new one is not, targets are to be told that it is resolved.  Afterwards the
+ * instance is to be forgotten unless mdb_machine_keeps() it.
  */
 extern MdbState mdb_machine_step(const MdbPolicy *policy, MdbInstance *instance, MdbCondition seen,
 								 double value, TimestampTz at);
+
+/* mdb_machine_keeps - is it to be remembered?  Also inactive ones are whose absence is to be noticed. */
+extern bool mdb_machine_keeps(const MdbPolicy *policy, const MdbInstance *instance);
 
 /* mdb_machine_rule_changed - the rule was edited: it may have to hold for longer. */
 extern void mdb_machine_rule_changed(const MdbPolicy *policy, MdbInstance *instance, TimestampTz at);
@@ -83,7 +88,7 @@ extern void mdb_machine_rule_changed(const MdbPolicy *policy, MdbInstance *insta
 /* mdb_state_told - is an alert of this state told to targets as firing? */
 extern bool mdb_state_told(MdbState state);
 
-extern const char *mdb_state_name(MdbState state);
-extern bool mdb_state_parse(const char *name, MdbState *state);
+extern const char *mdb_alert_state_name(MdbState state);
+extern bool mdb_alert_state_parse(const char *name, MdbState *state);
 
 #endif /* MDB_MACHINE_H */
