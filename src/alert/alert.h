@@ -33,19 +33,18 @@ typedef struct MdbRule
 	char *name;
 	Oid owner;
 	MdbRuleKind kind;
-	Oid source;        /* the table whose watermark it follows, InvalidOid = the clock */
-	Jsonb *definition; /* by kind, see sql/70_alert.sql; mdb_rule_text() and its sisters read it */
-	Jsonb *options;
+	Oid source;         /* the table whose watermark it follows, InvalidOid = the clock */
+	Jsonb *definition;  /* by kind, see sql/70_alert.sql; also op, threshold and recover of a query */
 	int64 every;        /* microseconds */
 	MdbPolicy policy;   /* machine.h: hold, keep_firing_for, ... */
 	Jsonb *labels;      /* added to those of each instance */
 	Jsonb *annotations; /* templates */
-	Jsonb *options;     /* what is not in policy: timeout, search_path, nodata, op, threshold, ... */
+	Jsonb *options;     /* what follows, up to max_new_instances, and what of policy has no column */
+	int32 max_rows;     /* of an evaluation's result */
+	int64 timeout;      /* of an evaluation, microseconds */
+	bool nodata_alert;  /* an evaluation without any row is told as an alert of its own */
+	char *search_path;  /* for the query */
 	int32 max_new_instances;
-	int32 max_rows;    /* of an evaluation's result */
-	int64 timeout;     /* of an evaluation, microseconds */
-	bool nodata_alert; /* an evaluation without any row is told as an alert of its own */
-	char *search_path; /* for the query */
 	int ntargets;
 	int32 *targets;
 	bool enabled;
@@ -78,15 +77,6 @@ mdb_rules_load(void); /* of MdbRule *, in the order of their ids; also those tha
 extern MdbRule *mdb_rule_load(int32 id);
 
 /*
- * What the definition and the options say, in CurrentMemoryContext: mdb_rule_text NULL, mdb_rule_us -1, mdb_rule_number
- * false, mdb_rule_texts NIL, if they do not.  Times are in microseconds.
- */
-extern char *mdb_rule_text(const Jsonb *object, const char *key);
-extern int64 mdb_rule_us(const Jsonb *object, const char *key);
-extern bool mdb_rule_number(const Jsonb *object, const char *key, double *number);
-extern List *mdb_rule_texts(const Jsonb *object, const char *key); /* of char * */
-
-/*
  * Who writes what belongs to a rule, its instances and its rows of the outbox, holds its lock until the end of the
  * transaction: the evaluation a shared one, and does without if it is not to be had at once; then it looks whether the
  * rule's version is still what it knows.  Who changes the rule takes it exclusively, and in his transaction does to
@@ -100,18 +90,6 @@ extern int64 mdb_rule_version(int32 id); /* as committed now; 0 = it is gone, or
  * mdb_rules_changed - at commit, relcache invalidation of metricsdb.alert_rule goes out, whatever was changed in it.
  */
 extern void mdb_rules_changed(void);
-
-/*
- * mdb_labels_make - the labels of an instance, all of its identity: those given, those of the rule, which are expanded
- * and win (what they push aside gets "exported_" before its name), and alertname.  Empty and NULL values are left out.
- */
-typedef struct MdbLabel
-{
-	const char *name;
-	const char *value;
-} MdbLabel;
-
-extern Jsonb *mdb_labels_make(const MdbRule *rule, const MdbLabel *given, int n, double value);
 
 /* mdb_annotations_make - the rule's annotations for an instance.  Never fails. */
 extern Jsonb *mdb_annotations_make(const MdbRule *rule, const Jsonb *labels, double value);
@@ -143,10 +121,11 @@ typedef struct MdbComparison
 extern bool mdb_comparison_read(const Jsonb *object, MdbComparison *c);
 extern MdbCondition mdb_compare(const MdbComparison *c, double value);
 extern void mdb_observe(MdbObservations *seen, Jsonb *labels, double value, bool isnull, MdbCondition holds);
-extern Jsonb *mdb_labels_make(const MdbRule *rule, int n, char **names, char **values);
+extern Jsonb *mdb_labels_make(const MdbRule *rule, int n, char **names, char **values, double value);
 extern char *mdb_json_scalar(const JsonbValue *value);
 extern char *mdb_json_text(const Jsonb *object, const char *name);
 extern double mdb_json_number(const Jsonb *object, const char *name, double otherwise);
+extern List *mdb_json_texts(const Jsonb *object, const char *name);
 extern int64 mdb_json_interval(const Jsonb *object, const char *name, int64 otherwise);
 extern int64 mdb_interval_us(const Interval *interval);
 

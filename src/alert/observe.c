@@ -66,6 +66,28 @@ mdb_json_text(const Jsonb *object, const char *name)
 }
 
 /*
+ * mdb_json_texts - the elements of a field of an object that is an array, as texts; NIL if there is none.
+ */
+List *
+mdb_json_texts(const Jsonb *object, const char *name)
+{
+	JsonbValue array;
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue v;
+	List *texts = NIL;
+
+	if (!find_field(object, name, &array) || array.type != jbvBinary ||
+		!JsonContainerIsArray(array.val.binary.data))
+		return NIL;
+	it = JsonbIteratorInit(array.val.binary.data);
+	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
+		if (token == WJB_ELEM && v.type != jbvNull)
+			texts = lappend(texts, mdb_json_scalar(&v));
+	return texts;
+}
+
+/*
  * mdb_json_number - a field of an object as a number: of JSON, or text that is one; otherwise if there is none.
  *
  * Raises ERRCODE_INVALID_TEXT_REPRESENTATION for text that is none.
@@ -157,7 +179,7 @@ is_of_rule(const MdbRule *rule, const char *name)
  * exported_NAME.  A name that comes twice: the last one counts.
  */
 Jsonb *
-mdb_labels_make(const MdbRule *rule, int n, char **names, char **values)
+mdb_labels_make(const MdbRule *rule, int n, char **names, char **values, double value)
 {
 	JsonbParseState *state = NULL;
 	JsonbIterator *it;
@@ -176,12 +198,12 @@ mdb_labels_make(const MdbRule *rule, int n, char **names, char **values)
 		it = JsonbIteratorInit(&rule->labels->root);
 		while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
 		{
-			char *value;
+			char *text;
 
 			if (token == WJB_KEY)
 				name = pnstrdup(v.val.string.val, v.val.string.len);
-			else if (token == WJB_VALUE && (value = mdb_json_scalar(&v)) != NULL && value[0] != '\0')
-				push_label(&state, name, value);
+			else if (token == WJB_VALUE && (text = mdb_json_scalar(&v)) != NULL && text[0] != '\0')
+				push_label(&state, name, text);
 		}
 	}
 	push_label(&state, "alertname", rule->name);
