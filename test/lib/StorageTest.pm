@@ -14,7 +14,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep time);
 
-our @EXPORT = qw(new_node session catalogs_in_order size_bounded restart_after_crash wait_for wait_for_merge grep_log);
+our @EXPORT = qw(new_node session catalogs_in_order size_bounded restart_after_crash wait_for_crash wait_for wait_for_merge grep_log);
 
 sub new_node
 {
@@ -96,6 +96,23 @@ sub restart_after_crash
 		usleep(300_000);
 	}
 	BAIL_OUT("the server does not come back; see " . $node->logfile);
+}
+
+# wait_for_crash(file, pids): until these processes, which live until the server crashes, are gone.  Who was killed may have
+# been gone before: so file is made after some seconds, at which they end by themselves.
+sub wait_for_crash
+{
+	my ($file, @pids) = @_;
+	my $until = time() + 20;
+
+	while (@pids)
+	{
+		@pids = grep { waitpid($_, POSIX::WNOHANG()) == 0 } @pids;
+		append_to_file($file, 'over') if @pids && time() > $until && !-e $file;
+		usleep(20_000);
+	}
+	unlink $file;
+	return;
 }
 
 # What must hold of the catalogs whenever nothing runs.

@@ -56,7 +56,7 @@ sub write_until_crash
 	my $s = session($node);
 	my $txn = $round * 10000;
 
-	while (1)
+	while (!-e "$dir/over")
 	{
 		$txn++;
 		my $n = 1 + int(rand(10) < 6 ? rand(5) : rand(10) < 7 ? rand(400) : rand(6000));
@@ -261,7 +261,7 @@ for my $round (1 .. $crashes)
 			{
 				eval {
 					my $s = session($node);
-					while (defined(my $answer = $s->query($w eq 'compact' ? "CALL metricsdb.compact('m')" : 'VACUUM m')))
+					while (!-e "$dir/over" && defined(my $answer = $s->query($w eq 'compact' ? "CALL metricsdb.compact('m')" : 'VACUUM m')))
 					{
 						if ($answer =~ /ERROR/)
 						{
@@ -295,7 +295,7 @@ for my $round (1 .. $crashes)
 	{
 		kill 'KILL', $victim;
 	}
-	waitpid($_, 0) for @pids;
+	wait_for_crash("$dir/over", @pids);
 	if ($how eq 'postmaster' || $how eq 'immediate') { restart_after_crash($node) }
 	else
 	{

@@ -49,7 +49,7 @@ sub live
 	my $s = session($node);
 	my $n = 0;
 
-	while (1)
+	while (!-e "$dir/over")
 	{
 		my $gid = "g${w}_${round}_" . ++$n;
 		my $t = rand() < 0.3 ? 'm' : "w$w";
@@ -114,7 +114,7 @@ for my $round (1 .. $crashes)
 	}
 	$hit{$how}++;
 	if ($how eq 'postmaster') { $node->kill9 } else { kill 'KILL', $victim }
-	waitpid($_, 0) for @pids;
+	wait_for_crash("$dir/over", @pids);
 	if ($how eq 'postmaster') { restart_after_crash($node) }
 	else { BAIL_OUT('the server does not come back') unless wait_for($node, 'SELECT true') }
 	end_prepared($node);
