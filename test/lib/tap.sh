@@ -1,6 +1,6 @@
 #!/bin/sh
 # tap.sh FILE.pl: one TAP test, for at most TAP_SECONDS.  One that takes longer hangs: it fails, says on stderr what each
-# of its processes is at, and they are ended.
+# of its processes is at, and they are ended.  So is what it leaves behind that has its output, for whose end prove waits.
 set -u
 name=$(basename "$1" .pl)
 limit=${TAP_SECONDS:-900}
@@ -40,4 +40,14 @@ trap 'kill -TERM "$test" "$watch" 2>/dev/null' INT TERM
 wait "$test"
 rc=$?
 if kill "$watch" 2>/dev/null; then wait "$watch"; fi
+out=$(readlink "/proc/$$/fd/1")
+for left in /proc/[0-9]*; do
+	pid=${left#/proc/}
+	case $out in pipe:*) ;; *) break ;; esac
+	if [ "$pid" != $$ ] && [ "$(readlink "$left/fd/1" 2>/dev/null)" = "$out" ] && [ "$(cut -d' ' -f4 "$left/stat" 2>/dev/null)" != $$ ]; then
+		echo "# HANG $name has left behind $pid: $(tr '\0' ' ' <"$left/cmdline")" >&2
+		kill -9 "$pid"
+		[ $rc != 0 ] || rc=1
+	fi
+done
 exit $rc
