@@ -34,6 +34,7 @@ _PG_init(void)
 	mdb_rollup_init();
 	mdb_ingest_init();
 	mdb_apply_init();
+	mdb_deliver_init();
 	mdb_workers_init();
 
 	MarkGUCPrefixReserved("metricsdb");

@@ -22,6 +22,7 @@ extern void mdb_admin_init(void);   /* src/admin: table options, security label 
 extern void mdb_rollup_init(void);  /* src/rollup: commands about continuous aggregates */
 extern void mdb_ingest_init(void);  /* src/ingest: settings of Kafka ingestion */
 extern void mdb_apply_init(void);   /* src/rollup: settings of its worker */
+extern void mdb_deliver_init(void); /* src/deliver: settings, who is woken */
 extern void mdb_workers_init(void); /* bgworkers: settings, launcher */
 
 /*
@@ -31,5 +32,17 @@ extern void mdb_workers_init(void); /* bgworkers: settings, launcher */
  * calls it.
  */
 extern bool mdb_compact_step(void);
+
+/*
+ * mdb_home - what tells this database from a restored copy of it: system identifier and oid.
+ */
+extern const char *mdb_home(void);
+
+/*
+ * mdb_execute_own - run one fixed statement about our own tables, with the rights of their owner, in the caller's SPI
+ * connection; returns rows touched.  nulls as for SPI_execute_with_args(), may be NULL.  An error gives the rights
+ * back by itself: ending the (sub)transaction restores the user.
+ */
+extern uint64 mdb_execute_own(const char *sql, int nargs, Oid *types, Datum *args, const char *nulls);
 
 #endif /* METRICSDB_H */

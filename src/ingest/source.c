@@ -13,7 +13,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "access/xlog.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -26,6 +25,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include "ingest/source.h"
+#include "metricsdb.h"
 
 #define PROPERTY_PREFIX "librdkafka."
 
@@ -320,12 +320,6 @@ mdb_source_options(Jsonb *options, Jsonb *secrets, Oid role, MdbSourceOptions *o
 		read_object(options, false, role, out);
 	if (secrets)
 		read_object(secrets, true, role, out);
-}
-
-const char *
-mdb_home(void)
-{
-	return psprintf(UINT64_FORMAT "/%u", GetSystemIdentifier(), MyDatabaseId);
 }
 
 /*

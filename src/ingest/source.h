@@ -92,9 +92,4 @@ extern const char *mdb_source_version(int32 id);
  */
 extern void mdb_source_stop(int32 id, const char *reason);
 
-/*
- * mdb_home - what tells this database from a restored copy of it: system identifier and oid.
- */
-extern const char *mdb_home(void);
-
 #endif /* MDB_SOURCE_H */

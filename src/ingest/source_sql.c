@@ -14,7 +14,6 @@
 #include "postgres.h"
 
 #include "access/table.h"
-#include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -28,6 +27,7 @@
 #include "ingest/live.h"
 #include "ingest/source.h"
 #include "ingest/target.h"
+#include "metricsdb.h"
 
 PG_FUNCTION_INFO_V1(mdb_create_kafka_source);
 PG_FUNCTION_INFO_V1(mdb_drop_kafka_source);
@@ -42,27 +42,6 @@ PG_FUNCTION_INFO_V1(mdb_purge_kafka_dead_letters);
 #define MAX_NAME_LENGTH 200
 
 /*
- * execute - run one statement of ours with the rights of the tables' owner; returns rows touched.
- *
- * An error gives the rights back by itself: ending the (sub)transaction restores the user.
- */
-static uint64
-execute(const char *sql, int nargs, Oid *types, Datum *args, const char *nulls)
-{
-	Oid user;
-	int context;
-	int result;
-
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, context | SECURITY_LOCAL_USERID_CHANGE);
-	result = SPI_execute_with_args(sql, nargs, types, args, nulls, false, 0);
-	SetUserIdAndSecContext(user, context);
-	if (result < 0)
-		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(result));
-	return SPI_processed;
-}
-
-/*
  * find_source - id of the source with this name, locked against others who change it; an error
  * if there is none, or it is not the caller's.
  */
@@ -75,9 +54,9 @@ find_source(const char *name)
 	int32 id;
 	Oid owner;
 
-	execute("SELECT source_id, owner::pg_catalog.oid FROM metricsdb.kafka_source"
-			" WHERE name OPERATOR(pg_catalog.=) $1 FOR UPDATE",
-			1, &type, &arg, NULL);
+	mdb_execute_own("SELECT source_id, owner::pg_catalog.oid FROM metricsdb.kafka_source"
+					" WHERE name OPERATOR(pg_catalog.=) $1 FOR UPDATE",
+					1, &type, &arg, NULL);
 	if (SPI_processed == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("Kafka source \"%s\" does not exist", name),
@@ -119,11 +98,11 @@ store_secrets(int32 id, Jsonb *secrets)
 	Oid types[] = {INT4OID, JSONBOID};
 	Datum args[] = {Int32GetDatum(id), JsonbPGetDatum(secrets)};
 
-	execute("DELETE FROM metricsdb.kafka_secret WHERE source_id OPERATOR(pg_catalog.=) $1", 1, types, args,
-			NULL);
+	mdb_execute_own("DELETE FROM metricsdb.kafka_secret WHERE source_id OPERATOR(pg_catalog.=) $1", 1, types,
+					args, NULL);
 	if (secrets)
-		execute("INSERT INTO metricsdb.kafka_secret (source_id, secrets) VALUES ($1, $2)", 2, types, args,
-				NULL);
+		mdb_execute_own("INSERT INTO metricsdb.kafka_secret (source_id, secrets) VALUES ($1, $2)", 2, types,
+						args, NULL);
 }
 
 /*
@@ -177,12 +156,12 @@ mdb_create_kafka_source(PG_FUNCTION_ARGS)
 	args[6] = CStringGetTextDatum(unit);
 	args[7] = options ? JsonbPGetDatum(options) : (Datum) 0;
 	args[8] = CStringGetTextDatum(mdb_home());
-	execute("INSERT INTO metricsdb.kafka_source"
-			" (name, owner, target, brokers, topic, format, timestamp_unit, options, home)"
-			" VALUES ($1, $2::pg_catalog.regrole, $3::pg_catalog.regclass, $4, $5, $6, $7,"
-			" coalesce($8, '{}'), $9)"
-			" ON CONFLICT (name) DO NOTHING RETURNING source_id",
-			9, types, args, options ? NULL : "       n ");
+	mdb_execute_own("INSERT INTO metricsdb.kafka_source"
+					" (name, owner, target, brokers, topic, format, timestamp_unit, options, home)"
+					" VALUES ($1, $2::pg_catalog.regrole, $3::pg_catalog.regclass, $4, $5, $6, $7,"
+					" coalesce($8, '{}'), $9)"
+					" ON CONFLICT (name) DO NOTHING RETURNING source_id",
+					9, types, args, options ? NULL : "       n ");
 	if (SPI_processed == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT), errmsg("Kafka source \"%s\" already exists", name)));
@@ -211,8 +190,8 @@ mdb_drop_kafka_source(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	id = Int32GetDatum(find_source(text_to_cstring(PG_GETARG_TEXT_PP(0))));
-	execute("DELETE FROM metricsdb.kafka_source WHERE source_id OPERATOR(pg_catalog.=) $1", 1, &type, &id,
-			NULL);
+	mdb_execute_own("DELETE FROM metricsdb.kafka_source WHERE source_id OPERATOR(pg_catalog.=) $1", 1, &type,
+					&id, NULL);
 	SPI_finish();
 	PG_RETURN_VOID();
 }
@@ -228,9 +207,9 @@ mdb_pause_kafka_source(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	id = Int32GetDatum(find_source(text_to_cstring(PG_GETARG_TEXT_PP(0))));
-	execute("UPDATE metricsdb.kafka_source SET state = 'paused', reason = NULL"
-			" WHERE source_id OPERATOR(pg_catalog.=) $1",
-			1, &type, &id, NULL);
+	mdb_execute_own("UPDATE metricsdb.kafka_source SET state = 'paused', reason = NULL"
+					" WHERE source_id OPERATOR(pg_catalog.=) $1",
+					1, &type, &id, NULL);
 	SPI_finish();
 	PG_RETURN_VOID();
 }
@@ -249,9 +228,9 @@ mdb_resume_kafka_source(PG_FUNCTION_ARGS)
 	SPI_connect();
 	args[0] = Int32GetDatum(find_source(text_to_cstring(PG_GETARG_TEXT_PP(0))));
 	args[1] = CStringGetTextDatum(mdb_home());
-	execute("UPDATE metricsdb.kafka_source SET state = 'running', reason = NULL, home = $2"
-			" WHERE source_id OPERATOR(pg_catalog.=) $1",
-			2, types, args, NULL);
+	mdb_execute_own("UPDATE metricsdb.kafka_source SET state = 'running', reason = NULL, home = $2"
+					" WHERE source_id OPERATOR(pg_catalog.=) $1",
+					2, types, args, NULL);
 	SPI_finish();
 	PG_RETURN_VOID();
 }
@@ -274,9 +253,9 @@ mdb_seek_kafka_source(PG_FUNCTION_ARGS)
 	args[0] = Int32GetDatum(find_source(text_to_cstring(PG_GETARG_TEXT_PP(0))));
 	args[1] = PG_GETARG_DATUM(1);
 	args[2] = PG_GETARG_DATUM(2);
-	if (execute("UPDATE metricsdb.kafka_offset SET next_offset = $3, stalled = NULL"
-				" WHERE source_id OPERATOR(pg_catalog.=) $1 AND partition OPERATOR(pg_catalog.=) $2",
-				3, types, args, NULL) == 0)
+	if (mdb_execute_own("UPDATE metricsdb.kafka_offset SET next_offset = $3, stalled = NULL"
+						" WHERE source_id OPERATOR(pg_catalog.=) $1 AND partition OPERATOR(pg_catalog.=) $2",
+						3, types, args, NULL) == 0)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 						errmsg("Kafka source \"%s\" has no partition %d",
 							   text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_INT32(1))));
@@ -317,8 +296,9 @@ mdb_kafka_secrets(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	arg = Int32GetDatum(find_source(text_to_cstring(PG_GETARG_TEXT_PP(0))));
-	if (execute("SELECT secrets FROM metricsdb.kafka_secret WHERE source_id OPERATOR(pg_catalog.=) $1", 1,
-				&type, &arg, NULL) == 1)
+	if (mdb_execute_own(
+			"SELECT secrets FROM metricsdb.kafka_secret WHERE source_id OPERATOR(pg_catalog.=) $1", 1, &type,
+			&arg, NULL) == 1)
 	{
 		secrets = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 		if (!isnull)
@@ -359,9 +339,9 @@ mdb_purge_kafka_dead_letters(PG_FUNCTION_ARGS)
 	SPI_connect();
 	args[0] = Int32GetDatum(find_source(text_to_cstring(PG_GETARG_TEXT_PP(0))));
 	args[1] = PG_GETARG_DATUM(1);
-	n = execute("DELETE FROM metricsdb.kafka_dead_letter WHERE source_id OPERATOR(pg_catalog.=) $1"
-				" AND created_at OPERATOR(pg_catalog.<=) $2",
-				2, types, args, NULL);
+	n = mdb_execute_own("DELETE FROM metricsdb.kafka_dead_letter WHERE source_id OPERATOR(pg_catalog.=) $1"
+						" AND created_at OPERATOR(pg_catalog.<=) $2",
+						2, types, args, NULL);
 	SPI_finish();
 	PG_RETURN_INT64((int64) n);
 }

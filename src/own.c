@@ -1,0 +1,34 @@
+/*
+ * own.c
+ *	  What functions that define sources, rules and targets have in common: where we are, and statements about our tables.
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "catalog/pg_authid.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+
+#include "metricsdb.h"
+
+const char *
+mdb_home(void)
+{
+	return psprintf(UINT64_FORMAT "/%u", GetSystemIdentifier(), MyDatabaseId);
+}
+
+uint64
+mdb_execute_own(const char *sql, int nargs, Oid *types, Datum *args, const char *nulls)
+{
+	Oid user;
+	int context;
+	int result;
+
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, context | SECURITY_LOCAL_USERID_CHANGE);
+	result = SPI_execute_with_args(sql, nargs, types, args, nulls, false, 0);
+	SetUserIdAndSecContext(user, context);
+	if (result < 0)
+		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(result));
+	return SPI_processed;
+}
