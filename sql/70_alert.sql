@@ -35,7 +35,7 @@ CREATE TABLE alert_secret (
 COMMENT ON TABLE alert_secret IS 'passwords, tokens and keys of targets of alerts; not dumped';
 
 -- definition, by kind:
---   query      {"query": text}
+--   query      {"query": text, "op": text, "threshold": number, "recover": number}
 --   recording  {"query": text, "into": regclass's name, "metric": text}
 --   threshold  {"metric": text, "matchers": text, "column": text, "aggregate": text, "window": interval, "op": text,
 --               "threshold": number, "recover": number, "by": [text], "without": [text]}
@@ -53,7 +53,7 @@ CREATE TABLE alert_rule (
 	keep_firing_for interval    NOT NULL DEFAULT '0',
 	labels          jsonb       NOT NULL DEFAULT '{}',
 	annotations     jsonb       NOT NULL DEFAULT '{}',
-	options         jsonb       NOT NULL DEFAULT '{}',	-- recover, absent, absent_for, nodata, error, holds_of, of, timeout, ...
+	options         jsonb       NOT NULL DEFAULT '{}',	-- absent, absent_for, nodata, error, holds_of, of, timeout, max_rows, search_path
 	max_new_instances int4      NOT NULL DEFAULT 1000,
 	targets         int4[]      NOT NULL DEFAULT '{}',	-- of alert_target
 	enabled         bool        NOT NULL DEFAULT true,
