@@ -47,3 +47,8 @@ REVOKE ALL ON FUNCTION create_alert FROM PUBLIC;
 CREATE FUNCTION drop_alert(name text) RETURNS void
 	LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'mdb_drop_alert';
 COMMENT ON FUNCTION drop_alert(text) IS 'drop a rule; what it had firing is told as resolved. For the owner';
+
+CREATE FUNCTION expand_template(template text, labels jsonb DEFAULT '{}', value float8 DEFAULT NULL) RETURNS text
+	LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'mdb_expand_template';
+COMMENT ON FUNCTION expand_template(text, jsonb, float8) IS
+	'a template as labels and annotations of rules have them, expanded: to try it';

@@ -14,6 +14,7 @@
 #include "utils/timestamp.h"
 
 #include "alert/alert.h"
+#include "alert/define.h"
 
 /* ---- fields of an object ---- */
 
@@ -172,8 +173,22 @@ is_of_rule(const MdbRule *rule, const char *name)
 	return strcmp(name, "alertname") == 0 || find_field(rule->labels, name, &value);
 }
 
+/* What was observed, without the values that are empty. */
+static Jsonb *
+labels_of(int n, char **names, char **values)
+{
+	JsonbParseState *state = NULL;
+
+	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	for (int i = 0; i < n; i++)
+		if (values[i] && values[i][0] != '\0')
+			push_label(&state, names[i], values[i]);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
 /*
- * mdb_labels_make - the labels of an instance: n of what was observed, those of the rule, and alertname.
+ * mdb_labels_make - the labels of an instance: n of what was observed, those of the rule, in which what was observed and
+ * the value are filled in, and alertname.
  *
  * Values that are NULL or empty are left out.  What was observed under a name that the rule has a label of is called
  * exported_NAME.  A name that comes twice: the last one counts.
@@ -182,6 +197,7 @@ Jsonb *
 mdb_labels_make(const MdbRule *rule, int n, char **names, char **values, double value)
 {
 	JsonbParseState *state = NULL;
+	Jsonb *observed = NULL;
 	JsonbIterator *it;
 	JsonbIteratorToken token;
 	JsonbValue v;
@@ -202,7 +218,15 @@ mdb_labels_make(const MdbRule *rule, int n, char **names, char **values, double 
 
 			if (token == WJB_KEY)
 				name = pnstrdup(v.val.string.val, v.val.string.len);
-			else if (token == WJB_VALUE && (text = mdb_json_scalar(&v)) != NULL && text[0] != '\0')
+			if (token != WJB_VALUE || (text = mdb_json_scalar(&v)) == NULL)
+				continue;
+			if (strstr(text, "{{") != NULL)
+			{
+				if (observed == NULL)
+					observed = labels_of(n, names, values);
+				text = mdb_template_expand(text, observed, value);
+			}
+			if (text[0] != '\0')
 				push_label(&state, name, text);
 		}
 	}
