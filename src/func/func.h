@@ -6,6 +6,7 @@
 #define MDB_FUNC_H
 
 #include "fmgr.h"
+#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -34,6 +35,7 @@ extern MdbSketchLimits mdb_sketch_limits(const int32 *max_buckets, const float8 
 pg_noreturn extern void mdb_sketch_full(void);
 
 /* match.c */
+extern MdbBytes mdb_label_text(const JsonbValue *v);
 extern MdbSelector *mdb_selector_of(const char *text, Size len, MemoryContext mcxt, bool missing_ok);
 
 /* time_bucket.c: buckets of one width, in integers, microseconds or days */

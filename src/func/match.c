@@ -120,9 +120,11 @@ selector_of_call(FunctionCallInfo fcinfo, int argno)
 	return site->selector;
 }
 
-/* The value of a pair of a jsonb object as text, which for null is empty. */
-static MdbBytes
-label_text(const JsonbValue *v)
+/*
+ * mdb_label_text - the value of a pair of a jsonb object as text, which for null is empty.
+ */
+MdbBytes
+mdb_label_text(const JsonbValue *v)
 {
 	char *text;
 
@@ -151,7 +153,7 @@ label_of_tags(const Jsonb *tags, MdbBytes label)
 	if (tags == NULL || !JB_ROOT_IS_OBJECT(tags) ||
 		getKeyJsonValueFromContainer((JsonbContainer *) &tags->root, label.p, (int) label.len, &v) == NULL)
 		return (MdbBytes){"", 0};
-	return label_text(&v);
+	return mdb_label_text(&v);
 }
 
 /* Do the tags, and the name unless it is among these, meet a selector? */

@@ -69,6 +69,9 @@ typedef struct MdbSelector
 	MdbMatcher *v;
 } MdbSelector;
 
+extern void *mdb_match_room(const MdbMatchMemory *memory, void *array, int n, size_t size);
+extern size_t mdb_string_parse(const MdbMatchMemory *memory, bool utf8, const char *text, size_t len,
+							   MdbBytes *value, MdbMatchError *error);
 extern MdbSelector *mdb_selector_parse(const MdbMatchMemory *memory, bool utf8, const char *text, size_t len,
 									   MdbMatchError *error);
 extern bool mdb_is_metric_label(MdbBytes label);

@@ -18,7 +18,6 @@ typedef struct Parser
 	const char *begin;
 	const char *p;
 	const char *end;
-	int cap;
 	MdbSelector *selector;
 } Parser;
 
@@ -55,6 +54,22 @@ parse_name(Parser *s, bool colons)
 							 (*s->p >= 'A' && *s->p <= 'Z') || (s->p > from && *s->p >= '0' && *s->p <= '9')))
 		s->p++;
 	return (MdbBytes){from, (size_t) (s->p - from)};
+}
+
+/*
+ * mdb_match_room - an array of n that has room for one more: at powers of two another one, of the double size.
+ */
+void *
+mdb_match_room(const MdbMatchMemory *memory, void *array, int n, size_t size)
+{
+	void *more;
+
+	if (n & (n - 1))
+		return array;
+	more = memory->alloc(memory->arg, size * (size_t) (n ? 2 * n : 1));
+	if (n > 0)
+		memcpy(more, array, size * (size_t) n);
+	return more;
 }
 
 /* ---------- strings ---------- */
@@ -180,6 +195,20 @@ parse_string(Parser *s, MdbBytes *value, bool *plain)
 	return true;
 }
 
+/*
+ * mdb_string_parse - the string that a text begins with, at its quote; returns of how many bytes it is, quotes and all,
+ * 0: *error says why it is none.
+ */
+size_t
+mdb_string_parse(const MdbMatchMemory *memory, bool utf8, const char *text, size_t len, MdbBytes *value,
+				 MdbMatchError *error)
+{
+	Parser s = {.memory = memory, .error = error, .utf8 = utf8, .begin = text, .p = text, .end = text + len};
+	bool plain;
+
+	return parse_string(&s, value, &plain) ? (size_t) (s.p - text) : 0;
+}
+
 /* ---------- matchers ---------- */
 
 static MdbMatcher *
@@ -187,15 +216,7 @@ add_matcher(Parser *s)
 {
 	MdbSelector *sel = s->selector;
 
-	if (sel->n == s->cap)
-	{
-		MdbMatcher *old = sel->v;
-
-		s->cap = s->cap ? s->cap * 2 : 4;
-		sel->v = s->memory->alloc(s->memory->arg, sizeof(MdbMatcher) * (size_t) s->cap);
-		if (sel->n > 0)
-			memcpy(sel->v, old, sizeof(MdbMatcher) * (size_t) sel->n);
-	}
+	sel->v = mdb_match_room(s->memory, sel->v, sel->n, sizeof(MdbMatcher));
 	memset(&sel->v[sel->n], 0, sizeof(MdbMatcher));
 	return &sel->v[sel->n++];
 }

@@ -3,6 +3,7 @@
 #   my $p = Prometheus->new(binaries, folder)
 #   $p->start({ series => [[milliseconds, value], ...], ... }, metric)   samples of one metric, whose label series tells them apart
 #   $p->ask(expression, milliseconds)   { series => value }; or labels as JSON where there is no label series
+#   $p->query(expression, milliseconds) { labels and __name__ as JSON => value }, or why not, as text
 #   $p->stop
 #
 # Values are numbers as text, NaN, +Inf and -Inf among them.
@@ -41,9 +42,10 @@ sub start
 	for my $series (sort keys %$samples)
 	{
 		my %labels = ref $samples->{$series} eq 'HASH' ? %{ $samples->{$series}{labels} } : (series => $series);
+		my $name = delete $labels{__name__} // $metric;
 		my $points = ref $samples->{$series} eq 'HASH' ? $samples->{$series}{samples} : $samples->{$series};
 		my $labels = join(',', map { "$_=\"$labels{$_}\"" } sort keys %labels);
-		printf $f "%s{%s} %s %d.%03d\n", $metric, $labels, text($_->[1]), $_->[0] / 1000, $_->[0] % 1000 for sort { $a->[0] <=> $b->[0] } @$points;
+		printf $f "%s{%s} %s %d.%03d\n", $name, $labels, text($_->[1]), $_->[0] / 1000, $_->[0] % 1000 for sort { $a->[0] <=> $b->[0] } @$points;
 	}
 	print $f "# EOF\n";
 	close $f;
@@ -69,12 +71,18 @@ sub start
 	die "Prometheus does not start, see $dir/log";
 }
 
-sub ask
+sub answer
 {
 	my ($self, $expression, $time) = @_;
 	my $r = $self->{http}->post_form("$self->{url}/api/v1/query", { query => $expression, time => sprintf('%d.%03d', $time / 1000, $time % 1000) });
-	my $answer = eval { $self->{json}->decode($r->{content}) } or die "$expression: $r->{status} $r->{content}";
-	die "$expression: $r->{content}" if $answer->{status} ne 'success';
+	return eval { $self->{json}->decode($r->{content}) } || { status => 'none', error => "$r->{status} $r->{content}" };
+}
+
+sub ask
+{
+	my ($self, $expression, $time) = @_;
+	my $answer = $self->answer($expression, $time);
+	die "$expression: $self->{url}: " . $self->{json}->encode($answer) if $answer->{status} ne 'success';
 	my %of;
 	for my $one (@{ $answer->{data}{result} })
 	{
@@ -83,6 +91,15 @@ sub ask
 		$of{ $labels->{series} // $self->{json}->encode($labels) } = $one->{value}[1];
 	}
 	return \%of;
+}
+
+sub query
+{
+	my ($self, $expression, $time) = @_;
+	my $answer = $self->answer($expression, $time);
+	return "$answer->{errorType}: $answer->{error}" if $answer->{status} ne 'success';
+	return { '{}' => $answer->{data}{result}[1] } if $answer->{data}{resultType} eq 'scalar';
+	return { map { $self->{json}->encode($_->{metric}) => $_->{value}[1] } @{ $answer->{data}{result} } };
 }
 
 sub stop

@@ -19,7 +19,7 @@ server_missing() { ! [ -x "$($config --bindir 2>/dev/null)/postgres" ]; }
 # Not --pgxs: Debian has some of it in packages without headers.
 headers_missing() { ! [ -f "$($config --includedir-server 2>/dev/null)/postgres.h" ]; }
 
-wanted="gcc make libc6-dev libzstd-dev librdkafka-dev libcurl4-openssl-dev libxxhash-dev default-jre-headless maven"
+wanted="gcc make libc6-dev libzstd-dev librdkafka-dev libcurl4-openssl-dev libyaml-dev libxxhash-dev default-jre-headless maven"
 if [ "$what" = check ]; then
 	wanted="$wanted perl libipc-run-perl openssl gdb clang clang-format shellcheck"
 	# The fuzzers' runtime goes by clang's version.

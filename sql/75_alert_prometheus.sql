@@ -1,0 +1,45 @@
+-- Prometheus' expressions, asked of tables; what SQL made of them calls.
+
+CREATE FUNCTION promql_op(a float8, operator text, b float8) RETURNS float8
+	AS 'MODULE_PATHNAME', 'mdb_promql_op' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION promql_op(float8, text, float8) IS
+	'+, -, *, /, %, ^ or atan2 as Prometheus has them: infinities and NaN instead of errors';
+
+CREATE FUNCTION promql_compare(a float8, operator text, b float8) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'mdb_promql_compare' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION promql_compare(float8, text, float8) IS
+	'==, !=, <, <=, > or >= as Prometheus has them: NaN is neither equal to, nor less or more than anything';
+
+CREATE FUNCTION promql_math(function text, value float8, a float8 DEFAULT 0, b float8 DEFAULT 0) RETURNS float8
+	AS 'MODULE_PATHNAME', 'mdb_promql_math' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION promql_math(text, float8, float8, float8) IS
+	'a function of Prometheus of one value: abs, ceil, clamp, hour, ln, round and the like';
+
+CREATE FUNCTION promql_stale(value float8) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'mdb_promql_stale' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION promql_stale(float8) IS 'is this the NaN by which Prometheus marks a series'' end?';
+
+CREATE FUNCTION promql_one(count bigint, message text) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'mdb_promql_one' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION promql_one(bigint, text) IS 'true, or an error if there are several of the same labels';
+
+CREATE FUNCTION promql_labels(tags jsonb) RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'mdb_promql_labels' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION promql_labels(jsonb) IS 'tags as labels: values are texts, none is empty or null';
+
+CREATE FUNCTION promql_by(labels jsonb, VARIADIC names text[]) RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'mdb_promql_by' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION promql_by(jsonb, text[]) IS 'those of the labels that have these names';
+
+CREATE FUNCTION promql_to_sql(expression text, source regclass, at timestamptz DEFAULT NULL,
+		lookback interval DEFAULT '5 min', step interval DEFAULT '1 min') RETURNS text
+	AS 'MODULE_PATHNAME', 'mdb_promql_to_sql' LANGUAGE C STABLE;
+COMMENT ON FUNCTION promql_to_sql(text, regclass, timestamptz, interval, interval) IS
+	'an expression of Prometheus as a query of a table at a time, NULL: at metricsdb.eval_time()';
+
+CREATE FUNCTION promql(expression text, source regclass, at timestamptz DEFAULT pg_catalog.now(),
+		lookback interval DEFAULT '5 min', step interval DEFAULT '1 min')
+	RETURNS TABLE (metric text, labels jsonb, value float8)
+	AS 'MODULE_PATHNAME', 'mdb_promql' LANGUAGE C STABLE SET search_path = pg_catalog, metricsdb;
+COMMENT ON FUNCTION promql(text, regclass, timestamptz, interval, interval) IS
+	'what an expression of Prometheus is at a time, asked of a table';
