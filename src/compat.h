@@ -237,6 +237,13 @@
 #define mdb_flatten_joins(query, node) flatten_join_alias_vars((query), (node))
 #endif
 
+/* PostgreSQL 16 tells to be a member of a role from to may become it. */
+#if PG_VERSION_NUM >= 160000
+#define mdb_check_can_become(user, role) check_can_set_role((user), (role))
+#else
+#define mdb_check_can_become(user, role) check_is_member_of_role((user), (role))
+#endif
+
 struct IndexInfo;
 struct List;
 struct Node;

@@ -23,6 +23,7 @@ extern void mdb_rollup_init(void);  /* src/rollup: commands about continuous agg
 extern void mdb_ingest_init(void);  /* src/ingest: settings of Kafka ingestion */
 extern void mdb_apply_init(void);   /* src/rollup: settings of its worker */
 extern void mdb_deliver_init(void); /* src/deliver: settings, who is woken */
+extern void mdb_alert_init(void);   /* src/alert: sees tables go that rules watch */
 extern void mdb_workers_init(void); /* bgworkers: settings, launcher */
 
 /*

@@ -8,6 +8,7 @@
 #include "catalog/pg_authid.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "utils/guc.h"
 
 #include "metricsdb.h"
 
@@ -23,11 +24,16 @@ mdb_execute_own(const char *sql, int nargs, Oid *types, Datum *args, const char 
 	Oid user;
 	int context;
 	int result;
+	int nest = NewGUCNestLevel();
 
+	/* Operators of joins and comparisons are looked up by it. */
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, context | SECURITY_LOCAL_USERID_CHANGE);
 	result = SPI_execute_with_args(sql, nargs, types, args, nulls, false, 0);
 	SetUserIdAndSecContext(user, context);
+	AtEOXact_GUC(true, nest);
 	if (result < 0)
 		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(result));
 	return SPI_processed;

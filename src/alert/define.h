@@ -73,6 +73,7 @@ typedef struct MdbDraft
 	Oid owner;
 	MdbRuleKind kind;
 	MdbParam p[MDB_NPARAMS];
+	bool new_query; /* and nothing was said of the source */
 	int ntargets;
 	int32 *targets; /* of P_TARGETS, once checked */
 } MdbDraft;
@@ -103,6 +104,11 @@ extern bool mdb_is_number_type(Oid type);
 
 extern void mdb_series_source_check(MdbDraft *draft);
 extern void mdb_rule_warn_unmatched(const MdbDraft *draft);
+
+/* ---- rule_change.c: what follows from a change ---- */
+
+extern void mdb_rule_end_instances(int32 rule_id);
+extern void mdb_rule_apply_change(const MdbRule *rule);
 
 /* ---- template.c ---- */
 

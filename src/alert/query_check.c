@@ -323,7 +323,7 @@ mdb_query_check(MdbDraft *draft)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 						errmsg("\"%s\" is not a metricsdb table", get_rel_name(source->oid)),
 						errdetail("A rule follows the times of the data that its source has.")));
-	if (!source->given && list_length(look.sources) == 1)
+	if ((!source->given || draft->new_query) && list_length(look.sources) == 1)
 	{
 		source->given = true;
 		source->oid = linitial_oid(look.sources);

@@ -7,7 +7,7 @@
  *	   function here checks that itself before it touches a table.
  *	2. Rules are written with the extension's rights by fixed statements.
  *	3. Who changes a rule has its lock, and does to its instances and to what was told of them what follows
- *	   (instances.c), in the same transaction.
+ *	   (rule_change.c), in the same transaction.
  */
 #include "postgres.h"
 
@@ -21,11 +21,14 @@
 #include "utils/timestamp.h"
 
 #include "alert/define.h"
+#include "compat.h"
 #include "metricsdb.h"
-#include "store/store.h"
 
 PG_FUNCTION_INFO_V1(mdb_create_alert);
+PG_FUNCTION_INFO_V1(mdb_alter_alert);
 PG_FUNCTION_INFO_V1(mdb_drop_alert);
+PG_FUNCTION_INFO_V1(mdb_enable_alert);
+PG_FUNCTION_INFO_V1(mdb_disable_alert);
 
 /* Columns that a draft fills, in the order of RULE_COLUMNS. */
 #define RULE_COLUMNS                                                                                     \
@@ -144,6 +147,153 @@ find_rule(const char *name)
 	return rule;
 }
 
+/* Check a draft with the rights of the rule's owner, who need not be who changes it. */
+static void
+check_as_owner(MdbDraft *draft)
+{
+	Oid user;
+	int context;
+
+	GetUserIdAndSecContext(&user, &context);
+	if (user != draft->owner)
+		SetUserIdAndSecContext(draft->owner,
+							   context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	mdb_draft_check(draft);
+	SetUserIdAndSecContext(user, context);
+}
+
+/* The row of a rule from a draft of it; returns the rule. */
+static MdbRule *
+store_draft(const MdbDraft *draft)
+{
+	Oid types[NRULE_COLUMNS + 1];
+	Datum values[NRULE_COLUMNS + 1];
+	char nulls[NRULE_COLUMNS + 2] = {0};
+
+	row_of_draft(draft, types, values, nulls);
+	types[NRULE_COLUMNS] = INT4OID;
+	values[NRULE_COLUMNS] = Int32GetDatum(draft->id);
+	nulls[NRULE_COLUMNS] = ' ';
+	SPI_connect();
+	if (mdb_execute_own("SELECT FROM metricsdb.alert_rule WHERE name OPERATOR(pg_catalog.=) $1"
+						" AND rule_id OPERATOR(pg_catalog.<>) $15",
+						NRULE_COLUMNS + 1, types, values, nulls) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT), errmsg("alert rule \"%s\" already exists", draft->name)));
+	mdb_execute_own("UPDATE metricsdb.alert_rule SET (" RULE_COLUMNS ", version)"
+					" = ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
+					" version OPERATOR(pg_catalog.+) 1) WHERE rule_id OPERATOR(pg_catalog.=) $15",
+					NRULE_COLUMNS + 1, types, values, nulls);
+	SPI_finish();
+	mdb_rules_changed();
+	return mdb_rule_load(draft->id);
+}
+
+/*
+ * change_rule - let a rule be as a draft of it says, and see to its instances.
+ */
+static void
+change_rule(const MdbRule *before, MdbDraft *draft)
+{
+	bool same = strcmp(before->name, draft->name) == 0;
+	MdbRule *rule;
+
+	check_as_owner(draft);
+	same = same && draft->p[MDB_P_ENABLED].boolean && before->kind == draft->kind &&
+		   compareJsonbContainers(&before->labels->root, &draft->p[MDB_P_LABELS].jsonb->root) == 0;
+	if (!same)
+		mdb_rule_end_instances(before->id);
+	rule = store_draft(draft);
+	if (same)
+		mdb_rule_apply_change(rule);
+	if (rule->enabled)
+		mdb_rule_warn_unmatched(draft);
+}
+
+/*
+ * mdb_alter_alert - metricsdb.alter_alert(name, ..., new_name, new_owner, reset)
+ */
+Datum
+mdb_alter_alert(PG_FUNCTION_ARGS)
+{
+	MdbRule *before;
+	MdbDraft draft;
+	int next = 1 + MDB_NPARAMS;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("the name of a rule must not be NULL")));
+	before = find_rule(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	mdb_draft_of_rule(&draft, before);
+	if (!PG_ARGISNULL(next + 2))
+	{
+		Datum *names;
+		bool *isnull;
+		int n;
+
+		deconstruct_array(PG_GETARG_ARRAYTYPE_P(next + 2), TEXTOID, -1, false, TYPALIGN_INT, &names, &isnull,
+						  &n);
+		for (int i = 0; i < n; i++)
+			if (!isnull[i])
+				mdb_draft_reset(&draft, TextDatumGetCString(names[i]));
+	}
+	mdb_draft_read(&draft, fcinfo, 1);
+	draft.new_query = !PG_ARGISNULL(1 + MDB_P_QUERY) && PG_ARGISNULL(1 + MDB_P_SOURCE);
+	if (!PG_ARGISNULL(next))
+		draft.name = text_to_cstring(PG_GETARG_TEXT_PP(next));
+	if (!PG_ARGISNULL(next + 1) && PG_GETARG_OID(next + 1) != draft.owner)
+	{
+		draft.owner = PG_GETARG_OID(next + 1);
+		mdb_check_can_become(GetUserId(), draft.owner);
+	}
+	change_rule(before, &draft);
+	PG_RETURN_VOID();
+}
+
+/*
+ * mdb_enable_alert - metricsdb.enable_alert(name text): it begins anew
+ */
+Datum
+mdb_enable_alert(PG_FUNCTION_ARGS)
+{
+	MdbRule *before = find_rule(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	MdbDraft draft;
+
+	mdb_draft_of_rule(&draft, before);
+	draft.p[MDB_P_ENABLED].boolean = true;
+	change_rule(before, &draft);
+	PG_RETURN_VOID();
+}
+
+/* A statement about the rule of an id, after which others look at the rules again. */
+static void
+execute_on_rule(const char *sql, int32 rule_id)
+{
+	Oid type = INT4OID;
+	Datum id = Int32GetDatum(rule_id);
+
+	SPI_connect();
+	mdb_execute_own(sql, 1, &type, &id, NULL);
+	SPI_finish();
+	mdb_rules_changed();
+}
+
+/*
+ * mdb_disable_alert - metricsdb.disable_alert(name text)
+ */
+Datum
+mdb_disable_alert(PG_FUNCTION_ARGS)
+{
+	MdbRule *rule = find_rule(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+
+	mdb_rule_end_instances(rule->id);
+	execute_on_rule(
+		"UPDATE metricsdb.alert_rule SET enabled = false, version = version OPERATOR(pg_catalog.+) 1"
+		" WHERE rule_id OPERATOR(pg_catalog.=) $1",
+		rule->id);
+	PG_RETURN_VOID();
+}
+
 /*
  * mdb_drop_alert - metricsdb.drop_alert(name text)
  */
@@ -151,13 +301,8 @@ Datum
 mdb_drop_alert(PG_FUNCTION_ARGS)
 {
 	MdbRule *rule = find_rule(text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	Oid type = INT4OID;
-	Datum id = Int32GetDatum(rule->id);
 
-	SPI_connect();
-	mdb_execute_own("DELETE FROM metricsdb.alert_rule WHERE rule_id OPERATOR(pg_catalog.=) $1", 1, &type, &id,
-					NULL);
-	SPI_finish();
-	mdb_rules_changed();
+	mdb_rule_end_instances(rule->id);
+	execute_on_rule("DELETE FROM metricsdb.alert_rule WHERE rule_id OPERATOR(pg_catalog.=) $1", rule->id);
 	PG_RETURN_VOID();
 }

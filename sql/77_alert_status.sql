@@ -1,0 +1,19 @@
+-- How the evaluations of rules go.
+
+CREATE VIEW alert_status WITH (security_barrier) AS
+	SELECT r.name AS rule, r.kind, r.owner, r.enabled, CASE WHEN r.enabled OR t.health = 'error' THEN coalesce(t.health, 'unknown')
+			ELSE 'disabled' END AS health,
+		r.source, r.every, t.last_tick, t.evaluated_at, t.duration, coalesce(t.missed, 0) AS missed,
+		n.pending, n.firing, n.nodata, n.error, t.last_error, t.last_error_at, r.rule_id
+	FROM metricsdb.alert_rule r
+		LEFT JOIN metricsdb.alert_tick t USING (rule_id)
+		CROSS JOIN LATERAL (
+			SELECT pg_catalog.count(*) FILTER (WHERE i.state = 'pending') AS pending,
+				pg_catalog.count(*) FILTER (WHERE i.state IN ('firing', 'recovering')) AS firing,
+				pg_catalog.count(*) FILTER (WHERE i.state = 'nodata') AS nodata,
+				pg_catalog.count(*) FILTER (WHERE i.state = 'error') AS error
+			FROM metricsdb.alert_instance i WHERE i.rule_id = r.rule_id) n
+	WHERE pg_catalog.pg_has_role(r.owner::oid, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
+COMMENT ON VIEW alert_status IS
+	'how the evaluations of the user''s rules go, of all for pg_monitor: how many instances are in which state, and what went wrong last';
+GRANT SELECT ON alert_status TO PUBLIC;
