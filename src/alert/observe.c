@@ -188,7 +188,7 @@ labels_of(int n, char **names, char **values)
 
 /*
  * mdb_labels_make - the labels of an instance: n of what was observed, those of the rule, in which what was observed and
- * the value are filled in, and alertname.
+ * the value are filled in, and alertname, which is the rule's name unless the rule has a label of that name.
  *
  * Values that are NULL or empty are left out.  What was observed under a name that the rule has a label of is called
  * exported_NAME.  A name that comes twice: the last one counts.
@@ -201,6 +201,7 @@ mdb_labels_make(const MdbRule *rule, int n, char **names, char **values, double 
 	JsonbIterator *it;
 	JsonbIteratorToken token;
 	JsonbValue v;
+	bool named = false;
 
 	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	for (int i = 0; i < n; i++)
@@ -226,11 +227,14 @@ mdb_labels_make(const MdbRule *rule, int n, char **names, char **values, double 
 					observed = labels_of(n, names, values);
 				text = mdb_template_expand(text, observed, value);
 			}
-			if (text[0] != '\0')
-				push_label(&state, name, text);
+			if (text[0] == '\0')
+				continue;
+			push_label(&state, name, text);
+			named = named || strcmp(name, "alertname") == 0;
 		}
 	}
-	push_label(&state, "alertname", rule->name);
+	if (!named)
+		push_label(&state, "alertname", rule->name);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 

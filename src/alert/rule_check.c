@@ -247,10 +247,6 @@ check_labels(MdbDraft *draft)
 	labels->jsonb = labels->given ? texts_object(draft, MDB_P_LABELS, &uses_value) : empty_object();
 	annotations->jsonb =
 		annotations->given ? texts_object(draft, MDB_P_ANNOTATIONS, &ignored) : empty_object();
-	if (mdb_json_text(labels->jsonb, "alertname") != NULL)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("a rule must not have a label \"alertname\""),
-						errdetail("It is the name of the rule.")));
 	if (uses_value)
 		ereport(WARNING, (errmsg("a label of alert rule \"%s\" depends on the value", draft->name),
 						  errdetail("With each other value it is another alert, which begins anew."),
