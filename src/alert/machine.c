@@ -150,7 +150,7 @@ apply(const MdbPolicy *policy, MdbInstance *in, MdbCondition seen, TimestampTz a
 			count++;
 		if (count >= policy->holds_of)
 			holds(policy, in, true, at);
-		else if (count > 0 && !mdb_state_told(in->state))
+		else if (count > 0 && (in->state == MDB_STATE_PENDING || (held && !mdb_state_told(in->state))))
 		{
 			if (in->state != MDB_STATE_PENDING)
 				in->active_since = at;
