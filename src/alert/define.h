@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "nodes/parsenodes.h"
 
 #include "alert/alert.h"
 
@@ -75,7 +76,8 @@ typedef struct MdbDraft
 	MdbParam p[MDB_NPARAMS];
 	bool new_query; /* and nothing was said of the source */
 	int ntargets;
-	int32 *targets; /* of P_TARGETS, once checked */
+	int32 *targets;   /* of P_TARGETS, once checked */
+	List *conditions; /* on series, of a query; see unmatched.c */
 } MdbDraft;
 
 /* ---- draft.c ---- */
@@ -103,6 +105,10 @@ extern bool mdb_is_number_type(Oid type);
 /* ---- series_check.c: what it can match ---- */
 
 extern void mdb_series_source_check(MdbDraft *draft);
+
+/* ---- unmatched.c ---- */
+
+extern void mdb_query_series_conditions(MdbDraft *draft, Query *query);
 extern void mdb_rule_warn_unmatched(const MdbDraft *draft);
 
 /* ---- rule_change.c: what follows from a change ---- */

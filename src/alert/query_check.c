@@ -29,8 +29,8 @@
 typedef struct Look
 {
 	const char *text;
-	List *sources; /* OIDs of metricsdb tables that are read, but states of continuous aggregates */
-	List *clocks;
+	MdbDraft *draft; /* to note conditions on series in; NULL = do not */
+	List *sources;   /* OIDs of metricsdb tables that are read, but states of continuous aggregates */
 } Look;
 
 /* ---- errors are of the query, not of the statement that defines the rule ---- */
@@ -188,6 +188,8 @@ look_at_query(Query *query, Look *look)
 			mdb_aggregate_get(rte->relid, NULL) == NULL)
 			look->sources = list_append_unique_oid(look->sources, rte->relid);
 	}
+	if (look->draft)
+		mdb_query_series_conditions(look->draft, query);
 	return query_tree_walker(query, look_at, look, 0);
 }
 
@@ -294,6 +296,7 @@ check(MdbDraft *draft, Look *look)
 	look->sources = NIL;
 	check_columns(draft, query->targetList);
 	rewritten = QueryRewrite(copyObject(query));
+	look->draft = draft;
 	look_at_query(linitial_node(Query, rewritten), look);
 	explain(look->text);
 }

@@ -177,8 +177,3 @@ mdb_series_source_check(MdbDraft *draft)
 	check_labels(rel, table, tags, MDB_P_WITHOUT, draft);
 	table_close(rel, NoLock);
 }
-
-void
-mdb_rule_warn_unmatched(const MdbDraft *draft)
-{
-}
