@@ -27,6 +27,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "alert/alert.h"
 #include "metricsdb.h"
 #include "rollup/apply.h"
 #include "worker.h"
@@ -131,6 +132,11 @@ look_at_workers(HTAB *workers, volatile bool *stay)
 
 		SPI_connect();
 		*stay = care_for_sources(workers);
+		if (mdb_alert_wanted())
+		{
+			care_for(workers, MDB_WORKER_ALERT, 0, "alerts of database", database);
+			*stay = true;
+		}
 		SPI_finish();
 		if (mdb_rollup_wanted())
 			care_for(workers, MDB_WORKER_ROLLUP, 0, "continuous aggregates of database", database);

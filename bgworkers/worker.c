@@ -81,9 +81,11 @@ static shmem_request_hook_type next_shmem_request = NULL;
 static shmem_startup_hook_type next_shmem_startup = NULL;
 
 static const char *const main_functions[] = {"mdb_launcher_main", "mdb_maintainer_main",
-											 "mdb_kafka_worker_main", "mdb_rollup_worker_main"};
+											 "mdb_kafka_worker_main", "mdb_rollup_worker_main",
+											 "mdb_alert_worker_main"};
 static const char *const kind_names[] = {"metricsdb launcher", "metricsdb maintainer",
-										 "metricsdb kafka worker", "metricsdb roll-up worker"};
+										 "metricsdb kafka worker", "metricsdb roll-up worker",
+										 "metricsdb alert worker"};
 
 static void
 register_shmem_request(void)

@@ -36,6 +36,7 @@ _PG_init(void)
 	mdb_apply_init();
 	mdb_deliver_init();
 	mdb_alert_init();
+	mdb_alert_worker_init();
 	mdb_workers_init();
 
 	MarkGUCPrefixReserved("metricsdb");

@@ -32,7 +32,7 @@
 
 /*
  * All points.  Behind the colon who passes it: s = sessions, w = the maintainer, k = a Kafka worker,
- * a = the roll-up worker;
+ * a = the roll-up worker, v = the alert worker;
  * e = an error may be raised there.  metricsdb.stop_points tells the list to the tests, which fail
  * if a point is not reached; lint compares it with the sources.
  */
@@ -144,6 +144,12 @@ static const char *const stops[] = {
 	"rollup.flagged:ae",
 	"rollup.committed:a",
 	"rollup.failure:a",
+	/* a tick of a rule: alert/step.c, alert/apply.c */
+	"alert.observed:ve",
+	"alert.instance:ve",
+	"alert.outbox:ve",
+	"alert.written:ve",
+	"alert.committed:v",
 };
 
 bool mdb_stop_armed = false;

@@ -11,6 +11,7 @@
 
 #include "postgres.h"
 
+#include "access/tupdesc.h"
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
@@ -129,17 +130,21 @@ extern List *mdb_json_texts(const Jsonb *object, const char *name);
 extern int64 mdb_json_interval(const Jsonb *object, const char *name, int64 otherwise);
 extern int64 mdb_interval_us(const Interval *interval);
 
+/* query.c: what columns of a rule's query are, see there. */
+typedef enum MdbColumnRole
+{
+	MDB_COLUMN_LABEL,
+	MDB_COLUMN_LABELS, /* several, of jsonb */
+	MDB_COLUMN_VALUE,
+	MDB_COLUMN_FIRING /* whether it holds */
+} MdbColumnRole;
+
+extern void mdb_query_columns(TupleDesc desc, MdbColumnRole *roles);
+
 /*
  * mdb_eval_time_set - what metricsdb.eval_time() says from now on in this process; 0 = now() again.  Returns what it was.
  */
 extern TimestampTz mdb_eval_time_set(TimestampTz at);
-
-/*
- * mdb_alert_apply - what was observed of a rule at a tick becomes states, history, and rows of the outbox.  Within the
- * caller's transaction, as the extension (not as the rule's owner), under the rule's shared lock.  A row of the outbox
- * that is new for a target takes the place of one of the same key that a rule which is gone has left.
- */
-extern void mdb_alert_apply(const MdbRule *rule, const MdbObservations *seen);
 
 /*
  * The kinds' evaluations: run in the caller's transaction; what is theirs to fail is caught and told in ->error.
@@ -165,5 +170,17 @@ extern TimestampTz mdb_watermark(Oid table, int64 *lag_us, const char **reason);
  * wait for the next, or -1 if there is no rule.
  */
 extern long mdb_alert_step(void);
+
+/* mdb_alert_recover - after an error of mdb_alert_step(): all that is remembered is read anew. */
+extern void mdb_alert_recover(void);
+
+/* mdb_alert_wanted - is there work for an alert worker in this database?  SPI is connected. */
+extern bool mdb_alert_wanted(void);
+
+/* metricsdb.alert_interval, milliseconds; -1: rules are not evaluated */
+extern int mdb_alert_interval;
+
+/* mdb_rule_tick - a rule's last tick at or before a time. */
+extern TimestampTz mdb_rule_tick(const MdbRule *rule, TimestampTz at);
 
 #endif /* MDB_ALERT_H */
