@@ -215,7 +215,7 @@ texts_object(const MdbDraft *draft, MdbParamId id, bool *uses_value)
 		if (text == NULL || text[0] == '\0')
 			continue;
 		mdb_template_check(text,
-						   psprintf("%s of \"%s\"", id == MDB_P_LABELS ? "label" : "annotation",
+						   psprintf("%s \"%s\"", id == MDB_P_LABELS ? "label" : "annotation",
 									pnstrdup(name.val.string.val, name.val.string.len)),
 						   uses_value);
 		(void) pushJsonbValue(&state, WJB_KEY, &name);
@@ -337,45 +337,62 @@ check_comparison(MdbDraft *draft)
 
 /* ---- targets ---- */
 
-/* Names to ids.  Raises ERRCODE_UNDEFINED_OBJECT, ERRCODE_INSUFFICIENT_PRIVILEGE. */
+/* The target that a statement has found, if the rule's owner may use it. */
+static int32
+usable_target(const MdbDraft *draft)
+{
+	HeapTuple row = SPI_tuptable->vals[0];
+	TupleDesc desc = SPI_tuptable->tupdesc;
+	bool isnull;
+
+	if (!has_privs_of_role(draft->owner, DatumGetObjectId(SPI_getbinval(row, desc, 2, &isnull))))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for alert target \"%s\"", SPI_getvalue(row, desc, 3)),
+				 errdetail("It is not role \"%s\"'s to use.", GetUserNameFromId(draft->owner, false))));
+	return DatumGetInt32(SPI_getbinval(row, desc, 1, &isnull));
+}
+
+#define SELECT_TARGET "SELECT target_id, owner::pg_catalog.oid, name FROM metricsdb.alert_target WHERE "
+
+/* Names to ids; what the rule has already is looked at again.  Raises ERRCODE_UNDEFINED_OBJECT, ERRCODE_INSUFFICIENT_PRIVILEGE. */
 static void
 check_targets(MdbDraft *draft)
 {
-	List *names = draft->p[MDB_P_TARGETS].texts;
-	ListCell *lc;
+	const MdbParam *p = &draft->p[MDB_P_TARGETS];
+	int n = p->given ? list_length(p->texts) : draft->ntargets;
+	int32 *ids = palloc(sizeof(int32) * Max(1, n));
+	int count = 0;
 
-	if (!draft->p[MDB_P_TARGETS].given)
-		return;
-	draft->targets = palloc(sizeof(int32) * Max(1, list_length(names)));
-	draft->ntargets = 0;
 	SPI_connect();
-	foreach (lc, names)
+	for (int i = 0; i < n; i++)
 	{
-		Oid type = TEXTOID;
-		Datum arg = CStringGetTextDatum(lfirst(lc));
-		bool isnull;
-		int32 id;
+		Oid type = p->given ? TEXTOID : INT4OID;
+		char *name = p->given ? list_nth(p->texts, i) : NULL;
+		Datum arg = p->given ? CStringGetTextDatum(name) : Int32GetDatum(draft->targets[i]);
 		bool known = false;
-		Oid owner;
+		int32 id;
 
-		if (mdb_execute_own("SELECT target_id, owner::pg_catalog.oid FROM metricsdb.alert_target"
-							" WHERE name OPERATOR(pg_catalog.=) $1 FOR KEY SHARE",
+		if (mdb_execute_own(p->given ? SELECT_TARGET "name = $1 FOR KEY SHARE"
+									 : SELECT_TARGET "target_id = $1 FOR KEY SHARE",
 							1, &type, &arg, NULL) == 0)
-			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-							errmsg("alert target \"%s\" does not exist", (char *) lfirst(lc)),
-							errhint("Create it by %s.create_alert_target().", MDB_SCHEMA)));
-		id = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-		owner = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
-		if (!has_privs_of_role(draft->owner, owner))
-			ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-							errmsg("permission denied for alert target \"%s\"", (char *) lfirst(lc)),
-							errdetail("It belongs to another role.")));
-		for (int i = 0; i < draft->ntargets; i++)
-			known = known || draft->targets[i] == id;
+		{
+			/* One of the rule's was dropped. */
+			if (name == NULL)
+				continue;
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("alert target \"%s\" does not exist", name),
+					 errhint("Create it by %s.create_alert_target().", MDB_SCHEMA)));
+		}
+		id = usable_target(draft);
+		for (int k = 0; k < count; k++)
+			known = known || ids[k] == id;
 		if (!known)
-			draft->targets[draft->ntargets++] = id;
+			ids[count++] = id;
 	}
 	SPI_finish();
+	draft->targets = ids;
+	draft->ntargets = count;
 }
 
 /* ---- kinds ---- */

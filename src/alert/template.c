@@ -167,7 +167,9 @@ number(Run *run)
 	if (end == from || is_word(*end))
 		bad(run, from, "this is not a number", NULL);
 	run->p = end;
-	v.integer = strcspn(from, ".eExX") >= (size_t) (end - from);
+	v.integer = true;
+	for (; from < end; from++)
+		v.integer = v.integer && strchr(".eExX", *from) == NULL;
 	return v;
 }
 

@@ -471,7 +471,8 @@ formatted_number(const Value *v, const char *flags, int width, int precision, ch
 	if (strchr("eEfFgG", verb) == NULL || v->integer)
 		return NULL;
 	if (isnan(v->number) || isinf(v->number))
-		return psprintf("%*s", strchr(flags, '-') ? -width : width, not_finite(v->number));
+		return psprintf("%*s", strchr(flags, '-') ? -width : width,
+						isnan(v->number) && strchr(flags, '+') ? "+NaN" : not_finite(v->number));
 	if (precision < 0 && (verb == 'g' || verb == 'G'))
 		return psprintf("%*s", strchr(flags, '-') ? -width : width, shortest(v->number));
 	snprintf(format, sizeof(format), "%%%s*.*%c", flags, verb == 'F' ? 'f' : verb);

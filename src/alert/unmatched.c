@@ -335,7 +335,7 @@ is_known(const char *sql, Oid relid, const char *metric, const char *key, const 
 	Datum args[3] = {ObjectIdGetDatum(relid), metric ? CStringGetTextDatum(metric) : (Datum) 0,
 					 key ? CStringGetTextDatum(key) : (Datum) 0};
 	char nulls[] = {' ', metric ? ' ' : 'n', key ? ' ' : 'n', '\0'};
-	int best = (int) strlen(name) / 2 + 1;
+	int best = (int) strlen(name) / 2 + 2;
 
 	*nearest = NULL;
 	SPI_execute_with_args(sql, 3, types, args, nulls, true, 0);

@@ -1,0 +1,77 @@
+-- Who may define rules, on what, and who sees them.
+CREATE SCHEMA alerting;
+CREATE ROLE alert_a; CREATE ROLE alert_b; CREATE ROLE alert_team; CREATE ROLE alert_monitor;
+GRANT alert_team TO alert_a;
+GRANT pg_monitor TO alert_monitor;
+GRANT USAGE ON SCHEMA alerting, metricsdb TO alert_a, alert_b, alert_monitor;
+GRANT CREATE ON SCHEMA alerting TO alert_a;
+SET search_path = alerting, metricsdb;
+SET client_min_messages = warning;
+SELECT create_metrics_table('alerting.m');
+SELECT create_metrics_table('alerting.p');
+ALTER TABLE p ENABLE ROW LEVEL SECURITY;
+CREATE POLICY some ON p USING (metric_name = 'cpu' AND time > now() - interval '30 days');
+GRANT SELECT ON p TO alert_a, alert_b;
+INSERT INTO alert_target (name, owner, kind, home) VALUES ('a', 'alert_a', 'notify', ''), ('team', 'alert_team', 'notify', ''), ('b', 'alert_b', 'notify', '');
+SET ROLE alert_a;
+SELECT create_alert('n', query => 'SELECT 1 AS value');
+SELECT * FROM alert_rule;
+SELECT * FROM alert_instance;
+SELECT * FROM alert_event;
+RESET ROLE;
+GRANT EXECUTE ON FUNCTION create_alert TO alert_a, alert_b;
+SET ROLE alert_a;
+SELECT create_alert('n', query => 'SELECT value FROM m');
+SELECT create_alert('n', source => 'm', metric => 'cpu', silent_for => '5 min');
+SELECT create_alert('n', query => 'SELECT 1 AS value', record => 'x', into_table => 'm');
+SELECT create_alert('n', query => 'SELECT 1 AS value', targets => '{b}');
+-- Under policies a query sees what its owner sees; other kinds are refused.
+SELECT create_alert('n', source => 'p', metric => 'cpu', silent_for => '5 min');
+SELECT create_alert('a1', query => 'SELECT value FROM p', targets => '{a,team}') > 0 AS a1;
+SET ROLE alert_b;
+SELECT create_alert('a1', query => 'SELECT 1 AS value');
+SELECT create_alert('b1', query => 'SELECT 1 AS value') > 0 AS b1;
+SELECT alter_alert('a1', every => '1 s');
+SELECT enable_alert('a1');
+SELECT disable_alert('a1');
+SELECT drop_alert('a1');
+SELECT rule, owner FROM alert_rules;
+SELECT rule FROM alert_status;
+\set VERBOSITY sqlstate
+SELECT alter_alert('b1', new_owner => 'alert_a');
+\set VERBOSITY default
+SET ROLE alert_monitor;
+SELECT rule, owner FROM alert_rules ORDER BY rule;
+SELECT drop_alert('a1');
+SET ROLE alert_a;
+SELECT rule, owner FROM alert_rules;
+-- To a role that he may become; what it may not read, it may not own a rule on.
+SELECT alter_alert('a1', new_owner => 'alert_team', targets => '{team}');
+RESET ROLE;
+GRANT SELECT ON p TO alert_team;
+GRANT USAGE ON SCHEMA alerting TO alert_team;
+SET ROLE alert_a;
+SELECT alter_alert('a1', new_owner => 'alert_team');
+SELECT alter_alert('a1', new_owner => 'alert_team', targets => '{team}');
+SELECT rule, owner, targets FROM alert_rules;
+-- A superuser who changes somebody's rule runs nothing of his.
+CREATE FUNCTION evil() RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$BEGIN RAISE WARNING 'evil() as %', CURRENT_USER; RETURN 'cpu'; END $$;
+CREATE FUNCTION evil_eq(int4, int4) RETURNS bool LANGUAGE plpgsql AS $$BEGIN RAISE WARNING 'evil_eq() as %', CURRENT_USER; RETURN $1 OPERATOR(pg_catalog.=) $2; END $$;
+CREATE OPERATOR = (FUNCTION = evil_eq, LEFTARG = int4, RIGHTARG = int4);
+SET search_path = alerting, metricsdb, pg_catalog;
+SELECT create_alert('a2', query => 'SELECT value FROM p WHERE metric_name = evil()') > 0 AS a2;
+RESET ROLE;
+SELECT alter_alert('a2', every => '10 s');
+SET search_path = alerting, metricsdb;
+SELECT alter_alert('a2', every => '20 s');
+SELECT disable_alert('a2');
+SET search_path = alerting, metricsdb, pg_catalog;
+SELECT drop_alert('a2');
+SET search_path = pg_catalog;
+SELECT metricsdb.drop_alert('a1'), metricsdb.drop_alert('b1');
+DELETE FROM metricsdb.alert_target;
+SET client_min_messages = error;
+DROP SCHEMA alerting CASCADE;
+REVOKE ALL ON SCHEMA metricsdb FROM alert_a, alert_b, alert_monitor;
+REVOKE EXECUTE ON FUNCTION metricsdb.create_alert FROM alert_a, alert_b;
+DROP ROLE alert_a, alert_b, alert_team, alert_monitor;
