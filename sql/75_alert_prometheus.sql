@@ -43,3 +43,11 @@ CREATE FUNCTION promql(expression text, source regclass, at timestamptz DEFAULT 
 	AS 'MODULE_PATHNAME', 'mdb_promql' LANGUAGE C STABLE SET search_path = pg_catalog, metricsdb;
 COMMENT ON FUNCTION promql(text, regclass, timestamptz, interval, interval) IS
 	'what an expression of Prometheus is at a time, asked of a table';
+
+-- Who may create rules is said by the privilege on create_alert(), which this calls.
+CREATE FUNCTION import_prometheus_rules(rules text, source regclass, targets text[] DEFAULT NULL, prefix text DEFAULT '',
+		every interval DEFAULT '1 min')
+	RETURNS TABLE ("group" text, rule text, kind text, status text, reason text)
+	AS 'MODULE_PATHNAME', 'mdb_import_prometheus_rules' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION import_prometheus_rules(text, regclass, text[], text, interval) IS
+	'create rules from a rule file of Prometheus, over a table: a row for each, created or refused with the reason';
