@@ -17,3 +17,11 @@ CREATE VIEW alert_status WITH (security_barrier) AS
 COMMENT ON VIEW alert_status IS
 	'how the evaluations of the user''s rules go, of all for pg_monitor: how many instances are in which state, and what went wrong last';
 GRANT SELECT ON alert_status TO PUBLIC;
+
+CREATE FUNCTION backtest(rule text, "from" timestamptz, "to" timestamptz,
+	OUT at timestamptz, OUT labels jsonb, OUT from_state text, OUT to_state text, OUT value float8, OUT annotations jsonb)
+	RETURNS SETOF record
+	LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'mdb_backtest';
+COMMENT ON FUNCTION backtest(text, timestamptz, timestamptz) IS
+	'what a rule would have done, evaluated at its ticks between two times over the rows that there are: changes of the states of its '
+	'instances, of which nothing is stored or told. For the owner';

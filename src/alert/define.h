@@ -111,6 +111,14 @@ extern void mdb_series_source_check(MdbDraft *draft);
 extern void mdb_query_series_conditions(MdbDraft *draft, Query *query);
 extern void mdb_rule_warn_unmatched(const MdbDraft *draft);
 
+/* ---- rule_sql.c ---- */
+
+extern MdbRule *mdb_rule_find(const char *name);
+
+/* ---- threshold_query.c ---- */
+
+extern char *mdb_threshold_query(const MdbRule *rule);
+
 /* ---- rule_change.c: what follows from a change ---- */
 
 extern void mdb_rule_end_instances(int32 rule_id);

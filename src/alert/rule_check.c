@@ -44,8 +44,8 @@ static const char *const error_names[] = {
 
 static const char *const nodata_names[] = {"ok", "alert"};
 
-static const char *const aggregate_names[] = {"avg",   "min",    "max",  "sum",      "count", "last",
-											  "first", "stddev", "rate", "increase", "delta"};
+static const char *const aggregate_names[] = {"avg",   "min",    "max",        "sum",  "count",    "last",
+											  "first", "stddev", "stddev_pop", "rate", "increase", "delta"};
 
 /*
  * mdb_rule_kind_name - as it is stored and shown.
@@ -288,9 +288,10 @@ check_times(MdbDraft *draft)
 			 "It is a whole number of seconds, from one second to one day.");
 	check_us(draft, MDB_P_TIMEOUT, 10000, p[MDB_P_EVERY].us, false,
 			 "It is from 10 milliseconds to what \"every\" is.");
-	check_us(draft, MDB_P_WINDOW, USECS_PER_SEC, USECS_PER_DAY, true,
-			 "It is a whole number of seconds, of one day at most. For longer ones write a \"query\", over a "
-			 "continuous aggregate.");
+	check_us(
+		draft, MDB_P_WINDOW, USECS_PER_SEC, 7 * USECS_PER_DAY, true,
+		"It is a whole number of seconds, of seven days at most. For longer ones write a \"query\", over a "
+		"continuous aggregate.");
 	check_us(draft, MDB_P_SILENT_FOR, USECS_PER_SEC, 366 * USECS_PER_DAY, false,
 			 "It is from one second to one year.");
 	check_us(draft, MDB_P_ABSENT_FOR, 1, PG_INT64_MAX, false, "It is longer than no time.");

@@ -113,11 +113,9 @@ mdb_create_alert(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(id);
 }
 
-/*
- * find_rule - the rule of a name, locked; an error if there is none, or it is not the caller's.
- */
+/* The rule of a name, NULL if there is none; an error if it is not the caller's. */
 static MdbRule *
-find_rule(const char *name)
+look_up(const char *name)
 {
 	Oid type = TEXTOID;
 	Datum arg = CStringGetTextDatum(name);
@@ -126,8 +124,8 @@ find_rule(const char *name)
 	int32 id = 0;
 
 	SPI_connect();
-	if (mdb_execute_own("SELECT rule_id FROM metricsdb.alert_rule WHERE name OPERATOR(pg_catalog.=) $1", 1,
-						&type, &arg, NULL) == 1)
+	if (mdb_execute_own("SELECT rule_id FROM metricsdb.alert_rule WHERE name = $1", 1, &type, &arg, NULL) ==
+		1)
 		id = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_finish();
 	if (id != 0)
@@ -135,15 +133,46 @@ find_rule(const char *name)
 	if (rule && !has_privs_of_role(GetUserId(), rule->owner))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("must be owner of alert rule \"%s\"", name)));
+	return rule;
+}
+
+pg_noreturn static void
+no_rule(const char *name)
+{
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("alert rule \"%s\" does not exist", name),
+					errhint("%s.alert_rules lists those you may see.", MDB_SCHEMA)));
+}
+
+/*
+ * mdb_rule_find - the rule of a name.  Raises ERRCODE_UNDEFINED_OBJECT if there is none, ERRCODE_INSUFFICIENT_PRIVILEGE
+ * if it is not the caller's.
+ */
+MdbRule *
+mdb_rule_find(const char *name)
+{
+	MdbRule *rule = look_up(name);
+
+	if (rule == NULL)
+		no_rule(name);
+	return rule;
+}
+
+/*
+ * find_rule - the same, locked, to change it.
+ */
+static MdbRule *
+find_rule(const char *name)
+{
+	MdbRule *rule = look_up(name);
+
 	if (rule)
 	{
-		mdb_rule_lock_exclusive(id);
+		mdb_rule_lock_exclusive(rule->id);
 		/* As it is now that nobody else changes it. */
-		rule = mdb_rule_load(id);
+		rule = mdb_rule_load(rule->id);
 	}
 	if (rule == NULL || strcmp(rule->name, name) != 0)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("alert rule \"%s\" does not exist", name),
-						errhint("%s.alert_rules lists those you may see.", MDB_SCHEMA)));
+		no_rule(name);
 	return rule;
 }
 

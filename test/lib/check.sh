@@ -80,7 +80,7 @@ regress() {
 	setting=$2
 	shift 2
 	"$here/cluster.sh" drop "$cluster"
-	"$here/cluster.sh" start "$cluster" fsync=off max_prepared_transactions=10 metricsdb.retention_interval=-1 metricsdb.rollup_interval=-1 metricsdb.rollup_routing=off "$setting"
+	"$here/cluster.sh" start "$cluster" fsync=off max_prepared_transactions=10 metricsdb.retention_interval=-1 metricsdb.rollup_interval=-1 metricsdb.alert_interval=-1 metricsdb.rollup_routing=off "$setting"
 	as_user mkdir -p "$out"
 	# An access method that is the default from the start of a session must exist before it.
 	[ -z "${options:-}" ] || "$here/cluster.sh" psql "$cluster" -qc "CREATE EXTENSION metricsdb"

@@ -63,7 +63,7 @@ SELECT create_alert('n', query => 'SELECT 1 AS value', source => 'h');
 SELECT create_alert('n', source => 'm', metric => 'cpu', aggregate => 'avg', "window" => '5 min');
 SELECT create_alert('n', source => 'm', metric => 'cpu', aggregate => 'median', "window" => '5 min', op => '>', threshold => 1);
 SELECT create_alert('n', source => 'm', metric => 'cpu', aggregate => 'mode', "window" => '5 min', op => '>', threshold => 1);
-SELECT create_alert('n', source => 'm', metric => 'cpu', aggregate => 'avg', "window" => '7 days', op => '>', threshold => 1);
+SELECT create_alert('n', source => 'm', metric => 'cpu', aggregate => 'avg', "window" => '8 days', op => '>', threshold => 1);
 SELECT create_alert('n', source => 'm', aggregate => 'avg', "window" => '5 min', op => '>', threshold => 1);
 SELECT create_alert('n', source => 'm', metric => 'cpu', matchers => '{mode=}', aggregate => 'avg', "window" => '5 min', op => '>', threshold => 1);
 SELECT create_alert('n', source => 'm', metric => 'cpu', aggregate => 'avg', "window" => '5 min', op => '>', threshold => 1, by => '{a}', without => '{b}');
