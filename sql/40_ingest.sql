@@ -40,6 +40,7 @@ CREATE TABLE kafka_offset (
 	skipped         int8       NOT NULL DEFAULT 0,	-- offsets that Kafka had no more
 	stalled         text,					-- why the partition is not read
 	last_message_at timestamptz,
+	newest_time     timestamptz,			-- of the points stored, but for those from the future
 	updated_at      timestamptz,
 	PRIMARY KEY (source_id, partition)
 ) USING heap WITH (fillfactor = 40, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);

@@ -69,7 +69,7 @@ static const char *const defaults[][2] = {{"client.id", "metricsdb"},
 static const char *const fixed[][2] = {{"enable.auto.commit", "false"},
 									   {"enable.auto.offset.store", "false"},
 									   {"auto.offset.reset", "error"},
-									   {"enable.partition.eof", "false"},
+									   {"enable.partition.eof", "true"},
 									   {"allow.auto.create.topics", "false"},
 									   {"log.queue", "true"},
 									   {NULL, NULL}};
@@ -268,6 +268,35 @@ mdb_consumer_known_watermarks(MdbConsumer *consumer, int32 partition, int64 *low
 	return true;
 }
 
+bool
+mdb_consumer_ends(MdbConsumer *consumer, int n, const int32 *partitions, int64 *ends)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(Max(n, 1));
+	rd_kafka_resp_err_t err;
+	bool any = false;
+
+	/* What is asked for is the first offset at or after a time, of which this one means the end. */
+	for (int i = 0; i < n; i++)
+		rd_kafka_topic_partition_list_add(list, consumer->topic_name, partitions[i])->offset =
+			RD_KAFKA_OFFSET_END;
+	err = rd_kafka_offsets_for_times(consumer->rk, list, REQUEST_MS);
+	for (int i = 0; i < n; i++)
+	{
+		const rd_kafka_topic_partition_t *p =
+			rd_kafka_topic_partition_list_find(list, consumer->topic_name, partitions[i]);
+
+		ends[i] = -1;
+		if (err == RD_KAFKA_RESP_ERR_NO_ERROR && p != NULL && p->err == RD_KAFKA_RESP_ERR_NO_ERROR &&
+			p->offset >= 0)
+		{
+			ends[i] = p->offset;
+			any = true;
+		}
+	}
+	rd_kafka_topic_partition_list_destroy(list);
+	return any;
+}
+
 void
 mdb_consumer_assign(MdbConsumer *consumer, int n, const MdbPartition *partitions)
 {
@@ -300,7 +329,8 @@ mdb_consumer_poll(MdbConsumer *consumer, const MdbPolled **polled)
 		rd_kafka_timestamp_type_t type;
 
 		out->partition = raw->partition;
-		out->error = raw->err == RD_KAFKA_RESP_ERR_NO_ERROR ? NULL : rd_kafka_message_errstr(raw);
+		out->end = raw->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
+		out->error = out->end || raw->err == RD_KAFKA_RESP_ERR_NO_ERROR ? NULL : rd_kafka_message_errstr(raw);
 		out->message.offset = raw->offset;
 		out->message.payload = raw->payload;
 		out->message.length = raw->payload ? raw->len : 0;

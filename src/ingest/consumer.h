@@ -13,11 +13,12 @@
 
 typedef struct MdbConsumer MdbConsumer;
 
-/* What a poll brought: a message, or a complaint about a partition. */
+/* What a poll brought: a message, a complaint about a partition, or that there is no more at message.offset. */
 typedef struct MdbPolled
 {
 	int32 partition;
-	const char *error; /* NULL = a message */
+	const char *error; /* NULL = none */
+	bool end;          /* of the partition, for now; no message */
 	MdbMessage message;
 } MdbPolled;
 
@@ -43,6 +44,12 @@ extern bool mdb_consumer_watermarks(MdbConsumer *consumer, int32 partition, int6
 
 /* mdb_consumer_known_watermarks - the same as last heard, without asking. */
 extern bool mdb_consumer_known_watermarks(MdbConsumer *consumer, int32 partition, int64 *low, int64 *high);
+
+/*
+ * mdb_consumer_ends - where partitions end at this moment, asked of their brokers at once: of each, the offset behind
+ * its last message that is committed, or -1 if its broker did not say.  False if none answers within a second.
+ */
+extern bool mdb_consumer_ends(MdbConsumer *consumer, int n, const int32 *partitions, int64 *ends);
 
 /* mdb_consumer_assign - read from here on the n partitions that are not stalled, at position. */
 extern void mdb_consumer_assign(MdbConsumer *consumer, int n, const MdbPartition *partitions);

@@ -20,7 +20,10 @@
 #include "ingest/intake.h"
 
 /* Points of a metric's new series that are told one by one in an hour. */
-#define TOLD_ONE_BY_ONE  1000
+#define TOLD_ONE_BY_ONE 1000
+
+/* A point may be so much newer than its message, and the clock, and still count for the partition's newest time. */
+#define BELIEVED         USECS_PER_SEC
 
 #define EPOCH_DIFFERENCE ((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
@@ -35,6 +38,7 @@ struct MdbDecoder
 	int64 low;
 	uint64 span;
 	int64 multiplier; /* 0 = nanoseconds, to be divided */
+	int64 clock_ms;   /* since 1970 */
 
 	/* The group: all of one partition. */
 	MdbPartition *at;
@@ -71,6 +75,7 @@ mdb_decoder_create(const MdbSource *source, MdbKeyCache *cache, MdbGuarding *gua
 			break;
 	}
 	mdb_decode_window(decoder, GetCurrentTimestamp());
+	mdb_decode_clock(decoder, GetCurrentTimestamp());
 	return decoder;
 }
 
@@ -112,6 +117,26 @@ mdb_decode_window(MdbDecoder *decoder, TimestampTz now)
 		high = Min(high, now + options->max_future);
 	decoder->low = to_unit(decoder, low + EPOCH_DIFFERENCE, true);
 	decoder->span = (uint64) to_unit(decoder, high + EPOCH_DIFFERENCE, false) - (uint64) decoder->low;
+}
+
+void
+mdb_decode_clock(MdbDecoder *decoder, TimestampTz now)
+{
+	decoder->clock_ms = (now + EPOCH_DIFFERENCE) / 1000;
+}
+
+/*
+ * believed - the time of a point, but not much later than its message came to the broker, nor than now: one
+ * host whose clock is wrong must not make others' points late.
+ */
+static TimestampTz
+believed(const MdbDecoder *decoder, const MdbMessage *message, TimestampTz at)
+{
+	int64 ms = decoder->clock_ms;
+
+	if (message->timestamp_ms >= 0)
+		ms = Min(ms, message->timestamp_ms);
+	return Min(at, ms * 1000 - EPOCH_DIFFERENCE + BELIEVED);
 }
 
 static inline bool
@@ -184,6 +209,7 @@ mdb_decode_drain(MdbDecoder *decoder)
 	{
 		const MdbProtoPoint *point = &decoder->points[i];
 		const char *refused;
+		TimestampTz at;
 
 		if (unlikely(series[i] == MDB_NO_SERIES))
 		{
@@ -209,7 +235,10 @@ mdb_decode_drain(MdbDecoder *decoder)
 			continue;
 		}
 		batch->series[batch->npoints] = series[i];
-		batch->times[batch->npoints] = to_timestamptz(decoder, point->timestamp);
+		at = to_timestamptz(decoder, point->timestamp);
+		if (unlikely(at > decoder->at->newest))
+			decoder->at->newest = Max(decoder->at->newest, believed(decoder, decoder->messages[i], at));
+		batch->times[batch->npoints] = at;
 		batch->values[batch->npoints] = point->value;
 		batch->npoints++;
 		decoder->at->counts.consumed++;

@@ -380,12 +380,15 @@ take_messages(MdbIngest *ingest)
 	const MdbPolled *polled;
 	MdbIntake *batch = ingest->batch;
 	int n = mdb_consumer_poll(ingest->consumer, &polled);
+	TimestampTz now;
 
 	if (n == 0)
 		return 0;
+	now = GetCurrentTimestamp();
+	mdb_decode_clock(ingest->decoder, now);
 	if (batch->since == 0)
 	{
-		batch->since = GetCurrentTimestamp();
+		batch->since = now;
 		mdb_decode_window(ingest->decoder, batch->since);
 		mdb_guarding_clock(ingest->guarding, batch->since);
 	}
@@ -406,6 +409,11 @@ take_messages(MdbIngest *ingest)
 		if (at < 0)
 			continue;
 		p = &ingest->partitions[at];
+		if (polled[i].end)
+		{
+			p->end = Max(p->end, message->offset);
+			continue;
+		}
 		if (message->offset < p->position)
 			continue; /* of an assignment before */
 		mdb_decode(ingest->decoder, ingest->partitions, at, message);
@@ -504,7 +512,7 @@ tick(MdbIngest *ingest, TimestampTz now)
 static void
 wait_for_more(MdbIngest *ingest, TimestampTz now)
 {
-	TimestampTz due = Min(ingest->tick_at, ingest->topology_at);
+	TimestampTz due = Min(Min(ingest->tick_at, ingest->topology_at), ingest->ends_at);
 	long ms;
 	int rc;
 
@@ -586,8 +594,9 @@ one_round(MdbIngest *ingest)
 			ingest->topology_at = Min(ingest->topology_at, GetCurrentTimestamp() + TICK);
 		return true;
 	}
+	mdb_ends_look(ingest, now);
 	if (n == 0)
-		wait_for_more(ingest, now);
+		wait_for_more(ingest, GetCurrentTimestamp());
 	return true;
 }
 

@@ -38,6 +38,7 @@ typedef struct MdbIngest
 
 	TimestampTz looked_at;   /* at the source's row, the last time */
 	TimestampTz topology_at; /* next look at the topic's partitions */
+	TimestampTz ends_at;     /* next look at where they end */
 	TimestampTz tick_at;
 	int64 stored_since_tick;
 	double rate;
@@ -60,6 +61,11 @@ extern void mdb_ingest_run(int32 source_id, bool (*keep_going)(void));
  * more, or not as we know it, and nothing was stored.  Nor was it if read_again is set.
  */
 extern bool mdb_flush(MdbIngest *ingest);
+
+/*
+ * mdb_ends_look - if it is time, see which partitions have nothing that was not read, and tell others so (ends.c).
+ */
+extern void mdb_ends_look(MdbIngest *ingest, TimestampTz now);
 
 /* mdb_source_alive - within a transaction: is the source as we loaded it, and to run? */
 extern bool mdb_source_alive(MdbIngest *ingest);

@@ -8,6 +8,8 @@
 
 #include "postgres.h"
 
+#include "datatype/timestamp.h"
+
 #include "ingest/proto.h"
 #include "ingest/series_cache.h"
 #include "ingest/source.h"
@@ -41,7 +43,10 @@ typedef struct MdbPartition
 	int64 position;    /* after the batch; >= next_offset */
 	MdbCounts counts;  /* of the batch */
 	int64 last_message_ms;
-	int64 high; /* watermarks, -1 = not known */
+	TimestampTz newest; /* of the points of the batch, as far as it is believed; DT_NOBEGIN = none */
+	int64 end;          /* all messages before this were given to us; may be behind what is not a message */
+	int64 looked_at;    /* position when ends.c looked last */
+	int64 high;         /* watermarks, -1 = not known */
 	int64 low;
 	const char *stalled;       /* why it is not read, NULL = it is */
 	TimestampTz suspect_since; /* its offset looked out of range; 0 = no */
@@ -109,6 +114,9 @@ extern MdbDecoder *mdb_decoder_create(const MdbSource *source, MdbKeyCache *cach
 
 /* mdb_decode_window - set the bounds of acceptable timestamps by this clock. */
 extern void mdb_decode_window(MdbDecoder *decoder, TimestampTz now);
+
+/* mdb_decode_clock - it is now this late: points from later do not count for MdbPartition.newest. */
+extern void mdb_decode_clock(MdbDecoder *decoder, TimestampTz now);
 
 /*
  * mdb_decode - the points of one message into the batch.  Message and payload must stay until

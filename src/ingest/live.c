@@ -9,7 +9,8 @@
  *	1. Only the worker writes its slot.  Numbers are written without a lock, each atomically; a
  *	   worker that is stopped or killed at any point blocks no reader.
  *	2. Names and texts (who, last error) are read and written under the lock.
- *	3. Nothing depends on these figures: they are for people, and for tests.
+ *	3. Nothing depends on these figures, but for how far a partition was complete at which time: watermarks do.  That
+ *	   pair is written offset first, and read time first: who reads a time has an offset at least as late.
  */
 #include "postgres.h"
 
@@ -40,6 +41,8 @@ typedef struct LivePartition
 	pg_atomic_uint32 partition; /* + 1; 0 = free */
 	pg_atomic_uint64 low;
 	pg_atomic_uint64 high;
+	pg_atomic_uint64 complete_offset;
+	pg_atomic_uint64 complete_at; /* 0 = not known */
 } LivePartition;
 
 typedef struct LiveSource
@@ -101,6 +104,8 @@ live_shmem_startup(void)
 				pg_atomic_init_u32(&live[i].partitions[p].partition, 0);
 				pg_atomic_init_u64(&live[i].partitions[p].low, 0);
 				pg_atomic_init_u64(&live[i].partitions[p].high, 0);
+				pg_atomic_init_u64(&live[i].partitions[p].complete_offset, 0);
+				pg_atomic_init_u64(&live[i].partitions[p].complete_at, 0);
 			}
 		}
 	}
@@ -209,23 +214,52 @@ mdb_live_rate(double points_per_second)
 		pg_atomic_write_u64(&mine->points_per_second, (uint64) points_per_second);
 }
 
-void
-mdb_live_watermarks(int32 partition, int64 low, int64 high)
+/*
+ * my_partition - the slot of a partition of our source, or a free one, which is to be taken when its figures are
+ * written; NULL if there is none.
+ */
+static LivePartition *
+my_partition(int32 partition)
 {
-	if (mine == NULL)
-		return;
-	for (int p = 0; p < LIVE_PARTITIONS; p++)
+	for (int p = 0; mine != NULL && p < LIVE_PARTITIONS; p++)
 	{
 		LivePartition *slot = &mine->partitions[p];
 		uint32 taken = pg_atomic_read_u32(&slot->partition);
 
-		if (taken != 0 && taken != (uint32) partition + 1)
-			continue;
-		pg_atomic_write_u64(&slot->low, (uint64) low);
-		pg_atomic_write_u64(&slot->high, (uint64) high);
-		pg_atomic_write_u32(&slot->partition, (uint32) partition + 1);
-		return;
+		if (taken == (uint32) partition + 1)
+			return slot;
+		if (taken == 0)
+		{
+			pg_atomic_write_u64(&slot->complete_at, 0);
+			return slot;
+		}
 	}
+	return NULL;
+}
+
+void
+mdb_live_watermarks(int32 partition, int64 low, int64 high)
+{
+	LivePartition *slot = my_partition(partition);
+
+	if (slot == NULL)
+		return;
+	pg_atomic_write_u64(&slot->low, (uint64) low);
+	pg_atomic_write_u64(&slot->high, (uint64) high);
+	pg_atomic_write_u32(&slot->partition, (uint32) partition + 1);
+}
+
+void
+mdb_live_complete(int32 partition, int64 offset, TimestampTz at)
+{
+	LivePartition *slot = my_partition(partition);
+
+	/* Not before its watermarks are known. */
+	if (slot == NULL || pg_atomic_read_u32(&slot->partition) == 0)
+		return;
+	pg_atomic_write_u64(&slot->complete_offset, (uint64) offset);
+	pg_write_barrier();
+	pg_atomic_write_u64(&slot->complete_at, (uint64) at);
 }
 
 void
@@ -247,6 +281,40 @@ phase_name(uint32 phase)
 										"running", "flushing", "backing off"};
 
 	return phase < lengthof(names) ? names[phase] : "?";
+}
+
+void
+mdb_live_look(int32 source_id, MdbLiveSeen *seen)
+{
+	memset(seen, 0, sizeof(*seen));
+	if (live == NULL)
+		return;
+	seen->partitions = palloc(LIVE_PARTITIONS * sizeof(*seen->partitions));
+	LWLockAcquire(live_lock, LW_SHARED);
+	for (int i = 0; i < LIVE_SOURCES; i++)
+	{
+		LiveSource *slot = &live[i];
+
+		if (slot->database != MyDatabaseId || slot->source_id != source_id)
+			continue;
+		seen->worker = (slot->pid != 0);
+		seen->phase = (MdbPhase) pg_atomic_read_u32(&slot->phase);
+		for (int p = 0; p < LIVE_PARTITIONS; p++)
+		{
+			LivePartition *part = &slot->partitions[p];
+			uint32 taken = pg_atomic_read_u32(&part->partition);
+
+			if (taken == 0)
+				break;
+			seen->partitions[p].partition = (int32) taken - 1;
+			seen->partitions[p].at = (TimestampTz) pg_atomic_read_u64(&part->complete_at);
+			pg_read_barrier();
+			seen->partitions[p].offset = (int64) pg_atomic_read_u64(&part->complete_offset);
+			seen->npartitions++;
+		}
+		break;
+	}
+	LWLockRelease(live_lock);
 }
 
 /*

@@ -7,6 +7,8 @@
 
 #include "postgres.h"
 
+#include "datatype/timestamp.h"
+
 typedef enum MdbPhase
 {
 	MDB_PHASE_NONE, /* no worker */
@@ -30,5 +32,28 @@ extern void mdb_live_pending(uint64 points, uint64 messages);
 extern void mdb_live_rate(double points_per_second);
 extern void mdb_live_watermarks(int32 partition, int64 low, int64 high);
 extern void mdb_live_error(const char *message);
+
+/*
+ * mdb_live_complete - of a partition, all that the brokers had at that time lies before an offset, and was read.  Later
+ * calls for a partition are about later times.
+ */
+extern void mdb_live_complete(int32 partition, int64 offset, TimestampTz at);
+
+/* What another process knows of a worker: see mdb_live_look. */
+typedef struct MdbLiveSeen
+{
+	bool worker; /* is there one? */
+	MdbPhase phase;
+	int npartitions;
+	struct MdbLivePartitionSeen
+	{
+		int32 partition;
+		int64 offset;   /* all that there was at that time lies before it, and was read */
+		TimestampTz at; /* 0 = not known */
+	} * partitions;     /* in no order */
+} MdbLiveSeen;
+
+/* mdb_live_look - a source of this database, by any process; what is told of partitions outlives the worker. */
+extern void mdb_live_look(int32 source_id, MdbLiveSeen *seen);
 
 #endif /* MDB_LIVE_H */

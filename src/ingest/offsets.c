@@ -23,7 +23,8 @@
 
 #include "ingest/offsets.h"
 
-#define ADVANCE_COLUMNS 9
+#define ADVANCE_COLUMNS 10
+#define ADVANCE_TIMES   1 /* of them are times, the last ones */
 
 /*
  * keep_plan - prepare a statement once for the life of the process.
@@ -71,6 +72,8 @@ mdb_offsets_load(int32 source_id, MdbPartition **partitions)
 		p->next_offset = p->position = DatumGetInt64(SPI_getbinval(row, desc, 2, &isnull));
 		p->high = p->low = -1;
 		p->last_message_ms = -1;
+		p->newest = DT_NOBEGIN;
+		p->looked_at = -1;
 		p->stalled = stalled ? MemoryContextStrdup(caller, stalled) : NULL;
 	}
 	SPI_finish();
@@ -91,13 +94,12 @@ mdb_offsets_add(int32 source_id, int32 partition, int64 next_offset)
 }
 
 /*
- * int8_array - the n values as a bigint[] datum.
+ * array_of - the n values as an array of bigint or of timestamptz.
  */
 static Datum
-int8_array(int n, Datum *values)
+array_of(Oid type, int n, Datum *values)
 {
-	return PointerGetDatum(
-		construct_array(values, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	return PointerGetDatum(construct_array(values, n, type, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 void
@@ -112,7 +114,7 @@ mdb_offsets_advance(int32 source_id, int n, const MdbPartition *partitions)
 	SPI_connect();
 	for (int c = 0; c < ADVANCE_COLUMNS; c++)
 	{
-		types[1 + c] = INT8ARRAYOID;
+		types[1 + c] = c < ADVANCE_COLUMNS - ADVANCE_TIMES ? INT8ARRAYOID : TIMESTAMPTZARRAYOID;
 		columns[c] = palloc(Max(n, 1) * sizeof(Datum));
 	}
 	for (int i = 0; i < n; i++)
@@ -130,11 +132,13 @@ mdb_offsets_advance(int32 source_id, int n, const MdbPartition *partitions)
 		columns[6][touched] = Int64GetDatum(p->counts.stored);
 		columns[7][touched] = Int64GetDatum(p->counts.dead_letters);
 		columns[8][touched] = Int64GetDatum(p->last_message_ms);
+		columns[9][touched] = TimestampTzGetDatum(p->newest);
 		touched++;
 	}
 	args[0] = Int32GetDatum(source_id);
 	for (int c = 0; c < ADVANCE_COLUMNS; c++)
-		args[1 + c] = int8_array(touched, columns[c]);
+		args[1 + c] =
+			array_of(c < ADVANCE_COLUMNS - ADVANCE_TIMES ? INT8OID : TIMESTAMPTZOID, touched, columns[c]);
 
 	keep_plan(
 		&plan,
@@ -142,9 +146,10 @@ mdb_offsets_advance(int32 source_id, int n, const MdbPartition *partitions)
 		" messages = o.messages + u.messages, consumed = o.consumed + u.consumed,"
 		" stored = o.stored + u.stored, dead_letters = o.dead_letters + u.dead_letters,"
 		" last_message_at = CASE WHEN u.last_ms >= 0 THEN pg_catalog.to_timestamp(u.last_ms / 1000.0)"
-		" ELSE o.last_message_at END, updated_at = pg_catalog.clock_timestamp()"
-		" FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10)"
-		" AS u(partition, next_offset, position, high, messages, consumed, stored, dead_letters, last_ms)"
+		" ELSE o.last_message_at END,"
+		" newest_time = nullif(greatest(o.newest_time, u.newest), '-infinity'), updated_at = pg_catalog.clock_timestamp()"
+		" FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+		" AS u(partition, next_offset, position, high, messages, consumed, stored, dead_letters, last_ms, newest)"
 		" WHERE o.source_id = $1 AND o.partition = u.partition::pg_catalog.int4"
 		" AND o.next_offset = u.next_offset",
 		1 + ADVANCE_COLUMNS, types);

@@ -195,6 +195,8 @@ own_option(MdbSourceOptions *out, const char *name, const char *text)
 		out->max_age = interval_option(name, text, true, 0, USECS_PER_DAY * 365250);
 	else if (strcmp(name, "max_future") == 0)
 		out->max_future = interval_option(name, text, true, 0, USECS_PER_DAY * 365250);
+	else if (strcmp(name, "lateness") == 0)
+		out->lateness = interval_option(name, text, false, 0, USECS_PER_DAY);
 	else if (strcmp(name, "flush_interval") == 0)
 		out->flush_ms = interval_option(name, text, false, 10000, 60 * USECS_PER_SEC) / 1000;
 	else if (strcmp(name, "metadata_interval") == 0)
@@ -211,12 +213,15 @@ own_option(MdbSourceOptions *out, const char *name, const char *text)
 		out->synchronous_commit = pstrdup(text);
 	}
 	else
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unknown option \"%s\" of a Kafka source", name),
-				 errhint("Options are start, on_gap, max_age, max_future, flush_interval, metadata_interval, "
-						 "max_points, dead_letter_bytes, synchronous_commit, and " PROPERTY_PREFIX "* "
-						 "for the settings of librdkafka.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown option \"%s\" of a Kafka source", name),
+			 errhint(
+				 "Options are start, on_gap, max_age, max_future, lateness, flush_interval, "
+				 "metadata_interval, max_points, dead_letter_bytes, synchronous_commit, and " PROPERTY_PREFIX
+				 "* "
+				 "for the settings of librdkafka.")));
 }
 
 /*
@@ -310,6 +315,7 @@ mdb_source_options(Jsonb *options, Jsonb *secrets, Oid role, MdbSourceOptions *o
 	memset(out, 0, sizeof(*out));
 	out->max_age = INT64CONST(30) * 365 * USECS_PER_DAY;
 	out->max_future = USECS_PER_DAY;
+	out->lateness = USECS_PER_SEC;
 	out->flush_ms = 1000;
 	out->metadata_ms = 30000;
 	out->max_points = 1000000;

@@ -38,6 +38,7 @@ typedef struct MdbSourceOptions
 	bool skip_gaps;    /* go on behind messages that Kafka has no more; else stall */
 	int64 max_age;     /* microseconds; PG_INT64_MAX = no limit */
 	int64 max_future;
+	int64 lateness; /* of points, behind newer ones and behind the clock: see complete.c */
 	int flush_ms;
 	int metadata_ms;
 	int max_points;        /* in a message */
