@@ -242,6 +242,18 @@
 #define mdb_check_can_become(user, role) check_can_set_role((user), (role))
 #else
 #define mdb_check_can_become(user, role) check_is_member_of_role((user), (role))
+/* PostgreSQL 17 numbers backends by their slots. */
+#if PG_VERSION_NUM >= 170000
+#define mdb_proc_of(vxid) ProcNumberGetProc((vxid)->procNumber)
+#else
+#define mdb_proc_of(vxid) BackendIdGetProc((vxid)->backendId)
+#endif
+
+/* PostgreSQL 16 renamed the look at the n-th backend, counted from one. */
+#if PG_VERSION_NUM >= 160000
+#define mdb_backend_entry(n) pgstat_get_local_beentry_by_index(n)
+#else
+#define mdb_backend_entry(n) pgstat_fetch_stat_local_beentry(n)
 #endif
 
 struct IndexInfo;

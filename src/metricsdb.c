@@ -33,6 +33,7 @@ _PG_init(void)
 	mdb_admin_init();
 	mdb_rollup_init();
 	mdb_ingest_init();
+	mdb_time_init();
 	mdb_apply_init();
 	mdb_deliver_init();
 	mdb_alert_init();

@@ -160,10 +160,14 @@ extern void mdb_deadman_evaluate(const MdbRule *rule, MdbObservations *seen);
 extern int64 mdb_states_take_in(void);
 
 /*
- * mdb_watermark - up to when a table's data is complete, as far as can be told: see time.c.  lag is how far it is
- * behind the clock; reason, if not NULL, why it does not move.
+ * mdb_watermark - up to when a table's data is complete, as far as can be told (time.c); DT_NOBEGIN if that is not known.
+ * Never less than this process was told before.  What it tells is true of snapshots taken afterwards.
+ *
+ * For a partitioned table it is that of all partitions; for InvalidOid, the clock less metricsdb.alert_wait.  lag_us and
+ * reason may be NULL: how far it is behind the clock; why it is late, in CurrentMemoryContext, or NULL if it is not.
  */
 extern TimestampTz mdb_watermark(Oid table, int64 *lag_us, const char **reason);
+extern int mdb_alert_wait_ms;
 
 /*
  * mdb_alert_step - one round of the alert worker: ticks that are due, in their order.  Returns how many milliseconds to

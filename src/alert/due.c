@@ -348,14 +348,3 @@ mdb_due_in(long most, long interval)
 	}
 	return Max(most, 0);
 }
-
-/* Until there is src/alert/time.c: two seconds ago. */
-__attribute__((weak)) TimestampTz
-mdb_watermark(Oid table, int64 *lag_us, const char **reason)
-{
-	if (lag_us)
-		*lag_us = 2 * USECS_PER_SEC;
-	if (reason)
-		*reason = NULL;
-	return GetCurrentTimestamp() - 2 * USECS_PER_SEC;
-}

@@ -22,12 +22,13 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "ingest/complete.h"
 #include "ingest/live.h"
-#include "ingest/source.h"
+#include "metricsdb.h"
 
 /* A source that is behind by more than its lateness and this has something in the way. */
 #define USUAL_DELAY (3 * USECS_PER_SEC)
@@ -46,29 +47,39 @@ enum
 	STALLED
 };
 
+/* It runs with more rights than the caller's, whose search_path must not matter. */
 static const char *const statement =
-	"SELECT s.source_id, s.name, s.state, s.home = $2,"
-	" (extract(epoch FROM coalesce(s.options ->> 'lateness', '1 s')::pg_catalog.interval) * 1000000)::pg_catalog.int8,"
+	"SELECT s.source_id, s.name, s.state, s.home OPERATOR(pg_catalog.=) $2,"
+	" (extract(epoch FROM coalesce(s.options OPERATOR(pg_catalog.->>) 'lateness', '1 s')::pg_catalog.interval)"
+	" OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8,"
 	" o.partition, o.next_offset, o.newest_time, o.stalled"
-	" FROM metricsdb.kafka_source s LEFT JOIN metricsdb.kafka_offset o USING (source_id)"
-	" WHERE s.target::pg_catalog.oid = $1 ORDER BY s.source_id, o.partition";
+	" FROM metricsdb.kafka_source s LEFT JOIN metricsdb.kafka_offset o"
+	" ON o.source_id OPERATOR(pg_catalog.=) s.source_id"
+	" WHERE s.target::pg_catalog.oid OPERATOR(pg_catalog.=) ANY ($1) ORDER BY s.source_id, o.partition";
 
 /*
  * look - run the statement, with the rights of the tables' owner.
  */
 static void
-look(Oid table)
+look(List *tables)
 {
 	static SPIPlanPtr plan = NULL;
-	Datum args[] = {ObjectIdGetDatum(table), CStringGetTextDatum(mdb_home())};
+	Datum *oids = palloc(list_length(tables) * sizeof(Datum));
+	Datum args[2];
+	ListCell *lc;
 	Oid user;
 	int context;
 
+	foreach (lc, tables)
+		oids[foreach_current_index(lc)] = ObjectIdGetDatum(lfirst_oid(lc));
+	args[0] =
+		PointerGetDatum(construct_array(oids, list_length(tables), OIDOID, sizeof(Oid), true, TYPALIGN_INT));
+	args[1] = CStringGetTextDatum(mdb_home());
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, context | SECURITY_LOCAL_USERID_CHANGE);
 	if (plan == NULL)
 	{
-		Oid types[] = {OIDOID, TEXTOID};
+		Oid types[] = {OIDARRAYOID, TEXTOID};
 		SPIPlanPtr fresh = SPI_prepare(statement, lengthof(types), types);
 
 		if (fresh == NULL || SPI_keepplan(fresh) != 0)
@@ -140,7 +151,7 @@ why_late(int row, const MdbLiveSeen *seen)
 }
 
 TimestampTz
-mdb_sources_complete(Oid table, TimestampTz now, const char **reason)
+mdb_sources_complete(List *tables, TimestampTz now, const char **reason)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	TimestampTz complete = DT_NOEND;
@@ -150,7 +161,7 @@ mdb_sources_complete(Oid table, TimestampTz now, const char **reason)
 
 	*reason = NULL;
 	SPI_connect();
-	look(table);
+	look(tables);
 	for (int row = 0; row < SPI_processed; row++)
 	{
 		bool isnull;

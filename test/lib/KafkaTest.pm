@@ -63,14 +63,18 @@ sub tool
 	return $path;
 }
 
-# put(TOPIC, [partition, key, payload]...): undef = none.
+# line(partition, key, payload, milliseconds): a line for kput.
+sub line
+{
+	my ($partition, $key, $payload, $ms) = @_;
+	return sprintf "%d %s %s %s\n", $partition, (map { !defined $_ ? '-' : $_ eq '' ? '' : unpack('H*', $_) } $key, $payload), $ms // '';
+}
+
+# put(TOPIC, [partition, key, payload, milliseconds]...): undef = none, and now.
 sub put
 {
 	my ($self, $topic, @messages) = @_;
-	my $lines = join '', map {
-		my ($partition, $key, $payload) = @$_;
-		sprintf "%d %s %s\n", $partition, map { !defined $_ ? '-' : $_ eq '' ? '' : unpack('H*', $_) } $key, $payload;
-	} @messages;
+	my $lines = join '', map { line(@$_) } @messages;
 	IPC::Run::run([$self->tool('kput'), $self->{address}, $topic], '<', \$lines, '>', \my $out)
 	  or die "kput failed";
 	return;

@@ -2,9 +2,10 @@
  * kput.c
  *	  Puts messages into a Kafka topic as they are: what a test of strange payloads needs.
  *
- *	kput BROKERS TOPIC
+ *	kput BROKERS TOPIC [TRANSACTION]
  *
- * Each line of stdin is "PARTITION KEY PAYLOAD", both in hex; "-" means none.  Ends with
+ * Each line of stdin is "PARTITION KEY PAYLOAD [MILLISECONDS]": both in hex, "-" means none, and the message's
+ * time, or now.  With the id of a transaction they are one, which is committed when stdin ends.  Ends with
  * "sent N messages" when the broker has all of them.
  */
 #include <ctype.h>
@@ -24,6 +25,16 @@ on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
 		exit(1);
 	}
 	delivered++;
+}
+
+/* End, if a step of a transaction has failed. */
+static void
+check(rd_kafka_error_t *error)
+{
+	if (error == NULL)
+		return;
+	fprintf(stderr, "kput: %s\n", rd_kafka_error_string(error));
+	exit(1);
 }
 
 /* The bytes of a word in hex, NULL for "-". */
@@ -60,14 +71,16 @@ main(int argc, char **argv)
 	size_t room = 0;
 	long sent = 0;
 
-	if (argc != 3)
+	if (argc != 3 && argc != 4)
 	{
-		fputs("usage: kput BROKERS TOPIC <LINES\n", stderr);
+		fputs("usage: kput BROKERS TOPIC [TRANSACTION] <LINES\n", stderr);
 		return 1;
 	}
 	rd_kafka_conf_set(conf, "bootstrap.servers", argv[1], NULL, 0);
 	rd_kafka_conf_set(conf, "enable.idempotence", "true", NULL, 0);
 	rd_kafka_conf_set(conf, "linger.ms", "5", NULL, 0);
+	if (argc == 4)
+		rd_kafka_conf_set(conf, "transactional.id", argv[3], NULL, 0);
 	rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
 	rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, err, sizeof(err));
 	if (rk == NULL)
@@ -76,12 +89,18 @@ main(int argc, char **argv)
 		return 1;
 	}
 	topic = rd_kafka_topic_new(rk, argv[2], NULL);
+	if (argc == 4)
+	{
+		check(rd_kafka_init_transactions(rk, 30000));
+		check(rd_kafka_begin_transaction(rk));
+	}
 
 	while (getline(&line, &room, stdin) > 0)
 	{
 		char *partition = strtok(line, " \n");
 		char *key = strtok(NULL, " \n");
 		char *payload = strtok(NULL, " \n");
+		char *at = strtok(NULL, " \n");
 		size_t key_len, len;
 		void *k, *p;
 
@@ -89,7 +108,10 @@ main(int argc, char **argv)
 			continue;
 		k = bytes(key, &key_len);
 		p = bytes(payload, &len);
-		while (rd_kafka_produce(topic, atoi(partition), RD_KAFKA_MSG_F_COPY, p, len, k, key_len, NULL))
+		while (rd_kafka_producev(rk, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_PARTITION(atoi(partition)),
+								 RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_VALUE(p, len),
+								 RD_KAFKA_V_KEY(k, key_len), RD_KAFKA_V_TIMESTAMP(at ? atoll(at) : 0),
+								 RD_KAFKA_V_END))
 		{
 			if (rd_kafka_last_error() != RD_KAFKA_RESP_ERR__QUEUE_FULL)
 			{
@@ -102,6 +124,8 @@ main(int argc, char **argv)
 		free(p);
 		sent++;
 	}
+	if (argc == 4)
+		check(rd_kafka_commit_transaction(rk, 30000));
 	if (rd_kafka_flush(rk, 30000) || delivered != sent)
 	{
 		fprintf(stderr, "kput: %ld of %ld messages were delivered\n", delivered, sent);
