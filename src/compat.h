@@ -242,6 +242,8 @@
 #define mdb_check_can_become(user, role) check_can_set_role((user), (role))
 #else
 #define mdb_check_can_become(user, role) check_is_member_of_role((user), (role))
+#endif
+
 /* PostgreSQL 17 numbers backends by their slots. */
 #if PG_VERSION_NUM >= 170000
 #define mdb_proc_of(vxid) ProcNumberGetProc((vxid)->procNumber)
