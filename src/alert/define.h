@@ -100,10 +100,10 @@ extern bool mdb_error_parse(const char *name, MdbWhenError *error);
 /* ---- query_check.c: is it a query of one? ---- */
 
 extern void mdb_query_check(MdbDraft *draft);
-extern bool mdb_is_number_type(Oid type);
 
 /* ---- series_check.c: what it can match ---- */
 
+extern bool mdb_is_number_type(Oid type);
 extern void mdb_series_source_check(MdbDraft *draft);
 
 /* ---- unmatched.c ---- */

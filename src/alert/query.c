@@ -23,6 +23,7 @@
 #include "utils/memutils.h"
 #include "utils/plancache.h"
 
+#include "alert/define.h"
 #include "alert/evaluate.h"
 
 /* Bytes of all plans that are kept. */
@@ -39,13 +40,6 @@ bad_column(const Form_pg_attribute att, const char *hint)
 					errmsg("column \"%s\" of type %s is neither a label nor the value", NameStr(att->attname),
 						   format_type_be(att->atttypid)),
 					errhint("%s", hint)));
-}
-
-static bool
-is_numeric(Oid type)
-{
-	return type == INT2OID || type == INT4OID || type == INT8OID || type == FLOAT4OID || type == FLOAT8OID ||
-		   type == NUMERICOID;
 }
 
 static bool
@@ -66,7 +60,7 @@ role_of(const Form_pg_attribute att)
 		return MDB_COLUMN_FIRING;
 	if (type == JSONBOID && (strcmp(name, "labels") == 0 || strcmp(name, "tags") == 0))
 		return MDB_COLUMN_LABELS;
-	if (is_numeric(type))
+	if (mdb_is_number_type(type))
 		return MDB_COLUMN_VALUE;
 	/* A literal. */
 	if (is_text(type) || type == UNKNOWNOID)

@@ -9,11 +9,11 @@
 
 #include "access/table.h"
 #include "catalog/pg_type.h"
+#include "executor/executor.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/analyze.h"
-#include "parser/parse_coerce.h"
 #include "parser/parser.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/builtins.h"
@@ -195,67 +195,28 @@ look_at_query(Query *query, Look *look)
 
 /* ---- columns ---- */
 
-/*
- * mdb_is_number_type - can a value be of it?
- */
-bool
-mdb_is_number_type(Oid type)
-{
-	return type == INT2OID || type == INT4OID || type == INT8OID || type == FLOAT4OID || type == FLOAT8OID ||
-		   type == NUMERICOID;
-}
-
-static bool
-is_text(Oid type)
-{
-	return type == BOOLOID || TypeCategory(type) == TYPCATEGORY_STRING || type_is_enum(type) ||
-		   type == UNKNOWNOID;
-}
-
-/* Columns are told apart as src/alert/query.c does. */
+/* What an evaluation would refuse, and what the rule needs. */
 static void
 check_columns(const MdbDraft *draft, List *targets)
 {
-	int numbers = 0;
-	bool has_value = false;
+	TupleDesc desc = ExecCleanTypeFromTL(targets);
+	MdbColumnRole *roles = palloc(sizeof(MdbColumnRole) * Max(1, desc->natts));
 	bool compares = draft->p[MDB_P_OP].given;
-	ListCell *lc, *other;
+	bool has_value = false;
 
-	foreach (lc, targets)
+	mdb_query_columns(desc, roles);
+	for (int i = 0; i < desc->natts; i++)
 	{
-		TargetEntry *tle = lfirst_node(TargetEntry, lc);
-		Oid type = getBaseType(exprType((Node *) tle->expr));
-
-		if (tle->resjunk)
-			continue;
-		foreach (other, targets)
-			if (other != lc && !lfirst_node(TargetEntry, other)->resjunk &&
-				strcmp(lfirst_node(TargetEntry, other)->resname, tle->resname) == 0)
-				bad_query(psprintf("It has two columns \"%s\".", tle->resname), "Name them otherwise by AS.");
-		if (mdb_is_number_type(type))
-		{
-			numbers++;
-			has_value = has_value || strcmp(tle->resname, "value") == 0;
-		}
-		else if (type == JSONBOID &&
-				 (strcmp(tle->resname, "labels") == 0 || strcmp(tle->resname, "tags") == 0))
-			continue;
-		else if (strcmp(tle->resname, "firing") == 0 && type == BOOLOID)
-		{
-			if (compares)
-				bad_query("It has a column \"firing\", and the rule a comparison.", "Leave out one of them.");
-		}
-		else if (!is_text(type))
-			bad_query(
-				psprintf("Column \"%s\" of type %s is neither a label nor a value.", tle->resname,
-						 format_type_be(type)),
-				"Labels are of a type of texts, enum or boolean, or a jsonb column \"labels\" or \"tags\"; "
-				"the value is a number. Cast others to text, or leave them out.");
+		has_value = has_value || roles[i] == MDB_COLUMN_VALUE;
+		if (roles[i] == MDB_COLUMN_FIRING && compares)
+			bad_query("It has a column \"firing\", and the rule a comparison.", "Leave out one of them.");
+		for (int k = 0; k < i; k++)
+			if (strcmp(NameStr(TupleDescAttr(desc, i)->attname), NameStr(TupleDescAttr(desc, k)->attname)) ==
+				0)
+				bad_query(psprintf("It has two columns \"%s\".", NameStr(TupleDescAttr(desc, i)->attname)),
+						  "Name them otherwise by AS.");
 	}
-	if (numbers > 1 && !has_value)
-		bad_query("It has several columns that are numbers, of which none is called \"value\".",
-				  "Name the value by AS value; cast numbers that are labels to text.");
-	if (numbers == 0 && (compares || draft->kind == MDB_RULE_RECORDING))
+	if (!has_value && (compares || draft->kind == MDB_RULE_RECORDING))
 		bad_query("It has no column that is a number.", "Name the value by AS value.");
 }
 

@@ -22,6 +22,16 @@
 #include "series/guard.h"
 #include "store/store.h"
 
+/*
+ * mdb_is_number_type - can a value be of it?
+ */
+bool
+mdb_is_number_type(Oid type)
+{
+	return type == INT2OID || type == INT4OID || type == INT8OID || type == FLOAT4OID || type == FLOAT8OID ||
+		   type == NUMERICOID;
+}
+
 static void
 check_rights(Relation rel, Oid owner)
 {

@@ -465,8 +465,8 @@ formatted_number(const Value *v, const char *flags, int width, int precision, ch
 
 	if (verb == 'd' && v->integer)
 	{
-		snprintf(format, sizeof(format), "%%%s*" INT64_MODIFIER "d", flags);
-		return psprintf(format, width, (int64) v->number);
+		snprintf(format, sizeof(format), "%%%s*lld", flags);
+		return psprintf(format, width, (long long) v->number);
 	}
 	if (strchr("eEfFgG", verb) == NULL || v->integer)
 		return NULL;
