@@ -51,3 +51,9 @@ CREATE FUNCTION import_prometheus_rules(rules text, source regclass, targets tex
 	AS 'MODULE_PATHNAME', 'mdb_import_prometheus_rules' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION import_prometheus_rules(text, regclass, text[], text, interval) IS
 	'create rules from a rule file of Prometheus, over a table: a row for each, created or refused with the reason';
+
+CREATE FUNCTION run_alert_tests(tests text, rules text DEFAULT NULL)
+	RETURNS TABLE (test text, ok boolean, message text)
+	AS 'MODULE_PATHNAME', 'mdb_run_alert_tests' LANGUAGE C VOLATILE SET search_path = pg_catalog, metricsdb;
+COMMENT ON FUNCTION run_alert_tests(text, text) IS
+	'run unit tests in the format of promtool on the rules of a rule file: a row for each check, and each rule that fails';

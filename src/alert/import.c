@@ -7,7 +7,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -15,8 +14,6 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "alert/alert.h"
@@ -136,49 +133,21 @@ query_of(const Import *import, const MdbPromRule *rule)
 	return mdb_prom_sql(&question, mdb_prom_parsed(rule->expr));
 }
 
-/* What was raised, in one line. */
-static char *
-reason_of(const ErrorData *error)
+/* A rule that is to be created. */
+typedef struct Wanted
 {
-	if (error->hint)
-		return psprintf("%s. %s", error->message, error->hint);
-	return pstrdup(error->message);
-}
+	const Import *import;
+	const MdbPromGroup *group;
+	const MdbPromRule *rule;
+	const char *name;
+} Wanted;
 
-/* Create a rule; NULL, or why it was not. */
-static char *
-try_rule(const Import *import, const MdbPromGroup *group, const MdbPromRule *rule, const char *name)
+static void
+create_wanted(void *arg)
 {
-	MemoryContext mcxt = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	char *volatile reason = NULL;
+	Wanted *wanted = arg;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(mcxt);
-	PG_TRY();
-	{
-		create(import, group, rule, name, query_of(import, rule));
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(mcxt);
-		error = CopyErrorData();
-		/* What is not about the rule ends the import. */
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED || error->sqlerrcode == ERRCODE_OUT_OF_MEMORY ||
-			error->sqlerrcode == ERRCODE_INTERNAL_ERROR)
-			PG_RE_THROW();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		reason = reason_of(error);
-		FreeErrorData(error);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(mcxt);
-	CurrentResourceOwner = owner;
-	return reason;
+	create(wanted->import, wanted->group, wanted->rule, wanted->name, query_of(wanted->import, wanted->rule));
 }
 
 /*
@@ -213,12 +182,13 @@ mdb_import_prometheus_rules(PG_FUNCTION_ARGS)
 		{
 			MdbPromRule *rule = lfirst(lr);
 			char *name = rule_name(&import, rule);
+			Wanted wanted = {&import, group, rule, name};
 			char *reason;
 			Datum values[5];
 			bool nulls[5] = {0};
 
 			CHECK_FOR_INTERRUPTS();
-			reason = try_rule(&import, group, rule, name);
+			reason = mdb_prom_try(create_wanted, &wanted);
 			values[0] = CStringGetTextDatum(group->name);
 			values[1] = CStringGetTextDatum(name);
 			values[2] = CStringGetTextDatum(rule->records ? "recording" : "query");

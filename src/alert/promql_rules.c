@@ -7,14 +7,63 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "common/string.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/resowner.h"
 
 #include "alert/promql_rules.h"
 #include "alert/promql_sql.h"
 
 #define MAX_BYTES (4 * 1024 * 1024)
+
+/* What was raised, in one line. */
+static char *
+reason_of(const ErrorData *error)
+{
+	if (error->hint)
+		return psprintf("%s. %s", error->message, error->hint);
+	return pstrdup(error->message);
+}
+
+/*
+ * mdb_prom_try - call a function in a subtransaction; NULL, or why it failed, and nothing of it is left then.
+ */
+char *
+mdb_prom_try(void (*what)(void *arg), void *arg)
+{
+	MemoryContext mcxt = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	char *volatile reason = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(mcxt);
+	PG_TRY();
+	{
+		what(arg);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(mcxt);
+		error = CopyErrorData();
+		/* What is not the function's fault is nothing to go on after. */
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED || error->sqlerrcode == ERRCODE_OUT_OF_MEMORY ||
+			error->sqlerrcode == ERRCODE_INTERNAL_ERROR)
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		reason = reason_of(error);
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(mcxt);
+	CurrentResourceOwner = owner;
+	return reason;
+}
 
 /*
  * mdb_prom_bad_file - raises ERRCODE_INVALID_PARAMETER_VALUE.

@@ -33,6 +33,7 @@ typedef struct MdbPromGroup
 	List *rules;    /* of MdbPromRule * */
 } MdbPromGroup;
 
+extern char *mdb_prom_try(void (*what)(void *arg), void *arg);
 extern int mdb_prom_yaml(const char *text, const char *what, MdbYaml ***documents);
 pg_noreturn extern void mdb_prom_bad_file(const char *what, int line, const char *problem);
 extern void mdb_prom_known_keys(const MdbYaml *map, const char *what, const char *const *keys);

@@ -94,7 +94,8 @@ $$, 'prom');
 RESET ROLE;
 GRANT EXECUTE ON FUNCTION create_alert TO prom_owner;
 SET ROLE prom_owner;
-SELECT * FROM import_prometheus_rules($$
+SET client_min_messages = error;
+SELECT "group", rule, kind, status, left(reason, 66) AS reason FROM import_prometheus_rules($$
 groups:
   - name: http
     interval: 30s
@@ -149,6 +150,70 @@ SELECT import_prometheus_rules('groups: [{name: a, rules: [{record: x, expr: up,
 SELECT import_prometheus_rules('groups: [{name: a, rules: [{alert: x, record: y, expr: up}]}]', 'prom');
 SELECT import_prometheus_rules('groups: [{name: a}, {name: a}]', 'prom');
 SELECT import_prometheus_rules('groups: [{name: a, rules: [{alert: x, expr: up, labels: {a-b: c}}]}]', 'prom');
+
+-- Unit tests of rules.
+CREATE TEMP TABLE prom_files AS SELECT $$
+groups:
+  - name: g
+    rules:
+      - record: job:m:sum
+        expr: sum by (job) (m)
+        labels: {from: rule}
+      - alert: High
+        expr: job:m:sum > 10
+        for: 2m
+        labels: {severity: page}
+        annotations: {summary: "{{ $labels.job }} is at {{ $value }}"}
+      - alert: Keep
+        expr: m > 20
+        keep_firing_for: 3m
+      - alert: Gone
+        expr: absent(m{job="a"})
+$$ AS rules;
+SELECT t.* FROM prom_files, run_alert_tests($$
+rule_files: [rules.yml]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      - series: 'm{job="a", inst="1"}'
+        values: '1+2x10 stale _x5 30 1x5'
+      - series: 'm{job="b", inst="1"}'
+        values: '5x20'
+    alert_rule_test:
+      - {eval_time: 6m, alertname: High}
+      - eval_time: 8m
+        alertname: High
+        exp_alerts: [{exp_labels: {severity: page, job: a, from: rule}, exp_annotations: {summary: a is at 17}}]
+      - {eval_time: 8m, alertname: High}
+      - {eval_time: 12m, alertname: Gone, exp_alerts: [{exp_labels: {job: a}}]}
+      - {eval_time: 20m, alertname: Keep, exp_alerts: [{exp_labels: {job: a, inst: "1"}}]}
+      - {eval_time: 21m, alertname: Keep}
+    promql_expr_test:
+      - {expr: 'sum(rate(m[5m]))', eval_time: 5m, exp_samples: [{labels: '{}', value: 0.0333333333333333333}]}
+      - expr: job:m:sum
+        eval_time: 5m
+        exp_samples: [{labels: 'job:m:sum{job="a",from="rule"}', value: 11}, {labels: 'job:m:sum{job="b",from="rule"}', value: 6}]
+      - {expr: 'rate(m)', eval_time: 0m}
+  - name: nothing
+    promql_expr_test: [{expr: 1 / 0, eval_time: 0, exp_samples: [{labels: '', value: .inf}]}]
+$$, rules) t;
+-- Rules that cannot be evaluated are told.
+SELECT * FROM run_alert_tests($$
+tests:
+  - input_series: [{series: 'm{a="1"}', values: 1x3}, {series: 'm{a="2"}', values: 1x3}]
+    alert_rule_test: [{eval_time: 2m, alertname: Twice}]
+$$, $$
+groups: [{name: g, rules: [{alert: Twice, expr: 'm + on() m'}, {alert: Holt, expr: 'holt_winters(m[5m], 0.5, 0.5)'}]}]
+$$);
+-- What is no file of tests.
+SELECT run_alert_tests('tests: [{nothing: 1}]');
+SELECT run_alert_tests('tests: [{input_series: [{series: "m", values: "1 2 x"}]}]');
+SELECT run_alert_tests('tests: [{input_series: [{series: "m{a!=\"b\"}", values: "1"}]}]');
+SELECT run_alert_tests('tests: [{alert_rule_test: [{eval_time: 1x, alertname: a}]}]');
+SELECT run_alert_tests('tests: [{alert_rule_test: [{eval_time: 1m}]}]');
+SELECT run_alert_tests(NULL);
+SELECT to_regclass('pg_temp.metricsdb_test_samples') IS NULL AS no_table_is_left;
 
 SELECT count(drop_alert(name)) FROM alert_rule WHERE name LIKE 'p:%';
 DROP TABLE prom, prom_wide, prom_none, prom_two, prom_heap;

@@ -6,11 +6,13 @@
 #
 #   METRICSDB_EXPRESSIONS=n	random expressions (250)
 #   METRICSDB_SEED=n	to repeat a run
+# Unit tests of rules, on random series, are then given to run_alert_tests() and to promtool: they say the same.
 use strict;
 use warnings;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use IPC::Run;
 use JSON::PP;
 use Time::HiRes qw(time);
 use Prometheus;
@@ -303,6 +305,142 @@ for my $expression ('{__name__=~"temperature|limit"}', 'sum({__name__=~"temperat
 }
 
 $prometheus->stop;
+
+# ---------- unit tests of rules: promtool's verdicts ----------
+
+# Random series under rules of all kinds.  What fires here at each time is written down as what should, and promtool is
+# asked whether it is so.
+my $dir = "$ENV{METRICSDB_RUN}/tap/promtool_$$";
+mkdir $dir;
+my $rules = <<'END';
+groups:
+  - name: recorded
+    rules:
+      - record: job:load:avg
+        expr: avg by (job) (load)
+        labels: {from: rule}
+      - record: up:count
+        expr: count(load > 20)
+  - name: alerts
+    rules:
+      - alert: High
+        expr: load > 60
+        for: 2m
+        labels: {severity: warning}
+        annotations: {summary: '{{ $labels.job }}/{{ $labels.inst }} is at {{ $value }}', other: '{{ with $labels.none }}{{ . }}{{ else }}nothing{{ end }}'}
+      - alert: High
+        expr: load > 90
+        labels: {severity: page}
+      - alert: Keeps
+        expr: load < 10
+        for: 1m
+        keep_firing_for: 4m
+      - alert: Average
+        expr: job:load:avg > 50
+        for: 3m
+        annotations: {value: '{{ $value | humanize }}'}
+      - alert: Gone
+        expr: absent(load{inst="1", job="a"})
+        for: 1m
+      - alert: Rising
+        expr: delta(load[3m]) > 5 and on (job) up:count > 1
+        annotations: {value: '{{ printf "%.1f" $value }}'}
+      - alert: Total
+        expr: sum without (inst) (rate(total[4m])) * 60 > 30
+      - alert: Every
+        expr: vector(1)
+END
+
+sub values_of
+{
+	my ($kind) = @_;
+	my @v;
+	my $at = int(rand(100));
+
+	while (@v < 30)
+	{
+		my $what = rand();
+		if ($what < 0.1) { push @v, '_x' . pick(1, 2, 6) }
+		elsif ($what < 0.2) { push @v, 'stale' }
+		elsif ($kind eq 'counter') { $at = chance(0.1) ? 0 : $at + int(rand(60)); push @v, $at }
+		elsif ($what < 0.5) { push @v, int(rand(100)) . pick('+', '-') . int(rand(20)) . 'x' . pick(1, 3, 5) }
+		elsif ($what < 0.6) { push @v, int(rand(120)) . 'x' . pick(1, 4) }
+		else { push @v, int(rand(120)) }
+	}
+	return "@v";
+}
+
+sub promtool
+{
+	my ($tests) = @_;
+	my $out = '';
+	open my $f, '>', "$dir/tests.yml" or die $!;
+	print $f $tests;
+	close $f;
+	IPC::Run::run([ "$bin/promtool", 'test', 'rules', "$dir/tests.yml" ], '>', \$out, '2>', \$out);
+	return $out;
+}
+
+{
+	open my $f, '>', "$dir/rules.yml" or die $!;
+	print $f $rules;
+	close $f;
+}
+my @alerts = qw(High Keeps Average Gone Rising Total Every);
+my ($same, $wrong, $fired, $noticed) = (0, 0, 0, 0);
+for my $round (1 .. 4)
+{
+	my $head = "rule_files: [rules.yml]\nevaluation_interval: " . pick('1m', '30s', '45s') . "\ntests:\n  - interval: " . pick('1m', '30s') . "\n    input_series:\n";
+
+	for my $job ('a', 'b')
+	{
+		$head .= "      - {series: 'load{job=\"$job\", inst=\"$_\"}', values: '" . values_of('gauge') . "'}\n" for 1 .. 2;
+		$head .= "      - {series: 'total{job=\"$job\", inst=\"$_\"}', values: '" . values_of('counter') . "'}\n" for 1 .. 2;
+	}
+	$head .= "    alert_rule_test:\n";
+	my @checks = map { my $t = 37 * $_; map { [ $t, $_ ] } @alerts } 0 .. 45;
+	my $tests = $head . join('', map { "      - {eval_time: $_->[0]s, alertname: $_->[1]}\n" } @checks);
+	my %fires;
+
+	for (split /\n/, sql("SELECT test, ok, message FROM run_alert_tests(\$x\$$tests\$x\$, \$x\$$rules\$x\$)"))
+	{
+		my ($alert, $at, $ok, $message) = /^test 1: alert (\w+) at ([\d.]+) s\|([tf])\|(.*)$/ or die $_;
+		next if $ok eq 't';
+		my ($is) = $message =~ /^there is (.*), and should be none$/ or die $message;
+		$fires{"$at $alert"} = [ map { /^(\{.*?\}), annotations (\{.*\})$/ or die $_; "{exp_labels: " . without_name($1) . ", exp_annotations: $2}" } split /; /, $is ];
+		$fired += @{ $fires{"$at $alert"} };
+	}
+	my $expect = sub { my ($of) = @_; return $head . join('', map { "      - {eval_time: $_->[0]s, alertname: $_->[1], exp_alerts: [" . join(', ', @{ $of->{"$_->[0] $_->[1]"} // [] }) . "]}\n" } @checks) };
+	my $out = promtool($expect->(\%fires));
+	$out =~ /SUCCESS/ ? $same++ : diag("METRICSDB_SEED=$seed: promtool says: " . substr($out, 0, 3000));
+	is(sql("SELECT count(*) FROM run_alert_tests(\$x\$" . $expect->(\%fires) . "\$x\$, \$x\$$rules\$x\$) WHERE NOT ok"), '0', 'what fired is what fires');
+	# One alert less, or another label: both say no.
+	my @some = sort keys %fires;
+	for my $key (map { pick(@some) } 1 .. 3)
+	{
+		my %other = %fires;
+		my @list = @{ $other{$key} };
+		chance(0.5) ? shift @list : ($list[0] =~ s/exp_labels: \{/exp_labels: {"x": "y", /);
+		$list[0] =~ s/, \}/}/ if @list;
+		$other{$key} = \@list;
+		my $ours = sql("SELECT count(*) FROM run_alert_tests(\$x\$" . $expect->(\%other) . "\$x\$, \$x\$$rules\$x\$) WHERE NOT ok");
+		my $theirs = promtool($expect->(\%other));
+		$wrong++;
+		$noticed++ if $ours eq '1' && $theirs =~ /FAILED/;
+	}
+}
+is($same, 4, "promtool says the same of $fired alerts that fire");
+is($noticed, $wrong, 'and of wrong expectations');
+cmp_ok($fired, '>', 100, 'alerts fire');
+
+sub without_name
+{
+	my ($labels) = @_;
+	my $of = $json->decode($labels);
+	delete $of->{alertname};
+	return $json->encode($of);
+}
+
 $s->close;
 $node->stop;
 grep_log($node, 'expressions of Prometheus');
