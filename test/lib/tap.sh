@@ -3,7 +3,7 @@
 # of its processes is at, and they are ended.  So is what it leaves behind that has its output, for whose end prove waits.
 set -u
 name=$(basename "$1" .pl)
-limit=${TAP_SECONDS:-900}
+limit=${TAP_SECONDS:-1500}
 
 # Its servers' processes: data folders are named after the test.
 servers() {

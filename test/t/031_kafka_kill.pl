@@ -32,6 +32,7 @@ $node->append_conf('postgresql.conf', <<~'CONF');
 $node->start;
 my $port = $node->port;
 my $dsn = $node->connstr('postgres');
+my ($producer, $sent);
 
 # One value, or undef if the server is not there.
 sub ask
@@ -52,7 +53,10 @@ sub wait_until
 		return if defined $answer && $answer eq 't';
 		sleep 0.05;
 	}
+	# Who does not go on: the producer, the broker, or the worker?
 	diag(ask('SELECT * FROM metricsdb.kafka_status') // 'no server');
+	diag('the broker has ' . (eval { $kafka->topic('offsets', 'stream') } // $@));
+	diag($producer && $producer->pumpable ? 'the producer runs' : "the producer has ended: $sent");
 	die "timed out: $what";
 }
 
@@ -67,8 +71,8 @@ $node->safe_psql('postgres', <<~SQL);
 
 # The stream
 my @fleet = ('hosts=20', 'interval=1', 'start=1700000000', 'history=100000000', "seed=7");
-my $sent = '';
-my $producer = IPC::Run::start([ $kafka->tool('fleet'), $brokers, 'stream', @fleet, 'rate=5000' ], '>', \$sent);
+$sent = '';
+$producer = IPC::Run::start([ $kafka->tool('fleet'), $brokers, 'stream', @fleet, 'rate=5000' ], '>', \$sent);
 END { my $status = $?; $producer->kill_kill if $producer && $producer->pumpable; $? = $status; }
 wait_until('SELECT coalesce(sum(stored), 0) > 0 FROM metricsdb.kafka_status', 'the stream flows');
 
