@@ -147,11 +147,15 @@ CREATE TABLE alert_batch (
 	batch_id   int8        NOT NULL PRIMARY KEY DEFAULT pg_catalog.nextval('metricsdb.alert_batch_id_seq'),
 	source     oid         NOT NULL,		-- the table
 	storage_id int8        NOT NULL,		-- whose series' ids these are
-	newest     timestamptz NOT NULL,
+	xid        xid8        NOT NULL,		-- who wrote it: the transaction, not one within it
+	covers     timestamptz NOT NULL,		-- no sample is later, none a quarter of an hour earlier
 	states     bytea       NOT NULL,
 	written_at timestamptz NOT NULL
-) USING heap WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
-COMMENT ON TABLE alert_batch IS 'states of ten seconds of the series that some rule watches, as they were written';
+) USING heap WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+	toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 10000);
+ALTER TABLE alert_batch ALTER states SET STORAGE EXTERNAL;
+CREATE INDEX alert_batch_source ON alert_batch (source, xid);
+COMMENT ON TABLE alert_batch IS 'samples of the series that some rule watches, as they were written; see src/alert/bytes.c';
 
 REVOKE ALL ON SEQUENCE alert_target_id_seq, alert_rule_id_seq, alert_event_id_seq, alert_batch_id_seq FROM PUBLIC;
 REVOKE ALL ON alert_target, alert_secret, alert_rule, alert_instance, alert_event, alert_tick, alert_outbox, alert_sent,

@@ -38,6 +38,7 @@ _PG_init(void)
 	mdb_deliver_init();
 	mdb_alert_init();
 	mdb_alert_worker_init();
+	mdb_gather_init();
 	mdb_workers_init();
 
 	MarkGUCPrefixReserved("metricsdb");

@@ -68,6 +68,7 @@ typedef struct MdbObservations
 	int room;
 	MdbObservation *of; /* in CurrentMemoryContext of whoever evaluates */
 	char *error;        /* NULL, or why the evaluation failed: states are kept */
+	bool not_yet;       /* it cannot be yet, which is no failure: error says why, and the same tick may come again */
 } MdbObservations;
 
 /*
@@ -156,7 +157,10 @@ extern void mdb_composite_evaluate(const MdbRule *rule, MdbObservations *seen);
 extern void mdb_threshold_evaluate(const MdbRule *rule, MdbObservations *seen);
 extern void mdb_deadman_evaluate(const MdbRule *rule, MdbObservations *seen);
 
-/* mdb_states_take_in - apply committed states that are new; returns how many rows of metricsdb.alert_batch. */
+/*
+ * mdb_states_take_in - apply committed states that are new; returns how many rows of metricsdb.alert_batch.  Samples up to a
+ * watermark are among them if that was read before.
+ */
 extern int64 mdb_states_take_in(void);
 
 /*

@@ -30,6 +30,7 @@
 #include "utils/snapmgr.h"
 
 #include "am/am.h"
+#include "write/tap.h"
 
 typedef struct WriteBuffer
 {
@@ -99,6 +100,7 @@ buffer_write(WriteBuffer *b, Relation rel)
 	if (b->append)
 	{
 		mdb_append_rebind(b->append, rel);
+		mdb_append_tap(b->append);
 		mdb_append_write(b->append, b->cid, options, true, 0, 0);
 	}
 	else if (b->ntuples > 0)
@@ -106,6 +108,7 @@ buffer_write(WriteBuffer *b, Relation rel)
 		MdbTable *table = mdb_table(rel);
 
 		mdb_delta_insert(rel, table, b->tuples, b->ntuples, b->cid, options);
+		mdb_tap_tuples(rel, table, b->tuples, b->ntuples);
 		pfree(table);
 	}
 	/* Who has read the table is asked for now that others can see the rows, see modify.c. */
@@ -164,6 +167,7 @@ buffer_lend(WriteBuffer *b)
 		become_tuples(b, rel);
 	table = mdb_table(rel);
 	mdb_delta_insert(rel, table, b->tuples, b->ntuples, b->cid, 0);
+	mdb_tap_tuples(rel, table, b->tuples, b->ntuples);
 	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
 	b->written_by = GetCurrentSubTransactionId();
 	pfree(table);
@@ -371,6 +375,7 @@ xact_callback(XactEvent event, void *arg)
 		case XACT_EVENT_PRE_COMMIT:
 		case XACT_EVENT_PRE_PREPARE:
 			flush_at_commit();
+			mdb_tap_before_commit();
 			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_PREPARE:

@@ -32,6 +32,7 @@
 
 #include "am/am.h"
 #include "stop.h"
+#include "write/tap.h"
 
 /* The heap tuple that stands for a row. */
 typedef struct Target
@@ -303,6 +304,7 @@ mdb_insert_row(Relation rel, TupleTableSlot *slot, CommandId cid, int options)
 	mdb_tid_of_delta(delta_slot, &tuple->t_self, &slot->tts_tid);
 	mdb_slot_set_header(slot, tuple->t_data);
 	table_close(heap, NoLock);
+	mdb_tap_slots(rel, &slot, 1);
 	MemoryContextSwitchTo(old);
 }
 
@@ -335,6 +337,7 @@ mdb_insert_rows(Relation rel, TupleTableSlot **slots, int nslots, CommandId cid,
 		ExecDropSingleTupleTableSlot(heapslots[i]);
 	}
 	table_close(heap, NoLock);
+	mdb_tap_slots(rel, slots, nslots);
 	MemoryContextSwitchTo(old);
 }
 
@@ -380,6 +383,8 @@ mdb_complete_speculative(Relation rel, TupleTableSlot *slot, uint32 token, bool 
 	else
 		heap_abort_speculative(heap, &tid);
 	table_close(heap, NoLock);
+	if (succeeded)
+		mdb_tap_slots(rel, &slot, 1);
 }
 
 /* Could a snapshot that a referential action must see with not see the row? */

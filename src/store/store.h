@@ -73,6 +73,7 @@ typedef struct MdbTable
 	int nseries_columns;
 	int natts;
 	uint8 feeds;               /* MdbFeeds; of the cached one alone, see aggregates.c */
+	uint8 watched;             /* likewise, see src/alert/watch.c */
 	AttrNumber *series_attnos; /* points into this chunk */
 	MdbColumn *columns;        /* [natts], points into this chunk */
 } MdbTable;

@@ -12,6 +12,7 @@
 #include "utils/memutils.h"
 
 #include "stop.h"
+#include "write/tap.h"
 #include "write/write.h"
 
 /* Encoded bytes after which a part is closed and another begun. */
@@ -419,12 +420,22 @@ mdb_append_write(MdbAppend *a, CommandId cid, int options, bool allow_delta, int
 }
 
 /*
+ * mdb_append_tap - what is collected comes from outside: show it to who watches the table.
+ */
+void
+mdb_append_tap(MdbAppend *a)
+{
+	mdb_tap_batch(a->rel, a->table, a->dict, a->batch);
+}
+
+/*
  * mdb_append_finish - see append.h.
  */
 void
 mdb_append_finish(MdbAppend *a, int32 source_id, int64 epoch)
 {
 	pgstat_count_heap_insert(a->rel, a->batch->nrows);
+	mdb_append_tap(a);
 	mdb_append_write(a, GetCurrentCommandId(true), 0, true, source_id, epoch);
 }
 

@@ -18,6 +18,7 @@
 
 extern void mdb_append_free(MdbAppend *a);
 extern void mdb_append_rebind(MdbAppend *a, Relation rel);
+extern void mdb_append_tap(MdbAppend *a);
 extern void mdb_append_slots(MdbAppend *a, TupleTableSlot **slots, int nslots);
 extern uint32 mdb_append_nrows(const MdbAppend *a);
 extern Size mdb_append_bytes(const MdbAppend *a);
