@@ -68,7 +68,8 @@ typedef struct MdbObservations
 	int room;
 	MdbObservation *of; /* in CurrentMemoryContext of whoever evaluates */
 	char *error;        /* NULL, or why the evaluation failed: states are kept */
-	bool not_yet;       /* it cannot be yet, which is no failure: error says why, and the same tick may come again */
+	bool
+		not_yet; /* it cannot be yet, which is no failure: error says why, and the same tick may come again */
 } MdbObservations;
 
 /*

@@ -292,8 +292,6 @@ mdb_followed_rule_begin(MdbFollowedRule *r, MdbFollowed *f, int64 width, Timesta
 	r->width = width;
 	r->phase = ((at % r->width) + r->width) % r->width;
 	r->state = MDB_FOLLOW_LOADED;
-	r->loaded_at = at;
-	r->ticks = 0;
 	r->tick = at;
 	f->generation++;
 }
@@ -314,6 +312,9 @@ mdb_followed_rule_reset(MdbFollowedRule *r)
 	r->groups = NULL;
 	r->members = NULL;
 	r->error = NULL;
+	r->pieces = NULL;
+	r->npieces = r->pieces_room = 0;
+	memset(&r->seen, 0, sizeof(r->seen));
 	r->state = MDB_FOLLOW_NEW;
 }
 
@@ -430,8 +431,7 @@ group_of(MdbFollowedRule *r, const MdbLabels *labels)
 	XXH128_hash_t hash;
 	MdbWindowGroup *g;
 	bool found;
-	MdbBytes metric =
-		mdb_watch_label(labels, (MdbBytes){MDB_MATCH_NAME, sizeof(MDB_MATCH_NAME) - 1});
+	MdbBytes metric = mdb_watch_label(labels, (MdbBytes){MDB_MATCH_NAME, sizeof(MDB_MATCH_NAME) - 1});
 
 	for (int i = 0; i < labels->n; i++)
 		if (is_of_group(t, labels->names[i]))
@@ -471,9 +471,9 @@ group_of(MdbFollowedRule *r, const MdbLabels *labels)
 	}
 	else if (g->metric && r->error == NULL &&
 			 (strlen(g->metric) != metric.len || memcmp(g->metric, metric.p, metric.len) != 0))
-		r->error = MemoryContextStrdup(
-			r->mcxt, psprintf("series of metrics \"%s\" and \"%.*s\" have the same labels", g->metric,
-							  (int) metric.len, metric.p));
+		r->error = MemoryContextStrdup(r->mcxt,
+									   psprintf("series of metrics \"%s\" and \"%.*s\" have the same labels",
+												g->metric, (int) metric.len, metric.p));
 	pfree(bytes.data);
 	pfree(order);
 	return g;
@@ -510,9 +510,7 @@ attach_rule(void *arg, MdbWatchRule *rule)
 	attach = &s->attach[s->n];
 	attach->rule = r;
 	attach->group = group_of(r, a->labels);
-	attach->ring = rule->t->deadman ? NULL
-				   : r->members     ? member_ring(r, s, attach->group)
-									: &attach->group->ring;
+	attach->ring = r->members ? member_ring(r, s, attach->group) : &attach->group->ring;
 	s->n++;
 }
 
@@ -554,7 +552,7 @@ mdb_followed_add(MdbFollowed *f, MdbFollowedSeries *s, MdbFollowedRule *only, At
 
 		if (r->watch->column != column || r->has_it || (only && r != only))
 			continue;
-		if (a->ring == NULL)
+		if (r->watch->t->deadman && time <= r->tick)
 			a->group->last = Max(a->group->last, time);
 		else
 		{
@@ -585,7 +583,7 @@ sweep_rule(MdbFollowedRule *r)
 	r->error = NULL;
 	hash_seq_init(&seq, r->groups);
 	while ((g = hash_seq_search(&seq)) != NULL)
-		g->any = t->deadman ? g->last > r->tick - t->forget_after : r->members == NULL && g->ring.n > 0;
+		g->any = (t->deadman && g->last > r->tick - t->forget_after) || (r->members == NULL && g->ring.n > 0);
 	if (r->members)
 	{
 		hash_seq_init(&seq, r->members);

@@ -34,12 +34,12 @@ typedef struct MdbWindowGroup
 	int n;
 	char **names;
 	char **values;
-	Jsonb *labels;    /* with the rule's, made when first told */
-	char *metric;     /* of the first series, if each is a group */
-	MdbRing ring;     /* unless the aggregate is one of series */
-	double sum;       /* else: while the rule is evaluated */
+	Jsonb *labels; /* with the rule's, made when first told */
+	char *metric;  /* of the first series, if each is a group */
+	MdbRing ring;  /* unless the aggregate is one of series; of a dead-man rule what is later than its tick */
+	double sum;    /* else: while the rule is evaluated */
 	bool any, known;  /* likewise: a sample; a value */
-	TimestampTz last; /* of a dead-man rule */
+	TimestampTz last; /* of a dead-man rule, up to the tick */
 	TimestampTz held; /* the last tick at which it did not recover; 0 = never */
 } MdbWindowGroup;
 
@@ -50,6 +50,13 @@ typedef struct MdbMember
 	MdbWindowGroup *group;
 	MdbRing ring;
 } MdbMember;
+
+/* A row of metricsdb.alert_window that waits for a tick. */
+typedef struct MdbPiece
+{
+	int32 number;
+	TimestampTz covers;
+} MdbPiece;
 
 typedef enum MdbFollowState
 {
@@ -70,12 +77,12 @@ typedef struct MdbFollowedRule
 	int64 width; /* of buckets */
 	int64 phase; /* they end at multiples of it, and this */
 	TimestampTz tick;
-	TimestampTz loaded_at; /* tick */
-	uint64 ticks;          /* since */
-	MdbSeen seen;          /* its history is of this snapshot, */
-	TimestampTz covers;    /* up to here */
-	bool has_it;           /* the row of metricsdb.alert_batch at hand is part of its history */
-	char *error;           /* two series are one instance */
+	MdbSeen seen; /* its history is of this snapshot */
+	int npieces;  /* of it, that are later than all ticks */
+	int pieces_room;
+	MdbPiece *pieces;
+	bool has_it; /* the row of metricsdb.alert_batch at hand is part of its history */
+	char *error; /* two series are one instance */
 	VirtualTransactionId *waits_for;
 	int nwaits;
 } MdbFollowedRule;
@@ -84,7 +91,7 @@ typedef struct MdbAttach
 {
 	MdbFollowedRule *rule;
 	MdbWindowGroup *group;
-	MdbRing *ring; /* NULL: of a dead-man rule */
+	MdbRing *ring;
 } MdbAttach;
 
 typedef struct MdbFollowedSeries
@@ -110,8 +117,8 @@ typedef struct MdbKept
 
 typedef struct MdbFollowed
 {
-	Oid relid; /* hash key */
-	bool stale; /* the table or its rules have changed */
+	Oid relid;    /* hash key */
+	bool stale;   /* the table or its rules have changed */
 	bool blocked; /* somebody has a lock that keeps us from looking at it */
 	MemoryContext mcxt;
 	MdbWatch *watch;
@@ -125,8 +132,8 @@ typedef struct MdbFollowed
 	int nkept;
 	int kept_room;
 	MdbKept *kept;
-	bool marked;           /* metricsdb.alert_watch was found good */
-	uint64 marked_by;      /* the transaction of ours that has written it, if it has not ended as far as we know */
+	bool marked;      /* metricsdb.alert_watch was found good */
+	uint64 marked_by; /* the transaction of ours that has written it, if it has not ended as far as we know */
 	TimestampTz renew_at;  /* by the clock */
 	TimestampTz tidied_at; /* by the clock */
 	TimestampTz swept_at;
@@ -172,6 +179,7 @@ extern bool mdb_mark_writers_know(MdbFollowedRule *r, MdbFollowed *f);
 /* ---- history.c ---- */
 
 extern void mdb_windows_restore(MdbFollowed *f, Snapshot snapshot);
+extern void mdb_windows_reach(MdbFollowed *f, MdbFollowedRule *r, Snapshot snapshot);
 extern void mdb_windows_delete(int32 rule_id);
 extern void mdb_history_read(MdbFollowed *f, Relation rel, MdbFollowedRule *r, int64 every, TimestampTz at,
 							 Snapshot snapshot);

@@ -206,8 +206,7 @@ watched_of(Relation rel)
 	w->valid = true;
 	old = MemoryContextSwitchTo(watched_mcxt);
 	w->watch = mdb_watch_build(rel);
-	w->memo_mcxt =
-		AllocSetContextCreate(watched_mcxt, "metricsdb columns of series", ALLOCSET_DEFAULT_SIZES);
+	w->memo_mcxt = AllocSetContextCreate(watched_mcxt, "metricsdb columns of series", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(old);
 	return w;
 }
@@ -223,8 +222,7 @@ is_followed(Watched *w)
 	now = GetCurrentTimestamp();
 	if (now >= w->watch->until || now - w->watch->read_at > READ_AGAIN)
 	{
-		w->watch->followed =
-			mdb_watch_mark_read(w->relid, &w->watch->until, &w->watch->ticked);
+		w->watch->followed = mdb_watch_mark_read(w->relid, &w->watch->until, &w->watch->ticked);
 		w->watch->read_at = now;
 		/* Who puts it off again afterwards invalidates the entry. */
 		w->lapsed = !w->watch->followed || now >= w->watch->until;
@@ -304,8 +302,7 @@ columns_of_key(Watched *w, const char *key, uint32 len, XXH128_hash_t hash)
 	}
 	if (w->by_key == NULL)
 	{
-		HASHCTL ctl = {
-			.keysize = sizeof(XXH128_hash_t), .entrysize = sizeof(MemoKey), .hcxt = w->memo_mcxt};
+		HASHCTL ctl = {.keysize = sizeof(XXH128_hash_t), .entrysize = sizeof(MemoKey), .hcxt = w->memo_mcxt};
 
 		w->by_key =
 			hash_create("metricsdb columns of keys", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
@@ -330,9 +327,8 @@ columns_of_id(Watched *w, MdbDict *dict, uint32 id)
 
 		while (room <= id)
 			room = room > PG_UINT32_MAX / 2 ? PG_UINT32_MAX : room * 2;
-		w->by_id = w->by_id
-					   ? repalloc_huge(w->by_id, room)
-					   : MemoryContextAllocExtended(w->memo_mcxt, room, MCXT_ALLOC_HUGE);
+		w->by_id = w->by_id ? repalloc_huge(w->by_id, room)
+							: MemoryContextAllocExtended(w->memo_mcxt, room, MCXT_ALLOC_HUGE);
 		memset(w->by_id + w->nids, 0, room - w->nids);
 		w->nids = room;
 	}
@@ -429,7 +425,8 @@ gathered_for(Oid relid, int64 storage_id)
 	if (g)
 		return g;
 	put_together();
-	mcxt = AllocSetContextCreate(TopTransactionContext, "metricsdb samples for rules", ALLOCSET_DEFAULT_SIZES);
+	mcxt =
+		AllocSetContextCreate(TopTransactionContext, "metricsdb samples for rules", ALLOCSET_DEFAULT_SIZES);
 	g = MemoryContextAllocZero(mcxt, sizeof(Gathered));
 	g->relid = relid;
 	g->storage_id = storage_id;
@@ -471,8 +468,11 @@ number_of_key(Gathered *g, const char *key, uint32 len, XXH128_hash_t hash)
 	return MDB_SERIES_BY_KEY | number->number;
 }
 
-static int
-tapped_cmp(const void *a, const void *b)
+/*
+ * mdb_tapped_cmp - the order in which samples are written: by quarter of an hour, column, series, time.
+ */
+int
+mdb_tapped_cmp(const void *a, const void *b)
 {
 	const MdbTapped *x = a;
 	const MdbTapped *y = b;
@@ -520,7 +520,7 @@ write_down(Gathered *g)
 	tmp = AllocSetContextCreate(CurrentMemoryContext, "metricsdb samples for rules", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(tmp);
 	rel = mdb_catalog_open("alert_batch", RowExclusiveLock);
-	qsort(g->samples, g->n, sizeof(MdbTapped), tapped_cmp);
+	qsort(g->samples, g->n, sizeof(MdbTapped), mdb_tapped_cmp);
 	for (uint32 first = 0; first < g->n;)
 	{
 		int64 covers = mdb_covers_of(g->samples[first].time);

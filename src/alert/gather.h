@@ -13,6 +13,7 @@
 #define MDB_COVERS (15 * USECS_PER_MINUTE)
 
 extern int64 mdb_covers_of(int64 time);
+extern int mdb_tapped_cmp(const void *a, const void *b);
 
 /* Samples older than the lowest of the rules' last ticks by so much, and by the longest window, interest nobody. */
 #define MDB_TICKS_APART USECS_PER_HOUR

@@ -8,7 +8,8 @@
  *	   that of ids matters.
  *	2. Rows that are later than all ticks wait, in the table; that is known of each.  They are a quarter of an hour
  *	   each, so neither clocks that are wrong nor partitions that lag fill the memory.
- *	3. The history of a rule is read by a snapshot that has been taken in (history.c), up to where rows have been.
+ *	3. The history of a rule is read by a snapshot that has been taken in (history.c): of a row that waited since then
+ *	   it has the samples.
  *	4. A row is deleted when the windows of all ticks that come begin behind it.
  *	5. If an error comes, all that is known of the table is forgotten.
  */
@@ -171,16 +172,16 @@ mdb_followed_add_bytes(MdbFollowed *f, const bytea *bytes, MdbFollowedRule *only
 	add_samples(f, mdb_dict_open(f->watch->table), bytes, only);
 }
 
-/* Whose history has what a row has, of rules that were restored? */
+/* Whose history has what a transaction has written?  No transaction, 0: nobody's. */
 static void
-find_who_has_it(MdbFollowed *f, uint64 xid, TimestampTz covers)
+find_who_has_it(MdbFollowed *f, uint64 xid)
 {
 	HASH_SEQ_STATUS seq;
 	MdbFollowedRule *r;
 
 	hash_seq_init(&seq, f->rules);
 	while ((r = hash_seq_search(&seq)) != NULL)
-		r->has_it = r->state == MDB_FOLLOW_LOADED && covers <= r->covers && mdb_seen_has(&r->seen, xid);
+		r->has_it = xid != 0 && r->state == MDB_FOLLOW_LOADED && mdb_seen_has(&r->seen, xid);
 }
 
 static void
@@ -246,7 +247,7 @@ mdb_followed_take_in(MdbFollowed *f, Relation table, Snapshot snapshot)
 			else
 			{
 				if (first_time)
-					find_who_has_it(f, xid, covers);
+					find_who_has_it(f, xid);
 				take_row(f, dict, tuple, desc);
 				keep(f, id, xid, covers);
 				count++;
@@ -257,7 +258,7 @@ mdb_followed_take_in(MdbFollowed *f, Relation table, Snapshot snapshot)
 	}
 	mdb_catalog_scan_end_at(&scan);
 	if (first_time)
-		find_who_has_it(f, PG_UINT64_MAX, PG_INT64_MAX);
+		find_who_has_it(f, 0);
 	mdb_seen_set(&f->seen, snapshot, f->mcxt);
 	index_close(index, AccessShareLock);
 	table_close(rel, AccessShareLock);
@@ -269,16 +270,9 @@ static HeapTuple
 find_row(Relation rel, int64 batch_id, Snapshot snapshot)
 {
 	ScanKeyData key;
-	MdbCatalogScan scan;
-	HeapTuple tuple;
 
 	ScanKeyInit(&key, Anum_batch_batch_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(batch_id));
-	mdb_catalog_scan_begin(&scan, rel, snapshot, false, 1, &key);
-	tuple = mdb_catalog_scan_next(&scan);
-	if (HeapTupleIsValid(tuple))
-		tuple = heap_copytuple(tuple);
-	mdb_catalog_scan_end(&scan);
-	return tuple;
+	return mdb_catalog_find(rel, snapshot, 1, &key);
 }
 
 /*
@@ -288,6 +282,8 @@ void
 mdb_followed_reach(MdbFollowed *f, Relation table, TimestampTz at)
 {
 	MdbDict *dict = mdb_dict_open(f->watch->table);
+	HASH_SEQ_STATUS seq;
+	MdbFollowedRule *r;
 	Relation rel;
 	Snapshot snapshot;
 
@@ -304,12 +300,17 @@ mdb_followed_reach(MdbFollowed *f, Relation table, TimestampTz at)
 			continue;
 		f->kept[i].waits = false;
 		tuple = find_row(rel, f->kept[i].batch_id, snapshot);
-		if (HeapTupleIsValid(tuple))
-		{
-			take_row(f, dict, tuple, RelationGetDescr(rel));
-			heap_freetuple(tuple);
-		}
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		/* Rules that began while it waited have it. */
+		find_who_has_it(f, f->kept[i].xid);
+		take_row(f, dict, tuple, RelationGetDescr(rel));
+		heap_freetuple(tuple);
 	}
+	find_who_has_it(f, 0);
+	hash_seq_init(&seq, f->rules);
+	while ((r = hash_seq_search(&seq)) != NULL)
+		mdb_windows_reach(f, r, snapshot);
 	UnregisterSnapshot(snapshot);
 	table_close(rel, AccessShareLock);
 }

@@ -165,9 +165,8 @@ make_ready(const MdbRule *rule, MdbObservations *seen, MdbFollowed *f, Relation 
 		seen->error = pstrdup(r->watch->error);
 		return NULL;
 	}
-	if (r->state == MDB_FOLLOW_LOADED &&
-		(r->width != mdb_followed_width(r->watch->t, rule->every) || seen->at < r->tick ||
-		 (seen->at - r->phase) % r->width != 0))
+	if (r->state == MDB_FOLLOW_LOADED && (r->width != mdb_followed_width(r->watch->t, rule->every) ||
+										  seen->at < r->tick || (seen->at - r->phase) % r->width != 0))
 		mdb_followed_rule_reset(r);
 	if (r->state == MDB_FOLLOW_LOADED)
 		return r;
@@ -230,8 +229,9 @@ ready_rule(const MdbRule *rule, MdbObservations *seen)
 			relation_close(rel, AccessShareLock);
 		}
 		else
-			seen->error = f->blocked ? psprintf("somebody has locked table \"%s\"", get_rel_name(rule->source))
-									 : pstrdup("the table is not a metricsdb table");
+			seen->error = f->blocked
+							  ? psprintf("somebody has locked table \"%s\"", get_rel_name(rule->source))
+							  : pstrdup("the table is not a metricsdb table");
 	}
 	PG_CATCH();
 	{
@@ -327,75 +327,65 @@ group_value(MdbFollowedRule *r, MdbWindowGroup *g, TimestampTz at, double *value
 	return mdb_ring_value(&g->ring, t->aggregate, at, t->window, value, isnull);
 }
 
-/* Begin to evaluate a rule; NULL: seen->error says why it cannot be. */
-static MdbFollowedRule *
-begin_evaluation(const MdbRule *rule, MdbObservations *seen)
+/* For how long nothing has come of a group, in seconds; false if that interests nobody any more. */
+static bool
+group_silence(MdbFollowedRule *r, MdbWindowGroup *g, TimestampTz at, double *value)
 {
-	MdbFollowedRule *r;
-
-	mdb_alert_counters.evaluations++;
-	r = ready_rule(rule, seen);
-	if (r && r->error)
-	{
-		seen->error = pstrdup(r->error);
-		r->tick = seen->at;
-		return NULL;
-	}
-	return r;
+	g->last = Max(g->last, mdb_ring_newest(&g->ring, at));
+	mdb_ring_expire(&g->ring, MDB_WINDOW_LAST, at);
+	/* Who is silent for so long does not exist any more, and resolves as one that is absent. */
+	if (g->last == PG_INT64_MIN || at - g->last > r->watch->t->forget_after)
+		return false;
+	*value = (at - g->last) / (double) USECS_PER_SEC;
+	return true;
 }
 
 /*
  * mdb_threshold_evaluate - see alert.h.  Groups of whose series no sample is in the window are absent.
+ * mdb_deadman_evaluate - see alert.h.  The value is for how many seconds nothing has come.
  */
 void
 mdb_threshold_evaluate(const MdbRule *rule, MdbObservations *seen)
 {
-	MdbFollowedRule *r = begin_evaluation(rule, seen);
+	MdbFollowedRule *r = ready_rule(rule, seen);
 	bool fixed = labels_are_fixed(rule);
 	HASH_SEQ_STATUS seq;
 	MdbWindowGroup *g;
 
+	mdb_alert_counters.evaluations++;
 	if (r == NULL)
 		return;
+	r->tick = seen->at;
+	if (r->error)
+	{
+		seen->error = pstrdup(r->error);
+		return;
+	}
 	if (r->members)
 		add_members(r, seen->at);
 	hash_seq_init(&seq, r->groups);
 	while ((g = hash_seq_search(&seq)) != NULL)
 	{
+		const MdbThreshold *t = r->watch->t;
+		MdbCondition holds;
 		double value;
-		bool isnull;
+		bool isnull = false;
 
-		if (group_value(r, g, seen->at, &value, &isnull))
-			mdb_observe(seen, labels_of(rule, r, g, fixed, isnull ? NAN : value), isnull ? NAN : value, isnull,
-						isnull ? MDB_HOLDS_NOT : mdb_compare(&r->watch->t->compare, value));
+		if (t->deadman ? !group_silence(r, g, seen->at, &value)
+					   : !group_value(r, g, seen->at, &value, &isnull))
+			continue;
+		if (isnull)
+			value = NAN;
+		if (t->deadman)
+			holds = seen->at - g->last > t->silent_for ? MDB_HOLDS : MDB_HOLDS_NOT;
+		else
+			holds = isnull ? MDB_HOLDS_NOT : mdb_compare(&t->compare, value);
+		mdb_observe(seen, labels_of(rule, r, g, fixed, value), value, isnull, holds);
 	}
-	r->tick = seen->at;
 }
 
-/*
- * mdb_deadman_evaluate - see alert.h.  The value is for how many seconds nothing has come.
- */
 void
 mdb_deadman_evaluate(const MdbRule *rule, MdbObservations *seen)
 {
-	MdbFollowedRule *r = begin_evaluation(rule, seen);
-	bool fixed = labels_are_fixed(rule);
-	HASH_SEQ_STATUS seq;
-	MdbWindowGroup *g;
-
-	if (r == NULL)
-		return;
-	hash_seq_init(&seq, r->groups);
-	while ((g = hash_seq_search(&seq)) != NULL)
-	{
-		int64 silent = seen->at - g->last;
-		double value = Max(silent, 0) / (double) USECS_PER_SEC;
-
-		/* Who is silent for so long does not exist any more, and resolves as one that is absent. */
-		if (g->last == PG_INT64_MIN || silent > r->watch->t->forget_after)
-			continue;
-		mdb_observe(seen, labels_of(rule, r, g, fixed, value), value, false,
-					silent > r->watch->t->silent_for ? MDB_HOLDS : MDB_HOLDS_NOT);
-	}
-	r->tick = seen->at;
+	mdb_threshold_evaluate(rule, seen);
 }

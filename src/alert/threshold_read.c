@@ -64,11 +64,11 @@ seconds_of(const Jsonb *definition, const char *name, int64 otherwise)
 	int64 us = mdb_json_interval(definition, name, otherwise);
 
 	if (us <= 0 || us % USECS_PER_SEC != 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s of a rule must be whole seconds, and at least one", name),
-						mdb_json_text(definition, name)
-							? errdetail("It is \"%s\".", mdb_json_text(definition, name))
-							: errdetail("It is not given.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s of a rule must be whole seconds, and at least one", name),
+				 mdb_json_text(definition, name) ? errdetail("It is \"%s\".", mdb_json_text(definition, name))
+												 : errdetail("It is not given.")));
 	return us;
 }
 
@@ -97,9 +97,9 @@ mdb_threshold_read(MdbRuleKind kind, const Jsonb *definition)
 	t->names = mdb_json_texts(definition, by ? "by" : "without");
 	if (t->deadman)
 	{
+		t->aggregate = MDB_WINDOW_LAST;
 		t->silent_for = seconds_of(definition, "silent_for", 0);
-		t->forget_after =
-			seconds_of(definition, "forget_after", Max(FORGET_AFTER, 10 * t->silent_for));
+		t->forget_after = seconds_of(definition, "forget_after", Max(FORGET_AFTER, 10 * t->silent_for));
 		if (t->forget_after <= t->silent_for)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("forget_after of a rule must be longer than silent_for")));
@@ -113,8 +113,7 @@ mdb_threshold_read(MdbRuleKind kind, const Jsonb *definition)
 						errhint("Give the rule a query over a continuous aggregate.")));
 	if (!mdb_comparison_read(definition, &t->compare))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("a threshold rule needs a comparison"),
-						errhint("Give op and threshold.")));
+						errmsg("a threshold rule needs a comparison"), errhint("Give op and threshold.")));
 	if (isnan(t->compare.threshold))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("a threshold rule needs a threshold that is a number")));
@@ -190,11 +189,11 @@ mdb_threshold_column(const MdbThreshold *t, Relation rel, const MdbTable *table)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
 						errmsg("table \"%s\" has no column \"%s\" of numbers that are values",
 							   RelationGetRelationName(rel), name)));
-	ereport(ERROR,
-			(errcode(ERRCODE_AMBIGUOUS_COLUMN),
-			 errmsg("it is not clear which column of table \"%s\" the rule is about",
-					RelationGetRelationName(rel)),
-			 errdetail("It has %d columns of numbers that are values.", count), errhint("Give the rule a column.")));
+	ereport(ERROR, (errcode(ERRCODE_AMBIGUOUS_COLUMN),
+					errmsg("it is not clear which column of table \"%s\" the rule is about",
+						   RelationGetRelationName(rel)),
+					errdetail("It has %d columns of numbers that are values.", count),
+					errhint("Give the rule a column.")));
 }
 
 /*
@@ -213,8 +212,8 @@ mdb_threshold_refused(Oid owner, Oid relid, const char **hint)
 	if (check_enable_rls(relid, owner, true) != RLS_ENABLED)
 		return NULL;
 	*hint = "Give the rule a query: that runs under its owner's policies.";
-	return psprintf("row-level security applies to role \"%s\" on table \"%s\"", GetUserNameFromId(owner, true),
-					get_rel_name(relid));
+	return psprintf("row-level security applies to role \"%s\" on table \"%s\"",
+					GetUserNameFromId(owner, true), get_rel_name(relid));
 }
 
 /*
@@ -235,7 +234,8 @@ mdb_threshold_check(MdbRuleKind kind, const Jsonb *definition, Oid owner, Oid re
 						errhint("Give the rule a query.")));
 	why = mdb_threshold_refused(owner, relid, &hint);
 	if (why)
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("%s", why), hint ? errhint("%s", hint) : 0));
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("%s", why), hint ? errhint("%s", hint) : 0));
 	(void) mdb_threshold_column(t, rel, mdb_table_peek(rel));
 	table_close(rel, NoLock);
 }

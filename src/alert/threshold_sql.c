@@ -37,8 +37,8 @@ load_rule(int32 id)
 	char *kind;
 
 	SPI_connect();
-	if (SPI_execute_with_args("SELECT * FROM metricsdb.alert_rule WHERE rule_id OPERATOR(pg_catalog.=) $1", 1, &type, &arg, NULL,
-							  true, 1) != SPI_OK_SELECT ||
+	if (SPI_execute_with_args("SELECT * FROM metricsdb.alert_rule WHERE rule_id OPERATOR(pg_catalog.=) $1", 1,
+							  &type, &arg, NULL, true, 1) != SPI_OK_SELECT ||
 		SPI_processed != 1)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("there is no rule %d", id)));
 	MemoryContextSwitchTo(caller);
@@ -51,7 +51,8 @@ load_rule(int32 id)
 	rule->source = DatumGetObjectId(field(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, "source"));
 	rule->every =
 		mdb_interval_us(DatumGetIntervalP(field(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, "every")));
-	rule->labels = (Jsonb *) PG_DETOAST_DATUM_COPY(field(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, "labels"));
+	rule->labels =
+		(Jsonb *) PG_DETOAST_DATUM_COPY(field(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, "labels"));
 	rule->version = DatumGetInt64(field(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, "version"));
 	SPI_finish();
 	return rule;
@@ -60,7 +61,10 @@ load_rule(int32 id)
 static const char *
 condition_name(MdbCondition c)
 {
-	return c == MDB_HOLDS ? "holds" : c == MDB_HOLDS_NOT ? "holds not" : c == MDB_BETWEEN ? "between" : "absent";
+	return c == MDB_HOLDS       ? "holds"
+		   : c == MDB_HOLDS_NOT ? "holds not"
+		   : c == MDB_BETWEEN   ? "between"
+								: "absent";
 }
 
 /*
@@ -81,7 +85,8 @@ mdb_threshold_observe(PG_FUNCTION_ARGS)
 		mdb_threshold_evaluate(rule, &seen);
 	if (seen.error)
 	{
-		Datum v[4] = {0, 0, CStringGetTextDatum(seen.not_yet ? "not yet" : "failed"), CStringGetTextDatum(seen.error)};
+		Datum v[4] = {0, 0, CStringGetTextDatum(seen.not_yet ? "not yet" : "failed"),
+					  CStringGetTextDatum(seen.error)};
 		bool n[4] = {true, true, false, false};
 
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, v, n);

@@ -91,10 +91,10 @@ add_label(MdbLabels *l, MdbBytes name, MdbBytes value)
 	if (l->n == l->room)
 	{
 		l->room = Max(16, l->room * 2);
-		l->names = l->names ? repalloc(l->names, sizeof(MdbBytes) * l->room)
-							: palloc(sizeof(MdbBytes) * l->room);
-		l->values = l->values ? repalloc(l->values, sizeof(MdbBytes) * l->room)
-							  : palloc(sizeof(MdbBytes) * l->room);
+		l->names =
+			l->names ? repalloc(l->names, sizeof(MdbBytes) * l->room) : palloc(sizeof(MdbBytes) * l->room);
+		l->values =
+			l->values ? repalloc(l->values, sizeof(MdbBytes) * l->room) : palloc(sizeof(MdbBytes) * l->room);
 	}
 	l->names[l->n] = name;
 	l->values[l->n++] = value;
@@ -442,16 +442,9 @@ static HeapTuple
 find_mark(Relation rel, Oid relid, Snapshot snapshot)
 {
 	ScanKeyData key;
-	MdbCatalogScan scan;
-	HeapTuple tuple;
 
 	ScanKeyInit(&key, Anum_watch_source, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
-	mdb_catalog_scan_begin(&scan, rel, snapshot, false, 1, &key);
-	tuple = mdb_catalog_scan_next(&scan);
-	if (HeapTupleIsValid(tuple))
-		tuple = heap_copytuple(tuple);
-	mdb_catalog_scan_end(&scan);
-	return tuple;
+	return mdb_catalog_find(rel, snapshot, 1, &key);
 }
 
 /*
@@ -521,8 +514,9 @@ mdb_alert_rule_changed(PG_FUNCTION_ARGS)
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 
 	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-						errmsg("function \"%s\" was not called by the trigger manager", "alert_rule_changed")));
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called by the trigger manager", "alert_rule_changed")));
 	tell_writers(trigger->tg_trigtuple, RelationGetDescr(trigger->tg_relation));
 	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 		tell_writers(trigger->tg_newtuple, RelationGetDescr(trigger->tg_relation));

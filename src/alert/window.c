@@ -178,7 +178,8 @@ add_to_entry(Entry *entry, MdbWindowAggregate aggregate, bool fresh, int64 time,
  * mdb_ring_add - see window.h.
  */
 void
-mdb_ring_add(MdbRing *ring, MdbWindowAggregate aggregate, MemoryContext mcxt, int64 end, int64 time, double value)
+mdb_ring_add(MdbRing *ring, MdbWindowAggregate aggregate, MemoryContext mcxt, int64 end, int64 time,
+			 double value)
 {
 	Size size = entry_size(aggregate);
 	int64 at = mdb_window_by_series(aggregate) ? time : end;
@@ -215,12 +216,22 @@ mdb_ring_expire(MdbRing *ring, MdbWindowAggregate aggregate, int64 upto)
 }
 
 /*
- * mdb_ring_last - see window.h.
+ * mdb_ring_newest - see window.h.
  */
 int64
-mdb_ring_last(const MdbRing *ring, MdbWindowAggregate aggregate)
+mdb_ring_newest(const MdbRing *ring, int64 at)
 {
-	return ring->n == 0 ? PG_INT64_MIN : entry_at(ring, entry_size(aggregate), ring->n - 1)->at;
+	int64 newest = PG_INT64_MIN;
+
+	for (int i = 0; i < ring->n; i++)
+	{
+		const EndEntry *e = (const EndEntry *) entry_at(ring, sizeof(EndEntry), i);
+
+		if (e->at > at)
+			break;
+		newest = Max(newest, e->time);
+	}
+	return newest;
 }
 
 /* What is told of a counter or gauge, as Prometheus does: extrapolated to the window. */

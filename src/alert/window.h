@@ -19,8 +19,8 @@ typedef struct MdbRing
 } MdbRing;
 
 /* mdb_ring_add - a sample, in the bucket that ends at end, which it includes; memory from mcxt. */
-extern void mdb_ring_add(MdbRing *ring, MdbWindowAggregate aggregate, MemoryContext mcxt, int64 end, int64 time,
-						 double value);
+extern void mdb_ring_add(MdbRing *ring, MdbWindowAggregate aggregate, MemoryContext mcxt, int64 end,
+						 int64 time, double value);
 
 /* mdb_ring_expire - forget what is not later than a time, at which a bucket ends. */
 extern void mdb_ring_expire(MdbRing *ring, MdbWindowAggregate aggregate, int64 upto);
@@ -33,7 +33,7 @@ extern void mdb_ring_expire(MdbRing *ring, MdbWindowAggregate aggregate, int64 u
 extern bool mdb_ring_value(const MdbRing *ring, MdbWindowAggregate aggregate, int64 at, int64 window,
 						   double *value, bool *isnull);
 
-/* mdb_ring_last - the time of the newest entry; PG_INT64_MIN if there is none. */
-extern int64 mdb_ring_last(const MdbRing *ring, MdbWindowAggregate aggregate);
+/* mdb_ring_newest - of the ring of MDB_WINDOW_LAST: the latest time in buckets up to one; PG_INT64_MIN if there is none. */
+extern int64 mdb_ring_newest(const MdbRing *ring, int64 at);
 
 #endif /* MDB_WINDOW_H */

@@ -13,6 +13,7 @@
 
 #include "access/genam.h"
 #include "access/heapam.h"
+#include "access/htup_details.h"
 #include "access/relscan.h"
 #include "access/xact.h"
 #include "executor/tuptable.h"
@@ -141,4 +142,21 @@ void
 mdb_catalog_scan_end_at(MdbCatalogScan *s)
 {
 	systable_endscan_ordered(s->scan);
+}
+
+/*
+ * mdb_catalog_find - the first row that a snapshot sees with these values of the catalog's own index, copied; or NULL.
+ */
+HeapTuple
+mdb_catalog_find(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData *keys)
+{
+	MdbCatalogScan scan;
+	HeapTuple tuple;
+
+	mdb_catalog_scan_begin(&scan, rel, snapshot, false, nkeys, keys);
+	tuple = mdb_catalog_scan_next(&scan);
+	if (HeapTupleIsValid(tuple))
+		tuple = heap_copytuple(tuple);
+	mdb_catalog_scan_end(&scan);
+	return tuple;
 }

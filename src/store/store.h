@@ -313,6 +313,7 @@ extern void mdb_catalog_scan_begin(MdbCatalogScan *s, Relation rel, Snapshot sna
 								   int nkeys, struct ScanKeyData *keys);
 extern HeapTuple mdb_catalog_scan_next(MdbCatalogScan *s);
 extern void mdb_catalog_scan_end(MdbCatalogScan *s);
+extern HeapTuple mdb_catalog_find(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData *keys);
 extern void mdb_catalog_scan_begin_at(MdbCatalogScan *s, Relation rel, Relation index, Snapshot snapshot,
 									  bool conflicts, int nkeys, struct ScanKeyData *keys);
 extern HeapTuple mdb_catalog_scan_back(MdbCatalogScan *s);
