@@ -70,11 +70,7 @@ extern MdbThreshold *mdb_threshold_read(MdbRuleKind kind, const Jsonb *definitio
  */
 extern AttrNumber mdb_threshold_column(const MdbThreshold *t, Relation rel, const MdbTable *table);
 
-/*
- * mdb_threshold_refused - why the owner may not have such a rule of a table; NULL: he may.
- * mdb_threshold_check - all that is to be asked when a rule is made; raises an error.
- */
+/* mdb_threshold_refused - why the owner may not have such a rule of a table; NULL: he may. */
 extern const char *mdb_threshold_refused(Oid owner, Oid relid, const char **hint);
-extern void mdb_threshold_check(MdbRuleKind kind, const Jsonb *definition, Oid owner, Oid relid);
 
 #endif /* MDB_THRESHOLD_H */

@@ -18,6 +18,7 @@
 #include "utils/rel.h"
 #include "utils/rls.h"
 
+#include "alert/define.h"
 #include "alert/threshold.h"
 #include "series/guard.h"
 
@@ -98,11 +99,14 @@ mdb_threshold_read(MdbRuleKind kind, const Jsonb *definition)
 	if (t->deadman)
 	{
 		t->aggregate = MDB_WINDOW_LAST;
-		t->silent_for = seconds_of(definition, "silent_for", 0);
-		t->forget_after = seconds_of(definition, "forget_after", Max(FORGET_AFTER, 10 * t->silent_for));
-		if (t->forget_after <= t->silent_for)
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("forget_after of a rule must be longer than silent_for")));
+		t->silent_for = mdb_json_interval(definition, "silent_for", 0);
+		t->forget_after =
+			mdb_json_interval(definition, "forget_after", Max(FORGET_AFTER, 10 * t->silent_for));
+		if (t->silent_for <= 0 || t->forget_after <= t->silent_for)
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("silent_for of a rule must be longer than no time, and shorter than forget_after")));
 		return t;
 	}
 	t->aggregate = aggregate_of(aggregate ? aggregate : "avg");
@@ -120,23 +124,6 @@ mdb_threshold_read(MdbRuleKind kind, const Jsonb *definition)
 	return t;
 }
 
-static bool
-is_number(Oid type)
-{
-	switch (getBaseType(type))
-	{
-		case FLOAT8OID:
-		case FLOAT4OID:
-		case INT2OID:
-		case INT4OID:
-		case INT8OID:
-		case NUMERICOID:
-			return true;
-		default:
-			return false;
-	}
-}
-
 /* A column of values by its name; 0 if there is none. */
 static AttrNumber
 find_column(Relation rel, const MdbTable *table, const char *name, int *count)
@@ -149,7 +136,8 @@ find_column(Relation rel, const MdbTable *table, const char *name, int *count)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
-		if (att->attisdropped || table->columns[i].role != MDB_ROLE_VALUE || !is_number(att->atttypid) ||
+		if (att->attisdropped || table->columns[i].role != MDB_ROLE_VALUE ||
+			!mdb_is_number_type(getBaseType(att->atttypid)) ||
 			(name && strcmp(NameStr(att->attname), name) != 0))
 			continue;
 		found = att->attnum;
@@ -161,7 +149,7 @@ find_column(Relation rel, const MdbTable *table, const char *name, int *count)
 /*
  * mdb_threshold_column - see threshold.h.
  *
- * Where no column has the metric's name, a metric that is named is one of the columns with values.
+ * Where no column has the metric's name, a metric that is named is one of the columns with values, or the table.
  */
 AttrNumber
 mdb_threshold_column(const MdbThreshold *t, Relation rel, const MdbTable *table)
@@ -178,7 +166,7 @@ mdb_threshold_column(const MdbThreshold *t, Relation rel, const MdbTable *table)
 						errdetail("It has no time column of type timestamp with or without time zone."),
 						errhint("Give the rule a query.")));
 	mdb_guard_shape(rel, table, &metric, &tags);
-	if (name == NULL && metric == 0)
+	if (name == NULL && metric == 0 && t->metric && strcmp(t->metric, RelationGetRelationName(rel)) != 0)
 		name = t->metric;
 	if (name == NULL && t->deadman)
 		return 0;
@@ -214,28 +202,4 @@ mdb_threshold_refused(Oid owner, Oid relid, const char **hint)
 	*hint = "Give the rule a query: that runs under its owner's policies.";
 	return psprintf("row-level security applies to role \"%s\" on table \"%s\"",
 					GetUserNameFromId(owner, true), get_rel_name(relid));
-}
-
-/*
- * mdb_threshold_check - raise an error for a definition that a rule of this kind, owner and table cannot have.
- */
-void
-mdb_threshold_check(MdbRuleKind kind, const Jsonb *definition, Oid owner, Oid relid)
-{
-	MdbThreshold *t = mdb_threshold_read(kind, definition);
-	Relation rel = table_open(relid, AccessShareLock);
-	const char *hint;
-	const char *why;
-
-	if (rel->rd_rel->relkind != RELKIND_RELATION || !mdb_is_metricsdb(rel))
-		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-						errmsg("\"%s\" is not a metricsdb table", RelationGetRelationName(rel)),
-						errdetail("Threshold and dead-man rules watch what is written to such a table."),
-						errhint("Give the rule a query.")));
-	why = mdb_threshold_refused(owner, relid, &hint);
-	if (why)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("%s", why), hint ? errhint("%s", hint) : 0));
-	(void) mdb_threshold_column(t, rel, mdb_table_peek(rel));
-	table_close(rel, NoLock);
 }

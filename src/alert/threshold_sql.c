@@ -4,8 +4,6 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -17,46 +15,6 @@
 
 PG_FUNCTION_INFO_V1(mdb_threshold_observe);
 PG_FUNCTION_INFO_V1(mdb_threshold_counters);
-
-static Datum
-field(HeapTuple tuple, TupleDesc desc, const char *name)
-{
-	bool isnull;
-
-	return SPI_getbinval(tuple, desc, SPI_fnumber(desc, name), &isnull);
-}
-
-/* As much of a rule as these kinds need. */
-static MdbRule *
-load_rule(int32 id)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	MdbRule *rule;
-	Oid type = INT4OID;
-	Datum arg = Int32GetDatum(id);
-	char *kind;
-
-	SPI_connect();
-	if (SPI_execute_with_args("SELECT * FROM metricsdb.alert_rule WHERE rule_id OPERATOR(pg_catalog.=) $1", 1,
-							  &type, &arg, NULL, true, 1) != SPI_OK_SELECT ||
-		SPI_processed != 1)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("there is no rule %d", id)));
-	MemoryContextSwitchTo(caller);
-	rule = palloc0(sizeof(MdbRule));
-	rule->id = id;
-	rule->name = TextDatumGetCString(field(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, "name"));
-	rule->owner = DatumGetObjectId(field(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, "owner"));
-	kind = TextDatumGetCString(field(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, "kind"));
-	rule->kind = strcmp(kind, "deadman") == 0 ? MDB_RULE_DEADMAN : MDB_RULE_THRESHOLD;
-	rule->source = DatumGetObjectId(field(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, "source"));
-	rule->every =
-		mdb_interval_us(DatumGetIntervalP(field(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, "every")));
-	rule->labels =
-		(Jsonb *) PG_DETOAST_DATUM_COPY(field(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, "labels"));
-	rule->version = DatumGetInt64(field(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, "version"));
-	SPI_finish();
-	return rule;
-}
 
 static const char *
 condition_name(MdbCondition c)
@@ -75,8 +33,11 @@ mdb_threshold_observe(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	MdbObservations seen = {.at = PG_GETARG_TIMESTAMPTZ(1)};
-	MdbRule *rule = load_rule(PG_GETARG_INT32(0));
+	MdbRule *rule = mdb_rule_load(PG_GETARG_INT32(0));
 
+	if (rule == NULL || (rule->kind != MDB_RULE_THRESHOLD && rule->kind != MDB_RULE_DEADMAN))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("there is no threshold or dead-man rule %d", PG_GETARG_INT32(0))));
 	InitMaterializedSRF(fcinfo, 0);
 	(void) mdb_states_take_in();
 	if (rule->kind == MDB_RULE_DEADMAN)
