@@ -26,22 +26,8 @@ extern void mdb_apply_init(void);        /* src/rollup: settings of its worker *
 extern void mdb_deliver_init(void);      /* src/deliver: settings, who is woken */
 extern void mdb_alert_init(void);        /* src/alert: sees tables go that rules watch */
 extern void mdb_alert_worker_init(void); /* src/alert: settings of its worker */
+extern void mdb_gather_init(void);       /* src/alert: follows writers of tables that rules watch */
 extern void mdb_workers_init(void);      /* bgworkers: settings, launcher */
-extern void mdb_store_init(void);   /* src/store: settings of the part store */
-extern void mdb_series_init(void);  /* src/series: follows transactions */
-extern void mdb_guard_init(void);   /* src/series: settings of the cardinality guard */
-extern void mdb_write_init(void);   /* src/write: follows transactions */
-extern void mdb_am_init(void);      /* src/am: hooks of the access method */
-extern void mdb_exec_init(void);    /* src/exec: planner hook, MetricsScan */
-extern void mdb_route_init(void);   /* src/rollup: planner hook, routing and policies */
-extern void mdb_admin_init(void);   /* src/admin: table options, security label provider */
-extern void mdb_rollup_init(void);  /* src/rollup: commands about continuous aggregates */
-extern void mdb_ingest_init(void);  /* src/ingest: settings of Kafka ingestion */
-extern void mdb_apply_init(void);   /* src/rollup: settings of its worker */
-extern void mdb_deliver_init(void); /* src/deliver: settings, who is woken */
-extern void mdb_alert_init(void);   /* src/alert: sees tables go that rules watch */
-extern void mdb_gather_init(void);  /* src/alert: samples for rules are gathered as they are written */
-extern void mdb_workers_init(void); /* bgworkers: settings, launcher */
 
 /*
  * mdb_compact_step - background work in the current database for about a second: merges of sets of

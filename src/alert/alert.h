@@ -164,6 +164,9 @@ extern void mdb_deadman_evaluate(const MdbRule *rule, MdbObservations *seen);
  */
 extern int64 mdb_states_take_in(void);
 
+/* mdb_states_forget - forget what was taken in; it is read anew. */
+extern void mdb_states_forget(void);
+
 /*
  * mdb_watermark - up to when a table's data is complete, as far as can be told (time.c); DT_NOBEGIN if that is not known.
  * Never less than this process was told before.  What it tells is true of snapshots taken afterwards.

@@ -89,6 +89,12 @@ observe(const MdbRule *rule, MdbObservations *seen)
 		case MDB_RULE_QUERY:
 			mdb_query_evaluate(rule, seen);
 			break;
+		case MDB_RULE_THRESHOLD:
+			mdb_threshold_evaluate(rule, seen);
+			break;
+		case MDB_RULE_DEADMAN:
+			mdb_deadman_evaluate(rule, seen);
+			break;
 		default:
 			seen->error = pstrdup("rules of this kind are not evaluated yet");
 			break;
@@ -183,6 +189,13 @@ take_tick(MdbRun *run, volatile int64 *took, volatile bool *timed_out)
 	*took = ended - began;
 	*timed_out = seen.error && *took >= run->rule->timeout;
 	MDB_STOP("alert.observed");
+	if (seen.not_yet)
+	{
+		/* It is neither this nor that: the next tick will tell. */
+		run->tick.missed++;
+		commit();
+		return;
+	}
 	mdb_alerts_step(run->alerts, run->rule, &seen, &steps);
 	judge(run, &seen, &steps, began, ended);
 	writes = mdb_alert_matters(run->rule, &steps, ended);
@@ -338,6 +351,8 @@ look(TimestampTz now)
 	MemoryContextSwitchTo(step_mcxt);
 	mdb_runs_look();
 	mdb_due_look();
+	/* Behind the watermarks: what these say is complete is taken in. */
+	(void) mdb_states_take_in();
 	if (now - looked_at > RUNS_US || now < looked_at)
 	{
 		looked_at = now;
@@ -393,4 +408,5 @@ void
 mdb_alert_recover(void)
 {
 	mdb_runs_forget();
+	mdb_states_forget();
 }

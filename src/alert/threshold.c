@@ -17,15 +17,14 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "alert/evaluate.h"
 #include "alert/follow.h"
 #include "alert/gather.h"
 
@@ -71,72 +70,32 @@ mdb_states_take_in(void)
 	return count;
 }
 
+/*
+ * mdb_states_forget - see alert.h.
+ */
+void
+mdb_states_forget(void)
+{
+	mdb_followed_forget_all();
+}
+
 /* ---- getting a rule ready ---- */
 
-/* What history_as_owner() is to do. */
+/* What read_history() is to do. */
 typedef struct Loading
 {
 	MdbFollowed *f;
 	Relation rel;
 	MdbFollowedRule *r;
-	const MdbRule *rule;
-	TimestampTz at;
 	Snapshot snapshot;
 } Loading;
 
+static const Loading *loading;
+
 static void
-read_history(const Loading *l)
+read_history(const MdbRule *rule, MdbObservations *seen)
 {
-	mdb_history_read(l->f, l->rel, l->r, l->rule->every, l->at, l->snapshot);
-}
-
-/* Read a rule's history as its owner; NULL, or why that failed. */
-static char *
-history_as_owner(const Loading *l)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	char *volatile why = NULL;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		Oid user;
-		int sec_context;
-		int level = NewGUCNestLevel();
-
-		(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
-		GetUserIdAndSecContext(&user, &sec_context);
-		SetUserIdAndSecContext(l->rule->owner,
-							   sec_context | SECURITY_RESTRICTED_OPERATION | SECURITY_LOCAL_USERID_CHANGE);
-		read_history(l);
-		SetUserIdAndSecContext(user, sec_context);
-		AtEOXact_GUC(false, level);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		mdb_followed_rule_reset(l->r);
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED || error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
-		{
-			CurrentResourceOwner = owner;
-			ReThrowError(error);
-		}
-		why = pstrdup(error->message ? error->message : "unknown error");
-		FreeErrorData(error);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return why;
+	mdb_history_read(loading->f, loading->rel, loading->r, rule->every, seen->at, loading->snapshot);
 }
 
 /*
@@ -147,7 +106,7 @@ make_ready(const MdbRule *rule, MdbObservations *seen, MdbFollowed *f, Relation 
 {
 	Snapshot snapshot;
 	MdbFollowedRule *r;
-	Loading l = {.f = f, .rel = rel, .rule = rule, .at = seen->at};
+	Loading l = {.f = f, .rel = rel};
 
 	mdb_followed_reach(f, rel, seen->at);
 	snapshot = mdb_latest_snapshot();
@@ -181,9 +140,14 @@ make_ready(const MdbRule *rule, MdbObservations *seen, MdbFollowed *f, Relation 
 	(void) mdb_followed_take_in(f, rel, snapshot);
 	l.r = r;
 	l.snapshot = snapshot;
-	seen->error = history_as_owner(&l);
+	loading = &l;
+	if (!mdb_run_as_owner(rule, seen, true, read_history))
+	{
+		mdb_followed_rule_reset(r);
+		r = NULL;
+	}
 	UnregisterSnapshot(snapshot);
-	return seen->error ? NULL : r;
+	return r;
 }
 
 /* The rule, ready; as make_ready(). */

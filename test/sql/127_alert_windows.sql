@@ -1,4 +1,8 @@
 -- Threshold rules by what is written: windows in memory against the same in SQL, over inserts of all kinds in any order.
+\getenv srcdir PG_ABS_SRCDIR
+\set dir :srcdir '/sql/include'
+\cd :dir
+\ir no_alert_worker.sql
 \set VERBOSITY terse
 \pset format unaligned
 SET timezone = 'UTC';
@@ -206,3 +210,5 @@ CREATE TEMP TABLE batches AS SELECT max(batch_id) AS newest FROM alert_batch;
 SELECT put_m(100), put_wide(100);
 SELECT count(*) AS written FROM alert_batch, batches WHERE batch_id > newest;
 DROP SCHEMA windows CASCADE;
+ALTER SYSTEM RESET metricsdb.alert_interval;
+SELECT pg_reload_conf();
