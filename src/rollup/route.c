@@ -59,9 +59,11 @@ copy_table(const MdbTable *table)
 	return copy;
 }
 
-/* The table's roles of columns, which outlive what the relation caches; false if they do not do. */
-static bool
-read_table(MdbRoute *r)
+/*
+ * mdb_route_read_table - the table's roles of columns, which outlive what the relation caches; false if they do not do.
+ */
+bool
+mdb_route_read_table(MdbRoute *r)
 {
 	Relation rel = table_open(r->rte->relid, NoLock);
 	const MdbTable *table = mdb_table(rel);
@@ -134,9 +136,11 @@ aggregate_cmp(const void *x, const void *y)
 	return a->aggregate < b->aggregate ? -1 : a->aggregate > b->aggregate;
 }
 
-/* Does anything but expressions that are rewritten refer to raw? */
-static bool
-is_referred_to_elsewhere(const MdbRoute *r)
+/*
+ * mdb_route_is_referred_to - does anything but expressions that are rewritten refer to raw?
+ */
+bool
+mdb_route_is_referred_to(const MdbRoute *r)
 {
 	ListCell *lc;
 
@@ -163,9 +167,11 @@ is_referred_to_elsewhere(const MdbRoute *r)
 	return false;
 }
 
-/* What joins say of raw's columns is said in the query's expressions by now. */
-static void
-forget_join_aliases(MdbRoute *r)
+/*
+ * mdb_route_forget_aliases - what joins say of raw's columns is said in the query's expressions by now.
+ */
+void
+mdb_route_forget_aliases(MdbRoute *r)
 {
 	ListCell *lc, *la;
 
@@ -200,11 +206,13 @@ order_columns(MdbRoute *r, bool *ok)
 }
 
 /*
+ * mdb_route_may_be_ungrouped - may a subquery have the columns that were found?
+ *
  * Branches that group by nothing have a row even if there is none to be aggregated.  So has a query that is not grouped
  * either; but one that is, by constants or by others' columns, or that joins, would see a row too many.
  */
-static bool
-may_be_ungrouped(const MdbRoute *r)
+bool
+mdb_route_may_be_ungrouped(const MdbRoute *r)
 {
 	ListCell *lc;
 
@@ -234,7 +242,7 @@ try_aggregate(MdbRoute *r, List *levels)
 	jointree = mdb_route_rewrite(r, r->jointree, &ok);
 	if (group_exprs)
 		groups = (List *) mdb_route_rewrite(r, (Node *) *group_exprs, &ok);
-	if (!ok || r->columns == NIL || !may_be_ungrouped(r))
+	if (!ok || r->columns == NIL || !mdb_route_may_be_ungrouped(r))
 		return false;
 	subquery = mdb_route_build(r, levels);
 	if (subquery == NULL)
@@ -244,7 +252,7 @@ try_aggregate(MdbRoute *r, List *levels)
 	q->jointree = castNode(FromExpr, jointree);
 	if (group_exprs)
 		*group_exprs = groups;
-	forget_join_aliases(r);
+	mdb_route_forget_aliases(r);
 	mdb_route_replace(r, subquery);
 	return true;
 }
@@ -259,10 +267,10 @@ route_table(PlannerInfo *root, Query *query, Index rti)
 	double range;
 
 	all = mdb_aggregates_by(MDB_AGGREGATE_RAW, r.rte->relid, GetActiveSnapshot(), &n);
-	if (n == 0 || !read_table(&r))
+	if (n == 0 || !mdb_route_read_table(&r))
 		return false;
 	mdb_route_flatten(query);
-	if (!mdb_route_find(&r) || is_referred_to_elsewhere(&r))
+	if (!mdb_route_find(&r) || mdb_route_is_referred_to(&r))
 		return false;
 	range = mdb_route_range(&r);
 	qsort(all, n, sizeof(MdbAggregate), aggregate_cmp);

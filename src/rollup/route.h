@@ -50,6 +50,13 @@ typedef struct MdbRoute
 	List *columns;   /* MdbRouteColumn */
 } MdbRoute;
 
+/* ---- route.c ---- */
+
+extern bool mdb_route_read_table(MdbRoute *r);
+extern bool mdb_route_is_referred_to(const MdbRoute *r);
+extern void mdb_route_forget_aliases(MdbRoute *r);
+extern bool mdb_route_may_be_ungrouped(const MdbRoute *r);
+
 /* ---- route_match.c: what a query asks ---- */
 
 extern void mdb_route_flatten(Query *query);
@@ -58,6 +65,8 @@ extern bool mdb_route_match(MdbRoute *r, MdbDefinition *def);
 extern MdbRouteBound *mdb_route_bound(const MdbRoute *r, Node *clause);
 extern bool mdb_is_equal_alike(Node *key);
 extern Node *mdb_route_rewrite(MdbRoute *r, Node *node, bool *ok);
+extern bool mdb_route_is_of_table(const MdbRoute *r, Node *node);
+extern Var *mdb_route_column(MdbRoute *r, Node *expr, const SortGroupClause *sgc);
 
 /* ---- route_bounds.c: which buckets lie wholly inside ---- */
 
@@ -74,6 +83,7 @@ extern double mdb_route_range(const MdbRoute *r);
 /* ---- route_build.c: the subquery ---- */
 
 extern Query *mdb_route_build(MdbRoute *r, List *levels);
+extern Query *mdb_route_over_table(const MdbRoute *r, Node *more, Node *bucket, int levels);
 extern void mdb_route_replace(MdbRoute *r, Query *subquery);
 extern Node *mdb_route_to_states(const MdbDefinition *def, const MdbTable *table, Index rti, Node *expr,
 								 bool times);

@@ -374,14 +374,6 @@ grouped_query(const MdbRoute *r, RangeTblEntry *rte, List *conditions, List *exp
 	return q;
 }
 
-/* What the query's own subqueries, and those around it, have it refer to is two levels further away now. */
-static Query *
-two_levels_down(Query *q)
-{
-	IncrementVarSublevelsUp((Node *) q, 2, 1);
-	return q;
-}
-
 /* A branch over the states of an aggregate, of what the coarser one above has not taken; NULL if there is none. */
 static Query *
 states_branch(const MdbRoute *r, const MdbDefinition *def, const MdbRouteInside *inside,
@@ -407,24 +399,28 @@ states_branch(const MdbRoute *r, const MdbDefinition *def, const MdbRouteInside 
 	}
 	q = grouped_query(r, rte, conditions, exprs, (Node *) column_var(def, 0, 1));
 	mdb_set_unchecked(q, rte);
-	return two_levels_down(q);
+	IncrementVarSublevelsUp((Node *) q, 2, 1);
+	return q;
 }
 
-static Query *
-raw_branch(const MdbRoute *r, const MdbDefinition *above, const MdbRouteInside *above_inside)
+/*
+ * mdb_route_over_table - a query over raw itself, grouped by the columns: SELECT columns FROM raw WHERE the query's
+ * conditions AND more GROUP BY those that are no aggregates.
+ *
+ * bucket keeps states apart that must not interleave; it may be NULL where there are none.  The result is levels below
+ * the query.
+ */
+Query *
+mdb_route_over_table(const MdbRoute *r, Node *more, Node *bucket, int levels)
 {
 	RangeTblEntry *rte = copyObject(r->rte);
 	List *conditions = copyObject(r->conditions);
 	List *exprs = NIL;
-	Relation rel = relation_open(r->rte->relid, NoLock);
-	Form_pg_attribute time = TupleDescAttr(RelationGetDescr(rel), r->table->time_attno - 1);
 	Query *q;
 	ListCell *lc;
 
-	conditions = lappend(conditions, not_taken(r, above, above_inside,
-											   (Node *) makeVar(r->rti, r->table->time_attno, time->atttypid,
-																time->atttypmod, time->attcollation, 0)));
-	relation_close(rel, NoLock);
+	if (more)
+		conditions = lappend(conditions, more);
 	foreach (lc, r->columns)
 		exprs = lappend(exprs, copyObject(((MdbRouteColumn *) lfirst(lc))->expr));
 	ChangeVarNodes((Node *) conditions, r->rti, 1, 0);
@@ -432,9 +428,23 @@ raw_branch(const MdbRoute *r, const MdbDefinition *above, const MdbRouteInside *
 	ChangeVarNodes((Node *) rte->securityQuals, r->rti, 1, 0);
 	rte->inh = false;
 	rte->lateral = false;
-	q = grouped_query(r, rte, conditions, exprs, copyObject(above->bucket));
+	q = grouped_query(r, rte, conditions, exprs, bucket);
 	mdb_copy_permissions(r->query, q, rte);
-	return two_levels_down(q);
+	/* What the query's own subqueries, and those around it, have it refer to is further away now. */
+	IncrementVarSublevelsUp((Node *) q, levels, 1);
+	return q;
+}
+
+static Query *
+raw_branch(const MdbRoute *r, const MdbDefinition *above, const MdbRouteInside *above_inside)
+{
+	Relation rel = relation_open(r->rte->relid, NoLock);
+	Form_pg_attribute time = TupleDescAttr(RelationGetDescr(rel), r->table->time_attno - 1);
+	Node *var = (Node *) makeVar(r->rti, r->table->time_attno, time->atttypid, time->atttypmod,
+								 time->attcollation, 0);
+
+	relation_close(rel, NoLock);
+	return mdb_route_over_table(r, not_taken(r, above, above_inside, var), copyObject(above->bucket), 2);
 }
 
 /* ---------- all of them ---------- */

@@ -36,9 +36,11 @@ uses_raw(const MdbRoute *r, Node *node)
 	return bms_is_member(r->rti, pull_varnos(NULL, node));
 }
 
-/* Is it of raw alone, and the same whenever it is computed? */
-static bool
-is_of_raw(const MdbRoute *r, Node *node)
+/*
+ * mdb_route_is_of_table - is it of raw alone, and the same whenever it is computed?
+ */
+bool
+mdb_route_is_of_table(const MdbRoute *r, Node *node)
 {
 	return bms_membership(pull_varnos(NULL, node)) == BMS_SINGLETON && uses_raw(r, node) &&
 		   !contain_subplans(node) && !contain_volatile_functions(node);
@@ -67,7 +69,7 @@ take_conditions(MdbRoute *r, Node *quals)
 
 	flatten_ands(quals, &all);
 	foreach (lc, all)
-		if (is_of_raw(r, lfirst(lc)))
+		if (mdb_route_is_of_table(r, lfirst(lc)))
 			r->conditions = lappend(r->conditions, lfirst(lc));
 		else
 			rest = lappend(rest, lfirst(lc));
@@ -252,7 +254,7 @@ mdb_route_find(MdbRoute *r)
 
 		if (expression_returns_set(key) || contain_volatile_functions(key))
 			return false;
-		if (!is_of_raw(r, key))
+		if (!mdb_route_is_of_table(r, key))
 			continue;
 		r->group_keys = lappend(r->group_keys, key);
 		r->group_clauses = lappend(r->group_clauses, sgc);
@@ -347,9 +349,12 @@ typedef struct Rewriting
 	bool ok;
 } Rewriting;
 
-/* A column of the subquery; NULL if there is one like it that groups otherwise. */
-static Var *
-column_of(MdbRoute *r, Node *expr, const SortGroupClause *sgc)
+/*
+ * mdb_route_column - a column of the subquery, which expr over raw becomes if it is none yet; sgc: how it groups, NULL is
+ * the type's default.  NULL if there is one like it that groups otherwise.
+ */
+Var *
+mdb_route_column(MdbRoute *r, Node *expr, const SortGroupClause *sgc)
 {
 	MdbRouteColumn *c = NULL;
 	int attno = 0;
@@ -422,7 +427,7 @@ rewrite_aggregate(MdbRoute *r, Aggref *agg)
 		/* Summaries that interleave cannot be combined. */
 		if (mdb_partial_is_ordered((Aggref *) partial) && !groups_by_keys(r))
 			return NULL;
-		var = column_of(r, partial, NULL);
+		var = mdb_route_column(r, partial, NULL);
 		states = lappend(states, var);
 	}
 	foreach (lc, split->partials)
@@ -458,7 +463,7 @@ rewrite_group_key(MdbRoute *r, Node *node)
 	if (!(mdb_find_equal(r->def_keys, node) >= 0 && sgc->eqop == default_equality(node)) &&
 		!is_known(r, node))
 		return NULL;
-	return (Node *) column_of(r, node, sgc);
+	return (Node *) mdb_route_column(r, node, sgc);
 }
 
 static Node *
@@ -492,7 +497,7 @@ rewrite_mutator(Node *node, Rewriting *w)
 	if ((mdb_find_equal(r->def_keys, node) >= 0 && mdb_is_equal_alike(node)) ||
 		(mdb_uses_only(node, r->rti, r->table, MDB_ROLE_TIME) && is_over_buckets(r, node)))
 	{
-		result = (Node *) column_of(r, node, NULL);
+		result = (Node *) mdb_route_column(r, node, NULL);
 		return result ? result : no_answer(w, node);
 	}
 	if (IsA(node, Var) && ((Var *) node)->varno == r->rti && ((Var *) node)->varlevelsup == 0)
