@@ -6,9 +6,10 @@ SRC_C        = $(sort $(wildcard src/*.c src/*/*.c bgworkers/*.c))
 OBJS         = $(SRC_C:.c=.o)
 SQL_PARTS    = $(sort $(wildcard sql/[0-9]*.sql))
 DATA_built   = sql/$(EXTENSION)--$(EXTVERSION).sql
-PG_CPPFLAGS  = -Isrc
+PG_CPPFLAGS  = -Isrc -I$(libpq_srcdir) -DMDB_VERSION='"$(EXTVERSION)"'
 PG_CFLAGS    = -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers -MMD -MP
 SHLIB_LINK   = -lzstd -lrdkafka -lcurl -lyaml -lm
+SHLIB_LINK_INTERNAL = $(libpq)
 EXTRA_CLEAN  = $(DATA_built) $(OBJS:.o=.d) build/testing build/run/root build/run/root-testing results
 
 # `make installcheck` against the server that PGHOST and PGPORT name, like any extension's.

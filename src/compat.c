@@ -9,13 +9,16 @@
 #include "access/xlog.h"
 #include "catalog/index.h"
 #include "catalog/pg_class.h"
+#include "miscadmin.h"
 #include "nodes/execnodes.h"
 #include "nodes/parsenodes.h"
 #include "parser/parse_relation.h"
 #include "storage/bufmgr.h"
+#include "storage/latch.h"
 #include "storage/procarray.h"
 #include "storage/standby.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 
 /*
  * mdb_extend_file - a page at the end of a file that only we know of, locked.
@@ -262,4 +265,22 @@ mdb_forget_unchecked(struct PlannedStmt *stmt)
 	stmt->permInfos = kept;
 	pfree(to);
 #endif
+}
+
+/*
+ * mdb_wait_set - a set of events to wait for, which has the latch and the postmaster's death among nevents.  The caller
+ * frees it, also where PostgreSQL 17 would after an error.
+ */
+struct WaitEventSet *
+mdb_wait_set(int nevents)
+{
+#if PG_VERSION_NUM >= 170000
+	WaitEventSet *set = CreateWaitEventSet(CurrentResourceOwner, nevents);
+#else
+	WaitEventSet *set = CreateWaitEventSet(CurrentMemoryContext, nevents);
+#endif
+
+	AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+	AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	return set;
 }

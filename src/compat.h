@@ -279,5 +279,6 @@ extern void mdb_copy_permissions(struct Query *from, struct Query *to, struct Ra
 extern void mdb_set_permissions(struct Query *query, struct RangeTblEntry *rte, Oid user);
 extern void mdb_set_unchecked(struct Query *query, struct RangeTblEntry *rte);
 extern void mdb_forget_unchecked(struct PlannedStmt *stmt);
+extern struct WaitEventSet *mdb_wait_set(int nevents);
 
 #endif /* MDB_COMPAT_H */

@@ -35,6 +35,7 @@ _PG_init(void)
 	mdb_ingest_init();
 	mdb_time_init();
 	mdb_apply_init();
+	mdb_dist_init();
 	mdb_deliver_init();
 	mdb_alert_init();
 	mdb_alert_worker_init();

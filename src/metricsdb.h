@@ -23,6 +23,7 @@ extern void mdb_rollup_init(void);       /* src/rollup: commands about continuou
 extern void mdb_ingest_init(void);       /* src/ingest: settings of Kafka ingestion */
 extern void mdb_time_init(void);         /* src/alert: settings of watermarks */
 extern void mdb_apply_init(void);        /* src/rollup: settings of its worker */
+extern void mdb_dist_init(void);         /* src/dist: hooks of the planner, MetricsNodes */
 extern void mdb_deliver_init(void);      /* src/deliver: settings, who is woken */
 extern void mdb_alert_init(void);        /* src/alert: sees tables go that rules watch */
 extern void mdb_alert_worker_init(void); /* src/alert: settings of its worker */

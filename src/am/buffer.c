@@ -257,6 +257,7 @@ buffer_for(Relation rel, CommandId cid, int options)
 		break;
 	}
 	mdb_check_published(rel, CMD_INSERT);
+	mdb_refuse_distributed(RelationGetRelid(rel));
 	mcxt = AllocSetContextCreate(TopTransactionContext, "metricsdb write buffer", ALLOCSET_DEFAULT_SIZES);
 	b = MemoryContextAllocZero(mcxt, sizeof(WriteBuffer));
 	b->relid = RelationGetRelid(rel);

@@ -57,6 +57,7 @@ relation_dropped(Oid relid)
 			mdb_storage_adopt(relid, table);
 		return;
 	}
+	mdb_distributed_forget(relid);
 	rel = relation_open(relid, NoLock);
 	mdb_drop_storage(rel);
 	relation_close(rel, NoLock);
@@ -156,7 +157,10 @@ object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId, voi
 	if (access == OAT_DROP && classId == RelationRelationId && subId == 0)
 		relation_dropped(objectId);
 	if (access == OAT_TRUNCATE && classId == RelationRelationId)
+	{
+		mdb_refuse_distributed(objectId);
 		mdb_feeds_lock_truncated(objectId);
+	}
 	if (access == OAT_POST_CREATE && classId == RelationRelationId && subId == 0)
 		relation_created(objectId, ((ObjectAccessPostCreate *) arg)->is_internal);
 }

@@ -630,4 +630,12 @@ extern int mdb_directory_cache;    /* metricsdb.directory_cache, in kB */
 extern int mdb_direct_rows;        /* metricsdb.direct_rows */
 extern int mdb_write_buffer;       /* metricsdb.write_buffer, in kB */
 
+/* ---- distributed.c ---- */
+
+extern bool mdb_is_distributed(Oid relid);
+extern void mdb_refuse_distributed(Oid relid);
+extern void mdb_distributed_set(Oid relid, bool distributed);
+extern void mdb_distributed_forget(Oid relid);
+extern struct List *mdb_distributed_tables(void);
+
 #endif /* MDB_STORE_H */
