@@ -46,11 +46,12 @@ COMMENT ON FUNCTION promql(text, regclass, timestamptz, interval, interval) IS
 
 -- Who may create rules is said by the privilege on create_alert(), which this calls.
 CREATE FUNCTION import_prometheus_rules(rules text, source regclass, targets text[] DEFAULT NULL, prefix text DEFAULT '',
-		every interval DEFAULT '1 min')
+		every interval DEFAULT '1 min', incremental boolean DEFAULT false, replace boolean DEFAULT false)
 	RETURNS TABLE ("group" text, rule text, kind text, status text, reason text)
 	AS 'MODULE_PATHNAME', 'mdb_import_prometheus_rules' LANGUAGE C VOLATILE;
-COMMENT ON FUNCTION import_prometheus_rules(text, regclass, text[], text, interval) IS
-	'create rules from a rule file of Prometheus, over a table: a row for each, created or refused with the reason';
+COMMENT ON FUNCTION import_prometheus_rules(text, regclass, text[], text, interval, boolean, boolean) IS
+	'create rules from a rule file of Prometheus, over a table, or with replace change those that are there: a row for each, with '
+	'the reason if it was refused; with incremental those that can be are of kind threshold';
 
 CREATE FUNCTION run_alert_tests(tests text, rules text DEFAULT NULL)
 	RETURNS TABLE (test text, ok boolean, message text)

@@ -285,3 +285,20 @@ mdb_prom_append_match(StringInfo buf, const MdbPromSource *source, const MdbProm
 	if (source->tags && write_matchers(&tags, source, node->selector, false) > 0)
 		appendStringInfo(buf, " AND metricsdb.match(%s, %s)", source->tags, quote_literal_cstr(tags.data));
 }
+
+/*
+ * mdb_prom_matchers - a selector without the metric's name; NULL if nothing is left.
+ */
+char *
+mdb_prom_matchers(const MdbPromSource *source, const MdbSelector *selector)
+{
+	MdbSelector rest = {.v = palloc(sizeof(MdbMatcher) * Max(selector->n, 1))};
+	StringInfoData buf;
+
+	for (int i = 0; i < selector->n; i++)
+		if (!mdb_is_metric_label(selector->v[i].label))
+			rest.v[rest.n++] = selector->v[i];
+	initStringInfo(&buf);
+	write_matchers(&buf, source, &rest, source->tags == NULL);
+	return rest.n > 0 ? buf.data : NULL;
+}

@@ -31,6 +31,7 @@ typedef struct MdbPromSource
 extern MdbPromSource *mdb_prom_source(Oid relid);
 extern const char *mdb_prom_value_column(const MdbPromSource *source, const MdbSelector *selector);
 extern void mdb_prom_append_labels(StringInfo buf, const MdbPromSource *source);
+extern char *mdb_prom_matchers(const MdbPromSource *source, const MdbSelector *selector);
 extern void mdb_prom_append_match(StringInfo buf, const MdbPromSource *source, const MdbProm *selector);
 
 /* ---- promql_sql.c: what is asked of it ---- */
@@ -51,5 +52,23 @@ pg_noreturn extern void mdb_prom_refuse(const char *text, const MdbProm *node, c
 										const char *hint);
 extern char *mdb_prom_sql(const MdbPromQuestion *question, const MdbProm *root);
 extern const MdbMatchMemory *mdb_prom_memory(void);
+
+/* ---- promql_threshold.c: those that are rules of kind threshold ---- */
+
+typedef struct MdbPromThreshold
+{
+	char *metric;       /* NULL: the metric is a column, */
+	char *value_column; /* which is then this one */
+	char *matchers;     /* NULL = none */
+	const char *aggregate;
+	int64 window; /* milliseconds */
+	char *op;
+	double threshold;
+	bool by;
+	bool without;
+	List *labels; /* of char *: by or without them */
+} MdbPromThreshold;
+
+extern bool mdb_prom_threshold(const MdbPromSource *source, const MdbProm *root, MdbPromThreshold *threshold);
 
 #endif /* MDB_PROMQL_SQL_H */

@@ -140,6 +140,29 @@ FROM alert_rule WHERE name LIKE 'p:%' ORDER BY rule_id;
 SELECT definition->>'query' FROM alert_rule WHERE name = 'p:Down';
 -- Rules that are there stay as they are.
 SELECT status, reason FROM import_prometheus_rules('groups: [{name: g, rules: [{alert: Down, expr: up}]}]', 'prom', prefix => 'p:');
+-- Unless they are to be changed.
+SELECT rule, kind, status, reason FROM import_prometheus_rules('groups: [{name: g, rules: [{alert: Down, expr: up < 1, for: 5m, labels: {a: b}}, {record: "job:errors:ratio", expr: up}, {alert: New, expr: up}]}]',
+	'prom', prefix => 'p:', replace => true);
+SELECT rule, every, hold, labels, options - 'search_path' AS options, definition->>'query' LIKE '%<%' AS query FROM alert_rules WHERE rule IN ('p:Down', 'p:job:errors:ratio', 'p:New') ORDER BY rule;
+-- What compares an aggregate over a range with a number may be evaluated as the data comes in.
+SELECT rule, kind, status, reason FROM import_prometheus_rules($$
+groups:
+  - name: incremental
+    rules:
+      - {alert: T1, expr: 'up{job=~"a.*"} == 0'}
+      - {alert: T2, expr: '-5 < avg_over_time(up[10m])'}
+      - {alert: T3, expr: 'sum by (job) (rate(http_requests_total{code="500"}[5m])) > 1e-3'}
+      - {alert: T4, expr: 'max without (code) (max_over_time(http_requests_total[1m])) >= 5', for: 1m}
+      - {alert: T5, expr: 'sum(increase(http_requests_total[5m])) < 1'}
+      - {alert: Q1, expr: 'up offset 5m == 0'}
+      - {alert: Q2, expr: 'avg by (job) (avg_over_time(up[10m])) > 1'}
+      - {alert: Q3, expr: 'up > bool 1'}
+      - {alert: Q4, expr: '{__name__=~"u.*"} > 1'}
+      - {alert: Q5, expr: 'rate(http_requests_total[5m]) > up'}
+$$, 'prom', prefix => 'i:', incremental => true);
+SELECT rule, kind, definition FROM alert_rules WHERE rule LIKE 'i:T%' ORDER BY rule;
+SELECT rule, kind, status, reason FROM import_prometheus_rules('groups: [{name: g, rules: [{alert: W, expr: ''avg_over_time(mem{host="a"}[1m]) > 5''}]}]', 'prom_wide', prefix => 'i:', incremental => true);
+SELECT count(drop_alert(rule)) FROM alert_rules WHERE rule LIKE 'i:%';
 -- What is no rule file.
 SELECT import_prometheus_rules('groups: [', 'prom');
 SELECT import_prometheus_rules('group: []', 'prom');
