@@ -68,6 +68,7 @@ typedef struct MdbSteps
 extern MdbAlerts *mdb_alerts_create(MemoryContext parent);
 extern MdbAlert *mdb_alerts_add(MdbAlerts *alerts, const Jsonb *labels);
 extern void mdb_alerts_step(MdbAlerts *alerts, const MdbRule *rule, MdbObservations *seen, MdbSteps *steps);
+extern void mdb_alerts_check(MdbObservations *seen);
 extern bool mdb_alert_is_kept(const MdbRule *rule, const MdbAlert *alert);
 extern void mdb_alerts_forget(MdbAlerts *alerts, const MdbRule *rule, const MdbSteps *steps);
 

@@ -120,6 +120,15 @@ keys_of(MdbObservations *seen)
 	return keys;
 }
 
+/*
+ * mdb_alerts_check - seen->error is set if two observations have the same labels.
+ */
+void
+mdb_alerts_check(MdbObservations *seen)
+{
+	pfree(keys_of(seen));
+}
+
 static void
 step(const MdbPolicy *policy, MdbSteps *steps, MdbAlert *alert, MdbCondition holds, double value,
 	 TimestampTz at)

@@ -95,8 +95,11 @@ observe(const MdbRule *rule, MdbObservations *seen)
 		case MDB_RULE_DEADMAN:
 			mdb_deadman_evaluate(rule, seen);
 			break;
-		default:
-			seen->error = pstrdup("rules of this kind are not evaluated yet");
+		case MDB_RULE_COMPOSITE:
+			mdb_composite_evaluate(rule, seen);
+			break;
+		case MDB_RULE_RECORDING:
+			mdb_recording_evaluate(rule, seen);
 			break;
 	}
 }
@@ -176,12 +179,20 @@ take_tick(MdbRun *run, volatile int64 *took, volatile bool *timed_out)
 	MdbObservations seen = {.at = run->next};
 	TimestampTz began = GetCurrentTimestamp();
 	TimestampTz ended;
-	MdbSteps steps;
+	MdbSteps steps = {0};
+	bool records = run->rule->kind == MDB_RULE_RECORDING;
 	bool writes;
 
 	begin();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(step_mcxt);
+	/* Its samples are written before it is known whether they are. */
+	if (records && !hold_rule(run))
+	{
+		mdb_run_stale(run);
+		commit();
+		return;
+	}
 	(void) mdb_live_rule_evaluated(run->rule_id);
 	observe(run->rule, &seen);
 	(void) mdb_live_rule_evaluated(0);
@@ -196,10 +207,11 @@ take_tick(MdbRun *run, volatile int64 *took, volatile bool *timed_out)
 		commit();
 		return;
 	}
-	mdb_alerts_step(run->alerts, run->rule, &seen, &steps);
+	if (!records)
+		mdb_alerts_step(run->alerts, run->rule, &seen, &steps);
 	judge(run, &seen, &steps, began, ended);
 	writes = mdb_alert_matters(run->rule, &steps, ended);
-	if (writes || is_tick_news(run, ended))
+	if (writes || (records && seen.count > 0) || is_tick_news(run, ended))
 	{
 		PopActiveSnapshot();
 		PushActiveSnapshot(GetLatestSnapshot());

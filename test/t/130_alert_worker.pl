@@ -158,6 +158,44 @@ comes(q{SELECT EXISTS (SELECT FROM metricsdb.alert_outbox WHERE state = 'firing'
 sql(q{INSERT INTO data VALUES ('a', 1)});
 comes(q{SELECT EXISTS (SELECT FROM metricsdb.alert_outbox WHERE state = 'resolved' AND rule = 'empty')}, 'until there is some');
 
+# ---- rules that record ----
+sql(q{CREATE TABLE rec (time timestamptz NOT NULL, metric_name text, host text, tags jsonb, value float8) USING metricsdb});
+sql(q{SELECT metricsdb.create_alert('rec', query => $$SELECT host, 'x' AS zone, v AS value FROM public.cond$$, record => 'cond:copy', into_table => 'rec', labels => '{"by": "rule"}', every => '1 s')});
+comes(q{SELECT count(DISTINCT time) > 3 FROM rec}, 'what is observed is recorded');
+is(sql(q{SELECT DISTINCT metric_name, host, tags FROM rec WHERE host = 'a'}), 'cond:copy|a|{"by": "rule", "zone": "x"}', 'labels in their columns');
+for my $i (1 .. 5)
+{
+	$pid = sql("SELECT pid $worker");
+	usleep(200_000 + rand(1_000_000));
+	kill 'KILL', $pid;
+	ok(wait_for($node, "SELECT pid <> $pid $worker"), "killed, number $i");
+	goes_on('it goes on', 'rec');
+}
+is(sql(q{SELECT count(*) - count(DISTINCT (time, host)) FROM rec}), 0, 'nothing is recorded twice');
+is(sql(q{SELECT extract(epoch FROM max(time) - min(time))::int + 1 - count(DISTINCT time) FROM rec}), 0, 'and no tick is left out');
+sql(q{ALTER TABLE rec ADD CONSTRAINT no CHECK (value < 0) NOT VALID});
+comes(health_is('rec', 'error'), 'what cannot be stored is an error');
+like(error_of('rec'), qr/violates check constraint/, 'which is told');
+sql(q{SELECT metricsdb.drop_alert('rec')});
+
+# ---- rules over others ----
+sql(q{CREATE TABLE maintenance (host text, v float8)});
+sql(q{SELECT metricsdb.create_alert('maintenance', query => 'SELECT host, v AS value FROM public.maintenance', every => '1 s', labels => '{"kind": "m"}')});
+sql(q{SELECT metricsdb.create_alert('page', expression => $$alert('hot') AND NOT on (host) alert('maintenance')$$, every => '1 s', labels => '{"severity": "page"}', targets => '{nowhere}')});
+comes(told_is('page', 'a', 'firing'), 'a rule over others');
+is(sql(q{SELECT labels FROM metricsdb.alert_outbox WHERE rule = 'page'}), '{"host": "a", "severity": "page", "alertname": "page"}', 'has their labels and its own');
+sql(q{INSERT INTO maintenance VALUES ('a', 1)});
+comes(told_is('page', 'a', 'resolved'), 'NOT');
+sql(q{DELETE FROM maintenance});
+comes(told_is('page', 'a', 'firing'), 'and again');
+sql(q{SELECT metricsdb.create_alert('silence', expression => $$NOT alert('maintenance', '{host=~"a|b"}')$$, every => '1 s')});
+comes(q{SELECT EXISTS (SELECT FROM metricsdb.alert_instance WHERE state = 'firing' AND labels = '{"alertname": "silence"}')}, 'NOT alone');
+sql(q{SELECT metricsdb.create_alert('either', expression => $$alert('hot') OR (alert('maintenance') AND alert('hot'))$$, every => '1 s')});
+comes(state_is('either', 'a', 'firing'), 'OR');
+sql(q{SET ROLE alice; SELECT metricsdb.create_alert('curious', expression => $$alert('hot')$$, every => '1 s')});
+comes(health_is('curious', 'error'), 'about rules of others');
+like(error_of('curious'), qr/permission denied for alert rule "hot"/, 'nothing is said');
+
 # ---- an outage ----
 my $missed = sql(q{SELECT missed FROM metricsdb.alert_live() JOIN metricsdb.alert_rule USING (rule_id) WHERE name = 'hot'});
 @starts = (starts('hot'), starts('held'));
