@@ -116,6 +116,7 @@ mdb_approximate_row_count(PG_FUNCTION_ARGS)
 	if (check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED)
 		PG_RETURN_NULL();
 	relation_close(relation_open(relid, AccessShareLock), NoLock);
+	mdb_refuse_elsewhere(relid, "Call the function on a node, or SELECT count(*) from the table.");
 	foreach (lc, find_all_inheritors(relid, AccessShareLock, NULL))
 	{
 		Relation rel = relation_open(lfirst_oid(lc), NoLock);

@@ -469,6 +469,7 @@ mdb_series_info_begin(FunctionCallInfo fcinfo, bool has_metric)
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("the table must not be NULL")));
 	info->fcinfo = fcinfo;
 	info->asked = mdb_open_asked(PG_GETARG_OID(0), true, &info->hide);
+	mdb_refuse_elsewhere(PG_GETARG_OID(0), "Call the function on a node, or SELECT DISTINCT from the table.");
 	if (has_metric && !PG_ARGISNULL(1))
 		info->metric = PG_GETARG_TEXT_PP(1);
 	find_parts(info);

@@ -68,6 +68,7 @@ mdb_target_check(Relation rel, MdbTarget *target)
 						errdetail("A Kafka source writes to a table that was created USING metricsdb."),
 						errhint(SHAPE_HINT)));
 
+	mdb_refuse_elsewhere(RelationGetRelid(rel), "Have the nodes read from Kafka.");
 	memset(target, 0, sizeof(*target));
 	for (int i = 0; i < desc->natts && fits; i++)
 	{

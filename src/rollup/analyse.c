@@ -110,6 +110,9 @@ check_source(const char *name, Oid relid)
 				   hint);
 	if (IsCatalogRelation(rel))
 		mdb_refuse(name, ERRCODE_WRONG_OBJECT_TYPE, psprintf("\"%s\" is a system catalog.", relname), hint);
+	if (mdb_is_distributed(relid))
+		mdb_refuse(name, ERRCODE_WRONG_OBJECT_TYPE, psprintf("Rows of \"%s\" are on its nodes.", relname),
+				   "Create the aggregate on the nodes, where queries find it.");
 	if (rel->rd_rel->relispartition)
 		mdb_refuse(name, ERRCODE_WRONG_OBJECT_TYPE, psprintf("\"%s\" is a partition.", relname),
 				   "Detach it, or use a table that is not partitioned.");

@@ -126,6 +126,19 @@ mdb_refuse_distributed(Oid relid)
 }
 
 /*
+ * mdb_refuse_elsewhere - raise ERRCODE_FEATURE_NOT_SUPPORTED for a table whose rows are elsewhere, where only its own
+ * storage would be looked at.
+ */
+void
+mdb_refuse_elsewhere(Oid relid, const char *hint)
+{
+	if (unlikely(mdb_is_distributed(relid)))
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("rows of the distributed table \"%s\" are on its nodes", get_rel_name(relid)),
+						errhint("%s", hint)));
+}
+
+/*
  * mdb_distributed_set - make a table distributed, or not.  The caller has locked it, and checked who may.
  */
 void

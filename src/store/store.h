@@ -634,6 +634,7 @@ extern int mdb_write_buffer;       /* metricsdb.write_buffer, in kB */
 
 extern bool mdb_is_distributed(Oid relid);
 extern void mdb_refuse_distributed(Oid relid);
+extern void mdb_refuse_elsewhere(Oid relid, const char *hint);
 extern void mdb_distributed_set(Oid relid, bool distributed);
 extern void mdb_distributed_forget(Oid relid);
 extern struct List *mdb_distributed_tables(void);

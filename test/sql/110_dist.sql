@@ -1,3 +1,4 @@
+-- needs: preload
 -- Distributed tables: nodes, which are databases of this cluster here, what is sent to them, and who may read.
 SET client_min_messages = warning;
 SET search_path = public, metricsdb;
@@ -105,6 +106,8 @@ MERGE INTO cpu USING (VALUES (1)) v ON false WHEN NOT MATCHED THEN INSERT (time)
 SELECT * FROM cpu FOR UPDATE;
 SELECT * FROM cpu TABLESAMPLE SYSTEM (10);
 SELECT remove_node('two');
+CREATE MATERIALIZED VIEW v WITH (metricsdb.continuous) AS SELECT time_bucket('1 hour', time) AS bucket, count(*) FROM cpu GROUP BY 1;
+SELECT * FROM metricsdb.series('cpu');
 
 -- Who reads.  The nodes ask nobody for a password here.
 CREATE ROLE mdb_dist_reader LOGIN PASSWORD 'secret';

@@ -1,0 +1,64 @@
+# Shards with replicas: a query reads one whole replica of each, goes on to another one if that is down, and never counts
+# both.  A table that was dumped with its coordinator is distributed where it is restored.
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use DistTest;
+use StorageTest;
+
+my ($c, $a1, $a2, $b) = dist_nodes('a1', 'a2', 'b');
+sub sql { return $c->safe_psql('postgres', $_[0]) }
+my $table = "CREATE TABLE m (time timestamptz NOT NULL, host text, n int8) USING metricsdb WITH (metricsdb.time = 'time', metricsdb.series = 'host')";
+
+sql("$table; SELECT metricsdb.add_node('a1', '" . conninfo($a1) . "', shard => 'a'), metricsdb.add_node('a2', '" . conninfo($a2)
+	  . "', shard => 'a'), metricsdb.add_node('b', '" . conninfo($b) . "', shard => 'b'); SELECT metricsdb.distribute('m')");
+is(sql('SELECT node, shard, replica FROM metricsdb.nodes ORDER BY 1'), "a1|a|1\na2|a|2\nb|b|1", 'replicas are numbered');
+my $rows = "SELECT timestamptz '2026-01-01' + i * interval '1 s', 'h' || i % 5, i FROM generate_series(1, 1000) i WHERE";
+$_->safe_psql('postgres', "INSERT INTO m $rows i % 2 = 0") for $a1, $a2;
+$b->safe_psql('postgres', "INSERT INTO m $rows i % 2 = 1");
+my $all = '1000|500500';
+my $query = 'SELECT count(*), sum(n) FROM m';
+is(sql($query), $all, 'one of two replicas counts');
+like(sql("EXPLAIN (ANALYZE, TIMING OFF, COSTS OFF) $query"), qr/Node a1: shard=a rows=1.*\n.*Node b: shard=b rows=1/, 'the first one');
+
+my $kept = session($c);
+is($kept->query($query), $all, 'a session');
+$a1->stop('immediate');
+is(sql($query), $all, 'the other one counts when it is down');
+is($kept->query($query), $all, 'in a session that had asked it, too');
+like(sql("EXPLAIN (ANALYZE, TIMING OFF, COSTS OFF) $query"), qr/Node a2: shard=a rows=1/, 'which is the second');
+is($kept->query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM m;') =~ /1000/, 1, 'a transaction with one snapshot');
+$a2->restart('immediate');
+# Its helper takes the node's message for the end of its own connection.
+like($kept->query('SELECT count(*) FROM m; ROLLBACK;') // $kept->{last}, qr/ERROR:  node "a2"/, 'does not go on with that of another connection');
+is($kept->query($query), $all, 'but the next one does');
+$a2->stop('immediate');
+my ($rc, $out, $err) = $c->psql('postgres', $query);
+like($err, qr/node "a2".*shard "a"/s, 'with both down the query fails, and names the shard');
+is(sql("BEGIN; SET LOCAL metricsdb.partial_results = on; $query; SELECT * FROM metricsdb.missing_shards(); COMMIT"), "500|250000\na", 'or does without the shard');
+is(sql("SELECT node, healthy FROM metricsdb.nodes ORDER BY 1"), "a1|f\na2|f\nb|t", 'the view tells');
+$a1->start;
+is(sql($query), $all, 'one is back');
+
+# Adding and removing
+($rc, $out, $err) = $c->psql('postgres', "SELECT metricsdb.remove_node('b')");
+like($err, qr/node "b" has rows of "m" that no other node has/, 'the last node of a shard stays');
+is(sql("SELECT metricsdb.remove_node('a2')"), 't', 'one of two may go, even if it is down');
+is(sql($query), $all, 'and nothing is missing');
+
+# What may not be asked here
+for my $q ("SELECT metricsdb.cardinality('m')", "SELECT metricsdb.tag_keys('m')", "SELECT metricsdb.approximate_row_count('m')")
+{
+	($rc, $out, $err) = $c->psql('postgres', $q);
+	like($err, qr/rows of the distributed table "m" are on its nodes/, $q);
+}
+
+# Dumps
+my $dump = $c->data_dir . '/dump.sql';
+command_ok([ 'pg_dump', '-f', $dump, $c->connstr('postgres') ], 'the coordinator is dumped');
+$c->safe_psql('postgres', 'CREATE DATABASE restored');
+command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $dump, $c->connstr('restored') ], 'and restored');
+is($c->safe_psql('restored', $query), $all, 'with its nodes');
+done_testing();
