@@ -28,6 +28,7 @@
 #include "utils/timestamp.h"
 
 #include "alert/alert.h"
+#include "deliver/deliver.h"
 #include "metricsdb.h"
 #include "rollup/apply.h"
 #include "worker.h"
@@ -140,6 +141,11 @@ look_at_workers(HTAB *workers, volatile bool *stay)
 		SPI_finish();
 		if (mdb_rollup_wanted())
 			care_for(workers, MDB_WORKER_ROLLUP, 0, "continuous aggregates of database", database);
+		if (mdb_deliver_wanted())
+		{
+			care_for(workers, MDB_WORKER_ALERT_SENDER, 0, "targets of alerts of database", database);
+			*stay = true;
+		}
 	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();

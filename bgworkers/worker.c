@@ -80,12 +80,12 @@ static int my_slot = -1;
 static shmem_request_hook_type next_shmem_request = NULL;
 static shmem_startup_hook_type next_shmem_startup = NULL;
 
-static const char *const main_functions[] = {"mdb_launcher_main", "mdb_maintainer_main",
+static const char *const main_functions[] = {"mdb_launcher_main",     "mdb_maintainer_main",
 											 "mdb_kafka_worker_main", "mdb_rollup_worker_main",
-											 "mdb_alert_worker_main"};
-static const char *const kind_names[] = {"metricsdb launcher", "metricsdb maintainer",
+											 "mdb_alert_worker_main", "mdb_alert_sender_main"};
+static const char *const kind_names[] = {"metricsdb launcher",     "metricsdb maintainer",
 										 "metricsdb kafka worker", "metricsdb roll-up worker",
-										 "metricsdb alert worker"};
+										 "metricsdb alert worker", "metricsdb alert sender"};
 
 static void
 register_shmem_request(void)
@@ -138,10 +138,11 @@ mdb_workers_init(void)
 {
 	BackgroundWorker launcher;
 
-	DefineCustomBoolVariable("metricsdb.workers",
-							 "Run background workers: compaction, continuous aggregates and Kafka ingestion.",
-							 "Turn it off in a restored copy that must not consume from Kafka.",
-							 &mdb_workers_enabled, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"metricsdb.workers",
+		"Run background workers: compaction, continuous aggregates, Kafka ingestion, alerts.",
+		"Turn it off in a copy that must not consume from Kafka, nor send alerts.", &mdb_workers_enabled,
+		true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 

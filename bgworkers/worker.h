@@ -10,11 +10,12 @@
 
 typedef enum MdbWorkerKind
 {
-	MDB_WORKER_LAUNCHER,   /* one a server */
-	MDB_WORKER_MAINTAINER, /* one a database that has the extension */
-	MDB_WORKER_KAFKA,      /* one a Kafka source */
-	MDB_WORKER_ROLLUP,     /* one a database that has continuous aggregates */
-	MDB_WORKER_ALERT       /* one a database that has rules */
+	MDB_WORKER_LAUNCHER,    /* one a server */
+	MDB_WORKER_MAINTAINER,  /* one a database that has the extension */
+	MDB_WORKER_KAFKA,       /* one a Kafka source */
+	MDB_WORKER_ROLLUP,      /* one a database that has continuous aggregates */
+	MDB_WORKER_ALERT,       /* one a database that has rules */
+	MDB_WORKER_ALERT_SENDER /* one a database that has targets of alerts */
 } MdbWorkerKind;
 
 /* metricsdb.workers */
@@ -72,11 +73,12 @@ extern uint32 mdb_workers_wakes(void);
 /* hooks.c */
 extern void mdb_worker_hooks_init(void);
 
-/* launcher.c, maintainer.c, kafka_worker.c, rollup_worker.c, alert_worker.c */
+/* launcher.c, maintainer.c, kafka_worker.c, rollup_worker.c, alert_worker.c, alert_sender.c */
 extern PGDLLEXPORT void mdb_launcher_main(Datum arg);
 extern PGDLLEXPORT void mdb_maintainer_main(Datum arg);
 extern PGDLLEXPORT void mdb_kafka_worker_main(Datum arg);
 extern PGDLLEXPORT void mdb_rollup_worker_main(Datum arg);
 extern PGDLLEXPORT void mdb_alert_worker_main(Datum arg);
+extern PGDLLEXPORT void mdb_alert_sender_main(Datum arg);
 
 #endif /* MDB_WORKER_H */

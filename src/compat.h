@@ -258,6 +258,13 @@
 #define mdb_backend_entry(n) pgstat_fetch_stat_local_beentry(n)
 #endif
 
+/* PostgreSQL 17 ties sets of events to resource owners instead of memory; needs storage/latch.h. */
+#if PG_VERSION_NUM >= 170000
+#define mdb_wait_event_set(n) CreateWaitEventSet(NULL, (n))
+#else
+#define mdb_wait_event_set(n) CreateWaitEventSet(TopMemoryContext, (n))
+#endif
+
 struct IndexInfo;
 struct List;
 struct Node;

@@ -19,4 +19,17 @@ extern int mdb_alert_resolved_retention;
  */
 extern void mdb_deliver_wake_at_commit(void);
 
+/* mdb_deliver_wanted - is there a target that is to be told anything?  Called in a transaction with a snapshot. */
+extern bool mdb_deliver_wanted(void);
+
+/*
+ * mdb_deliver_step - one round of the sender, which is the caller's whole business: tells what is due, and waits until
+ * there is something to do, for a second at most.  False if there is no target that is to be told anything.
+ *
+ * Called outside a transaction, in a memory context that is reset between rounds.  After an error, and when the sender
+ * is to do something else, mdb_deliver_reset() forgets all that is in memory.
+ */
+extern bool mdb_deliver_step(void);
+extern void mdb_deliver_reset(void);
+
 #endif /* MDB_DELIVER_H */

@@ -142,13 +142,17 @@ tap() {
 		PROMETHEUS=
 		say "no Prometheus: the comparison with it is skipped"
 	}
+	ALERTMANAGER=$("$here/prometheus.sh" fetch alertmanager) || {
+		ALERTMANAGER=
+		say "no Alertmanager: the tests of it are skipped"
+	}
 	"$make" -s -j2 testing COPT="${COPT:--Werror}" || return 1
 	for t in ktool kput mock_broker fleet forge; do "$here/tool.sh" $t >/dev/null; done
 	rc=0
 	# LD_ASAN: see asan.sh.
 	# shellcheck disable=SC2016 # the inner shell's
 	as_user env LD_PRELOAD="${LD_ASAN:-}" PATH="$bin:$PATH" METRICSDB_RUN="$RUN" METRICSDB_ROOT="$root" METRICSDB_TOP="$WORK" KAFKA_JARS="$KAFKA_JARS" \
-		PROMETHEUS="$PROMETHEUS" METRICSDB_TESTING="$root-testing${bin_prefix%/bin}" \
+		PROMETHEUS="$PROMETHEUS" ALERTMANAGER="$ALERTMANAGER" METRICSDB_TESTING="$root-testing${bin_prefix%/bin}" \
 		TESTDIR="$RUN/tap" TESTDATADIR="$RUN/tap/data" TESTLOGDIR="$RUN/tap/log" PG_REGRESS="$pgxs/src/test/regress/pg_regress" \
 		sh -c 'cd "$1" && PERL5LIB=$1/test/lib:$2 exec prove -j "$4" --exec test/lib/tap.sh --timer $3' sh "$WORK" "$pgxs/src/test/perl" "${CHECK_TAP:-test/t/*.pl}" "${CHECK_JOBS:-3}" || rc=$?
 	# Also where the test takes it for a crash that it has made.

@@ -21,7 +21,7 @@ headers_missing() { ! [ -f "$($config --includedir-server 2>/dev/null)/postgres.
 
 wanted="gcc make libc6-dev libzstd-dev librdkafka-dev libcurl4-openssl-dev libyaml-dev libxxhash-dev default-jre-headless maven"
 if [ "$what" = check ]; then
-	wanted="$wanted perl libipc-run-perl openssl gdb clang clang-format shellcheck"
+	wanted="$wanted perl libipc-run-perl openssl python3 gdb clang clang-format shellcheck"
 	# The fuzzers' runtime goes by clang's version.
 	clang=$(clang -dumpversion 2>/dev/null || apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-//p')
 	clang=${clang%%.*}

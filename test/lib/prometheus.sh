@@ -1,25 +1,34 @@
 #!/bin/sh
-# prometheus.sh fetch: Prometheus and promtool, 2.42 of Debian 12 or what there is; prints their folder.
-# The package is unpacked, not installed, so that no service is.
+# prometheus.sh fetch [alertmanager]: Prometheus and promtool, or Alertmanager and amtool: 2.42 and 0.25 of Debian 12 or
+# what there is; prints their folder.  The package is unpacked, not installed, so that no service is.
 set -eu
 # shellcheck source=test/lib/env.sh
 . "$(dirname "$0")/env.sh"
 
-[ "${1:-}" = fetch ] || die "usage: fetch"
-if command -v prometheus >/dev/null && command -v promtool >/dev/null; then
-	dirname "$(command -v prometheus)"
+[ "${1:-}" = fetch ] || die "usage: fetch [alertmanager]"
+case ${2:-} in
+'') package=prometheus names="prometheus promtool" size="19 MB" ;;
+alertmanager) package=prometheus-alertmanager names="prometheus-alertmanager amtool" size="10 MB" ;;
+*) die "usage: fetch [alertmanager]" ;;
+esac
+main=${names%% *}
+
+found=yes
+for name in $names; do command -v "$name" >/dev/null || found=; done
+if [ -n "$found" ]; then
+	dirname "$(command -v "$main")"
 	exit 0
 fi
-dir=$RUN/prometheus
-if ! [ -x "$dir/usr/bin/prometheus" ]; then
-	command -v apt-get >/dev/null || die "not Debian: put prometheus and promtool, 2.42, into the path"
-	echo "fetching Prometheus (19 MB, once)" >&2
+dir=$RUN/$package
+if ! [ -x "$dir/usr/bin/$main" ]; then
+	command -v apt-get >/dev/null || die "not Debian: put $names into the path"
+	echo "fetching $package ($size, once)" >&2
 	rm -rf "$dir"
 	mkdir -p "$dir"
 	# Lists of packages may be missing or old.
-	(cd "$dir" && { apt-get -qq download prometheus || { apt-get -qq update && apt-get -qq download prometheus; }; } >/dev/null 2>&1 &&
-		dpkg -x prometheus_*.deb .) || die "Debian's package prometheus cannot be had"
-	rm -f "$dir"/prometheus_*.deb
+	(cd "$dir" && { apt-get -qq download "$package" || { apt-get -qq update && apt-get -qq download "$package"; }; } >/dev/null 2>&1 &&
+		dpkg -x "$package"_*.deb .) || die "Debian's package $package cannot be had"
+	rm -f "$dir/$package"_*.deb
 	chmod -R a+rX "$dir"
 fi
 echo "$dir/usr/bin"
