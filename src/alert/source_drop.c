@@ -118,7 +118,8 @@ at_transaction_end(XactEvent event, void *arg)
 				disable_rules_of(lfirst(lc));
 		PopActiveSnapshot();
 	}
-	else if (event == XACT_EVENT_ABORT)
+	else
+		/* Also what ON COMMIT DROP has added since: a temporary table. */
 		dropped = NIL;
 }
 

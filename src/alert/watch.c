@@ -395,11 +395,12 @@ read_columns(MdbWatch *w, Relation rel)
 		AttrNumber attno = w->table->series_attnos[i];
 		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attno - 1);
 		MdbWatchColumn *c = &w->columns[w->ncolumns];
-		Oid type = getBaseType(att->atttypid);
 		bool varlena;
+		Oid type;
 
 		if (att->attisdropped)
 			continue;
+		type = getBaseType(att->atttypid);
 		c->attno = attno;
 		c->name = attno == w->metric ? name_label : bytes_of(pstrdup(NameStr(att->attname)));
 		c->text = type == TEXTOID || type == VARCHAROID;
