@@ -63,8 +63,9 @@ sub alike
 sub differs
 {
 	my ($a, $b, $ordered) = @_;
-	my @a = split /\n/, $a;
-	my @b = split /\n/, $b;
+	# A row may end with a line's end of its own.
+	my @a = split /\n/, $a, -1;
+	my @b = split /\n/, $b, -1;
 
 	return scalar(@a) . ' rows, and ' . scalar(@b) if @a != @b;
 	if (!$ordered)
