@@ -170,19 +170,19 @@ time_of(const MdbColumn *column, Datum v)
 	return column->attlen == 8 ? DatumGetInt64(v) : DatumGetInt32(v);
 }
 
-/* Is a row of the delta too old? */
+/* Is a row of the delta, whose time is told, too old? */
 static bool
-is_old(const MdbTable *table, const MdbHorizons *horizons, AttrNumber metric, TupleTableSlot *row)
+is_old(const MdbTable *table, const MdbHorizons *horizons, AttrNumber metric, TupleTableSlot *row,
+	   int64 *time)
 {
 	const MdbRetention *r = horizons->retention;
 	int16 class = (int16) r->base;
 	bool isnull;
 	Datum v = slot_getattr(row, table->time_attno, &isnull);
-	int64 time;
 
 	if (isnull)
 		return false;
-	time = time_of(&table->columns[table->time_attno - 1], v);
+	*time = time_of(&table->columns[table->time_attno - 1], v);
 	if (r->nclasses > 0 && metric == 0)
 		class = MDB_CLASS_UNKNOWN;
 	else if (r->nclasses > 0)
@@ -195,13 +195,13 @@ is_old(const MdbTable *table, const MdbHorizons *horizons, AttrNumber metric, Tu
 			class = mdb_retention_class(r, VARDATA_ANY(name), (int) VARSIZE_ANY_EXHDR(name));
 		}
 	}
-	return time < mdb_horizon_of(horizons, class);
+	return *time < mdb_horizon_of(horizons, class);
 }
 
-/* Delete old rows of a heap of the delta, some at a time; how many.  Or only look for them. */
+/* Delete old rows of a heap of the delta, some at a time; how many, and the newest time.  Or only look for them. */
 static int64
 old_rows_of(Relation rel, const MdbTable *table, const MdbHorizons *horizons, Relation heap,
-			Snapshot snapshot, int64 limit, bool look)
+			Snapshot snapshot, int64 limit, bool look, int64 *newest)
 {
 	MemoryContext tmp =
 		AllocSetContextCreate(CurrentMemoryContext, "metricsdb old rows", ALLOCSET_DEFAULT_SIZES);
@@ -216,12 +216,13 @@ old_rows_of(Relation rel, const MdbTable *table, const MdbHorizons *horizons, Re
 		MemoryContext old = MemoryContextSwitchTo(tmp);
 		MinimalTuple tuple = mdb_delta_tuple(heapslot);
 		bool too_old = false;
+		int64 time = PG_INT64_MIN;
 
 		CHECK_FOR_INTERRUPTS();
 		if (tuple != NULL)
 		{
 			ExecStoreMinimalTuple(tuple, row, false);
-			too_old = is_old(table, horizons, metric, row);
+			too_old = is_old(table, horizons, metric, row, &time);
 			ExecClearTuple(row);
 		}
 		MemoryContextSwitchTo(old);
@@ -238,6 +239,7 @@ old_rows_of(Relation rel, const MdbTable *table, const MdbHorizons *horizons, Re
 				continue;
 			pgstat_count_heap_delete(rel);
 			MDB_STOP("expire.row");
+			*newest = Max(*newest, time);
 			n++;
 		}
 	}
@@ -252,12 +254,16 @@ old_rows_of(Relation rel, const MdbTable *table, const MdbHorizons *horizons, Re
 static int64
 old_rows(Relation rel, const MdbTable *table, const MdbHorizons *horizons, int64 limit, bool look)
 {
+	int64 newest = PG_INT64_MIN;
 	LOCKMODE lockmode = look ? AccessShareLock : RowExclusiveLock;
-	Snapshot snapshot = mdb_latest_snapshot();
+	Snapshot snapshot;
 	MdbDeltaInfo *live;
 	int count;
 	int64 n = 0;
 
+	if (!look)
+		(void) mdb_aggregate_lock(RelationGetRelid(rel), LockWaitBlock);
+	snapshot = mdb_latest_snapshot(); /* newer than our lock */
 	mdb_delta_live(table, snapshot, &live, &count);
 	for (int i = 0; i < count && n < limit; i++)
 	{
@@ -267,10 +273,13 @@ old_rows(Relation rel, const MdbTable *table, const MdbHorizons *horizons, int64
 		if (!ConditionalLockRelationOid(live[i].relid, lockmode))
 			continue;
 		heap = table_open(live[i].relid, NoLock);
-		n += old_rows_of(rel, table, horizons, heap, snapshot, limit - n, look);
+		n += old_rows_of(rel, table, horizons, heap, snapshot, limit - n, look, &newest);
 		table_close(heap, look ? lockmode : NoLock);
 	}
 	UnregisterSnapshot(snapshot);
+	/* As of parts. */
+	if (newest > PG_INT64_MIN)
+		mdb_aggregate_raise_kept(RelationGetRelid(rel), newest == PG_INT64_MAX ? newest : newest + 1);
 	return n;
 }
 
