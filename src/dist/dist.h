@@ -272,6 +272,9 @@ extern bool mdb_is_group_of_nodes(const RangeTblEntry *rte);
 /* ---- missing.c ---- */
 
 extern bool mdb_partial_results;
+
+/* metricsdb.distributed_tables */
+extern bool mdb_dist_enabled;
 extern void mdb_missing_init(void);
 extern void mdb_missing_note(const char *shard);
 

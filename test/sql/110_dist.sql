@@ -3,6 +3,7 @@
 SET client_min_messages = warning;
 SET search_path = public, metricsdb;
 SET timezone = 'UTC';
+SET metricsdb.distributed_tables = on;
 CREATE EXTENSION IF NOT EXISTS postgres_fdw;
 CREATE DATABASE mdb_node_1;
 CREATE DATABASE mdb_node_2;
@@ -24,6 +25,7 @@ CREATE EXTENSION metricsdb;
 SET client_min_messages = warning;
 SET search_path = public, metricsdb;
 SET timezone = 'UTC';
+SET metricsdb.distributed_tables = on;
 SELECT count(*) FROM node;
 \set self :here :home
 SELECT add_node('self', :'self');
@@ -57,6 +59,7 @@ INSERT INTO cpu SELECT timestamptz '2026-01-01' + i * interval '1 min', 'h' || i
 SET client_min_messages = warning;
 SET search_path = public, metricsdb;
 SET timezone = 'UTC';
+SET metricsdb.distributed_tables = on;
 
 -- What is sent.
 CREATE FUNCTION sent(query text, analyze_too bool DEFAULT false) RETURNS SETOF text LANGUAGE plpgsql AS $$
@@ -140,6 +143,7 @@ GRANT SELECT ON cpu TO mdb_dist_reader;
 SET client_min_messages = warning;
 SET search_path = public, metricsdb;
 SET timezone = 'UTC';
+SET metricsdb.distributed_tables = on;
 ALTER USER MAPPING FOR mdb_dist_reader SERVER one OPTIONS (ADD password_required 'false');
 ALTER USER MAPPING FOR mdb_dist_reader SERVER two OPTIONS (ADD password_required 'false');
 SET ROLE mdb_dist_reader;
@@ -153,6 +157,7 @@ GRANT SELECT ON cpu TO mdb_dist_reader;
 SET client_min_messages = warning;
 SET search_path = public, metricsdb;
 SET timezone = 'UTC';
+SET metricsdb.distributed_tables = on;
 SET ROLE mdb_dist_reader;
 SELECT sum(n) FROM cpu;
 
