@@ -7,46 +7,11 @@
  */
 #include "postgres.h"
 
-#include "miscadmin.h"
-#include "pgstat.h"
-#include "storage/ipc.h"
-#include "utils/memutils.h"
-
 #include "alert/alert.h"
 #include "worker.h"
 
 void
 mdb_alert_worker_main(Datum arg)
 {
-	MemoryContext context =
-		AllocSetContextCreate(TopMemoryContext, "metricsdb alert worker", ALLOCSET_DEFAULT_SIZES);
-	volatile int failures = 0;
-
-	mdb_worker_begin(MDB_WORKER_ALERT, arg);
-	while (mdb_workers_enabled)
-	{
-		volatile long wait_ms = 0;
-
-		MemoryContextSwitchTo(context);
-		MemoryContextReset(context);
-		PG_TRY();
-		{
-			pgstat_report_activity(STATE_RUNNING, "alerts");
-			wait_ms = mdb_alert_step();
-			pgstat_report_stat(false);
-			pgstat_report_activity(STATE_IDLE, NULL);
-			failures = 0;
-		}
-		PG_CATCH();
-		{
-			mdb_worker_recover(context);
-			mdb_alert_recover();
-			failures++;
-			wait_ms = mdb_worker_backoff(failures);
-		}
-		PG_END_TRY();
-		if (wait_ms < 0)
-			proc_exit(0);
-		mdb_worker_wait(Max(wait_ms, 1));
-	}
+	mdb_worker_rounds(MDB_WORKER_ALERT, arg, "alerts", mdb_alert_step, mdb_alert_recover, false);
 }

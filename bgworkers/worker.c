@@ -381,6 +381,44 @@ mdb_worker_backoff(int failures)
 }
 
 void
+mdb_worker_rounds(MdbWorkerKind kind, Datum slot, const char *activity, long (*step)(void),
+				  void (*recover)(void), bool gives_way)
+{
+	MemoryContext context =
+		AllocSetContextCreate(TopMemoryContext, "metricsdb worker", ALLOCSET_DEFAULT_SIZES);
+	volatile int failures = 0;
+
+	mdb_worker_begin(kind, slot);
+	while (mdb_workers_enabled)
+	{
+		volatile long wait_ms = 0;
+
+		MemoryContextSwitchTo(context);
+		MemoryContextReset(context);
+		PG_TRY();
+		{
+			pgstat_report_activity(STATE_RUNNING, activity);
+			wait_ms = step();
+			pgstat_report_stat(false);
+			pgstat_report_activity(STATE_IDLE, NULL);
+			failures = 0;
+		}
+		PG_CATCH();
+		{
+			mdb_worker_recover(context);
+			if (recover)
+				recover();
+			failures++;
+			wait_ms = mdb_worker_backoff(failures);
+		}
+		PG_END_TRY();
+		if (wait_ms < 0 || (gives_way && wait_ms > 0 && mdb_worker_make_room()))
+			proc_exit(0);
+		mdb_worker_wait(Max(wait_ms, 1));
+	}
+}
+
+void
 mdb_workers_leave(Oid database)
 {
 	TimestampTz now = GetCurrentTimestamp();

@@ -54,6 +54,14 @@ extern void mdb_worker_wait(long ms);
  */
 extern void mdb_worker_recover(MemoryContext context);
 
+/*
+ * mdb_worker_rounds - the life of a worker whose work is step(): it returns how many milliseconds to wait, or -1 if there
+ * is nothing to do for it any more.  recover(), if not NULL, is called after an error.  activity is what
+ * pg_stat_activity shows.  gives_way: it leaves if it has to wait and another database lacks a maintainer.
+ */
+extern void mdb_worker_rounds(MdbWorkerKind kind, Datum slot, const char *activity, long (*step)(void),
+							  void (*recover)(void), bool gives_way);
+
 /* mdb_worker_backoff - milliseconds to wait after so many failures in a row: 1 s to 2 min. */
 extern long mdb_worker_backoff(int failures);
 
