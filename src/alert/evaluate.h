@@ -169,7 +169,7 @@ extern void mdb_runs_forget(void);
 
 extern void mdb_housekeeping_init(void);
 extern void mdb_housekeeping(MemoryContext mcxt);
-extern bool mdb_housekeeping_remains(void);
+extern bool mdb_housekeeping_remains(MemoryContext mcxt);
 
 /* ---- live.c: how they go at this moment, in shared memory ---- */
 

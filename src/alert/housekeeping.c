@@ -6,6 +6,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
@@ -29,7 +30,6 @@
 static int history_retention = 30 * 24 * 60;
 static TimestampTz progress_at = 0;
 static TimestampTz prune_at = 0;
-static bool remains = true;
 
 /*
  * mdb_housekeeping_init - at load: settings.
@@ -113,19 +113,17 @@ prune_all(MemoryContext mcxt)
 			history_retention) == PRUNE_ROWS;
 	/* As long as some receiver has not heard the last of it, it may come back. */
 	(void) prune(
-		"DELETE FROM metricsdb.alert_outbox AS o WHERE state = 'resolved' AND queued_at < $2 - $1 AND $3 > 0"
+		"DELETE FROM metricsdb.alert_outbox AS o WHERE state = 'resolved' AND queued_at < $2 - $1"
 		" AND (queued_at < $2 - interval '" UNTOLD_MAX
 		"' OR NOT EXISTS (SELECT FROM metricsdb.alert_sent AS s"
 		" WHERE s.target_id = o.target_id AND s.rule_id = o.rule_id AND s.key = o.key"
 		" AND (s.seq < o.seq OR s.sent_at IS NULL)) AND EXISTS (SELECT FROM metricsdb.alert_sent AS s"
 		" WHERE s.target_id = o.target_id AND s.rule_id = o.rule_id AND s.key = o.key))",
 		(mdb_alert_resolved_retention + 59) / 60);
-	(void) prune(
-		"DELETE FROM metricsdb.alert_sent AS s WHERE $1 IS NOT NULL AND $2 IS NOT NULL AND $3 > 0 AND NOT EXISTS"
-		" (SELECT FROM metricsdb.alert_outbox AS o"
-		" WHERE s.target_id = o.target_id AND s.rule_id = o.rule_id AND s.key = o.key)",
-		0);
-	remains = mdb_execute_own("SELECT FROM metricsdb.alert_outbox LIMIT 1", 0, NULL, NULL, NULL) > 0;
+	(void) mdb_execute_own("DELETE FROM metricsdb.alert_sent AS s WHERE NOT EXISTS"
+						   " (SELECT FROM metricsdb.alert_outbox AS o"
+						   " WHERE s.target_id = o.target_id AND s.rule_id = o.rule_id AND s.key = o.key)",
+						   0, NULL, NULL, NULL);
 	commit(mcxt);
 	return more;
 }
@@ -149,15 +147,6 @@ mdb_housekeeping(MemoryContext mcxt)
 }
 
 /*
- * mdb_housekeeping_remains - is there something to be done even if there is no rule?
- */
-bool
-mdb_housekeeping_remains(void)
-{
-	return remains;
-}
-
-/*
  * mdb_alert_wanted - is there work for an alert worker in this database?  SPI is connected.
  */
 bool
@@ -166,4 +155,19 @@ mdb_alert_wanted(void)
 	return mdb_alert_interval >= 0 && mdb_execute_own("SELECT FROM metricsdb.alert_rule WHERE enabled"
 													  " UNION ALL SELECT FROM metricsdb.alert_outbox LIMIT 1",
 													  0, NULL, NULL, NULL) > 0;
+}
+
+/*
+ * mdb_housekeeping_remains - is there work as the maintainer sees it, though no rule is evaluated?  Called outside a
+ * transaction, runs its own.
+ */
+bool
+mdb_housekeeping_remains(MemoryContext mcxt)
+{
+	bool remains;
+
+	begin();
+	remains = OidIsValid(get_extension_oid(MDB_EXTENSION, true)) && mdb_alert_wanted();
+	commit(mcxt);
+	return remains;
 }

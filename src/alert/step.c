@@ -412,7 +412,7 @@ mdb_alert_step(void)
 	}
 	mdb_housekeeping(step_mcxt);
 	if (mdb_runs() == NULL || hash_get_num_entries(mdb_runs()) == 0)
-		return mdb_housekeeping_remains() ? WAIT_MS : -1;
+		return mdb_housekeeping_remains(step_mcxt) ? WAIT_MS : -1;
 	return mdb_due_in(WAIT_MS, Max(mdb_alert_interval, 1));
 }
 
