@@ -333,7 +333,6 @@ mdb_distribute(PG_FUNCTION_ARGS)
 
 	if (!mdb_dist_enabled)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("distributed tables are unfinished"),
-						errdetail("A query may miss rows of a node."),
 						errhint("To try them, set metricsdb.distributed_tables = on.")));
 	table_close(mdb_catalog_open("node", AccessShareLock), NoLock);
 	LockRelationOid(mdb_catalog_relid("node", false), ShareRowExclusiveLock);

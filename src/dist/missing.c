@@ -77,8 +77,7 @@ mdb_missing_init(void)
 		"metricsdb.missing_shards() tells in the same transaction which these are; off: the query fails.",
 		&mdb_partial_results, false, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable("metricsdb.distributed_tables",
-							 "Lets tables be distributed, which is unfinished.",
-							 "A query may miss rows of a node: see src/dist/README.md.", &mdb_dist_enabled,
-							 false, PGC_SUSET, 0, NULL, NULL, NULL);
+							 "Lets tables be distributed, which is unfinished.", "See src/dist/README.md.",
+							 &mdb_dist_enabled, false, PGC_SUSET, 0, NULL, NULL, NULL);
 	RegisterXactCallback(forget_missing, NULL);
 }

@@ -288,6 +288,12 @@ push_table(PlannerInfo *root, Query *query, Index rti)
 		return false;
 	subquery = mdb_route_over_table(&r, NULL, NULL, 1);
 	linitial_node(RangeTblEntry, subquery->rtable)->enrname = pstrdup(MARK);
+	/*
+	 * A group comes once from each node, but the planner takes what GROUP BY groups for unique, and an aggregate
+	 * without it for one row; a join would then stop at the first match.  It does not where functions that return
+	 * sets may give one group several rows, see query_supports_distinctness().
+	 */
+	subquery->hasTargetSRFs = true;
 	push_limit(&r, subquery, targets);
 	query->targetList = targets;
 	query->havingQual = having;

@@ -411,7 +411,7 @@ groups_query(MdbShipping *s, PathTarget *target, RelOptInfo *table, bool final)
 	return q;
 }
 
-/* Of a query whose groups may come from each node, the table; NULL if it is none. */
+/* Of a query whose groups may come from each node, the table; NULL if it is none.  It has no functions that return sets. */
 static RelOptInfo *
 find_grouped_table(PlannerInfo *root)
 {
@@ -419,7 +419,7 @@ find_grouped_table(PlannerInfo *root)
 	int rti;
 
 	if (parse->commandType != CMD_SELECT || parse->havingQual != NULL || parse->groupingSets != NIL ||
-		parse->hasWindowFuncs || parse->hasTargetSRFs || parse->distinctClause != NIL ||
+		parse->hasWindowFuncs || parse->distinctClause != NIL ||
 		!bms_get_singleton_member(root->all_baserels, &rti) ||
 		!mdb_is_group_of_nodes(planner_rt_fetch(rti, root)))
 		return NULL;

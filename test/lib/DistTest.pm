@@ -30,7 +30,7 @@ sub dist_nodes
 		'metricsdb.rollup_routing' => 'exact',
 		'metricsdb.distributed_tables' => 'on');
 
-	# See src/dist/README.md: what is known to be wrong with them comes once in some hundred queries.
+	# See src/dist/README.md.
 	plan skip_all => 'distributed tables are unfinished; METRICSDB_DISTRIBUTED=1 runs this' unless $ENV{METRICSDB_DISTRIBUTED};
 	my @nodes = map { new_node($_, %conf) } 'coordinator', @names;
 

@@ -104,6 +104,13 @@ cmp_ok(abs($after - $few), '<', 200, "of four times the rows the same groups are
 cmp_ok(bytes_of($c, 'SELECT id FROM spread'), '>', 2 * $total, 'while rows grow');
 cmp_ok($keyed, '>=', $few, "bytes with another key: $keyed");
 
+# A group is not unique, as it comes from each node: a join must not stop at the first one.
+for my $setting ('', 'SET enable_hashjoin = off', 'SET enable_hashjoin = off; SET enable_mergejoin = off')
+{
+	same($c, $_, "$setting $_", $setting) for 'SELECT rack || hostname, bool_and(flag), approx_count_distinct(n)::text FROM @ JOIN hosts ON host = hostname GROUP BY rack || hostname',
+	  'SELECT rack, sum(n), count(*) FROM @ JOIN hosts ON host = hostname GROUP BY 1';
+}
+
 # ---- random queries ----
 
 my @keys = ('hostname', 'region', 'core', "time_bucket('1 hour', time)", "time_bucket('7 minutes', time)", "date_trunc('hour', time)",
