@@ -31,4 +31,15 @@ if ! [ -x "$dir/usr/bin/$main" ]; then
 	rm -f "$dir/$package"_*.deb
 	chmod -R a+rX "$dir"
 fi
+# Debian's Alertmanager wants its templates below /usr/share: it sees the package's there, and nobody else does.
+if [ "$package" = prometheus-alertmanager ] && [ ! -f "$dir/$main" ] && [ ! -d /usr/share/prometheus/alertmanager ]; then
+	mv "$dir/usr/bin/$main" "$dir/$main"
+	cat >"$dir/usr/bin/$main" <<-'END'
+		#!/bin/sh
+		dir=$(cd "$(dirname "$0")/../.." && pwd)
+		exec unshare --map-root-user --mount sh -c 'mount --bind "$0/usr/share" /usr/share && exec "$0/prometheus-alertmanager" "$@"' "$dir" "$@"
+	END
+	chmod 755 "$dir/usr/bin/$main"
+fi
+as_user "$dir/usr/bin/$main" --version >/dev/null 2>&1 || die "$main of Debian's package does not run here"
 echo "$dir/usr/bin"
