@@ -104,7 +104,8 @@ CREATE TABLE alert_tick (
 	missed        int8        NOT NULL DEFAULT 0,
 	health        text        NOT NULL DEFAULT 'unknown' CHECK (health IN ('unknown', 'ok', 'late', 'error')),
 	last_error    text,
-	last_error_at timestamptz
+	last_error_at timestamptz,
+	strikes       int4        NOT NULL DEFAULT 0	-- how often in a row an evaluation has ended the worker
 ) USING heap WITH (fillfactor = 40, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 COMMENT ON TABLE alert_tick IS 'how the evaluations of each rule go';
 

@@ -104,12 +104,13 @@ static Statement supersede = {
 
 static Statement put_tick = {
 	"INSERT INTO metricsdb.alert_tick AS t (rule_id, last_tick, evaluated_at, duration, missed, health, last_error,"
-	" last_error_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+	" last_error_at, strikes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 	" ON CONFLICT (rule_id) DO UPDATE SET last_tick = excluded.last_tick, evaluated_at = excluded.evaluated_at,"
 	" duration = excluded.duration, missed = excluded.missed, health = excluded.health,"
-	" last_error = excluded.last_error, last_error_at = excluded.last_error_at",
-	8,
-	{INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID, INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID},
+	" last_error = excluded.last_error, last_error_at = excluded.last_error_at, strikes = excluded.strikes",
+	9,
+	{INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID, INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID,
+	 INT4OID},
 	SPI_OK_INSERT};
 
 /* How many rows it was about.  SPI is connected. */
@@ -454,6 +455,7 @@ mdb_tick_write(const MdbRule *rule, const MdbTick *tick)
 	put_text(&a, mdb_health_name(tick->health));
 	put_text(&a, tick->last_error);
 	put_time(&a, tick->last_error_at);
+	put(&a, Int32GetDatum(tick->strikes), false);
 	(void) execute(&put_tick, a.values, a.nulls);
 	SPI_finish();
 }

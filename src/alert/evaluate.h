@@ -20,6 +20,7 @@ typedef void (*MdbEvaluation)(const MdbRule *rule, MdbObservations *seen);
 
 extern bool mdb_run_as_owner(const MdbRule *rule, MdbObservations *seen, bool read_only, MdbEvaluation run);
 extern void mdb_evaluation_by_worker(void);
+extern bool mdb_evaluation_would_not_end(void);
 
 /* ---- query.c ---- */
 
@@ -92,6 +93,7 @@ typedef struct MdbTick
 	MdbHealth health;
 	char *last_error; /* NULL = there was none */
 	TimestampTz last_error_at;
+	int32 strikes; /* how often in a row an evaluation has ended the worker, see strikes.c */
 } MdbTick;
 
 extern bool mdb_alert_matters(const MdbRule *rule, const MdbSteps *steps, TimestampTz now);
@@ -171,11 +173,18 @@ extern void mdb_housekeeping_init(void);
 extern void mdb_housekeeping(MemoryContext mcxt);
 extern bool mdb_housekeeping_remains(MemoryContext mcxt);
 
+/* ---- strikes.c: rules that end the worker ---- */
+
+#define MDB_STRIKES_MAX 3
+
+extern void mdb_strikes_begin(void);
+extern void mdb_strikes_watch(int32 rule_id);
+extern char *mdb_strikes_error(const MdbRule *rule);
+
 /* ---- live.c: how they go at this moment, in shared memory ---- */
 
 extern void mdb_alert_live_init(void);
 extern void mdb_live_rules_begin(void);
-extern int32 mdb_live_rule_evaluated(int32 rule_id);
 extern void mdb_live_rule_put(const MdbRun *run);
 extern void mdb_live_rule_remove(int32 rule_id);
 

@@ -3,8 +3,7 @@
  *	  How the evaluations of rules go at this moment, in shared memory: tables have only what is worth a write.
  *
  * An entry belongs to a rule of a database; it goes with the rule, or with the worker that evaluates it.  Where there is
- * no room for all rules, some are told of by their tables alone.  Entry 0 of a database says which rule is being
- * evaluated: if the worker is gone, that one may have ended it.
+ * no room for all rules, some are told of by their tables alone.
  */
 #include "postgres.h"
 
@@ -29,7 +28,7 @@ PG_FUNCTION_INFO_V1(mdb_alert_live);
 typedef struct LiveKey
 {
 	Oid database;
-	int32 rule_id; /* 0 = which is being evaluated */
+	int32 rule_id;
 } LiveKey;
 
 typedef struct LiveRule
@@ -42,10 +41,6 @@ typedef struct LiveRule
 	int64 lag;
 	int32 instances;
 	MdbHealth health;
-
-	/* of entry 0 */
-	int32 current;
-	int32 strikes; /* how often in a row a worker was gone while it evaluated this one */
 } LiveRule;
 
 static HTAB *live = NULL;
@@ -103,7 +98,7 @@ entry(int32 rule_id)
 	return e;
 }
 
-/* What a worker has left goes when it does; but for entry 0, if it was evaluating something. */
+/* What a worker has left goes when it does. */
 static void
 live_end(int code, Datum arg)
 {
@@ -113,7 +108,7 @@ live_end(int code, Datum arg)
 	LWLockAcquire(live_lock, LW_EXCLUSIVE);
 	hash_seq_init(&scan, live);
 	while ((e = hash_seq_search(&scan)) != NULL)
-		if (e->key.database == MyDatabaseId && (e->key.rule_id != 0 || e->current == 0))
+		if (e->key.database == MyDatabaseId)
 			(void) hash_search(live, &e->key, HASH_REMOVE, NULL);
 	LWLockRelease(live_lock);
 }
@@ -128,37 +123,6 @@ mdb_live_rules_begin(void)
 		return;
 	live_end(0, (Datum) 0);
 	before_shmem_exit(live_end, (Datum) 0);
-}
-
-/*
- * mdb_live_rule_evaluated - this rule is being evaluated from now on; 0 = none is.  Returns which the last worker was at
- * when it was gone for the second time or more at the same one, 0 = none.
- */
-int32
-mdb_live_rule_evaluated(int32 rule_id)
-{
-	static bool first = true;
-	int32 suspect = 0;
-	LiveRule *e;
-
-	if (live == NULL)
-		return 0;
-	LWLockAcquire(live_lock, LW_EXCLUSIVE);
-	e = entry(0);
-	if (e != NULL)
-	{
-		if (first && e->current != 0)
-		{
-			e->strikes++;
-			suspect = e->strikes > 1 ? e->current : 0;
-		}
-		else if (rule_id == 0 && !first)
-			e->strikes = 0;
-		first = false;
-		e->current = rule_id;
-	}
-	LWLockRelease(live_lock);
-	return suspect;
 }
 
 /*
@@ -229,7 +193,7 @@ mdb_alert_live(PG_FUNCTION_ARGS)
 	LWLockAcquire(live_lock, LW_SHARED);
 	hash_seq_init(&scan, live);
 	while ((e = hash_seq_search(&scan)) != NULL)
-		if (e->key.database == MyDatabaseId && e->key.rule_id != 0 && e->evaluated_at != 0 && n < LIVE_RULES)
+		if (e->key.database == MyDatabaseId && e->evaluated_at != 0 && n < LIVE_RULES)
 			copy[n++] = *e;
 	LWLockRelease(live_lock);
 	for (int i = 0; i < n; i++)

@@ -4,7 +4,7 @@
  *
  * The owner's rights and row-level policies hold, nobody else's; the transaction is read-only, or is not for the rows of a
  * recording rule; no setting, advisory lock, prepared statement or error gets out.  A function that catches the time-out
- * is asked again each second, and ends the worker if it goes on: who starts it again knows which rule it was.
+ * is asked again each second, and ends the worker if it goes on: strikes.c.
  */
 #include "postgres.h"
 
@@ -29,7 +29,7 @@
 #define DEFAULT_TEMP_FILES "1GB"
 
 /* So often a cancellation may be caught, a second apart. */
-#define CAUGHT_MAX 10
+#define CAUGHT_MAX 3
 
 /* Set by the handler. */
 static volatile sig_atomic_t fired = 0;
@@ -53,6 +53,15 @@ void
 mdb_evaluation_by_worker(void)
 {
 	in_worker = true;
+}
+
+/*
+ * mdb_evaluation_would_not_end - is this process ended because a rule would not be cancelled?
+ */
+bool
+mdb_evaluation_would_not_end(void)
+{
+	return in_worker && fired > CAUGHT_MAX;
 }
 
 static TimeoutId timer = 0;

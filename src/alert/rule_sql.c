@@ -213,6 +213,10 @@ store_draft(const MdbDraft *draft)
 					" = ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
 					" version OPERATOR(pg_catalog.+) 1) WHERE rule_id OPERATOR(pg_catalog.=) $15",
 					NRULE_COLUMNS + 1, types, values, nulls);
+	/* One that was put aside gets another chance. */
+	mdb_execute_own("UPDATE metricsdb.alert_tick SET strikes = 0 WHERE rule_id OPERATOR(pg_catalog.=) $15"
+					" AND strikes OPERATOR(pg_catalog.>) 0",
+					NRULE_COLUMNS + 1, types, values, nulls);
 	SPI_finish();
 	mdb_rules_changed();
 	return mdb_rule_load(draft->id);

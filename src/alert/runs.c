@@ -131,7 +131,7 @@ read_ticks(Datum ids)
 {
 	select_for(
 		"SELECT t.rule_id, last_tick, evaluated_at, duration, missed, health, last_error, last_error_at,"
-		" p.watermark FROM metricsdb.alert_tick AS t JOIN metricsdb.alert_rule AS r USING (rule_id)"
+		" p.watermark, strikes FROM metricsdb.alert_tick AS t JOIN metricsdb.alert_rule AS r USING (rule_id)"
 		" LEFT JOIN metricsdb.alert_progress AS p"
 		" ON p.source OPERATOR(pg_catalog.=) coalesce(r.source::pg_catalog.oid, 0)"
 		" WHERE t.rule_id OPERATOR(pg_catalog.=) ANY ($1)",
@@ -158,6 +158,7 @@ read_ticks(Datum ids)
 		v = column(i, 7, &isnull);
 		tick->last_error = isnull ? NULL : MemoryContextStrdup(run->mcxt, TextDatumGetCString(v));
 		tick->last_error_at = time_column(i, 8);
+		tick->strikes = DatumGetInt32(column(i, 10, &isnull));
 		run->stored = *tick;
 		run->written_at = Max(tick->evaluated_at, 1);
 	}

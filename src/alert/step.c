@@ -147,7 +147,7 @@ is_tick_news(const MdbRun *run, TimestampTz now)
 {
 	const MdbTick *tick = &run->tick;
 
-	if (run->written_at == 0 || tick->health != run->stored.health)
+	if (run->written_at == 0 || tick->health != run->stored.health || tick->strikes != run->stored.strikes)
 		return true;
 	return (tick->missed != run->stored.missed || tick->last_error_at != run->stored.last_error_at) &&
 		   now - run->written_at >= TELL_US;
@@ -193,9 +193,15 @@ take_tick(MdbRun *run, volatile int64 *took, volatile bool *timed_out)
 		commit();
 		return;
 	}
-	(void) mdb_live_rule_evaluated(run->rule_id);
-	observe(run->rule, &seen);
-	(void) mdb_live_rule_evaluated(0);
+	if (run->tick.strikes < MDB_STRIKES_MAX)
+	{
+		mdb_strikes_watch(run->rule_id);
+		observe(run->rule, &seen);
+		mdb_strikes_watch(0);
+		run->tick.strikes = 0;
+	}
+	else
+		seen.error = mdb_strikes_error(run->rule);
 	ended = GetCurrentTimestamp();
 	*took = ended - began;
 	*timed_out = seen.error && *took >= run->rule->timeout;
@@ -243,7 +249,7 @@ note_failure(MdbRun *run)
 	FlushErrorState();
 	AbortOutOfAnyTransaction();
 	RESUME_INTERRUPTS();
-	(void) mdb_live_rule_evaluated(0);
+	mdb_strikes_watch(0);
 	MemoryContextSwitchTo(step_mcxt);
 	mdb_run_stale(run);
 }
@@ -392,6 +398,7 @@ mdb_alert_step(void)
 		step_mcxt = AllocSetContextCreate(TopMemoryContext, "metricsdb alert step", ALLOCSET_DEFAULT_SIZES);
 		mdb_evaluation_by_worker();
 		mdb_live_rules_begin();
+		mdb_strikes_begin();
 	}
 	MemoryContextSwitchTo(step_mcxt);
 	while (now - began < ROUND_US && now >= began)
