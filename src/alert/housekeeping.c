@@ -24,9 +24,6 @@
 #define PRUNE_US    (60 * USECS_PER_SEC)
 #define PRUNE_ROWS  10000
 
-/* A resolved alert that somebody was not told of, as he was not to be reached, is kept no longer. */
-#define UNTOLD_MAX "1 day"
-
 static int history_retention = 30 * 24 * 60;
 static TimestampTz progress_at = 0;
 static TimestampTz prune_at = 0;
@@ -88,42 +85,29 @@ write_progress(MemoryContext mcxt)
 	commit(mcxt);
 }
 
-static uint64
-prune(const char *sql, int minutes)
+/* Times of history before which it is old. */
+static Datum
+old_datum(void)
 {
-	Oid types[3] = {INTERVALOID, TIMESTAMPTZOID, INT4OID};
-	Interval interval = {.time = minutes * USECS_PER_MINUTE};
-	Datum args[3] = {IntervalPGetDatum(&interval), TimestampTzGetDatum(GetCurrentTimestamp()),
-					 Int32GetDatum(PRUNE_ROWS)};
-
-	return mdb_execute_own(sql, 3, types, args, NULL);
+	return TimestampTzGetDatum(GetCurrentTimestamp() - history_retention * USECS_PER_MINUTE);
 }
 
-/* True if there is more. */
+/* History; the outbox is the sender's, but where there is none.  True if there is more. */
 static bool
-prune_all(MemoryContext mcxt)
+prune(MemoryContext mcxt)
 {
+	Oid types[2] = {TIMESTAMPTZOID, INT4OID};
+	Datum args[2] = {old_datum(), Int32GetDatum(PRUNE_ROWS)};
 	bool more;
 
 	begin();
-	more =
-		prune(
-			"DELETE FROM metricsdb.alert_event WHERE event_id = ANY (ARRAY("
-			"SELECT event_id FROM metricsdb.alert_event WHERE happened_at < $2 - $1 ORDER BY happened_at LIMIT $3))",
-			history_retention) == PRUNE_ROWS;
-	/* As long as some receiver has not heard the last of it, it may come back. */
-	(void) prune(
-		"DELETE FROM metricsdb.alert_outbox AS o WHERE state = 'resolved' AND queued_at < $2 - $1"
-		" AND (queued_at < $2 - interval '" UNTOLD_MAX
-		"' OR NOT EXISTS (SELECT FROM metricsdb.alert_sent AS s"
-		" WHERE s.target_id = o.target_id AND s.rule_id = o.rule_id AND s.key = o.key"
-		" AND (s.seq < o.seq OR s.sent_at IS NULL)) AND EXISTS (SELECT FROM metricsdb.alert_sent AS s"
-		" WHERE s.target_id = o.target_id AND s.rule_id = o.rule_id AND s.key = o.key))",
-		(mdb_alert_resolved_retention + 59) / 60);
-	(void) mdb_execute_own("DELETE FROM metricsdb.alert_sent AS s WHERE NOT EXISTS"
-						   " (SELECT FROM metricsdb.alert_outbox AS o"
-						   " WHERE s.target_id = o.target_id AND s.rule_id = o.rule_id AND s.key = o.key)",
-						   0, NULL, NULL, NULL);
+	more = mdb_execute_own(
+			   "DELETE FROM metricsdb.alert_event WHERE event_id OPERATOR(pg_catalog.=) ANY (ARRAY("
+			   "SELECT event_id FROM metricsdb.alert_event WHERE happened_at OPERATOR(pg_catalog.<) $1"
+			   " ORDER BY happened_at LIMIT $2))",
+			   2, types, args, NULL) == PRUNE_ROWS;
+	if (!mdb_deliver_wanted())
+		mdb_deliver_prune();
 	commit(mcxt);
 	return more;
 }
@@ -142,7 +126,7 @@ mdb_housekeeping(MemoryContext mcxt)
 		progress_at = now + PROGRESS_US;
 	}
 	if (now >= prune_at || prune_at - now > PRUNE_US)
-		prune_at = prune_all(mcxt) ? now : now + PRUNE_US;
+		prune_at = prune(mcxt) ? now : now + PRUNE_US;
 	MemoryContextReset(mcxt);
 }
 
@@ -152,9 +136,17 @@ mdb_housekeeping(MemoryContext mcxt)
 bool
 mdb_alert_wanted(void)
 {
-	return mdb_alert_interval >= 0 && mdb_execute_own("SELECT FROM metricsdb.alert_rule WHERE enabled"
-													  " UNION ALL SELECT FROM metricsdb.alert_outbox LIMIT 1",
-													  0, NULL, NULL, NULL) > 0;
+	Oid type = TIMESTAMPTZOID;
+	Datum old = old_datum();
+
+	if (mdb_alert_interval < 0)
+		return false;
+	return mdb_execute_own(
+			   "SELECT FROM metricsdb.alert_rule WHERE enabled UNION ALL SELECT FROM metricsdb.alert_event"
+			   " WHERE happened_at OPERATOR(pg_catalog.<) $1 LIMIT 1",
+			   1, &type, &old, NULL) > 0 ||
+		   (!mdb_deliver_wanted() &&
+			mdb_execute_own("SELECT FROM metricsdb.alert_outbox LIMIT 1", 0, NULL, NULL, NULL) > 0);
 }
 
 /*

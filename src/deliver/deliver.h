@@ -23,6 +23,13 @@ extern void mdb_deliver_wake_at_commit(void);
 extern bool mdb_deliver_wanted(void);
 
 /*
+ * mdb_deliver_prune - delete of the outbox what was told to each URL for long enough, or could not be told for a day.
+ * The sender does; where none is wanted, as targets are disabled or this is a copy, the alert worker.  In a transaction
+ * with a snapshot, with the search_path of a worker.
+ */
+extern void mdb_deliver_prune(void);
+
+/*
  * mdb_deliver_step - one round of the sender, which is the caller's whole business: tells what is due, and waits until
  * there is something to do, for a second at most.  False if there is no target that is to be told anything.
  *

@@ -294,7 +294,7 @@ mdb_outbox_receiver(int32 target, const char *url, int failures, TimestampTz ret
 }
 
 void
-mdb_outbox_prune(void)
+mdb_deliver_prune(void)
 {
 	Oid types[] = {TIMESTAMPTZOID, INTERVALOID};
 	Datum args[2] = {TimestampTzGetDatum(GetCurrentTimestamp()),

@@ -63,7 +63,4 @@ extern bool mdb_outbox_record(const MdbAlertTarget *target, const char *url, int
 extern void mdb_outbox_receiver(int32 target, const char *url, int failures, TimestampTz retry_at,
 								const char *error);
 
-/* mdb_outbox_prune - delete what was told for long enough. */
-extern void mdb_outbox_prune(void);
-
 #endif /* MDB_DELIVER_OUTBOX_H */

@@ -337,7 +337,7 @@ mdb_deliver_step(void)
 	if (now >= prune_at)
 	{
 		begin();
-		mdb_outbox_prune();
+		mdb_deliver_prune();
 		commit(round);
 		prune_at = now + Max(USECS_PER_SEC, Min(PRUNE_EVERY, mdb_alert_resolved_retention * USECS_PER_SEC));
 	}
