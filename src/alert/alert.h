@@ -44,6 +44,7 @@ typedef struct MdbRule
 	int32 max_rows;     /* of an evaluation's result */
 	int64 timeout;      /* of an evaluation, microseconds */
 	bool nodata_alert;  /* an evaluation without any row is told as an alert of its own */
+	bool marks_ends;    /* of what is recorded, and is not any more, the end is */
 	char *search_path;  /* for the query */
 	int32 max_new_instances;
 	int ntargets;

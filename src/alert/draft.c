@@ -79,7 +79,7 @@ static const struct
 	[MDB_P_EXPRESSION] = {"expression", AS_TEXT, IN_DEFINITION, C},
 	[MDB_P_RECORD] = {"record", AS_TEXT, IN_DEFINITION, R, "metric"},
 	[MDB_P_INTO_TABLE] = {"into_table", AS_TABLE, IN_DEFINITION, R, "into"},
-	[MDB_P_ABSENT] = {"absent", AS_TEXT, IN_OPTIONS, A},
+	[MDB_P_ABSENT] = {"absent", AS_TEXT, IN_OPTIONS, ALL},
 	[MDB_P_ABSENT_FOR] = {"absent_for", AS_INTERVAL, IN_OPTIONS, A},
 	[MDB_P_NODATA] = {"nodata", AS_TEXT, IN_OPTIONS, A},
 	[MDB_P_ERROR] = {"error", AS_TEXT, IN_OPTIONS, A},

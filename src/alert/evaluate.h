@@ -26,6 +26,11 @@ extern bool mdb_evaluation_would_not_end(void);
 
 extern void mdb_query_forget(int32 rule_id);
 
+/* ---- recording.c ---- */
+
+extern void mdb_recording_committed(int32 rule_id);
+extern void mdb_recording_forget(int32 rule_id);
+
 /* ---- instances.c: the instances of a rule, in memory ---- */
 
 typedef struct MdbAlert

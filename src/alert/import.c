@@ -214,6 +214,7 @@ create_wanted(void *arg)
 	{
 		text_argument(&call, "record", rule->name);
 		argument(&call, "into_table", REGCLASSOID, ObjectIdGetDatum(import->source));
+		text_argument(&call, "absent", "end");
 	}
 	else
 	{

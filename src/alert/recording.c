@@ -4,6 +4,9 @@
  *
  * Samples are written as the rule's owner, in the transaction that says up to where the rule is: each tick's once, whatever
  * is killed.  Labels go to the columns of their names, those without one to tags or labels, a column of jsonb.
+ *
+ * A rule with absent => 'end' writes Prometheus' marker of a series' end where it recorded something at its last tick and
+ * does not any more.  What that was is remembered by the process alone, as in Prometheus.
  */
 #include "postgres.h"
 
@@ -15,12 +18,15 @@
 #include "executor/spi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/varlena.h"
 
 #include "alert/evaluate.h"
+#include "alert/promql.h"
 #include "store/store.h"
 
 /* Where samples go. */
@@ -264,6 +270,145 @@ store(const MdbRule *rule, MdbObservations *seen)
 	SPI_finish();
 }
 
+/* ---- what has ended ---- */
+
+/* A series that was recorded. */
+typedef struct Series
+{
+	uint8 key[16]; /* hash key: of its labels */
+	Jsonb *labels;
+	uint32 turn; /* of the last evaluation that had it */
+} Series;
+
+/* What a rule has recorded at its last tick; what could not be committed may be among it. */
+typedef struct Recorded
+{
+	int32 rule_id; /* hash key */
+	MemoryContext mcxt;
+	char *into;
+	char *metric;
+	HTAB *series;
+	uint32 turn;
+	bool is_stored; /* what the last evaluation had, and what it has ended, if that is committed */
+} Recorded;
+
+static HTAB *recorded = NULL;
+
+/*
+ * mdb_recording_forget - what a rule has recorded that is not evaluated any more.
+ */
+void
+mdb_recording_forget(int32 rule_id)
+{
+	Recorded *r = recorded ? hash_search(recorded, &rule_id, HASH_FIND, NULL) : NULL;
+
+	if (r == NULL)
+		return;
+	MemoryContextDelete(r->mcxt);
+	(void) hash_search(recorded, &rule_id, HASH_REMOVE, NULL);
+}
+
+static bool
+same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+/* What is known of a rule; nothing if it is new, or records something else by now. */
+static Recorded *
+recorded_by(const MdbRule *rule)
+{
+	HASHCTL ctl = {.keysize = sizeof(((Series *) 0)->key), .entrysize = sizeof(Series)};
+	char *into = mdb_json_text(rule->definition, "into");
+	char *metric = mdb_json_text(rule->definition, "metric");
+	MemoryContext mcxt;
+	Recorded *r;
+
+	if (recorded == NULL)
+	{
+		HASHCTL all = {.keysize = sizeof(int32), .entrysize = sizeof(Recorded)};
+
+		recorded = hash_create("metricsdb recording rules", 64, &all, HASH_ELEM | HASH_BLOBS);
+	}
+	r = hash_search(recorded, &rule->id, HASH_FIND, NULL);
+	if (r && same_text(r->into, into) && same_text(r->metric, metric))
+		return r;
+	mdb_recording_forget(rule->id);
+	mcxt = AllocSetContextCreate(TopMemoryContext, "metricsdb recorded series", ALLOCSET_SMALL_SIZES);
+	into = into ? MemoryContextStrdup(mcxt, into) : NULL;
+	metric = metric ? MemoryContextStrdup(mcxt, metric) : NULL;
+	ctl.hcxt = mcxt;
+	r = hash_search(recorded, &rule->id, HASH_ENTER, NULL);
+	r->mcxt = mcxt;
+	r->into = into;
+	r->metric = metric;
+	r->series = hash_create("metricsdb recorded series", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	r->turn = 0;
+	r->is_stored = false;
+	return r;
+}
+
+/* Markers for what is not observed any more, behind what is. */
+static void
+add_ends(const MdbRule *rule, MdbObservations *seen)
+{
+	Recorded *r = recorded_by(rule);
+	int count = seen->count;
+	uint64 bits = MDB_PROM_STALE;
+	HASH_SEQ_STATUS scan;
+	double stale;
+	Series *series;
+
+	memcpy(&stale, &bits, sizeof(stale));
+	r->turn++;
+	r->is_stored = false;
+	for (int i = 0; i < count; i++)
+	{
+		const Jsonb *labels = seen->of[i].labels;
+		uint8 key[16];
+		Jsonb *copy;
+		bool found;
+
+		if (seen->of[i].isnull)
+			continue;
+		mdb_labels_key(labels, key);
+		series = hash_search(r->series, key, HASH_FIND, NULL);
+		if (series == NULL)
+		{
+			copy = MemoryContextAlloc(r->mcxt, VARSIZE(labels));
+			memcpy(copy, labels, VARSIZE(labels));
+			series = hash_search(r->series, key, HASH_ENTER, &found);
+			series->labels = copy;
+		}
+		series->turn = r->turn;
+	}
+	hash_seq_init(&scan, r->series);
+	while ((series = hash_seq_search(&scan)) != NULL)
+		if (series->turn != r->turn)
+			mdb_observe(seen, series->labels, stale, false, MDB_HOLDS);
+}
+
+/*
+ * mdb_recording_committed - what the last evaluation of a rule has written is there: what has ended was told so.
+ */
+void
+mdb_recording_committed(int32 rule_id)
+{
+	Recorded *r = recorded ? hash_search(recorded, &rule_id, HASH_FIND, NULL) : NULL;
+	HASH_SEQ_STATUS scan;
+	Series *series;
+
+	if (r == NULL || !r->is_stored)
+		return;
+	hash_seq_init(&scan, r->series);
+	while ((series = hash_seq_search(&scan)) != NULL)
+		if (series->turn != r->turn)
+		{
+			pfree(series->labels);
+			(void) hash_search(r->series, series->key, HASH_REMOVE, NULL);
+		}
+}
+
 /*
  * mdb_recording_evaluate - run the query of a rule and store its rows, as its owner, at the tick seen->at, in the caller's
  * transaction.
@@ -276,6 +421,10 @@ mdb_recording_evaluate(const MdbRule *rule, MdbObservations *seen)
 	mdb_query_evaluate(rule, seen);
 	if (seen->error == NULL)
 		mdb_alerts_check(seen);
+	if (seen->error == NULL && rule->marks_ends)
+		add_ends(rule, seen);
 	if (seen->error == NULL && seen->count > 0)
 		(void) mdb_run_as_owner(rule, seen, false, store);
+	if (seen->error == NULL && rule->marks_ends)
+		recorded_by(rule)->is_stored = true;
 }

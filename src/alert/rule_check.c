@@ -39,6 +39,9 @@ static const char *const absent_names[] = {[MDB_ABSENT_RESOLVE] = "resolve",
 										   [MDB_ABSENT_FIRING] = "firing",
 										   [MDB_ABSENT_NODATA] = "nodata"};
 
+/* Of what is recorded. */
+static const char *const ending_names[] = {"leave", "end"};
+
 static const char *const error_names[] = {
 	[MDB_ERROR_KEEP] = "keep", [MDB_ERROR_FIRING] = "firing", [MDB_ERROR_ERROR] = "error"};
 
@@ -260,7 +263,10 @@ check_policies(MdbDraft *draft)
 {
 	MdbParam *p = draft->p;
 
-	check_word(draft, MDB_P_ABSENT, absent_names, lengthof(absent_names));
+	if (draft->kind == MDB_RULE_RECORDING)
+		check_word(draft, MDB_P_ABSENT, ending_names, lengthof(ending_names));
+	else
+		check_word(draft, MDB_P_ABSENT, absent_names, lengthof(absent_names));
 	check_word(draft, MDB_P_ERROR, error_names, lengthof(error_names));
 	check_word(draft, MDB_P_NODATA, nodata_names, lengthof(nodata_names));
 	if (p[MDB_P_ABSENT_FOR].given && (!p[MDB_P_ABSENT].given || strcmp(p[MDB_P_ABSENT].text, "resolve") == 0))

@@ -71,7 +71,9 @@ read_policy(MdbRule *rule)
 	char *absent = mdb_json_text(rule->options, "absent");
 	char *error = mdb_json_text(rule->options, "error");
 
-	if (absent && !mdb_absent_parse(absent, &policy->absent))
+	if (rule->kind == MDB_RULE_RECORDING)
+		rule->marks_ends = absent && strcmp(absent, "end") == 0;
+	else if (absent && !mdb_absent_parse(absent, &policy->absent))
 		elog(ERROR, "unknown policy \"%s\"", absent);
 	if (error && !mdb_error_parse(error, &policy->error))
 		elog(ERROR, "unknown policy \"%s\"", error);

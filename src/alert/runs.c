@@ -95,6 +95,7 @@ remove_run(MdbRun *run)
 
 	mdb_due_remove(run);
 	mdb_query_forget(rule_id);
+	mdb_recording_forget(rule_id);
 	mdb_live_rule_remove(rule_id);
 	if (run->mcxt)
 		MemoryContextDelete(run->mcxt);

@@ -234,7 +234,11 @@ take_tick(MdbRun *run, volatile int64 *took, volatile bool *timed_out)
 	commit();
 	MDB_STOP("alert.committed");
 	if (!run->is_stale)
+	{
 		mdb_alerts_forget(run->alerts, run->rule, &steps);
+		if (records)
+			mdb_recording_committed(run->rule_id);
+	}
 	mdb_live_rule_put(run);
 }
 

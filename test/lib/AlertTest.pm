@@ -1,6 +1,7 @@
 # AlertTest: a real Alertmanager, receivers of webhooks, and certificates, for the tests of alerts.
 #
-#   my $am = AlertTest::alertmanager(folder [, webhook's URL])   starts one on loopback; skips the test if there is none
+#   my $am = AlertTest::alertmanager(folder [, webhook's URL [, web configuration as YAML]])   starts one on loopback; skips the
+#     test if there is none.  With a webhook each alert is told of by itself, at once.
 #     $am->{url}   $am->alerts   what it holds that is not resolved, a list of hashes
 #     $am->count(text)   how often the text is in that
 #     $am->stop [signal]   $am->start   at the same port
@@ -23,7 +24,7 @@ use PostgreSQL::Test::Cluster;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-my $lib = dirname(abs_path(__FILE__));
+our $lib = dirname(abs_path(__FILE__));
 my $json = JSON::PP->new->utf8;
 
 sub wait_for
@@ -56,13 +57,13 @@ sub put
 
 sub alertmanager
 {
-	my ($dir, $webhook) = @_;
+	my ($dir, $webhook, $web) = @_;
 	my $bin = $ENV{ALERTMANAGER} || "$ENV{METRICSDB_RUN}/prometheus-alertmanager/usr/bin";
 	plan skip_all => 'Alertmanager cannot be had here' if !-x "$bin/prometheus-alertmanager";
 	make_path($dir);
 	my $self = bless { bin => $bin, dir => $dir, port => PostgreSQL::Test::Cluster::get_free_port(), http => HTTP::Tiny->new(timeout => 20, keep_alive => 0) }, __PACKAGE__;
 	my $receiver = $webhook ? "webhook_configs: [{url: '$webhook', send_resolved: true}]" : '';
-	my $interval = $webhook ? '1s' : '1h';
+	my $interval = $webhook ? "1s, group_by: ['...']" : '1h';
 	put("$dir/am.yml", "route: {receiver: r, group_wait: 0s, group_interval: $interval}\nreceivers: [{name: r" . ($receiver ? ", $receiver" : '') . "}]\n");
 	$self->{url} = "http://127.0.0.1:$self->{port}";
 	$self->start;

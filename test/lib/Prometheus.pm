@@ -5,6 +5,8 @@
 #   $p->ask(expression, milliseconds)   { series => value }; or labels as JSON where there is no label series
 #   $p->query(expression, milliseconds) { labels and __name__ as JSON => value }, or why not, as text
 #   $p->stop
+#   $p->live(configuration as YAML, option, ...)   one that scrapes and evaluates rules instead; again: with what it has stored
+#   $p->kill   $p->api(path)   what it answers, decoded: its data
 #
 # Values are numbers as text, NaN, +Inf and -Inf among them.
 package Prometheus;
@@ -52,16 +54,21 @@ sub start
 	my $out = '';
 	IPC::Run::run([ "$bin/promtool", 'tsdb', 'create-blocks-from', 'openmetrics', '-q', "$dir/samples", "$dir/data" ], '>', \$out, '2>', \$out)
 	  or die "promtool: $out";
+	return $self->live("global:\n  scrape_interval: 1h\n", '--storage.tsdb.retention.time=100y', '--query.max-samples=50000000');
+}
+
+sub live
+{
+	my ($self, $config, @options) = @_;
+	my ($dir, $bin) = @$self{qw(dir bin)};
 	open my $c, '>', "$dir/prometheus.yml" or die $!;
-	print $c "global:\n  scrape_interval: 1h\n";
+	print $c $config;
 	close $c;
-	my $port = PostgreSQL::Test::Cluster::get_free_port();
+	my $port = $self->{port} //= PostgreSQL::Test::Cluster::get_free_port();
 	$self->{url} = "http://127.0.0.1:$port";
-	$self->{log} = '';
 	$self->{process} = IPC::Run::start(
-		[   "$bin/prometheus", "--config.file=$dir/prometheus.yml", "--storage.tsdb.path=$dir/data", "--web.listen-address=127.0.0.1:$port",
-			'--storage.tsdb.retention.time=100y', '--query.max-samples=50000000' ],
-		'>', "$dir/log", '2>&1');
+		[ "$bin/prometheus", "--config.file=$dir/prometheus.yml", "--storage.tsdb.path=$dir/data", "--web.listen-address=127.0.0.1:$port", @options ],
+		'<', \undef, '>>', "$dir/log", '2>&1');
 	for (1 .. 600)
 	{
 		return if $self->{http}->get("$self->{url}/-/ready")->{success};
@@ -100,6 +107,24 @@ sub query
 	return "$answer->{errorType}: $answer->{error}" if $answer->{status} ne 'success';
 	return { '{}' => $answer->{data}{result}[1] } if $answer->{data}{resultType} eq 'scalar';
 	return { map { $self->{json}->encode($_->{metric}) => $_->{value}[1] } @{ $answer->{data}{result} } };
+}
+
+sub api
+{
+	my ($self, $path) = @_;
+	my $r = $self->{http}->get("$self->{url}/api/v1/$path");
+	my $answer = eval { $self->{json}->decode($r->{content}) } or die "$path: $r->{status} $r->{content}";
+	die "$path: $answer->{error}" if $answer->{status} ne 'success';
+	return $answer->{data};
+}
+
+sub kill
+{
+	my ($self) = @_;
+	$self->{process}->signal('KILL');
+	eval { $self->{process}->finish };
+	delete $self->{process};
+	return;
 }
 
 sub stop

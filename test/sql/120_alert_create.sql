@@ -34,6 +34,7 @@ SELECT create_alert(repeat('x', 201), query => 'SELECT 1 AS value');
 SELECT create_alert('n');
 SELECT create_alert('n', query => 'SELECT 1 AS value', "window" => '5 min');
 SELECT create_alert('n', query => 'SELECT 1 AS value', record => 'x', into_table => 'm', hold => '1 min');
+SELECT create_alert('n', query => 'SELECT 1 AS value', record => 'x', into_table => 'm', absent => 'keep');
 SELECT create_alert('n', query => 'SELECT 1 AS value', record => 'x', into_table => 'h');
 SELECT create_alert('n', query => 'SELECT 1 AS value', record => 'x');
 SELECT create_alert('n', query => 'SELECT 1 AS value', every => '1.5 s');
