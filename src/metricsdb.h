@@ -39,6 +39,14 @@ extern void mdb_workers_init(void);      /* bgworkers: settings, launcher */
 extern bool mdb_compact_step(void);
 
 /*
+ * mdb_on_relation_change - from now on in this process, call back whenever a relation's definition changed; with
+ * InvalidOid if any relation's may have.  As often as there are modules; each calls it once.  What is called must
+ * neither fail nor look at catalogs.
+ */
+typedef void (*MdbRelationChanged)(Oid relid);
+extern void mdb_on_relation_change(MdbRelationChanged callback);
+
+/*
  * mdb_home - what tells this database from a restored copy of it: system identifier and oid.
  */
 extern const char *mdb_home(void);

@@ -13,12 +13,12 @@
 #include "access/table.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
 #include "alert/follow.h"
+#include "metricsdb.h"
 
 MdbAlertCounters mdb_alert_counters;
 
@@ -28,7 +28,7 @@ static MemoryContext followed_mcxt = NULL;
 /* ---- tables ---- */
 
 static void
-relcache_callback(Datum arg, Oid relid)
+relcache_callback(Oid relid)
 {
 	HASH_SEQ_STATUS seq;
 	MdbFollowed *f;
@@ -98,7 +98,7 @@ mdb_followed_get(Oid relid)
 	if (f)
 		return f;
 	if (!registered)
-		CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
+		mdb_on_relation_change(relcache_callback);
 	registered = true;
 	if (followed == NULL)
 	{

@@ -26,7 +26,6 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/hsearch.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
@@ -144,7 +143,7 @@ mdb_number_of(Oid type, uint8 phys, int16 attlen, Datum value)
 /* ---- which tables, which series ---- */
 
 static void
-relcache_callback(Datum arg, Oid relid)
+relcache_callback(Oid relid)
 {
 	HASH_SEQ_STATUS seq;
 	Watched *w;
@@ -715,5 +714,5 @@ mdb_gather_init(void)
 	mdb_tap = &tap;
 	RegisterXactCallback(xact_callback, NULL);
 	RegisterSubXactCallback(subxact_callback, NULL);
-	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
+	mdb_on_relation_change(relcache_callback);
 }

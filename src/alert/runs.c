@@ -37,7 +37,7 @@ static bool just_begun = true;
 static Oid rule_table = InvalidOid;
 
 static void
-invalidated(Datum arg, Oid relid)
+invalidated(Oid relid)
 {
 	if (!OidIsValid(relid) || relid == rule_table)
 		changed = true;
@@ -64,7 +64,7 @@ begin(void)
 	if (runs_mcxt != NULL)
 		return;
 	rule_table = mdb_catalog_relid("alert_rule", false);
-	CacheRegisterRelcacheCallback(invalidated, (Datum) 0);
+	mdb_on_relation_change(invalidated);
 	runs_mcxt = AllocSetContextCreate(TopMemoryContext, "metricsdb rules", ALLOCSET_DEFAULT_SIZES);
 	ctl.hcxt = runs_mcxt;
 	runs = hash_create("metricsdb rules", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);

@@ -14,12 +14,12 @@
 #include "storage/lmgr.h"
 #include "storage/predicate.h"
 #include "storage/procarray.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "am/am.h"
+#include "metricsdb.h"
 
 /* Rows of parts that are not of the part of the last one: so many are looked up before the list is read. */
 #define LOOK_UPS_MAX 8
@@ -653,7 +653,7 @@ static MdbFetch *current = NULL;
 static bool current_changed = false;
 
 static void
-relcache_callback(Datum arg, Oid relid)
+relcache_callback(Oid relid)
 {
 	if (current && (!OidIsValid(relid) || relid == current->relid))
 		current_changed = true;
@@ -796,5 +796,5 @@ mdb_fetch_init(void)
 {
 	RegisterXactCallback(xact_callback, NULL);
 	RegisterSubXactCallback(subxact_callback, NULL);
-	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
+	mdb_on_relation_change(relcache_callback);
 }

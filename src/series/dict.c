@@ -32,7 +32,6 @@
 #include "miscadmin.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -559,7 +558,7 @@ mdb_dict_sync(MdbDict *dict, Relation rel)
 
 /* A table was changed, or what processes remember of it. */
 static void
-relcache_callback(Datum arg, Oid relid)
+relcache_callback(Oid relid)
 {
 	HASH_SEQ_STATUS seq;
 	MdbDict *dict;
@@ -960,5 +959,5 @@ mdb_series_init(void)
 {
 	RegisterXactCallback(xact_callback, NULL);
 	RegisterSubXactCallback(subxact_callback, NULL);
-	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
+	mdb_on_relation_change(relcache_callback);
 }

@@ -33,7 +33,6 @@
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -167,7 +166,7 @@ typedef struct Guarded
 static HTAB *guarded_tables = NULL;
 
 static void
-forget_guarded(Datum arg, Oid relid)
+forget_guarded(Oid relid)
 {
 	if (guarded_tables == NULL)
 		return;
@@ -840,7 +839,7 @@ mdb_guard_init(void)
 	DefineCustomBoolVariable("metricsdb.cardinality_guard",
 							 "Whether limits of new series apply to what this session writes.", NULL,
 							 &mdb_cardinality_guard, true, PGC_SUSET, 0, NULL, NULL, NULL);
-	CacheRegisterRelcacheCallback(forget_guarded, (Datum) 0);
+	mdb_on_relation_change(forget_guarded);
 	RegisterXactCallback(xact_callback, NULL);
 	RegisterSubXactCallback(subxact_callback, NULL);
 }

@@ -24,6 +24,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "metricsdb.h"
 #include "store/store.h"
 
 PG_FUNCTION_INFO_V1(mdb_distributed_changed);
@@ -44,7 +45,7 @@ typedef struct Known
 static HTAB *known = NULL;
 
 static void
-forget(Datum arg, Oid relid)
+forget(Oid relid)
 {
 	HASH_SEQ_STATUS seq;
 	Known *k;
@@ -94,7 +95,7 @@ mdb_is_distributed(Oid relid)
 		HASHCTL ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(Known)};
 
 		known = hash_create("metricsdb distributed tables", 64, &ctl, HASH_ELEM | HASH_BLOBS);
-		CacheRegisterRelcacheCallback(forget, (Datum) 0);
+		mdb_on_relation_change(forget);
 	}
 	k = hash_search(known, &relid, HASH_FIND, NULL);
 	if (k)

@@ -70,6 +70,9 @@ stop_points() {
 	[ "$listed" = "$passed_by" ] || printf 'listed:\n%s\npassed:\n%s\n' "$listed" "$passed_by"
 }
 
+# PostgreSQL has ten places for these in a backend: see inval.c.
+relcache_callbacks() { grep -rn --include='*.c' CacheRegisterRelcacheCallback src bgworkers | grep -v '^src/inval.c'; }
+
 scripts() { find test .ci -name '*.sh' -o -path .ci/run; }
 
 # Other versions of clang-format lay some lines out otherwise.
@@ -88,6 +91,7 @@ fi
 check "no file above 1,000 lines" none long_files
 check "each folder of src has its README.md" none without_readme
 check "each SQL object has its COMMENT" none without_comment
+check "one relation cache callback for all of us" none relcache_callbacks
 check "stop points are listed once, and listed ones are in the code" none stop_points
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
