@@ -62,6 +62,7 @@ open_owned(FunctionCallInfo fcinfo)
 							? errhint("Set the limits of its partitions.")
 							: errhint("Convert it with ALTER TABLE ... SET ACCESS METHOD metricsdb.")));
 	rel = relation_open(relid, ShareUpdateExclusiveLock);
+	mdb_refuse_elsewhere(relid, "Set the limits on each node.");
 	/* It may have been given to somebody else while we waited. */
 	if (!mdb_owns_table(relid))
 		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(rel->rd_rel->relkind), name);

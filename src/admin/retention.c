@@ -309,6 +309,7 @@ check_table(Oid relid)
 						kind == RELKIND_PARTITIONED_TABLE
 							? errhint("Set the retention of its partitions, or drop them.")
 							: errhint("Convert it with ALTER TABLE ... SET ACCESS METHOD metricsdb.")));
+	mdb_refuse_elsewhere(relid, "Set the retention on each node.");
 	return relid;
 }
 

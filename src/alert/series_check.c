@@ -168,6 +168,7 @@ mdb_series_source_check(MdbDraft *draft)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 						errmsg("\"%s\" is not a metricsdb table", get_rel_name(relid)),
 						errhint("Give the table that the series are in as \"source\".")));
+	mdb_refuse_elsewhere(relid, "Write a rule with a \"query\", or create the rule on each node.");
 	rel = table_open(relid, AccessShareLock);
 	check_rights(rel, draft->owner);
 	table = mdb_table(rel);

@@ -113,6 +113,10 @@ check_source(const char *name, Oid relid)
 	if (mdb_is_distributed(relid))
 		mdb_refuse(name, ERRCODE_WRONG_OBJECT_TYPE, psprintf("Rows of \"%s\" are on its nodes.", relname),
 				   "Create the aggregate on the nodes, where queries find it.");
+	if (mdb_is_sharded(relid))
+		mdb_refuse(
+			name, ERRCODE_WRONG_OBJECT_TYPE, psprintf("Rows of \"%s\" are in shards of Citus.", relname),
+			"Create an aggregate on each shard, by run_command_on_shards(): queries on the table find it.");
 	if (rel->rd_rel->relispartition)
 		mdb_refuse(name, ERRCODE_WRONG_OBJECT_TYPE, psprintf("\"%s\" is a partition.", relname),
 				   "Detach it, or use a table that is not partitioned.");

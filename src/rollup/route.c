@@ -312,7 +312,7 @@ route_query(Walk *walk, Query *query)
 
 		rti++;
 		if (rte->rtekind != RTE_RELATION || rte->relkind != RELKIND_RELATION || rte->tablesample != NULL ||
-			!rte->inFromCl || !mdb_is_metricsdb_oid(rte->relid))
+			!rte->inFromCl || !mdb_is_metricsdb_oid(rte->relid) || mdb_is_sharded(rte->relid))
 			continue;
 		if (route_table(walk->root, query, rti))
 		{

@@ -1,6 +1,7 @@
 /*
  * distributed.c
- *	  Which tables are distributed: their rows are on nodes, and their own storage is empty.
+ *	  Which tables are distributed: their rows are on nodes, and their own storage is empty.  Or Citus has them in shards,
+ *	  which are tables of their own, and plans what reads and writes them before we are asked.
  *
  * The only code that reads and writes metricsdb.distributed.  Asked for each table of each query, so that answers are
  * remembered until the relation is invalidated; a trigger on the catalog does that, whoever writes it.
@@ -13,6 +14,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
+#include "catalog/pg_namespace.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
@@ -40,6 +42,7 @@ typedef struct Known
 {
 	Oid relid; /* key */
 	bool distributed;
+	bool by_citus;
 } Known;
 
 static HTAB *known = NULL;
@@ -79,15 +82,36 @@ find_row(Relation rel, Oid relid)
 	return tuple;
 }
 
-/*
- * mdb_is_distributed - are the rows of a table on nodes?  The caller has a lock on the table.
- */
-bool
-mdb_is_distributed(Oid relid)
+/* Citus' catalog says so: a row whose column logicalrelid is the table. */
+static bool
+has_shards(Oid relid)
+{
+	Oid catalog = get_relname_relid("pg_dist_partition", PG_CATALOG_NAMESPACE);
+	AttrNumber attno = OidIsValid(catalog) ? get_attnum(catalog, "logicalrelid") : InvalidAttrNumber;
+	Relation rel;
+	ScanKeyData key;
+	SysScanDesc scan;
+	bool found;
+
+	if (attno == InvalidAttrNumber)
+		return false;
+	rel = table_open(catalog, AccessShareLock);
+	ScanKeyInit(&key, attno, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 1, &key);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/* What is known of a table; NULL while the extension is being made or dropped. */
+static Known *
+look_up(Oid relid)
 {
 	Oid catalog;
 	Relation rel;
 	HeapTuple tuple;
+	Known new = {.relid = relid};
 	Known *k;
 
 	if (known == NULL)
@@ -99,19 +123,42 @@ mdb_is_distributed(Oid relid)
 	}
 	k = hash_search(known, &relid, HASH_FIND, NULL);
 	if (k)
-		return k->distributed;
-	/* Not while the extension is being made or dropped. */
+		return k;
 	catalog = mdb_catalog_relid("distributed", true);
 	if (!OidIsValid(catalog))
-		return false;
+		return NULL;
 	rel = table_open(catalog, AccessShareLock);
 	tuple = find_row(rel, relid);
 	table_close(rel, AccessShareLock);
-	k = hash_search(known, &relid, HASH_ENTER, NULL);
-	k->distributed = HeapTupleIsValid(tuple);
+	new.distributed = HeapTupleIsValid(tuple);
 	if (HeapTupleIsValid(tuple))
 		heap_freetuple(tuple);
-	return k->distributed;
+	new.by_citus = !new.distributed &&has_shards(relid);
+	k = hash_search(known, &relid, HASH_ENTER, NULL);
+	*k = new;
+	return k;
+}
+
+/*
+ * mdb_is_distributed - are the rows of a table on nodes?  The caller has a lock on the table.
+ */
+bool
+mdb_is_distributed(Oid relid)
+{
+	Known *k = look_up(relid);
+
+	return k && k->distributed;
+}
+
+/*
+ * mdb_is_sharded - are the rows of a table in shards of Citus, of which this is the name?
+ */
+bool
+mdb_is_sharded(Oid relid)
+{
+	Known *k = look_up(relid);
+
+	return k && k->by_citus;
 }
 
 /*
@@ -128,15 +175,23 @@ mdb_refuse_distributed(Oid relid)
 
 /*
  * mdb_refuse_elsewhere - raise ERRCODE_FEATURE_NOT_SUPPORTED for a table whose rows are elsewhere, where only its own
- * storage would be looked at.
+ * storage would be looked at.  hint: what to do if they are on nodes.
  */
 void
 mdb_refuse_elsewhere(Oid relid, const char *hint)
 {
-	if (unlikely(mdb_is_distributed(relid)))
+	Known *k = look_up(relid);
+
+	if (likely(k == NULL || (!k->distributed && !k->by_citus)))
+		return;
+	if (k->distributed)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("rows of the distributed table \"%s\" are on its nodes", get_rel_name(relid)),
 						errhint("%s", hint)));
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("rows of the distributed table \"%s\" are in shards of Citus", get_rel_name(relid)),
+			 errhint("Shards are tables USING metricsdb, too: use run_command_on_shards().")));
 }
 
 /*

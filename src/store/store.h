@@ -633,6 +633,7 @@ extern int mdb_write_buffer;       /* metricsdb.write_buffer, in kB */
 /* ---- distributed.c ---- */
 
 extern bool mdb_is_distributed(Oid relid);
+extern bool mdb_is_sharded(Oid relid);
 extern void mdb_refuse_distributed(Oid relid);
 extern void mdb_refuse_elsewhere(Oid relid, const char *hint);
 extern void mdb_distributed_set(Oid relid, bool distributed);

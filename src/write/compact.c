@@ -542,6 +542,7 @@ mdb_compact_sql(PG_FUNCTION_ARGS)
 	if (!mdb_is_metricsdb_oid(relid))
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a metricsdb table", name),
 						errhint("Convert it with ALTER TABLE ... SET ACCESS METHOD metricsdb.")));
+	mdb_refuse_elsewhere(relid, "Call it on each node.");
 	if (!nonatomic)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_STATE),
 						errmsg("metricsdb.compact() cannot run inside a transaction block"),
