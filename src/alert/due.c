@@ -21,9 +21,6 @@
 #define SLOW_FIRST  USECS_PER_SEC
 #define BACKOFF_MAX (5 * 60 * USECS_PER_SEC)
 
-/* As far behind its source as this a rule takes each tick that it has missed, further behind only the last. */
-#define CATCH_UP_US (60 * USECS_PER_SEC)
-
 /* So much before its next tick the clock must have gone back. */
 #define GONE_BACK_US (60 * USECS_PER_SEC)
 
@@ -252,7 +249,7 @@ mdb_due_next(int64 *skipped)
 	newest = mdb_rule_tick(run->rule, run->group->watermark);
 	if (run->next == 0)
 		run->next = newest;
-	else if (newest > run->next && (run->is_slow || newest - run->next > CATCH_UP_US))
+	else if (newest > run->next && (run->is_slow || newest - run->next > MDB_CATCH_UP_US))
 	{
 		*skipped = (newest - run->next) / run->rule->every;
 		run->next = newest;

@@ -74,6 +74,7 @@ typedef struct MdbSteps
 extern MdbAlerts *mdb_alerts_create(MemoryContext parent);
 extern MdbAlert *mdb_alerts_add(MdbAlerts *alerts, const Jsonb *labels);
 extern void mdb_alerts_step(MdbAlerts *alerts, const MdbRule *rule, MdbObservations *seen, MdbSteps *steps);
+extern void mdb_alerts_unseen(MdbAlerts *alerts, int64 us);
 extern void mdb_alerts_check(MdbObservations *seen);
 extern bool mdb_alert_is_kept(const MdbRule *rule, const MdbAlert *alert);
 extern void mdb_alerts_forget(MdbAlerts *alerts, const MdbRule *rule, const MdbSteps *steps);
@@ -153,6 +154,9 @@ typedef struct MdbRun
 	TimestampTz retry_at;   /* of one that is stale */
 	TimestampTz not_before; /* by the clock, of a slow one */
 } MdbRun;
+
+/* As far behind its source as this a rule takes each tick that it has missed, further behind only the last. */
+#define MDB_CATCH_UP_US (60 * USECS_PER_SEC)
 
 extern void mdb_due_add(MdbRun *run);
 extern void mdb_due_remove(MdbRun *run);

@@ -283,6 +283,22 @@ mdb_alerts_step(MdbAlerts *alerts, const MdbRule *rule, MdbObservations *seen, M
 }
 
 /*
+ * mdb_alerts_unseen - for so long, in microseconds, a rule was not evaluated.
+ */
+void
+mdb_alerts_unseen(MdbAlerts *alerts, int64 us)
+{
+	HASH_SEQ_STATUS scan;
+	MdbAlert *alert;
+
+	if (alerts->by_key == NULL)
+		return;
+	hash_seq_init(&scan, alerts->by_key);
+	while ((alert = hash_seq_search(&scan)) != NULL)
+		mdb_machine_unseen(&alert->now, us);
+}
+
+/*
  * mdb_alert_is_kept - is it to be remembered?
  */
 bool

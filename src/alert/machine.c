@@ -278,3 +278,18 @@ mdb_machine_rule_changed(const MdbPolicy *policy, MdbInstance *in, TimestampTz a
 		in->ends_at = at;
 	}
 }
+
+/*
+ * mdb_machine_unseen - for so long nobody has looked at an instance: what has to be so for some time has not been so
+ * meanwhile, as far as anybody knows.
+ */
+void
+mdb_machine_unseen(MdbInstance *in, int64 us)
+{
+	if (in->state == MDB_STATE_PENDING)
+		in->active_since += us;
+	if (in->keep_since != 0)
+		in->keep_since += us;
+	if (in->last_seen != 0)
+		in->last_seen += us;
+}

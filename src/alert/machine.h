@@ -85,6 +85,9 @@ extern bool mdb_machine_keeps(const MdbPolicy *policy, const MdbInstance *instan
 /* mdb_machine_rule_changed - the rule was edited: it may have to hold for longer. */
 extern void mdb_machine_rule_changed(const MdbPolicy *policy, MdbInstance *instance, TimestampTz at);
 
+/* mdb_machine_unseen - for so long nobody has looked at it: that counts neither for nor against it. */
+extern void mdb_machine_unseen(MdbInstance *instance, int64 us);
+
 /* mdb_state_told - is an alert of this state told to targets as firing? */
 extern bool mdb_state_told(MdbState state);
 

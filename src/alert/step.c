@@ -267,6 +267,9 @@ evaluate(MdbRun *run, int64 skipped)
 	volatile bool failed = false;
 
 	run->tick.missed += skipped;
+	/* Not of one that takes long: the ticks that it leaves out are between others. */
+	if (skipped * run->rule->every > MDB_CATCH_UP_US)
+		mdb_alerts_unseen(run->alerts, skipped * run->rule->every);
 	PG_TRY();
 	{
 		take_tick(run, &took, &timed_out);

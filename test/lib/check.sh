@@ -147,7 +147,7 @@ tap() {
 		say "no Alertmanager: the tests of it are skipped"
 	}
 	"$make" -s -j2 testing COPT="${COPT:--Werror}" || return 1
-	for t in ktool kput mock_broker fleet forge; do "$here/tool.sh" $t >/dev/null; done
+	for t in ktool kput mock_broker fleet forge clock; do "$here/tool.sh" $t >/dev/null; done
 	rc=0
 	# LD_ASAN: see asan.sh.
 	# shellcheck disable=SC2016 # the inner shell's

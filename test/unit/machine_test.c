@@ -241,6 +241,36 @@ test_rule_changed(void)
 }
 
 static void
+test_unseen(void)
+{
+	MdbPolicy policy = {.hold = 60 * S, .keep_firing_for = 60 * S, .resolved_for = 900 * S};
+	MdbInstance in = {0};
+
+	mdb_machine_step(&policy, &in, MDB_HOLDS, 1, 100 * S);
+	mdb_machine_unseen(&in, 3600 * S);
+	mdb_machine_step(&policy, &in, MDB_HOLDS, 1, 3720 * S);
+	check(in.state == MDB_STATE_PENDING, "unseen", "pending for 20 seconds that were looked at");
+	mdb_machine_step(&policy, &in, MDB_HOLDS, 1, 3760 * S);
+	check(in.state == MDB_STATE_FIRING && in.starts_at == 3760 * S, "unseen", "and for 60");
+	mdb_machine_unseen(&in, 3600 * S);
+	mdb_machine_step(&policy, &in, MDB_HOLDS, 1, 7400 * S);
+	check(in.state == MDB_STATE_FIRING && in.starts_at == 3760 * S && in.active_since == 3700 * S, "unseen",
+		  "what fires does so since it did");
+	mdb_machine_step(&policy, &in, MDB_HOLDS_NOT, 1, 7410 * S);
+	mdb_machine_unseen(&in, 3600 * S);
+	mdb_machine_step(&policy, &in, MDB_HOLDS_NOT, 1, 11050 * S);
+	check(in.state == MDB_STATE_RECOVERING, "unseen", "recovering for 40");
+	mdb_machine_step(&policy, &in, MDB_HOLDS_NOT, 1, 11070 * S);
+	check(in.state == MDB_STATE_RESOLVED, "unseen", "and over");
+	policy.absent = MDB_ABSENT_NODATA;
+	memset(&in, 0, sizeof(in));
+	mdb_machine_step(&policy, &in, MDB_HOLDS_NOT, 1, 100 * S);
+	mdb_machine_unseen(&in, 3600 * S);
+	mdb_machine_step(&policy, &in, MDB_ABSENT, 1, 3710 * S);
+	check(in.state == MDB_STATE_INACTIVE, "unseen", "nobody has looked for data");
+}
+
+static void
 test_names(void)
 {
 	for (int i = MDB_STATE_INACTIVE; i <= MDB_STATE_ERROR; i++)
@@ -324,6 +354,7 @@ main(void)
 		run_case(&cases[i]);
 	test_times();
 	test_rule_changed();
+	test_unseen();
 	test_names();
 	test_random();
 	printf("%d passed, %d failed\n", passed, failed);
