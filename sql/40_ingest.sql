@@ -42,6 +42,8 @@ CREATE TABLE kafka_offset (
 	last_message_at timestamptz,
 	newest_time     timestamptz,			-- of the points stored, but for those from the future
 	updated_at      timestamptz,
+	epoch           int8,					-- of an assigned source: which of its assignments this is
+	to_offset       int8,					-- the first message that is not ours any more; NULL = there is none
 	PRIMARY KEY (source_id, partition)
 ) USING heap WITH (fillfactor = 40, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 COMMENT ON TABLE kafka_offset IS 'how far each partition of each Kafka source is stored';
@@ -163,14 +165,15 @@ CREATE VIEW kafka_status WITH (security_barrier) AS
 		o.partition,
 		CASE WHEN s.home <> metricsdb.kafka_home() AND s.state = 'running' THEN 'restored copy'
 			WHEN s.state <> 'running' THEN s.state
+			WHEN o.next_offset >= o.to_offset THEN 'handed over'
 			WHEN o.stalled IS NOT NULL THEN 'stalled'
 			WHEN l.pid IS NULL THEN 'waiting for a worker'
 			WHEN l.phase = 'flushing' THEN 'running'
 			ELSE l.phase END AS state,
 		o.next_offset,
-		greatest(p.high_watermark, o.high_watermark, o.next_offset) AS high_watermark,
-		greatest(p.high_watermark, o.high_watermark, o.next_offset) - o.next_offset AS lag_messages,
-		CASE WHEN greatest(p.high_watermark, o.high_watermark, o.next_offset) > o.next_offset
+		w.high_watermark,
+		least(w.high_watermark, o.to_offset) - o.next_offset AS lag_messages,
+		CASE WHEN least(w.high_watermark, o.to_offset) > o.next_offset
 			THEN greatest(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - o.last_message_at), 0)
 			WHEN o.next_offset IS NOT NULL THEN 0 END AS lag_seconds,
 		CASE WHEN l.pid IS NOT NULL THEN l.points_per_second END AS source_points_per_second,
@@ -186,11 +189,14 @@ CREATE VIEW kafka_status WITH (security_barrier) AS
 			l.last_error) AS last_error,
 		CASE WHEN o.stalled IS NULL AND s.reason IS NULL THEN l.last_error_at END AS last_error_at,
 		l.pid AS worker_pid,
-		o.updated_at
+		o.updated_at,
+		o.epoch,
+		o.to_offset
 	FROM metricsdb.kafka_source s
 		LEFT JOIN metricsdb.kafka_offset o USING (source_id)
 		LEFT JOIN metricsdb.kafka_live() l USING (source_id)
 		LEFT JOIN metricsdb.kafka_live_partitions() p USING (source_id, partition)
+		CROSS JOIN LATERAL (SELECT greatest(p.high_watermark, o.high_watermark, o.next_offset) AS high_watermark) w
 	WHERE pg_catalog.pg_has_role(s.owner::oid, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW kafka_status IS 'one row for each partition of each Kafka source: position, lag, counts, state';
 

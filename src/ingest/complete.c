@@ -11,7 +11,8 @@
  * Invariants:
  *	1. What is told is at most what is true of the caller's snapshot: its offsets, its newest times.  Shared memory only
  *	   says what an offset means.
- *	2. A source that is not read makes its table wait: paused, stopped, stalled, without a worker or a broker.
+ *	2. A source that is not read makes its table wait: paused, stopped, stalled, without a worker or a broker.  Partitions
+ *	   that were handed over to other nodes are theirs to wait for.
  *	3. Nothing is written here.
  *
  * Called by src/alert/time.c.
@@ -55,7 +56,11 @@ static const char *const statement =
 	" o.partition, o.next_offset, o.newest_time, o.stalled"
 	" FROM metricsdb.kafka_source s LEFT JOIN metricsdb.kafka_offset o"
 	" ON o.source_id OPERATOR(pg_catalog.=) s.source_id"
-	" WHERE s.target::pg_catalog.oid OPERATOR(pg_catalog.=) ANY ($1) ORDER BY s.source_id, o.partition";
+	" AND (o.to_offset IS NULL OR o.next_offset OPERATOR(pg_catalog.<) o.to_offset)"
+	" WHERE s.target::pg_catalog.oid OPERATOR(pg_catalog.=) ANY ($1)"
+	" AND (o.partition IS NOT NULL"
+	" OR NOT coalesce((s.options OPERATOR(pg_catalog.->>) 'assigned')::pg_catalog.bool, false))"
+	" ORDER BY s.source_id, o.partition";
 
 /*
  * look - run the statement, with the rights of the tables' owner.

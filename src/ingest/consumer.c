@@ -304,7 +304,8 @@ mdb_consumer_assign(MdbConsumer *consumer, int n, const MdbPartition *partitions
 	rd_kafka_resp_err_t err;
 
 	for (int i = 0; i < n; i++)
-		if (partitions[i].stalled == NULL && partitions[i].suspect_since == 0)
+		if (partitions[i].stalled == NULL && partitions[i].suspect_since == 0 &&
+			!mdb_partition_finished(&partitions[i]))
 			rd_kafka_topic_partition_list_add(list, consumer->topic_name, partitions[i].partition)->offset =
 				partitions[i].position;
 	err = rd_kafka_assign(consumer->rk, list);

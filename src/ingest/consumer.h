@@ -51,7 +51,7 @@ extern bool mdb_consumer_known_watermarks(MdbConsumer *consumer, int32 partition
  */
 extern bool mdb_consumer_ends(MdbConsumer *consumer, int n, const int32 *partitions, int64 *ends);
 
-/* mdb_consumer_assign - read from here on the n partitions that are not stalled, at position. */
+/* mdb_consumer_assign - read from here on the n partitions, those that are stalled or finished left out, at position. */
 extern void mdb_consumer_assign(MdbConsumer *consumer, int n, const MdbPartition *partitions);
 
 /*

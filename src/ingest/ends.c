@@ -36,7 +36,8 @@ quiet_partitions(MdbIngest *ingest, int *indexes, int32 *numbers)
 	{
 		MdbPartition *p = &ingest->partitions[i];
 
-		if (p->stalled == NULL && p->suspect_since == 0 && p->position == p->looked_at)
+		if (p->stalled == NULL && p->suspect_since == 0 && p->position == p->looked_at &&
+			!mdb_partition_finished(p))
 		{
 			indexes[n] = i;
 			numbers[n] = p->partition;

@@ -88,8 +88,7 @@ store_points(MdbIngest *ingest, Relation rel)
 }
 
 /*
- * read_again - the guard has learnt that it took what is known for new, or hoped for what others took: end the
- * transaction without a trace, and have everything decoded anew by what is known now.
+ * read_again - end the transaction without a trace, and have everything decoded anew by what is known now.
  */
 static bool
 read_again(MdbIngest *ingest, Relation rel)
@@ -100,7 +99,6 @@ read_again(MdbIngest *ingest, Relation rel)
 	mdb_append_reset(ingest->append);
 	mdb_key_cache_aborted(ingest->cache);
 	mdb_guarding_aborted(ingest->guarding);
-	mdb_key_cache_clear(ingest->cache);
 	ingest->read_again = true;
 	return true;
 }
@@ -151,8 +149,16 @@ mdb_flush(MdbIngest *ingest)
 		return false;
 	}
 
-	if ((batch->npoints > 0 || mdb_guarding_any(ingest->guarding)) && !store_points(ingest, rel))
+	if (ingest->source->options.assigned &&
+		!mdb_offsets_within(ingest->source->id, ingest->npartitions, ingest->partitions))
 		return read_again(ingest, rel);
+	if ((batch->npoints > 0 || mdb_guarding_any(ingest->guarding)) && !store_points(ingest, rel))
+	{
+		/* The guard has learnt that it took what is known for new, or hoped for what others took. */
+		(void) read_again(ingest, rel);
+		mdb_key_cache_clear(ingest->cache);
+		return true;
+	}
 	MDB_STOP("kafka.points");
 	mdb_offsets_dead_letters(ingest->source, batch, ingest->partitions);
 	mdb_offsets_advance(ingest->source->id, ingest->npartitions, ingest->partitions);

@@ -135,6 +135,8 @@ load_offsets(MdbIngest *ingest)
 	int n;
 
 	begin();
+	if (ingest->source->options.assigned && mdb_source_alive(ingest))
+		mdb_offsets_follow(ingest->source->id);
 	before = MemoryContextSwitchTo(assignment);
 	n = mdb_offsets_load(ingest->source->id, &fresh);
 	MemoryContextSwitchTo(before);
@@ -267,7 +269,7 @@ check_offsets(MdbIngest *ingest)
 		MdbPartition *p = &ingest->partitions[i];
 		bool fine;
 
-		if (p->stalled)
+		if (p->stalled || mdb_partition_finished(p))
 			continue;
 		CHECK_FOR_INTERRUPTS();
 		fine = mdb_consumer_watermarks(ingest->consumer, p->partition, &p->low, &p->high);
@@ -345,7 +347,8 @@ look_at_topic(MdbIngest *ingest)
 
 	if (!ingest->assigned)
 		load_offsets(ingest);
-	if (ingest->npartitions == 0 || find_partition(ingest, n - 1) < 0)
+	if (!ingest->source->options.assigned &&
+		(ingest->npartitions == 0 || find_partition(ingest, n - 1) < 0))
 	{
 		/* The batch, if any, goes on: only rows are added. */
 		if (!add_partitions(ingest, n))
@@ -369,6 +372,19 @@ look_at_topic(MdbIngest *ingest)
 		ingest->reassign = false;
 	}
 	mdb_live_phase(MDB_PHASE_RUNNING);
+}
+
+/*
+ * reach_end - all that is ours of a partition was read, as there is something at its end, or behind.  What lay between
+ * the last message and the end may have been no message: the batch moves on to it, even if it has nothing else.
+ */
+static void
+reach_end(MdbIngest *ingest, MdbPartition *p)
+{
+	if (p->position >= p->to)
+		return;
+	p->position = p->to;
+	ingest->batch->messages++;
 }
 
 /*
@@ -409,6 +425,11 @@ take_messages(MdbIngest *ingest)
 		if (at < 0)
 			continue;
 		p = &ingest->partitions[at];
+		if (message->offset >= p->to)
+		{
+			reach_end(ingest, p);
+			continue;
+		}
 		if (polled[i].end)
 		{
 			p->end = Max(p->end, message->offset);
@@ -477,7 +498,8 @@ tick(MdbIngest *ingest, TimestampTz now)
 			mdb_live_watermarks(p->partition, p->low, Max(p->high, p->next_offset));
 	}
 
-	if (now - ingest->looked_at >= TICK)
+	/* Flushes see all that stops us, but not what we are to read besides. */
+	if (now - ingest->looked_at >= TICK || ingest->source->options.assigned)
 	{
 		begin();
 		alive = mdb_source_alive(ingest);
@@ -485,17 +507,24 @@ tick(MdbIngest *ingest, TimestampTz now)
 		{
 			/* Did somebody move or free a partition? */
 			MdbPartition *stored;
-			int n = mdb_offsets_load(ingest->source->id, &stored);
-			bool same = (n == ingest->npartitions);
+			int n;
+			bool same;
 
+			if (ingest->source->options.assigned)
+				mdb_offsets_follow(ingest->source->id);
+			n = mdb_offsets_load(ingest->source->id, &stored);
+			same = (n == ingest->npartitions);
 			for (int i = 0; same && i < n; i++)
 				same = stored[i].next_offset == ingest->partitions[i].next_offset &&
+					   stored[i].to == ingest->partitions[i].to &&
 					   (stored[i].stalled == NULL) == (ingest->partitions[i].stalled == NULL);
-			if (!same && ingest->assigned)
-			{
+			/* What was read is stored first, if it may be: flush.c sees to that. */
+			if (!same && ingest->source->options.assigned)
+				ingest->reassign = true;
+			else if (!same && ingest->assigned)
 				discard(ingest);
+			if (!same)
 				ingest->topology_at = now;
-			}
 			mdb_guarding_tick(ingest->guarding);
 		}
 		commit();

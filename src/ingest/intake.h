@@ -40,6 +40,7 @@ typedef struct MdbPartition
 {
 	int32 partition;
 	int64 next_offset; /* in the table */
+	int64 to;          /* the first offset that is not ours; PG_INT64_MAX = all are */
 	int64 position;    /* after the batch; >= next_offset */
 	MdbCounts counts;  /* of the batch */
 	int64 last_message_ms;
@@ -52,6 +53,13 @@ typedef struct MdbPartition
 	TimestampTz suspect_since; /* its offset looked out of range; 0 = no */
 	MdbSeriesHint hint;
 } MdbPartition;
+
+/* mdb_partition_finished - is all that is ours of it stored? */
+static inline bool
+mdb_partition_finished(const MdbPartition *p)
+{
+	return p->next_offset >= p->to;
+}
 
 typedef struct MdbDeadLetter
 {

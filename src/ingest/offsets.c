@@ -9,6 +9,7 @@
  *	2. It is changed by compare-and-set, so two workers of one source cannot both store a message,
  *	   however they came to be.
  *	3. For each row, consumed = stored + dead_letters.
+ *	4. It never passes to_offset: who ends an epoch (assign.c) locks the row, and a batch that goes further then fails.
  *
  * Called by flush.c and ingest.c.
  */
@@ -54,7 +55,7 @@ mdb_offsets_load(int32 source_id, MdbPartition **partitions)
 
 	SPI_connect();
 	keep_plan(&plan,
-			  "SELECT partition, next_offset, stalled FROM metricsdb.kafka_offset"
+			  "SELECT partition, next_offset, stalled, to_offset FROM metricsdb.kafka_offset"
 			  " WHERE source_id OPERATOR(pg_catalog.=) $1 ORDER BY partition",
 			  1, &type);
 	SPI_execute_plan(plan, &arg, NULL, true, 0);
@@ -70,6 +71,9 @@ mdb_offsets_load(int32 source_id, MdbPartition **partitions)
 
 		p->partition = DatumGetInt32(SPI_getbinval(row, desc, 1, &isnull));
 		p->next_offset = p->position = DatumGetInt64(SPI_getbinval(row, desc, 2, &isnull));
+		p->to = DatumGetInt64(SPI_getbinval(row, desc, 4, &isnull));
+		if (isnull)
+			p->to = PG_INT64_MAX;
 		p->high = p->low = -1;
 		p->last_message_ms = -1;
 		p->newest = DT_NOBEGIN;
@@ -151,7 +155,8 @@ mdb_offsets_advance(int32 source_id, int n, const MdbPartition *partitions)
 		" FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 		" AS u(partition, next_offset, position, high, messages, consumed, stored, dead_letters, last_ms, newest)"
 		" WHERE o.source_id = $1 AND o.partition = u.partition::pg_catalog.int4"
-		" AND o.next_offset = u.next_offset",
+		" AND o.next_offset = u.next_offset"
+		" AND (o.to_offset IS NULL OR u.position <= o.to_offset)",
 		1 + ADVANCE_COLUMNS, types);
 	SPI_execute_plan(plan, args, NULL, false, 0);
 	if (SPI_processed != (uint64) touched)

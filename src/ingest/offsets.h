@@ -24,6 +24,18 @@ extern void mdb_offsets_add(int32 source_id, int32 partition, int64 next_offset)
  */
 extern void mdb_offsets_advance(int32 source_id, int n, const MdbPartition *partitions);
 
+/*
+ * mdb_offsets_within - may the batch be stored, as far as ends of epochs are known?  Otherwise it has more of a partition
+ * than is ours by now.
+ */
+extern bool mdb_offsets_within(int32 source_id, int n, const MdbPartition *partitions);
+
+/*
+ * mdb_offsets_follow - of an assigned source: go on to the next epoch of each partition that has finished the one before,
+ * or has had none (assign.c).
+ */
+extern void mdb_offsets_follow(int32 source_id);
+
 /* mdb_offsets_stall - note that a partition is not read, and why. */
 extern void mdb_offsets_stall(int32 source_id, const MdbPartition *partition, const char *reason);
 

@@ -191,6 +191,11 @@ own_option(MdbSourceOptions *out, const char *name, const char *text)
 			bad_option(name, "Use \"stall\" or \"skip\".");
 		out->skip_gaps = (strcmp(text, "skip") == 0);
 	}
+	else if (strcmp(name, "assigned") == 0)
+	{
+		if (!parse_bool(text, &out->assigned))
+			bad_option(name, "Use true or false.");
+	}
 	else if (strcmp(name, "max_age") == 0)
 		out->max_age = interval_option(name, text, true, 0, USECS_PER_DAY * 365250);
 	else if (strcmp(name, "max_future") == 0)
@@ -219,7 +224,7 @@ own_option(MdbSourceOptions *out, const char *name, const char *text)
 			 errmsg("unknown option \"%s\" of a Kafka source", name),
 			 errhint(
 				 "Options are start, on_gap, max_age, max_future, lateness, flush_interval, "
-				 "metadata_interval, max_points, dead_letter_bytes, synchronous_commit, and " PROPERTY_PREFIX
+				 "metadata_interval, max_points, dead_letter_bytes, synchronous_commit, assigned, and " PROPERTY_PREFIX
 				 "* "
 				 "for the settings of librdkafka.")));
 }
@@ -347,13 +352,13 @@ mdb_source_load(int32 id)
 	Datum arg = Int32GetDatum(id);
 
 	SPI_connect();
-	SPI_execute_with_args(
+	(void) mdb_execute_own(
 		"SELECT s.name, s.owner::pg_catalog.oid AS owner, s.target::pg_catalog.oid AS target,"
 		" s.brokers, s.topic, s.format, s.timestamp_unit, s.state, s.home, s.options,"
 		" x.secrets, s.xmin::pg_catalog.text || '/' || coalesce(x.xmin::pg_catalog.text, '') AS version"
 		" FROM metricsdb.kafka_source s LEFT JOIN metricsdb.kafka_secret x USING (source_id)"
 		" WHERE s.source_id OPERATOR(pg_catalog.=) $1",
-		1, &type, &arg, NULL, true, 1);
+		1, &type, &arg, NULL);
 	if (SPI_processed == 1)
 	{
 		HeapTuple row = SPI_tuptable->vals[0];

@@ -36,6 +36,7 @@ typedef struct MdbSourceOptions
 {
 	bool start_latest; /* where a new source starts; new partitions start at their beginning */
 	bool skip_gaps;    /* go on behind messages that Kafka has no more; else stall */
+	bool assigned;     /* reads what metricsdb.kafka_assignment says, instead of all partitions */
 	int64 max_age;     /* microseconds; PG_INT64_MAX = no limit */
 	int64 max_future;
 	int64 lateness; /* of points, behind newer ones and behind the clock: see complete.c */
@@ -87,6 +88,12 @@ extern MdbSource *mdb_source_load(int32 id);
  * transaction.
  */
 extern const char *mdb_source_version(int32 id);
+
+/*
+ * mdb_source_find - id of the source with this name, locked against others who change it; an error if there is none, or
+ * it is not the caller's.  Within SPI.
+ */
+extern int32 mdb_source_find(const char *name);
 
 /*
  * mdb_source_stop - note in the row, in the current transaction, that the source cannot go on.

@@ -41,12 +41,8 @@ PG_FUNCTION_INFO_V1(mdb_purge_kafka_dead_letters);
 
 #define MAX_NAME_LENGTH 200
 
-/*
- * find_source - id of the source with this name, locked against others who change it; an error
- * if there is none, or it is not the caller's.
- */
-static int32
-find_source(const char *name)
+int32
+mdb_source_find(const char *name)
 {
 	Oid type = TEXTOID;
 	Datum arg = CStringGetTextDatum(name);
@@ -189,7 +185,7 @@ mdb_drop_kafka_source(PG_FUNCTION_ARGS)
 	Datum id;
 
 	SPI_connect();
-	id = Int32GetDatum(find_source(text_to_cstring(PG_GETARG_TEXT_PP(0))));
+	id = Int32GetDatum(mdb_source_find(text_to_cstring(PG_GETARG_TEXT_PP(0))));
 	mdb_execute_own("DELETE FROM metricsdb.kafka_source WHERE source_id OPERATOR(pg_catalog.=) $1", 1, &type,
 					&id, NULL);
 	SPI_finish();
@@ -206,7 +202,7 @@ mdb_pause_kafka_source(PG_FUNCTION_ARGS)
 	Datum id;
 
 	SPI_connect();
-	id = Int32GetDatum(find_source(text_to_cstring(PG_GETARG_TEXT_PP(0))));
+	id = Int32GetDatum(mdb_source_find(text_to_cstring(PG_GETARG_TEXT_PP(0))));
 	mdb_execute_own("UPDATE metricsdb.kafka_source SET state = 'paused', reason = NULL"
 					" WHERE source_id OPERATOR(pg_catalog.=) $1",
 					1, &type, &id, NULL);
@@ -226,7 +222,7 @@ mdb_resume_kafka_source(PG_FUNCTION_ARGS)
 	Datum args[2];
 
 	SPI_connect();
-	args[0] = Int32GetDatum(find_source(text_to_cstring(PG_GETARG_TEXT_PP(0))));
+	args[0] = Int32GetDatum(mdb_source_find(text_to_cstring(PG_GETARG_TEXT_PP(0))));
 	args[1] = CStringGetTextDatum(mdb_home());
 	mdb_execute_own("UPDATE metricsdb.kafka_source SET state = 'running', reason = NULL, home = $2"
 					" WHERE source_id OPERATOR(pg_catalog.=) $1",
@@ -250,7 +246,7 @@ mdb_seek_kafka_source(PG_FUNCTION_ARGS)
 	if (PG_GETARG_INT64(2) < 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("offset must not be negative")));
 	SPI_connect();
-	args[0] = Int32GetDatum(find_source(text_to_cstring(PG_GETARG_TEXT_PP(0))));
+	args[0] = Int32GetDatum(mdb_source_find(text_to_cstring(PG_GETARG_TEXT_PP(0))));
 	args[1] = PG_GETARG_DATUM(1);
 	args[2] = PG_GETARG_DATUM(2);
 	if (mdb_execute_own("UPDATE metricsdb.kafka_offset SET next_offset = $3, stalled = NULL"
@@ -277,7 +273,7 @@ mdb_set_kafka_secrets(PG_FUNCTION_ARGS)
 
 	mdb_source_options(NULL, secrets, GetUserId(), &parsed);
 	SPI_connect();
-	store_secrets(find_source(name), secrets);
+	store_secrets(mdb_source_find(name), secrets);
 	SPI_finish();
 	PG_RETURN_VOID();
 }
@@ -295,7 +291,7 @@ mdb_kafka_secrets(PG_FUNCTION_ARGS)
 	bool isnull = true;
 
 	SPI_connect();
-	arg = Int32GetDatum(find_source(text_to_cstring(PG_GETARG_TEXT_PP(0))));
+	arg = Int32GetDatum(mdb_source_find(text_to_cstring(PG_GETARG_TEXT_PP(0))));
 	if (mdb_execute_own(
 			"SELECT secrets FROM metricsdb.kafka_secret WHERE source_id OPERATOR(pg_catalog.=) $1", 1, &type,
 			&arg, NULL) == 1)
@@ -337,7 +333,7 @@ mdb_purge_kafka_dead_letters(PG_FUNCTION_ARGS)
 	uint64 n;
 
 	SPI_connect();
-	args[0] = Int32GetDatum(find_source(text_to_cstring(PG_GETARG_TEXT_PP(0))));
+	args[0] = Int32GetDatum(mdb_source_find(text_to_cstring(PG_GETARG_TEXT_PP(0))));
 	args[1] = PG_GETARG_DATUM(1);
 	n = mdb_execute_own("DELETE FROM metricsdb.kafka_dead_letter WHERE source_id OPERATOR(pg_catalog.=) $1"
 						" AND created_at OPERATOR(pg_catalog.<=) $2",
