@@ -28,6 +28,13 @@ COMMENT ON FUNCTION close_kafka_partition(text, int4, int8, int8) IS
 	'end an epoch of an assigned Kafka source at the earliest offset that is possible, at_least this one, which is returned: the '
 	'source stores what lies before it, and never anything from it on. For the source''s owner';
 
+CREATE FUNCTION lock_kafka_assignments(
+	source text, OUT partition int4, OUT epoch int8, OUT shard text, OUT from_offset int8, OUT to_offset int8) RETURNS SETOF record
+	LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'mdb_lock_kafka_assignments';
+COMMENT ON FUNCTION lock_kafka_assignments(text) IS
+	'the epochs of a Kafka source, which nobody else changes until the end of the transaction; reading goes on. For the '
+	'source''s owner';
+
 CREATE FUNCTION kafka_watermarks(
 	source text, OUT partition int4, OUT low_watermark int8, OUT high_watermark int8) RETURNS SETOF record
 	LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'mdb_kafka_watermarks';

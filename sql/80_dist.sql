@@ -8,6 +8,7 @@ CREATE TABLE node (
 	draining   bool        NOT NULL,	-- is sent no new data; what it has counts
 	own_server bool       NOT NULL,	-- add_node() made the server
 	added_at   timestamptz NOT NULL,
+	state      text        NOT NULL DEFAULT 'whole' CHECK (state IN ('whole', 'joining', 'evicted')),	-- only what is whole counts
 	UNIQUE (shard, replica)
 ) USING heap;
 COMMENT ON TABLE node IS 'nodes of distributed tables; written by metricsdb.add_node() and the like';
@@ -46,6 +47,12 @@ CREATE FUNCTION drain_node(name text, drain bool DEFAULT true, move_rows bool DE
 COMMENT ON FUNCTION drain_node(text, bool, bool) IS
 	'send a node no new data, or with drain false send it some again; its rows stay where they are and are read. True if that is '
 	'a change. For superusers';
+
+CREATE FUNCTION evict_node(name text, force bool DEFAULT false) RETURNS bool
+	AS 'MODULE_PATHNAME', 'mdb_evict_node' LANGUAGE C STRICT;
+COMMENT ON FUNCTION evict_node(text, bool) IS
+	'let nothing of a node count any more, so that others go on without it; false if it is so already. The last node that has a '
+	'shard''s rows only by force. For superusers';
 
 CREATE FUNCTION distribute("table" regclass) RETURNS bool
 	AS 'MODULE_PATHNAME', 'mdb_distribute' LANGUAGE C STRICT;

@@ -25,13 +25,21 @@ typedef struct MdbNode
 	int32 replica;
 	bool draining;
 	bool own_server; /* add_node() made it */
+	char *state;     /* see MDB_NODE_WHOLE */
 	Oid server;      /* InvalidOid: it is gone */
 } MdbNode;
+
+/* What a node is worth: has all of its shard; is getting it; is out of reach, and gets nothing. */
+#define MDB_NODE_WHOLE   "whole"
+#define MDB_NODE_JOINING "joining"
+#define MDB_NODE_EVICTED "evicted"
+
+extern bool mdb_node_is(const MdbNode *node, const char *state);
 
 typedef struct MdbShard
 {
 	char *name;
-	List *nodes; /* of MdbNode, in the order in which they are asked */
+	List *nodes; /* of MdbNode, those that are whole, in the order in which they are asked */
 } MdbShard;
 
 extern List *mdb_nodes(void);

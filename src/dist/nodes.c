@@ -45,7 +45,8 @@ enum
 	Anum_node_draining,
 	Anum_node_own_server,
 	Anum_node_added_at,
-	Natts_node = Anum_node_added_at
+	Anum_node_state,
+	Natts_node = Anum_node_state
 };
 
 /* ---------- how nodes have done in this session ---------- */
@@ -134,6 +135,7 @@ mdb_nodes(void)
 		node->replica = DatumGetInt32(v[Anum_node_replica - 1]);
 		node->draining = DatumGetBool(v[Anum_node_draining - 1]);
 		node->own_server = DatumGetBool(v[Anum_node_own_server - 1]);
+		node->state = TextDatumGetCString(v[Anum_node_state - 1]);
 		node->server = get_foreign_server_oid(node->name, true);
 		list = lappend(list, node);
 	}
@@ -142,6 +144,15 @@ mdb_nodes(void)
 	table_close(rel, AccessShareLock);
 	list_sort(list, node_cmp);
 	return list;
+}
+
+/*
+ * mdb_node_is - is a node in that state?
+ */
+bool
+mdb_node_is(const MdbNode *node, const char *state)
+{
+	return strcmp(node->state, state) == 0;
 }
 
 /*
@@ -158,6 +169,8 @@ mdb_shards(void)
 		MdbNode *node = lfirst(ln);
 		MdbShard *shard = shards == NIL ? NULL : llast(shards);
 
+		if (!mdb_node_is(node, MDB_NODE_WHOLE))
+			continue;
 		if (shard == NULL || strcmp(shard->name, node->shard) != 0)
 		{
 			shard = palloc0(sizeof(MdbShard));
@@ -386,7 +399,8 @@ insert_node(const MdbNode *node)
 	Relation rel = mdb_catalog_open("node", RowExclusiveLock);
 	Datum values[Natts_node] = {CStringGetTextDatum(node->name), CStringGetTextDatum(node->shard),
 								Int32GetDatum(node->replica),    BoolGetDatum(node->draining),
-								BoolGetDatum(node->own_server),  TimestampTzGetDatum(GetCurrentTimestamp())};
+								BoolGetDatum(node->own_server),  TimestampTzGetDatum(GetCurrentTimestamp()),
+								CStringGetTextDatum(node->state)};
 	bool nulls[Natts_node] = {false};
 
 	(void) mdb_catalog_insert(rel, values, nulls, GetCurrentCommandId(true), 0);
@@ -419,6 +433,7 @@ mdb_add_node(PG_FUNCTION_ARGS)
 	shard = shard ? shard : old ? old->shard : name;
 	node.name = name;
 	node.shard = shard;
+	node.state = old ? old->state : MDB_NODE_WHOLE;
 	node.replica = !PG_ARGISNULL(3) ? PG_GETARG_INT32(3) : old ? old->replica : next_replica(nodes, shard);
 	if (old && (strcmp(old->shard, shard) != 0 || old->replica != node.replica))
 		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT), errmsg("node \"%s\" exists already", name),

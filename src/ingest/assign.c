@@ -33,6 +33,7 @@
 
 PG_FUNCTION_INFO_V1(mdb_assign_kafka_partition);
 PG_FUNCTION_INFO_V1(mdb_close_kafka_partition);
+PG_FUNCTION_INFO_V1(mdb_lock_kafka_assignments);
 PG_FUNCTION_INFO_V1(mdb_kafka_watermarks);
 
 /* A column of the only row of SPI's result. */
@@ -64,10 +65,10 @@ mdb_offsets_within(int32 source_id, int n, const MdbPartition *partitions)
 	SPI_connect();
 	if (plan == NULL)
 	{
-		SPIPlanPtr fresh = SPI_prepare(
-			"SELECT FROM metricsdb.kafka_offset o JOIN unnest($2, $3) AS u(partition, position)"
-			" ON o.partition = u.partition WHERE o.source_id = $1 AND o.to_offset < u.position",
-			lengthof(types), types);
+		SPIPlanPtr fresh =
+			SPI_prepare("SELECT FROM metricsdb.kafka_offset o JOIN unnest($2, $3) AS u(partition, position)"
+						" ON o.partition = u.partition WHERE o.source_id = $1 AND o.to_offset < u.position",
+						lengthof(types), types);
 
 		if (fresh == NULL || SPI_keepplan(fresh) != 0)
 			elog(ERROR, "could not prepare the look at the ends of epochs");
@@ -101,11 +102,12 @@ mdb_offsets_follow(int32 source_id)
 		(void) mdb_execute_own("SELECT FROM metricsdb.kafka_source WHERE source_id = $1 FOR NO KEY UPDATE", 1,
 							   &type, &arg, NULL);
 		(void) mdb_execute_own(
-			psprintf("INSERT INTO metricsdb.kafka_offset AS o (source_id, partition, epoch, next_offset, to_offset)"
-					 " SELECT $1, n.* FROM (%s) n"
-					 " ON CONFLICT (source_id, partition) DO UPDATE SET epoch = excluded.epoch,"
-					 " next_offset = excluded.next_offset, to_offset = excluded.to_offset, stalled = NULL",
-					 can_begin),
+			psprintf(
+				"INSERT INTO metricsdb.kafka_offset AS o (source_id, partition, epoch, next_offset, to_offset)"
+				" SELECT $1, n.* FROM (%s) n"
+				" ON CONFLICT (source_id, partition) DO UPDATE SET epoch = excluded.epoch,"
+				" next_offset = excluded.next_offset, to_offset = excluded.to_offset, stalled = NULL",
+				can_begin),
 			1, &type, &arg, NULL);
 	}
 	SPI_finish();
@@ -164,9 +166,10 @@ mdb_assign_kafka_partition(PG_FUNCTION_ARGS)
 	is_new = mdb_execute_own("INSERT INTO metricsdb.kafka_assignment VALUES ($1, $2, $3, $4, $5, $6)"
 							 " ON CONFLICT DO NOTHING",
 							 lengthof(types), types, args, PG_ARGISNULL(5) ? "     n" : NULL) > 0;
-	if (!is_new && mdb_execute_own("SELECT FROM metricsdb.kafka_assignment WHERE source_id = $1 AND partition = $2"
-								   " AND epoch = $3 AND shard = $4 AND from_offset = $5",
-								   5, types, args, NULL) == 0)
+	if (!is_new &&
+		mdb_execute_own("SELECT FROM metricsdb.kafka_assignment WHERE source_id = $1 AND partition = $2"
+						" AND epoch = $3 AND shard = $4 AND from_offset = $5",
+						5, types, args, NULL) == 0)
 		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
 						errmsg("epoch " INT64_FORMAT " of partition %d of Kafka source \"%s\" is another one",
 							   PG_GETARG_INT64(2), PG_GETARG_INT32(1), name),
@@ -199,13 +202,13 @@ mdb_close_kafka_partition(PG_FUNCTION_ARGS)
 	args[0] = Int32GetDatum(find_assigned(name));
 	for (int i = 1; i < lengthof(types); i++)
 		args[i] = PG_GETARG_DATUM(i);
-	if (mdb_execute_own("SELECT to_offset, greatest(from_offset, to_offset, $4) FROM metricsdb.kafka_assignment"
-						" WHERE source_id = $1 AND partition = $2 AND epoch = $3",
-						4, types, args, NULL) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("partition %d of Kafka source \"%s\" has no epoch " INT64_FORMAT, PG_GETARG_INT32(1), name,
-						PG_GETARG_INT64(2))));
+	if (mdb_execute_own(
+			"SELECT to_offset, greatest(from_offset, to_offset, $4) FROM metricsdb.kafka_assignment"
+			" WHERE source_id = $1 AND partition = $2 AND epoch = $3",
+			4, types, args, NULL) == 0)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("partition %d of Kafka source \"%s\" has no epoch " INT64_FORMAT,
+							   PG_GETARG_INT32(1), name, PG_GETARG_INT64(2))));
 	known = result_int8(1, &isnull);
 	if (isnull)
 		known = -1;
@@ -218,8 +221,9 @@ mdb_close_kafka_partition(PG_FUNCTION_ARGS)
 						4, types, args, NULL) > 0)
 		to = result_int8(1, &isnull);
 	else if (to != known &&
-			 mdb_execute_own("SELECT FROM metricsdb.kafka_offset WHERE source_id = $1 AND partition = $2 AND epoch > $3",
-							 3, types, args, NULL) > 0)
+			 mdb_execute_own(
+				 "SELECT FROM metricsdb.kafka_offset WHERE source_id = $1 AND partition = $2 AND epoch > $3",
+				 3, types, args, NULL) > 0)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("epoch " INT64_FORMAT " of partition %d of Kafka source \"%s\" is over",
 							   PG_GETARG_INT64(2), PG_GETARG_INT32(1), name),
@@ -230,6 +234,31 @@ mdb_close_kafka_partition(PG_FUNCTION_ARGS)
 						   4, types, args, NULL);
 	SPI_finish();
 	PG_RETURN_INT64(to);
+}
+
+/*
+ * mdb_lock_kafka_assignments - metricsdb.lock_kafka_assignments(source)
+ *
+ * Whoever was changing them has come to his end when this returns, be he still connected or not.
+ */
+Datum
+mdb_lock_kafka_assignments(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Oid type = INT4OID;
+	Datum arg;
+
+	InitMaterializedSRF(fcinfo, 0);
+	SPI_connect();
+	arg = Int32GetDatum(mdb_source_find(text_to_cstring(PG_GETARG_TEXT_PP(0))));
+	(void) mdb_execute_own(
+		"SELECT partition, epoch, shard, from_offset, to_offset FROM metricsdb.kafka_assignment"
+		" WHERE source_id = $1 ORDER BY partition, epoch",
+		1, &type, &arg, NULL);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		tuplestore_puttuple(rsinfo->setResult, SPI_tuptable->vals[i]);
+	SPI_finish();
+	return (Datum) 0;
 }
 
 /* Ask the brokers, and put what they say into the result. */
@@ -252,8 +281,9 @@ ask_brokers(MdbConsumer *consumer, const MdbSource *source, ReturnSetInfo *rsinf
 
 		CHECK_FOR_INTERRUPTS();
 		if (!mdb_consumer_watermarks(consumer, p, &low, &high))
-			ereport(ERROR, (errcode(ERRCODE_CONNECTION_FAILURE),
-							errmsg("the broker of partition %d of topic \"%s\" does not answer", p, source->topic)));
+			ereport(ERROR,
+					(errcode(ERRCODE_CONNECTION_FAILURE),
+					 errmsg("the broker of partition %d of topic \"%s\" does not answer", p, source->topic)));
 		values[0] = Int32GetDatum(p);
 		values[1] = Int64GetDatum(low);
 		values[2] = Int64GetDatum(high);

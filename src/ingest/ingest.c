@@ -347,8 +347,7 @@ look_at_topic(MdbIngest *ingest)
 
 	if (!ingest->assigned)
 		load_offsets(ingest);
-	if (!ingest->source->options.assigned &&
-		(ingest->npartitions == 0 || find_partition(ingest, n - 1) < 0))
+	if (!ingest->source->options.assigned && (ingest->npartitions == 0 || find_partition(ingest, n - 1) < 0))
 	{
 		/* The batch, if any, goes on: only rows are added. */
 		if (!add_partitions(ingest, n))

@@ -51,7 +51,7 @@ mdb_source_find(const char *name)
 	Oid owner;
 
 	mdb_execute_own("SELECT source_id, owner::pg_catalog.oid FROM metricsdb.kafka_source"
-					" WHERE name OPERATOR(pg_catalog.=) $1 FOR UPDATE",
+					" WHERE name OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE",
 					1, &type, &arg, NULL);
 	if (SPI_processed == 0)
 		ereport(ERROR,

@@ -32,7 +32,7 @@ sub dist_nodes
 
 	# See src/dist/README.md.
 	plan skip_all => 'distributed tables are unfinished; METRICSDB_DISTRIBUTED=1 runs this' unless $ENV{METRICSDB_DISTRIBUTED};
-	my @nodes = map { new_node($_, %conf) } 'coordinator', @names;
+	my @nodes = map { new_node($_, %conf, init => [ extra => [ '-E', 'UTF8', '--no-locale' ] ]) } 'coordinator', @names;
 
 	$nodes[0]->safe_psql('postgres', 'CREATE EXTENSION postgres_fdw');
 	return @nodes;
