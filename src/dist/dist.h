@@ -177,6 +177,48 @@ extern MdbRowReader *mdb_row_reader(TupleDesc desc);
 extern void mdb_row_read(const MdbRowReader *r, const MdbStream *s, const char *row, int len, Datum *values,
 						 bool *isnull);
 
+/* ---- ask.c: one statement to a node of each shard ---- */
+
+/* A shard's part in an answer. */
+typedef struct MdbPiece
+{
+	MdbShard *shard;
+	int tried;     /* nodes of it that were */
+	bool fresh;    /* the last of them with a connection of its own */
+	bool finished; /* has no more rows, or is done without */
+	MdbStream stream;
+	Datum *values;
+	bool *isnull;
+	MemoryContext row_mcxt;
+	char *node;  /* that answers */
+	uint64 rows; /* of all starts, as are the following */
+	uint64 bytes;
+	double milliseconds;
+} MdbPiece;
+
+typedef struct MdbAsking
+{
+	EState *estate; /* of the query that asks; NULL: none */
+	Oid user;       /* as whom nodes are asked */
+	MdbRowReader *reader;
+	MdbReading *reading;
+	MemoryContext keep; /* as long as there are starts */
+	MemoryContext mcxt; /* of one start */
+	const char *sql;
+	bool started;
+	int npieces;
+	MdbPiece *pieces;
+	int next; /* the piece that is looked at next */
+	bool registered;
+	MemoryContextCallback callback;
+} MdbAsking;
+
+extern void mdb_asking_init(MdbAsking *a, EState *estate, Oid user, TupleDesc desc);
+extern void mdb_asking_start(MdbAsking *a, const char *sql);
+extern MdbPiece *mdb_asking_next(MdbAsking *a);
+extern bool mdb_asking_await(MdbAsking *a, MdbPiece *piece);
+extern void mdb_asking_stop(MdbAsking *a, bool goes_on);
+
 /* ---- shippable.c: what nodes may be asked ---- */
 
 /*
@@ -223,50 +265,23 @@ typedef enum MdbDistNumber
 extern const CustomScanMethods mdb_dist_scan_methods;
 extern void mdb_dist_explain(CustomScanState *node, List *ancestors, ExplainState *es);
 
-/* A shard's part in a scan. */
-typedef struct MdbPiece
-{
-	MdbShard *shard;
-	int tried;     /* nodes of it that were */
-	bool fresh;    /* the last of them with a connection of its own */
-	bool finished; /* has no more rows, or is done without */
-	bool holds;    /* merging: values are its next row */
-	MdbStream stream;
-	Datum *values;
-	bool *isnull;
-	MemoryContext row_mcxt;
-	char *node;  /* that answers */
-	uint64 rows; /* of all starts of the scan, as are the following */
-	uint64 bytes;
-	double milliseconds;
-} MdbPiece;
-
 typedef struct MdbDistState
 {
 	CustomScanState css;
 	Query *query;
 	List *values; /* of ExprState */
 	List *plain;  /* whether each may be evaluated to be shown, list of int */
-	Oid user;     /* as whom nodes are asked */
+	MdbAsking ask;
 	int ncolumns;
 	int whole;
 	int tableoid;
 	List *sort; /* the plan's lists */
 	List *sortops;
 	List *collations;
-	MdbRowReader *reader;
-	MdbReading *reading;
-	MemoryContext mcxt; /* of one start of the scan */
-	bool started;
 	char *sql;
-	int npieces;
-	MdbPiece *pieces;
-	int next;                     /* not merging: the piece that is asked next */
 	struct SortSupportData *keys; /* NULL: rows come as they come */
 	int nkeys;
 	struct binaryheap *heap;
-	bool registered;
-	MemoryContextCallback callback;
 	int top; /* merging: the piece whose row was returned last; -1 = none */
 } MdbDistState;
 

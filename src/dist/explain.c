@@ -56,10 +56,10 @@ mdb_dist_explain(CustomScanState *node, List *ancestors, ExplainState *es)
 
 	if (es->verbose)
 		ExplainPropertyText("Node SQL", mdb_dist_shown_sql(state), es);
-	if (!es->analyze || state->pieces == NULL)
+	if (!es->analyze || state->ask.pieces == NULL)
 		return;
 	ExplainOpenGroup("Nodes", "Nodes", false, es);
-	for (int i = 0; i < state->npieces; i++)
-		explain_piece(&state->pieces[i], es);
+	for (int i = 0; i < state->ask.npieces; i++)
+		explain_piece(&state->ask.pieces[i], es);
 	ExplainCloseGroup("Nodes", "Nodes", false, es);
 }
