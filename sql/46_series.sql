@@ -25,13 +25,13 @@ COMMENT ON FUNCTION series(regclass, text, text, timestamptz, timestamptz) IS
 CREATE FUNCTION cardinality("table" regclass, metric text DEFAULT NULL, "from" timestamptz DEFAULT NULL, "to" timestamptz DEFAULT NULL)
 	RETURNS int8 AS 'MODULE_PATHNAME', 'mdb_cardinality_sql' LANGUAGE C STABLE;
 COMMENT ON FUNCTION cardinality(regclass, text, timestamptz, timestamptz) IS
-	'how many series a metric has, or all';
+	'how many series a metric has, or all; of a distributed table each once, whichever nodes have it';
 
 CREATE FUNCTION explain_series("table" regclass, condition text, OUT clause text, OUT resolved text, OUT looked_at int8, OUT series int8)
 	RETURNS SETOF record AS 'MODULE_PATHNAME', 'mdb_explain_series' LANGUAGE C STABLE;
 COMMENT ON FUNCTION explain_series(regclass, text) IS
 	'how conditions on series columns are resolved: by the index, by it for each value, for each series that is met, or, if they may be errors, for each of which a row comes to its turn; '
-	'how many terms or values are looked at, and how many registered series are left';
+	'how many terms or values are looked at, and how many registered series are left; of a distributed table the sums of its nodes';
 
 CREATE PROCEDURE collect_series("table" regclass, INOUT removed int8 DEFAULT NULL)
 	AS 'MODULE_PATHNAME', 'mdb_collect_series_sql' LANGUAGE C;

@@ -3,7 +3,7 @@
  *	  metricsdb.approximate_row_count(): about how many rows a table has, in little time.
  *
  * Of metricsdb tables, what their parts say, and a sample of the delta; rows of parts that were deleted count until
- * they are merged away.  Of other tables, what the last VACUUM or ANALYZE found, in proportion to their size now.
+ * they are merged away.  Of other tables, what the last VACUUM or ANALYZE found, in proportion to their size now.  Of distributed tables, the sum of what nodes say.
  */
 #include "postgres.h"
 
@@ -14,10 +14,12 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "optimizer/plancat.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
@@ -88,6 +90,38 @@ rows_of_heap(Relation rel)
 	return pages > now ? rows * now / pages : rows;
 }
 
+typedef struct Sum
+{
+	int64 rows;
+	bool hidden; /* a node does not tell */
+} Sum;
+
+static void
+add_node(void *arg, Datum *values, bool *isnull)
+{
+	Sum *sum = arg;
+
+	sum->hidden = sum->hidden || isnull[0];
+	sum->rows += isnull[0] ? 0 : DatumGetInt64(values[0]);
+}
+
+/* What the nodes say, which have rows of the distributed table. */
+static Datum
+rows_of_nodes(FunctionCallInfo fcinfo, Oid relid)
+{
+	TupleDesc desc = CreateTemplateTupleDesc(1);
+	Sum sum = {0};
+
+	TupleDescInitEntry(desc, 1, "rows", INT8OID, -1, 0);
+	mdb_elsewhere->ask(psprintf("SELECT metricsdb.approximate_row_count(%s)",
+								quote_literal_cstr(quote_qualified_identifier(
+									get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid)))),
+					   desc, add_node, &sum);
+	if (sum.hidden)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(sum.rows);
+}
+
 /*
  * mdb_approximate_row_count - metricsdb.approximate_row_count(relation regclass), with partitions and children.
  *
@@ -116,7 +150,8 @@ mdb_approximate_row_count(PG_FUNCTION_ARGS)
 	if (check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED)
 		PG_RETURN_NULL();
 	relation_close(relation_open(relid, AccessShareLock), NoLock);
-	mdb_refuse_elsewhere(relid, "Call the function on a node, or SELECT count(*) from the table.");
+	if (mdb_is_distributed(relid))
+		return rows_of_nodes(fcinfo, relid);
 	foreach (lc, find_all_inheritors(relid, AccessShareLock, NULL))
 	{
 		Relation rel = relation_open(lfirst_oid(lc), NoLock);

@@ -9,6 +9,7 @@
 
 #include "access/relation.h"
 #include "access/table.h"
+#include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -23,6 +24,7 @@
 #include "parser/parse_relation.h"
 #include "parser/parser.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/ruleutils.h"
@@ -193,6 +195,72 @@ put_row(ReturnSetInfo *rsinfo, const char *condition, const char *how, int64 loo
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, v, n);
 }
 
+/* What nodes tell of a condition. */
+typedef struct Told
+{
+	char *condition;
+	char *resolved;
+	int64 looked_at; /* of all nodes; -1 = not told */
+	int64 series;
+} Told;
+
+static void
+add_told(int64 *sum, Datum value, bool isnull)
+{
+	*sum = isnull || *sum < 0 ? -1 : *sum + DatumGetInt64(value);
+}
+
+static void
+add_row_of_node(void *arg, Datum *values, bool *isnull)
+{
+	List **told = arg;
+	int n = (int) DatumGetInt64(values[4]) - 1;
+	Told *t;
+
+	/* Rows of a node come in their order. */
+	if (n == list_length(*told))
+	{
+		t = palloc0(sizeof(Told));
+		t->condition = TextDatumGetCString(values[0]);
+		t->resolved = TextDatumGetCString(values[1]);
+		*told = lappend(*told, t);
+	}
+	t = list_nth(*told, n);
+	add_told(&t->looked_at, values[2], isnull[2]);
+	add_told(&t->series, values[3], isnull[3]);
+}
+
+/* Of a distributed table nodes tell, each of its own series; or that rows have to, if the conditions are not sent. */
+static void
+put_rows_of_nodes(ReturnSetInfo *rsinfo, Relation rel, List *clauses)
+{
+	const Oid types[] = {TEXTOID, TEXTOID, INT8OID, INT8OID, INT8OID};
+	TupleDesc desc = CreateTemplateTupleDesc(lengthof(types));
+	char *condition = mdb_elsewhere->condition(rel, clauses);
+	List *told = NIL;
+	ListCell *lc;
+
+	if (condition == NULL)
+	{
+		put_row(rsinfo, "all", "rows of nodes", -1, -1);
+		return;
+	}
+	for (int i = 0; i < lengthof(types); i++)
+		TupleDescInitEntry(desc, i + 1, NULL, types[i], -1, 0);
+	mdb_elsewhere->ask(
+		psprintf("SELECT * FROM metricsdb.explain_series(%s, %s) WITH ORDINALITY",
+				 quote_literal_cstr(quote_qualified_identifier(
+					 get_namespace_name(RelationGetNamespace(rel)), RelationGetRelationName(rel))),
+				 quote_literal_cstr(condition)),
+		desc, add_row_of_node, &told);
+	foreach (lc, told)
+	{
+		Told *t = lfirst(lc);
+
+		put_row(rsinfo, t->condition, t->resolved, t->looked_at, t->series);
+	}
+}
+
 /*
  * mdb_explain_series - metricsdb.explain_series("table" regclass, condition text): how each condition is
  * resolved, and how many series are left.  Numbers are NULL where row-level security applies to the caller.
@@ -218,6 +286,12 @@ mdb_explain_series(PG_FUNCTION_ARGS)
 	rel = mdb_open_shown(PG_GETARG_OID(0), &hide);
 	table = mdb_table(rel);
 	clauses = mdb_parse_series_condition(rel, table, condition);
+	if (mdb_is_distributed(RelationGetRelid(rel)) && !hide)
+	{
+		put_rows_of_nodes(rsinfo, rel, clauses);
+		relation_close(rel, AccessShareLock);
+		return (Datum) 0;
+	}
 	context = deparse_context_for(RelationGetRelationName(rel), RelationGetRelid(rel));
 	test = mdb_series_test_begin(rel, table, clauses);
 	snapshot = mdb_latest_snapshot();

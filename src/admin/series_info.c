@@ -8,7 +8,8 @@
  * Registered series are found by the index over series; with a time range, those of them that have rows in
  * parts then.  Rows of the delta have series that may not be registered yet: their keys are gathered, and
  * looked at one by one.  Where row-level security applies to the caller, the index is not asked at all: a query
- * of the caller's own gathers the keys of the rows that he sees.
+ * of the caller's own gathers the keys of the rows that he sees.  Of a distributed table nodes tell, see
+ * series_elsewhere.c.
  */
 #include "postgres.h"
 
@@ -151,7 +152,7 @@ mdb_series_info_gather(MdbSeriesInfo *info, uint32 id)
 
 /* The key of a row, unless its time is outside of the range. */
 static void
-gather_row(MdbSeriesInfo *info, const Datum *values, const bool *isnull, StringInfo key)
+gather_row(MdbSeriesInfo *info, Datum *values, bool *isnull, StringInfo key)
 {
 	if (info->in_time)
 	{
@@ -244,7 +245,8 @@ gather_seen(MdbSeriesInfo *info)
 
 	initStringInfo(&query);
 	initStringInfo(&key);
-	appendStringInfoString(&query, "SELECT ");
+	/* Nodes send what is different: values that are equal and no two series tell are one. */
+	appendStringInfoString(&query, info->elsewhere ? "SELECT DISTINCT " : "SELECT ");
 	for (int i = 0; i < info->table->nseries_columns; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, info->table->series_attnos[i] - 1);
@@ -469,7 +471,7 @@ mdb_series_info_begin(FunctionCallInfo fcinfo, bool has_metric)
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("the table must not be NULL")));
 	info->fcinfo = fcinfo;
 	info->asked = mdb_open_asked(PG_GETARG_OID(0), true, &info->hide);
-	mdb_refuse_elsewhere(PG_GETARG_OID(0), "Call the function on a node, or SELECT DISTINCT from the table.");
+	info->elsewhere = mdb_is_distributed(PG_GETARG_OID(0));
 	if (has_metric && !PG_ARGISNULL(1))
 		info->metric = PG_GETARG_TEXT_PP(1);
 	find_parts(info);
@@ -530,7 +532,7 @@ mdb_series_info_next(MdbSeriesInfo *info)
 	ListCell *lc;
 
 	close_part(info);
-	if (info->next == list_length(info->parts))
+	if (info->next == list_length(info->parts) || mdb_series_of_nodes(info))
 		return false;
 	old = MemoryContextSwitchTo(info->rel_mcxt);
 	open_part(info, list_nth_oid(info->parts, info->next++));

@@ -10,6 +10,7 @@
 
 #include "exec/pushdown.h"
 #include "exec/series_filter.h"
+#include "store/store.h"
 
 /* Conditions on series columns, ready to be evaluated. */
 typedef struct MdbSeriesTest
@@ -43,7 +44,8 @@ typedef struct MdbSeriesInfo
 {
 	FunctionCallInfo fcinfo;
 	Relation asked;     /* what was named */
-	bool hide;          /* row-level security applies to the caller */
+	bool hide;          /* row-level security applies to the caller: rows that he sees tell */
+	bool elsewhere;     /* rows are on nodes */
 	const text *metric; /* NULL = any */
 	Snapshot latest;
 	MemoryContext mcxt; /* of the whole */
@@ -84,6 +86,13 @@ extern bool mdb_series_info_is_new(MdbSeriesInfo *info, const MdbText *key);
 extern bool mdb_series_info_is_tag(const MdbSeriesInfo *info, AttrNumber attno);
 extern bool mdb_series_info_column(const MdbText *key, AttrNumber attno, const char **bytes, uint32 *n);
 extern int mdb_text_cmp(const void *a, const void *b);
+
+/* ---- series_elsewhere.c ---- */
+
+extern bool mdb_series_of_nodes(const MdbSeriesInfo *info);
+extern char *mdb_series_call(MdbSeriesInfo *info, const char *function, const char *condition);
+extern void mdb_series_ask(const char *sql, int ncolumns, const Oid *types, MdbRowCallback callback,
+						   void *arg);
 
 /* ---- series_list.c ---- */
 

@@ -158,6 +158,54 @@ put_matching(MdbSeriesInfo *info, const char *condition)
 	MemoryContextDelete(row_mcxt);
 }
 
+/* Is it the first time that a node tells of this one? */
+static bool
+is_first(MdbSeriesInfo *info, uint64 hash)
+{
+	bool found;
+
+	(void) hash_search(info->known_keys, &hash, HASH_ENTER, &found);
+	return !found;
+}
+
+static uint64
+hash_of_value(Datum value, bool isnull, uint64 seed)
+{
+	struct varlena *v = isnull ? NULL : PG_DETOAST_DATUM_PACKED(value);
+
+	return isnull ? seed + 1
+				  : hash_bytes_extended((const unsigned char *) VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v), seed);
+}
+
+static void
+put_series_of_node(void *arg, Datum *values, bool *isnull)
+{
+	MdbSeriesInfo *info = arg;
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) info->fcinfo->resultinfo;
+
+	if (is_first(info, hash_of_value(values[1], isnull[1], hash_of_value(values[0], isnull[0], 0))))
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, isnull);
+}
+
+/* Put what nodes tell, if they are asked; else the caller's rows have to. */
+static void
+put_series_of_nodes(MdbSeriesInfo *info, const char *condition)
+{
+	const Oid types[] = {TEXTOID, JSONBOID};
+	char *sent = NULL;
+
+	if (!mdb_series_of_nodes(info))
+		return;
+	if (condition)
+		sent = mdb_elsewhere->condition(
+			info->asked, mdb_parse_series_condition(info->asked, mdb_table(info->asked), condition));
+	if (condition && sent == NULL)
+		info->hide = true;
+	else
+		mdb_series_ask(psprintf("SELECT * FROM %s", mdb_series_call(info, "series", sent)), 2, types,
+					   put_series_of_node, info);
+}
+
 /*
  * mdb_series_sql - metricsdb.series("table" regclass, metric text, condition text, "from" timestamptz,
  * "to" timestamptz): name and tags of each series.
@@ -170,6 +218,7 @@ mdb_series_sql(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	info = mdb_series_info_begin(fcinfo, true);
+	put_series_of_nodes(info, condition);
 	while (mdb_series_info_next(info))
 		put_matching(info, condition);
 	mdb_series_info_end(info);
@@ -292,6 +341,37 @@ count_ids(MdbSeriesInfo *info)
 	return count;
 }
 
+typedef struct Counting
+{
+	MdbSeriesInfo *info;
+	int64 count;
+} Counting;
+
+static void
+count_series_of_node(void *arg, Datum *values, bool *isnull)
+{
+	Counting *c = arg;
+
+	c->count += is_first(c->info, DatumGetInt64(values[0]));
+}
+
+/* How many series nodes tell of, where one may be on several of them. */
+static int64
+count_of_nodes(MdbSeriesInfo *info)
+{
+	const Oid types[] = {INT8OID};
+	Counting c = {.info = info};
+	char *call = mdb_series_call(info, "series", NULL);
+
+	mdb_series_ask(
+		psprintf("SELECT pg_catalog.hashtextextended(coalesce(s.tags::pg_catalog.text, '') COLLATE \"C\", "
+				 "CASE WHEN s.metric_name IS NULL THEN 1 ELSE "
+				 "pg_catalog.hashtextextended(s.metric_name COLLATE \"C\", 0) END) FROM %s s",
+				 call),
+		1, types, count_series_of_node, &c);
+	return c.count;
+}
+
 /*
  * mdb_cardinality_sql - metricsdb.cardinality("table" regclass, metric text, "from" timestamptz,
  * "to" timestamptz): how many series.
@@ -300,7 +380,7 @@ Datum
 mdb_cardinality_sql(PG_FUNCTION_ARGS)
 {
 	MdbSeriesInfo *info = mdb_series_info_begin(fcinfo, true);
-	int64 count = 0;
+	int64 count = mdb_series_of_nodes(info) ? count_of_nodes(info) : 0;
 
 	while (mdb_series_info_next(info))
 		count += info->as_is ? count_ids(info) : count_one_by_one(info);

@@ -40,6 +40,24 @@ put_text(MdbSeriesInfo *info, const char *bytes, uint32 len)
 	info->texts[info->ntexts++].len = len;
 }
 
+static void
+put_text_of_node(void *info, Datum *values, bool *isnull)
+{
+	if (!isnull[0])
+		put_text(info, VARDATA_ANY(DatumGetPointer(values[0])), VARSIZE_ANY_EXHDR(DatumGetPointer(values[0])));
+}
+
+/* Put what nodes tell, if they are asked. */
+static void
+put_texts_of_nodes(MdbSeriesInfo *info, const char *function)
+{
+	const Oid types[] = {TEXTOID};
+
+	if (mdb_series_of_nodes(info))
+		mdb_series_ask(psprintf("SELECT * FROM %s", mdb_series_call(info, function, NULL)), 1, types,
+					   put_text_of_node, info);
+}
+
 /* All texts, each once, in order of bytes. */
 static Datum
 return_texts(MdbSeriesInfo *info)
@@ -177,6 +195,7 @@ mdb_metric_names(PG_FUNCTION_ARGS)
 	const char *bytes;
 	uint32 n;
 
+	put_texts_of_nodes(info, "metric_names");
 	while (mdb_series_info_next(info))
 	{
 		if (info->name > 0)
@@ -361,6 +380,7 @@ mdb_tag_keys(PG_FUNCTION_ARGS)
 {
 	MdbSeriesInfo *info = mdb_series_info_begin(fcinfo, true);
 
+	put_texts_of_nodes(info, "tag_keys");
 	while (mdb_series_info_next(info))
 		put_tag_keys(info);
 	return return_texts(info);
@@ -449,6 +469,7 @@ mdb_tag_values(PG_FUNCTION_ARGS)
 	key.bytes = VARDATA_ANY(PG_GETARG_TEXT_PP(2));
 	key.len = VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(2));
 	info = mdb_series_info_begin(fcinfo, true);
+	put_texts_of_nodes(info, "tag_values");
 	while (mdb_series_info_next(info))
 		put_tag_values(info, &key);
 	return return_texts(info);

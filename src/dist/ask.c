@@ -338,3 +338,24 @@ mdb_asking_stop(MdbAsking *a, bool goes_on)
 		a->reading = NULL;
 	}
 }
+
+/*
+ * mdb_ask_nodes - a query that a node of each shard answers as the current user; calls back with each row.
+ */
+void
+mdb_ask_nodes(const char *sql, TupleDesc desc, MdbRowCallback callback, void *arg)
+{
+	MemoryContext mcxt =
+		AllocSetContextCreate(CurrentMemoryContext, "metricsdb question for nodes", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(mcxt);
+	MdbAsking *a = palloc0(sizeof(MdbAsking));
+	MdbPiece *piece;
+
+	mdb_asking_init(a, NULL, GetUserId(), desc);
+	mdb_asking_start(a, MemoryContextStrdup(a->mcxt, sql));
+	MemoryContextSwitchTo(old);
+	while ((piece = mdb_asking_next(a)) != NULL)
+		callback(arg, piece->values, piece->isnull);
+	mdb_asking_stop(a, false);
+	MemoryContextDelete(mcxt);
+}

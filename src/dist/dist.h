@@ -15,6 +15,7 @@
 
 #include "compat.h"
 #include "libpq-fe.h"
+#include "store/store.h"
 
 /* ---- nodes.c: the catalog ---- */
 
@@ -218,6 +219,7 @@ extern void mdb_asking_start(MdbAsking *a, const char *sql);
 extern MdbPiece *mdb_asking_next(MdbAsking *a);
 extern bool mdb_asking_await(MdbAsking *a, MdbPiece *piece);
 extern void mdb_asking_stop(MdbAsking *a, bool goes_on);
+extern void mdb_ask_nodes(const char *sql, TupleDesc desc, MdbRowCallback callback, void *arg);
 
 /* ---- shippable.c: what nodes may be asked ---- */
 
@@ -241,6 +243,7 @@ extern Query *mdb_remote_query(MdbShipping *s, List *targets, List *conditions);
 extern Node *mdb_limit_and_offset(const Query *parse);
 extern Node *mdb_ship_limit(MdbShipping *s, const Query *parse);
 extern char *mdb_remote_sql(Query *query, List *values);
+extern char *mdb_remote_condition(Relation rel, List *clauses);
 
 /* ---- scan_plan.c, scan_exec.c: MetricsNodes ---- */
 

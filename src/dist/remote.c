@@ -11,6 +11,7 @@
 #include "access/table.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "executor/executor.h"
 #include "nodes/makefuncs.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
@@ -19,6 +20,7 @@
 #include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/datetime.h"
 #include "utils/float.h"
 #include "utils/fmgroids.h"
@@ -178,18 +180,12 @@ join_lines(const char *sql)
 	return result;
 }
 
-/*
- * mdb_remote_sql - a query as text, with values, Consts, in the place of its Params; of those that are NULL the Param is
- * shown.
- */
-char *
-mdb_remote_sql(Query *query, List *values)
+/* Let values be written as they are read on any node, until AtEOXact_GUC(). */
+static int
+fix_settings(void)
 {
-	Query *q = (Query *) values_mutator((Node *) query, values);
 	int nest = NewGUCNestLevel();
-	char *sql;
 
-	/* Values are written as they are read on any node. */
 	(void) set_config_option("search_path", "pg_catalog", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
 							 0, false);
 	if (DateStyle != USE_ISO_DATES)
@@ -201,7 +197,69 @@ mdb_remote_sql(Query *query, List *values)
 	if (extra_float_digits < 3)
 		(void) set_config_option("extra_float_digits", "3", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
 								 0, false);
-	sql = pg_get_querydef(q, false);
+	return nest;
+}
+
+/*
+ * mdb_remote_sql - a query as text, with values, Consts, in the place of its Params; of those that are NULL the Param is
+ * shown.
+ */
+char *
+mdb_remote_sql(Query *query, List *values)
+{
+	Query *q = (Query *) values_mutator((Node *) query, values);
+	int nest = fix_settings();
+	char *sql = pg_get_querydef(q, false);
+
+	AtEOXact_GUC(true, nest);
+	return join_lines(sql);
+}
+
+/* What the coordinator evaluates, as Consts. */
+static List *
+evaluate(List *exprs)
+{
+	EState *estate = CreateExecutorState();
+	List *values = NIL;
+	ListCell *lc;
+
+	foreach (lc, exprs)
+	{
+		Node *expr = lfirst(lc);
+		ExprState *state = ExecPrepareExpr((Expr *) expr, estate);
+		Oid type = exprType(expr);
+		bool isnull, byval;
+		int16 len;
+		Datum value = ExecEvalExpr(state, GetPerTupleExprContext(estate), &isnull);
+
+		get_typlenbyval(type, &len, &byval);
+		if (!isnull)
+			value = len == -1 ? PointerGetDatum(PG_DETOAST_DATUM_COPY(value)) : datumCopy(value, byval, len);
+		values = lappend(
+			values, makeConst(type, exprTypmod(expr), exprCollation(expr), len, value, isnull, byval));
+	}
+	/* Values may be in its memory: it goes with the caller's. */
+	return values;
+}
+
+/*
+ * mdb_remote_condition - conditions on a table, whose columns have varno 1, as text for nodes; NULL if they are not sent.
+ */
+char *
+mdb_remote_condition(Relation rel, List *clauses)
+{
+	MdbShipping s = {.rti = 1};
+	List *context = deparse_context_for(RelationGetRelationName(rel), RelationGetRelid(rel));
+	Node *expr = clauses == NIL ? makeBoolConst(true, false) : (Node *) make_ands_explicit(clauses);
+	char *sql;
+	int nest;
+
+	expr = mdb_ship(&s, expr);
+	if (expr == NULL)
+		return NULL;
+	expr = values_mutator(expr, evaluate(s.folded));
+	nest = fix_settings();
+	sql = deparse_expression(expr, context, false, false);
 	AtEOXact_GUC(true, nest);
 	return join_lines(sql);
 }

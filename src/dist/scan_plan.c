@@ -487,6 +487,8 @@ plan_query(Query *parse, const char *query_string, int cursor_options, ParamList
 						: standard_planner(parse, query_string, cursor_options, params);
 }
 
+static const MdbElsewhere elsewhere = {.ask = mdb_ask_nodes, .condition = mdb_remote_condition};
+
 /*
  * mdb_dist_init - at load: hooks of the planner, the node, settings.
  */
@@ -494,6 +496,7 @@ void
 mdb_dist_init(void)
 {
 	mdb_missing_init();
+	mdb_elsewhere = &elsewhere;
 	RegisterCustomScanMethods(&mdb_dist_scan_methods);
 	prev_planner = planner_hook;
 	planner_hook = plan_query;

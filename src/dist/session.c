@@ -104,8 +104,8 @@ mdb_node_error(const char *node, const char *shard, const MdbNodeError *e, const
 {
 	ereport(ERROR, (errcode(e->sqlstate), errmsg("node \"%s\": %s", node, e->message),
 					e->detail ? errdetail_internal("%s", e->detail) : 0, e->hint ? errhint("%s", e->hint) : 0,
-					sql ? errcontext("query on node \"%s\" of shard \"%s\": %s", node, shard, sql)
-						: errcontext("node \"%s\" of shard \"%s\"", node, shard)));
+					sql ? (errcontext("query on node \"%s\" of shard \"%s\": %s", node, shard, sql))
+						: (errcontext("node \"%s\" of shard \"%s\"", node, shard))));
 }
 
 /* ---------- settings ---------- */

@@ -47,6 +47,8 @@ typedef struct Known
 
 static HTAB *known = NULL;
 
+const MdbElsewhere *mdb_elsewhere = NULL;
+
 static void
 forget(Oid relid)
 {

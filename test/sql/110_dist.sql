@@ -53,6 +53,7 @@ SELECT drain_node('three');
 \c mdb_node_1
 SELECT "column", type, role FROM metricsdb.describe('cpu');
 INSERT INTO cpu SELECT timestamptz '2026-01-01' + i * interval '1 min', 'h' || i % 4, i % 2, i, i, i FROM generate_series(1, 1000, 2) i;
+CALL metricsdb.compact('cpu');
 \c mdb_node_2
 INSERT INTO cpu SELECT timestamptz '2026-01-01' + i * interval '1 min', 'h' || i % 4, i % 2, i, i, i FROM generate_series(2, 1000, 2) i;
 \c :home
@@ -97,6 +98,26 @@ SELECT c FROM cpu c WHERE n IN (7, 8) ORDER BY n;
 SELECT tableoid::regclass, count(*) FROM cpu GROUP BY 1;
 SELECT ctid FROM cpu;
 
+-- What series there are: nodes are asked, each series is told once.
+SELECT * FROM metric_names('cpu');
+SELECT * FROM tag_keys('cpu');
+SELECT * FROM tag_values('cpu', NULL, 'host');
+SELECT * FROM tag_values('cpu', 'cpu', 'core', "from" => (SELECT min(time) FROM cpu), "to" => (SELECT min(time) + interval '1 min' FROM cpu));
+SELECT * FROM tag_values('cpu', 'other', 'host');
+SELECT * FROM series('cpu') ORDER BY tags::text;
+SELECT * FROM series('cpu', condition => 'host > ''h1'' AND core = 1');
+SELECT * FROM series('cpu', condition => 'host = lower(''H2'') OR host = current_setting(''my.host'', true)');
+SET my.host = 'h0';
+SELECT * FROM series('cpu', condition => 'host = lower(''H2'') OR host = current_setting(''my.host'', true)', "to" => 'infinity');
+CREATE FUNCTION own(text) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN $1 < 'h1'; END $$;
+SELECT * FROM series('cpu', condition => 'own(host)');	-- not known to nodes: rows tell
+SELECT * FROM series('cpu', condition => 'x > 1');
+SELECT metricsdb.cardinality('cpu'), metricsdb.cardinality('cpu', "from" => (SELECT max(time) - interval '1 min' FROM cpu)), metricsdb.cardinality('cpu', 'other'), approximate_row_count('cpu');
+SELECT * FROM explain_series('cpu', 'host IN (''h1'', ''h2'') AND core = 0');
+SELECT * FROM explain_series('cpu', 'own(host)');
+DROP FUNCTION own;
+RESET my.host;
+
 -- What is refused.
 INSERT INTO cpu SELECT now();
 COPY cpu FROM stdin;
@@ -109,8 +130,23 @@ MERGE INTO cpu USING (VALUES (1)) v ON false WHEN NOT MATCHED THEN INSERT (time)
 SELECT * FROM cpu FOR UPDATE;
 SELECT * FROM cpu TABLESAMPLE SYSTEM (10);
 SELECT remove_node('two');
+-- A node that lacks the table is named.
+\c mdb_node_2
+ALTER TABLE cpu RENAME TO gone;
+\c :home
+SET client_min_messages = warning;
+SET search_path = public, metricsdb;
+SET timezone = 'UTC';
+SET metricsdb.distributed_tables = on;
+SELECT metricsdb.cardinality('cpu');
+\c mdb_node_2
+ALTER TABLE gone RENAME TO cpu;
+\c :home
+SET client_min_messages = warning;
+SET search_path = public, metricsdb;
+SET timezone = 'UTC';
+SET metricsdb.distributed_tables = on;
 CREATE MATERIALIZED VIEW v WITH (metricsdb.continuous) AS SELECT time_bucket('1 hour', time) AS bucket, count(*) FROM cpu GROUP BY 1;
-SELECT * FROM metricsdb.series('cpu');
 
 -- Who reads.  The nodes ask nobody for a password here.
 CREATE ROLE mdb_dist_reader LOGIN PASSWORD 'secret';
@@ -174,6 +210,13 @@ SELECT sent('SELECT n FROM cpu WHERE 1 / (n - 2) > 0');
 SELECT sent('SELECT count(*) FROM cpu WHERE 1 / (n - 2) > 0');
 SELECT count(*) FROM cpu WHERE 1 / (n - 2) = 0;	-- rows that are hidden are no errors
 SELECT n FROM cpu WHERE leak(n) AND n < 10;
+RESET ROLE;
+GRANT SELECT ON cpu TO mdb_dist_reader;
+SET ROLE mdb_dist_reader;
+SELECT series('cpu'), metricsdb.cardinality('cpu'), tag_values('cpu', NULL, 'host'), approximate_row_count('cpu');
+RESET ROLE;
+REVOKE SELECT ON cpu FROM mdb_dist_reader;
+GRANT SELECT (time, host, n) ON cpu TO mdb_dist_reader;
 RESET ROLE;
 DROP POLICY p ON cpu;
 CREATE POLICY p ON cpu TO mdb_dist_reader USING (host = current_setting('my.host'));

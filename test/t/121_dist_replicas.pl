@@ -48,12 +48,14 @@ like($err, qr/node "b" has rows of "m" that no other node has/, 'the last node o
 is(sql("SELECT metricsdb.remove_node('a2')"), 't', 'one of two may go, even if it is down');
 is(sql($query), $all, 'and nothing is missing');
 
-# What may not be asked here
-for my $q ("SELECT metricsdb.cardinality('m')", "SELECT metricsdb.tag_keys('m')", "SELECT metricsdb.approximate_row_count('m')")
-{
-	($rc, $out, $err) = $c->psql('postgres', $q);
-	like($err, qr/rows of the distributed table "m" are on its nodes/, $q);
-}
+# Metadata
+is(sql("SELECT string_agg(v, ',') FROM metricsdb.tag_values('m', NULL, 'host') v"), 'h0,h1,h2,h3,h4', 'nodes tell what series they have');
+is(sql("SELECT metricsdb.cardinality('m'), metricsdb.approximate_row_count('m')"), '5|1000', 'and how many, each once');
+$b->stop('immediate');
+($rc, $out, $err) = $c->psql('postgres', "SELECT metricsdb.cardinality('m')");
+like($err, qr/node "b".*shard "b"/s, 'one that is down is named');
+is(sql("BEGIN; SET LOCAL metricsdb.partial_results = on; SELECT metricsdb.approximate_row_count('m'); SELECT * FROM metricsdb.missing_shards(); COMMIT"), "500\nb", 'or done without');
+$b->start;
 
 # Dumps
 my $dump = $c->data_dir . '/dump.sql';
