@@ -21,7 +21,15 @@ CREATE TABLE distributed (
 COMMENT ON TABLE distributed IS 'tables whose rows are on the nodes; written by metricsdb.distribute() and undistribute()';
 SELECT pg_catalog.pg_extension_config_dump('metricsdb.distributed', '');
 
-REVOKE ALL ON node, distributed FROM PUBLIC;
+CREATE TABLE node_view (
+	view    regclass NOT NULL PRIMARY KEY,	-- here, with the query
+	"table" regclass NOT NULL,	-- distributed
+	options text     NOT NULL	-- as behind WITH
+) USING heap;
+COMMENT ON TABLE node_view IS 'continuous aggregates of distributed tables, which nodes keep; written by CREATE MATERIALIZED VIEW ... WITH (metricsdb.continuous)';
+SELECT pg_catalog.pg_extension_config_dump('metricsdb.node_view', '');
+
+REVOKE ALL ON node, distributed, node_view FROM PUBLIC;
 
 -- Whoever writes these rows, be it a dump that is restored, those who remember must hear of it.
 CREATE FUNCTION distributed_changed() RETURNS trigger
@@ -58,7 +66,7 @@ CREATE FUNCTION distribute("table" regclass) RETURNS bool
 	AS 'MODULE_PATHNAME', 'mdb_distribute' LANGUAGE C STRICT;
 COMMENT ON FUNCTION distribute(regclass) IS
 	'make an empty table stand for the tables of its name on all nodes, where it is made if it is not there; false if it does '
-	'already. For the table''s owner';
+	'already: then nodes get what columns and continuous aggregates they lack. For the table''s owner';
 
 CREATE FUNCTION undistribute("table" regclass) RETURNS bool
 	AS 'MODULE_PATHNAME', 'mdb_undistribute' LANGUAGE C STRICT;
@@ -68,7 +76,7 @@ COMMENT ON FUNCTION undistribute(regclass) IS
 CREATE FUNCTION all_nodes(
 	OUT node text, OUT shard text, OUT replica int4, OUT draining bool, OUT healthy bool, OUT error text,
 	OUT server_version text, OUT version text, OUT lag interval, OUT series int8, OUT bytes int8,
-	OUT round_trip interval) RETURNS SETOF record
+	OUT round_trip interval, OUT breaker text, OUT failures int4, OUT failed_at timestamptz) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'mdb_all_nodes' LANGUAGE C;
 COMMENT ON FUNCTION all_nodes() IS 'rows of the view metricsdb.nodes';
 REVOKE ALL ON FUNCTION all_nodes() FROM PUBLIC;
@@ -77,7 +85,8 @@ GRANT EXECUTE ON FUNCTION all_nodes() TO pg_monitor;
 CREATE VIEW nodes WITH (security_invoker = true) AS SELECT * FROM all_nodes();
 COMMENT ON VIEW nodes IS
 	'the nodes as the reader''s user mappings find them now, asked all at once: versions, how far a standby is behind, series '
-	'and bytes of distributed tables, or the error. For pg_monitor';
+	'and bytes of distributed tables, or the error; and how they did before: breaker closed, open (asked last for a while), or '
+	'half-open (about to be tried), failures in a row, the last one. For pg_monitor';
 GRANT SELECT ON nodes TO pg_monitor;
 
 CREATE FUNCTION missing_shards() RETURNS SETOF text

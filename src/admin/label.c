@@ -30,6 +30,7 @@
 
 #include "admin/admin.h"
 #include "store/aggregates.h"
+#include "store/elsewhere.h"
 
 static object_access_hook_type prev_object_access = NULL;
 
@@ -216,6 +217,8 @@ mdb_options_store(Oid relid, const MdbOptions *options)
 						 ? mdb_options_to_json(options)
 						 : NULL);
 	CommandCounterIncrement();
+	if (mdb_is_distributed(relid))
+		mdb_elsewhere->options(relid);
 }
 
 /*

@@ -37,6 +37,7 @@
 
 #include "admin/admin.h"
 #include "store/aggregates.h"
+#include "store/elsewhere.h"
 #include "write/write.h"
 
 PG_FUNCTION_INFO_V1(mdb_set_retention);
@@ -293,7 +294,7 @@ states_of(Oid relid)
 
 /* Is this a table of ours, and the caller's?  Its OID, or that of the states of an aggregate. */
 static Oid
-check_table(Oid relid)
+check_table(Oid relid, bool setting)
 {
 	char *name = get_rel_name(relid);
 	char kind;
@@ -309,7 +310,9 @@ check_table(Oid relid)
 						kind == RELKIND_PARTITIONED_TABLE
 							? errhint("Set the retention of its partitions, or drop them.")
 							: errhint("Convert it with ALTER TABLE ... SET ACCESS METHOD metricsdb.")));
-	mdb_refuse_elsewhere(relid, "Set the retention on each node.");
+	/* Of those of nodes it is set on each of them, too. */
+	if (!setting || !mdb_is_distributed(relid))
+		mdb_refuse_elsewhere(relid, "Each node does it by itself.");
 	return relid;
 }
 
@@ -341,6 +344,21 @@ set_class(MdbRetention *r, char *metric, const Interval *keep)
 	mdb_retention_sort(r);
 }
 
+/* Of a continuous aggregate that nodes keep. */
+static void
+set_on_nodes(Oid view, Interval *keep, const char *metric)
+{
+	char *text = keep ? interval_text(keep) : NULL;
+
+	if (!mdb_owns_table(view))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_VIEW, get_rel_name(view));
+	mdb_elsewhere->change(
+		psprintf("SELECT metricsdb.set_retention(%s, %s, %s)",
+				 quote_literal_cstr(quote_qualified_identifier(get_namespace_name(get_rel_namespace(view)),
+															   get_rel_name(view))),
+				 text ? quote_literal_cstr(text) : "NULL", metric ? quote_literal_cstr(metric) : "NULL"));
+}
+
 /*
  * mdb_set_retention - metricsdb.set_retention("table" regclass, keep interval, metric text): see its COMMENT.
  *
@@ -363,7 +381,12 @@ mdb_set_retention(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("the table must not be NULL")));
-	relid = check_table(PG_GETARG_OID(0));
+	if (mdb_elsewhere->is_view(PG_GETARG_OID(0)))
+	{
+		set_on_nodes(PG_GETARG_OID(0), keep, metric);
+		PG_RETURN_VOID();
+	}
+	relid = check_table(PG_GETARG_OID(0), true);
 	if (keep &&
 		!DatumGetBool(DirectFunctionCall2(interval_gt, IntervalPGetDatum(keep), IntervalPGetDatum(&zero))))
 		ereport(ERROR,
@@ -530,7 +553,7 @@ mdb_apply_retention(PG_FUNCTION_ARGS)
 	bool nonatomic = fcinfo->context && IsA(fcinfo->context, CallContext) &&
 					 !castNode(CallContext, fcinfo->context)->atomic;
 	bool all = PG_ARGISNULL(0);
-	Oid relid = all ? InvalidOid : check_table(PG_GETARG_OID(0));
+	Oid relid = all ? InvalidOid : check_table(PG_GETARG_OID(0), false);
 	List *relids;
 	ListCell *lc;
 	int failed = 0;

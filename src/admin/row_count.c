@@ -26,6 +26,7 @@
 #include "utils/snapmgr.h"
 
 #include "admin/admin.h"
+#include "store/elsewhere.h"
 #include "write/write.h"
 
 /* Pages of a delta's heap that are counted. */

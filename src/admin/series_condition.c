@@ -249,8 +249,8 @@ put_rows_of_nodes(ReturnSetInfo *rsinfo, Relation rel, List *clauses)
 		TupleDescInitEntry(desc, i + 1, NULL, types[i], -1, 0);
 	mdb_elsewhere->ask(
 		psprintf("SELECT * FROM metricsdb.explain_series(%s, %s) WITH ORDINALITY",
-				 quote_literal_cstr(quote_qualified_identifier(
-					 get_namespace_name(RelationGetNamespace(rel)), RelationGetRelationName(rel))),
+				 quote_literal_cstr(quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+															   RelationGetRelationName(rel))),
 				 quote_literal_cstr(condition)),
 		desc, add_row_of_node, &told);
 	foreach (lc, told)

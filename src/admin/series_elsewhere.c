@@ -60,10 +60,10 @@ mdb_series_call(MdbSeriesInfo *info, const char *function, const char *condition
 	(void) get_func_arg_info(tuple, &types, &names, &modes);
 	ReleaseSysCache(tuple);
 	initStringInfo(&buf);
-	appendStringInfo(&buf, "metricsdb.%s(%s::pg_catalog.regclass", function,
-					 quote_literal_cstr(quote_qualified_identifier(
-						 get_namespace_name(RelationGetNamespace(info->asked)),
-						 RelationGetRelationName(info->asked))));
+	appendStringInfo(
+		&buf, "metricsdb.%s(%s::pg_catalog.regclass", function,
+		quote_literal_cstr(quote_qualified_identifier(get_namespace_name(RelationGetNamespace(info->asked)),
+													  RelationGetRelationName(info->asked))));
 	for (int i = 1; i < info->fcinfo->nargs; i++)
 		if (strcmp(names[i], "condition") != 0)
 			appendStringInfo(&buf, ", %s => %s", quote_identifier(names[i]), argument(info, i, types[i]));

@@ -10,7 +10,7 @@
 
 #include "exec/pushdown.h"
 #include "exec/series_filter.h"
-#include "store/store.h"
+#include "store/elsewhere.h"
 
 /* Conditions on series columns, ready to be evaluated. */
 typedef struct MdbSeriesTest

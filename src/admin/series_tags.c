@@ -44,7 +44,8 @@ static void
 put_text_of_node(void *info, Datum *values, bool *isnull)
 {
 	if (!isnull[0])
-		put_text(info, VARDATA_ANY(DatumGetPointer(values[0])), VARSIZE_ANY_EXHDR(DatumGetPointer(values[0])));
+		put_text(info, VARDATA_ANY(DatumGetPointer(values[0])),
+				 VARSIZE_ANY_EXHDR(DatumGetPointer(values[0])));
 }
 
 /* Put what nodes tell, if they are asked. */

@@ -12,9 +12,14 @@
 #include "pgstat.h"
 #include "storage/latch.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "compat.h"
 #include "dist/dist.h"
+#include "dist/health.h"
+
+#define HURRY_MS   1500 /* for a connection, if there is another node */
+#define NO_NEWS_MS 500  /* a dead connection says so at once */
 
 /* ---------- a node for each shard ---------- */
 
@@ -24,6 +29,22 @@ no_node(const MdbAsking *a, const MdbPiece *piece)
 	const MdbSession *s = piece->stream.session;
 
 	mdb_node_error(s->node, piece->shard->name, s->error, a->sql);
+}
+
+/* Was it dead before it was asked, which is nothing against the node? */
+static bool
+died_before(const MdbSession *s, const MdbPiece *piece)
+{
+	return s->kept && !piece->fresh &&
+		   !TimestampDifferenceExceeds(s->asked_at, GetCurrentTimestamp(), NO_NEWS_MS);
+}
+
+/* Where others have the shard one need not wait long for a connection. */
+static void
+hurry(MdbSession *s)
+{
+	if (s->state == MDB_SESSION_CONNECTING && !s->patient)
+		s->give_up = Min(s->give_up, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), HURRY_MS));
 }
 
 /*
@@ -38,7 +59,7 @@ choose_node(MdbAsking *a, MdbPiece *piece)
 	if (s == NULL)
 	{
 		/* A connection that was kept may have died long ago. */
-		if (piece->tried > 0 && piece->stream.session && piece->stream.session->kept && !piece->fresh)
+		if (piece->tried > 0 && piece->stream.session && died_before(piece->stream.session, piece))
 		{
 			piece->tried--;
 			piece->fresh = true;
@@ -49,6 +70,8 @@ choose_node(MdbAsking *a, MdbPiece *piece)
 			return false;
 		s = mdb_session_take(a->reading, list_nth(piece->shard->nodes, piece->tried), a->user, piece->fresh);
 		piece->tried++;
+		if (piece->tried < list_length(piece->shard->nodes))
+			hurry(s);
 	}
 	piece->stream.session = s;
 	piece->node = s->node;
@@ -72,7 +95,8 @@ replace_node(MdbAsking *a, MdbPiece *piece)
 
 		if (!s->error->lost || s->told || piece->stream.rows > 0)
 			no_node(a, piece);
-		mdb_node_note(s->node, s->kept && !piece->fresh);
+		if (!died_before(s, piece))
+			mdb_node_failed(s->node, s->error->message, s->asked_at);
 		if (!choose_node(a, piece))
 		{
 			if (!mdb_partial_results)
@@ -139,6 +163,7 @@ mdb_asking_start(MdbAsking *a, const char *sql)
 	ListCell *lc;
 	int n = 0;
 
+	mdb_refuse_changed();
 	a->reading = find_reading(a);
 	if (!a->registered)
 	{
@@ -230,7 +255,7 @@ next_row(MdbAsking *a, MdbPiece *piece)
 				return MDB_STREAM_WAIT;
 			case MDB_STREAM_END:
 				piece->stream.session->told = true;
-				mdb_node_note(piece->node, true);
+				mdb_node_answered(piece->node);
 				piece->finished = true;
 				break;
 			case MDB_STREAM_ERROR:

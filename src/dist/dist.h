@@ -15,7 +15,7 @@
 
 #include "compat.h"
 #include "libpq-fe.h"
-#include "store/store.h"
+#include "store/elsewhere.h"
 
 /* ---- nodes.c: the catalog ---- */
 
@@ -45,7 +45,6 @@ typedef struct MdbShard
 
 extern List *mdb_nodes(void);
 extern List *mdb_shards(void);
-extern void mdb_node_note(const char *name, bool well);
 
 /* ---- session.c: connections ---- */
 
@@ -87,6 +86,8 @@ typedef struct MdbSession
 	MdbSessionState state;
 	PostgresPollingStatusType polling;
 	TimestampTz give_up;      /* connecting */
+	bool patient;             /* the server's options say how long */
+	TimestampTz asked_at;     /* what it was asked last, connecting included */
 	MdbNodeError *error;      /* of MDB_SESSION_FAILED */
 	bool alike;               /* the same versions: binary values are understood */
 	bool kept;                /* from an earlier query: it may have died meanwhile */
@@ -106,6 +107,7 @@ typedef struct MdbReading
 	struct MdbReading *next;
 	EState *estate; /* NULL: none's */
 	bool whole;     /* the transaction's */
+	bool insists;   /* asks nodes whose breakers are open, too */
 	MemoryContextCallback callback;
 } MdbReading;
 
@@ -243,6 +245,7 @@ extern Query *mdb_remote_query(MdbShipping *s, List *targets, List *conditions);
 extern Node *mdb_limit_and_offset(const Query *parse);
 extern Node *mdb_ship_limit(MdbShipping *s, const Query *parse);
 extern char *mdb_remote_sql(Query *query, List *values);
+extern int mdb_fix_settings(void);
 extern char *mdb_remote_condition(Relation rel, List *clauses);
 
 /* ---- scan_plan.c, scan_exec.c: MetricsNodes ---- */
@@ -294,6 +297,12 @@ extern char *mdb_dist_shown_sql(MdbDistState *state);
 
 extern void mdb_dist_push(Query *query, ParamListInfo params);
 extern bool mdb_is_group_of_nodes(const RangeTblEntry *rte);
+
+/* ---- change.c, schema.c: tables on nodes follow those here ---- */
+
+extern void mdb_refuse_changed(void);
+extern void mdb_dist_options(Oid relid);
+extern void mdb_schema_init(void);
 
 /* ---- missing.c ---- */
 

@@ -3,8 +3,8 @@
  *	  distribute() and undistribute(): a table of the coordinator, and those of its name on the nodes.
  *
  * The table is made on each node that lacks it, with its columns and options, by the caller's user mapping; on the others
- * it must have the same columns.  All nodes are asked before the first commits.  One that fails then has no table or an
- * empty one, and the next distribute() goes on from there.
+ * it must have the same columns.  Nodes commit with the transaction here; distribute() of a table that is distributed mends
+ * what one that failed then lacks.
  */
 #include "postgres.h"
 
@@ -15,17 +15,16 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
-#include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_inherits.h"
-#include "commands/seclabel.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/ruleutils.h"
@@ -54,11 +53,51 @@ mdb_table_name(Oid relid)
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
 }
 
-static char *
-type_name(Form_pg_attribute att)
+/*
+ * mdb_column_type - a column's type, which search_path does not matter to.
+ */
+char *
+mdb_column_type(Form_pg_attribute att)
 {
 	return format_type_extended(att->atttypid, att->atttypmod,
 								FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
+}
+
+/* A column's default, or what it is generated of, as SQL; NULL if there is none. */
+static char *
+default_text(Relation rel, AttrNumber attno)
+{
+	TupleConstr *constr = RelationGetDescr(rel)->constr;
+	int nest = mdb_fix_settings();
+	char *text = NULL;
+
+	for (int i = 0; constr && i < constr->num_defval; i++)
+		if (constr->defval[i].adnum == attno)
+			text = deparse_expression(
+				stringToNode(constr->defval[i].adbin),
+				deparse_context_for(RelationGetRelationName(rel), RelationGetRelid(rel)), false, false);
+	AtEOXact_GUC(true, nest);
+	return text;
+}
+
+/*
+ * mdb_column_definition - a column as in CREATE TABLE; with_default: as rows that are there get it.
+ */
+char *
+mdb_column_definition(Relation rel, Form_pg_attribute att, bool with_default)
+{
+	char *text = with_default ? default_text(rel, att->attnum) : NULL;
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "%s %s", quote_identifier(NameStr(att->attname)), mdb_column_type(att));
+	if (OidIsValid(att->attcollation) && att->attcollation != get_typcollation(att->atttypid))
+		appendStringInfo(&buf, " COLLATE %s", generate_collation_name(att->attcollation));
+	if (text)
+		appendStringInfo(&buf, att->attgenerated ? " GENERATED ALWAYS AS (%s) STORED" : " DEFAULT %s", text);
+	if (att->attnotnull)
+		appendStringInfoString(&buf, " NOT NULL");
+	return buf.data;
 }
 
 /* CREATE TABLE, with the label that has its options. */
@@ -66,9 +105,7 @@ static char *
 create_statement(Relation rel)
 {
 	TupleDesc desc = RelationGetDescr(rel);
-	ObjectAddress address;
 	StringInfoData buf;
-	char *label;
 	const char *comma = "";
 
 	initStringInfo(&buf);
@@ -81,19 +118,10 @@ create_statement(Relation rel)
 
 		if (att->attisdropped)
 			continue;
-		appendStringInfo(&buf, "%s%s %s", comma, quote_identifier(NameStr(att->attname)), type_name(att));
-		if (OidIsValid(att->attcollation) && att->attcollation != get_typcollation(att->atttypid))
-			appendStringInfo(&buf, " COLLATE %s", generate_collation_name(att->attcollation));
-		if (att->attnotnull)
-			appendStringInfoString(&buf, " NOT NULL");
+		appendStringInfo(&buf, "%s%s", comma, mdb_column_definition(rel, att, false));
 		comma = ", ";
 	}
-	appendStringInfoString(&buf, ") USING metricsdb");
-	ObjectAddressSet(address, RelationRelationId, RelationGetRelid(rel));
-	label = GetSecurityLabel(&address, MDB_EXTENSION);
-	if (label)
-		appendStringInfo(&buf, "; SECURITY LABEL FOR metricsdb ON TABLE %s IS %s",
-						 mdb_table_name(RelationGetRelid(rel)), quote_literal_cstr(label));
+	appendStringInfo(&buf, ") USING metricsdb; %s", mdb_label_statement(RelationGetRelid(rel)));
 	return buf.data;
 }
 
@@ -120,7 +148,7 @@ check_columns(MdbSession *s, Relation rel)
 
 		if (att->attisdropped)
 			continue;
-		type = type_name(att);
+		type = mdb_column_type(att);
 		for (row = 0; row < n && strcmp(PQgetvalue(res, row, 0), NameStr(att->attname)) != 0; row++)
 			;
 		/* Names of types without schemas are those of pg_catalog: that is all of search_path. */
@@ -140,18 +168,40 @@ check_columns(MdbSession *s, Relation rel)
 				 errdetail_internal("%s", problem)));
 }
 
-/* Make a table on a node, in the transaction that has begun there, if it is not there. */
+/* What a node's table has to be given to be as it is here, after statements that did not reach the node. */
 static void
-prepare_table(MdbSession *s, Relation rel)
+mend_table(MdbSession *s, Relation rel)
+{
+	TupleDesc desc = RelationGetDescr(rel);
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (int i = 0; i < desc->natts; i++)
+		if (!TupleDescAttr(desc, i)->attisdropped)
+			appendStringInfo(&buf, "ALTER TABLE %s ADD COLUMN IF NOT EXISTS %s; ",
+							 mdb_table_name(RelationGetRelid(rel)),
+							 mdb_column_definition(rel, TupleDescAttr(desc, i), true));
+	appendStringInfoString(&buf, mdb_label_statement(RelationGetRelid(rel)));
+	PQclear(mdb_session_run(s, buf.data));
+}
+
+/* Make a table on a node if it is not there, and its aggregates. */
+static void
+prepare_table(MdbSession *s, Relation rel, bool mend)
 {
 	PGresult *res = mdb_session_run(s, psprintf("SELECT pg_catalog.to_regclass(%s) IS NULL",
 												quote_literal_cstr(mdb_table_name(RelationGetRelid(rel)))));
 	bool missing = strcmp(PQgetvalue(res, 0, 0), "t") == 0;
+	ListCell *lc;
 
 	PQclear(res);
 	if (missing)
 		PQclear(mdb_session_run(s, create_statement(rel)));
+	else if (mend)
+		mend_table(s, rel);
 	check_columns(s, rel);
+	foreach (lc, mdb_view_statements(RelationGetRelid(rel)))
+		PQclear(mdb_session_run(s, lfirst(lc)));
 }
 
 /* A node must not be this very database. */
@@ -172,38 +222,38 @@ check_is_another(MdbSession *s)
 						errhint("Let it connect to another cluster, or to another database.")));
 }
 
+typedef struct Preparing
+{
+	List *tables;
+	bool mend;
+} Preparing;
+
+static void
+prepare_node(MdbSession *s, void *arg)
+{
+	const Preparing *p = arg;
+	ListCell *lc;
+
+	check_is_another(s);
+	foreach (lc, p->tables)
+	{
+		Relation rel = table_open(lfirst_oid(lc), AccessShareLock);
+
+		prepare_table(s, rel, p->mend);
+		table_close(rel, NoLock);
+	}
+}
+
 /*
- * mdb_prepare_nodes - make sure that nodes can be reached, and have tables.  Raises errors that name the node.
+ * mdb_prepare_nodes - make sure that nodes can be reached, and have tables, once this transaction commits; mend: they
+ * should have been there, so what columns they lack they get.  Raises errors that name the node.
  */
 void
-mdb_prepare_nodes(List *nodes, List *tables)
+mdb_prepare_nodes(List *nodes, List *tables, bool mend)
 {
-	MdbReading *r = mdb_reading_begin(CurrentMemoryContext);
-	List *sessions = NIL;
-	ListCell *ls, *lt, *ln;
+	Preparing p = {.tables = tables, .mend = mend};
 
-	foreach (ln, nodes)
-		sessions = lappend(sessions, mdb_session_take(r, lfirst(ln), GetUserId(), true));
-	mdb_sessions_establish(sessions);
-	foreach (ls, sessions)
-	{
-		check_is_another(lfirst(ls));
-		PQclear(mdb_session_run(lfirst(ls), "BEGIN READ WRITE"));
-		((MdbSession *) lfirst(ls))->writes = true;
-		foreach (lt, tables)
-		{
-			Relation rel = table_open(lfirst_oid(lt), AccessShareLock);
-
-			prepare_table(lfirst(ls), rel);
-			table_close(rel, NoLock);
-		}
-	}
-	foreach (ls, sessions)
-	{
-		PQclear(mdb_session_run(lfirst(ls), "COMMIT"));
-		((MdbSession *) lfirst(ls))->writes = false;
-	}
-	mdb_reading_end(r);
+	mdb_change_nodes(nodes, prepare_node, &p);
 }
 
 /*
@@ -342,7 +392,7 @@ mdb_distribute(PG_FUNCTION_ARGS)
 	if (nodes == NIL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("there are no nodes"),
 						errhint("Add one with metricsdb.add_node().")));
-	mdb_prepare_nodes(nodes, list_make1_oid(relid));
+	mdb_prepare_nodes(nodes, list_make1_oid(relid), !is_new);
 	if (is_new)
 		mdb_distributed_set(relid, true);
 	relation_close(rel, NoLock);
@@ -360,7 +410,10 @@ mdb_undistribute(PG_FUNCTION_ARGS)
 	bool was = mdb_is_distributed(relid);
 
 	if (was)
+	{
+		mdb_forget_views_of_nodes(relid);
 		mdb_distributed_set(relid, false);
+	}
 	relation_close(rel, NoLock);
 	PG_RETURN_BOOL(was);
 }

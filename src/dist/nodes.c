@@ -2,8 +2,8 @@
  * nodes.c
  *	  Nodes and their shards: the catalog metricsdb.node, and the functions that change it.
  *
- * Read when a scan starts, so that no plan knows of nodes.  Of those of a shard the first that was well is asked first;
- * one that has not answered this session is asked last for a while.
+ * Read when a scan starts, so that no plan knows of nodes.  In which order those of a shard are asked is a matter of how
+ * they do (health.c), and of their numbers.
  */
 #include "postgres.h"
 
@@ -28,6 +28,7 @@
 
 #include "dist/admin.h"
 #include "dist/dist.h"
+#include "dist/health.h"
 #include "metricsdb.h"
 #include "store/store.h"
 
@@ -35,7 +36,7 @@ PG_FUNCTION_INFO_V1(mdb_add_node);
 PG_FUNCTION_INFO_V1(mdb_remove_node);
 PG_FUNCTION_INFO_V1(mdb_drain_node);
 
-#define AVOID_MS 10000 /* for which a node that has failed is asked last */
+#define LAG_STEP_MS 5000 /* less makes no difference */
 
 enum
 {
@@ -48,56 +49,6 @@ enum
 	Anum_node_state,
 	Natts_node = Anum_node_state
 };
-
-/* ---------- how nodes have done in this session ---------- */
-
-typedef struct Health
-{
-	char name[NAMEDATALEN]; /* key */
-	TimestampTz failed_at;
-} Health;
-
-static HTAB *health = NULL;
-
-/*
- * mdb_node_note - a node has answered, or not.
- */
-void
-mdb_node_note(const char *name, bool well)
-{
-	char key[NAMEDATALEN] = {0};
-	Health *h;
-
-	if (health == NULL)
-	{
-		HASHCTL ctl = {.keysize = NAMEDATALEN, .entrysize = sizeof(Health)};
-
-		if (well)
-			return;
-		health = hash_create("metricsdb nodes that failed", 16, &ctl, HASH_ELEM | HASH_STRINGS);
-	}
-	strlcpy(key, name, NAMEDATALEN);
-	if (well)
-	{
-		(void) hash_search(health, key, HASH_REMOVE, NULL);
-		return;
-	}
-	h = hash_search(health, key, HASH_ENTER, NULL);
-	h->failed_at = GetCurrentTimestamp();
-}
-
-static bool
-is_avoided(const MdbNode *node)
-{
-	char key[NAMEDATALEN] = {0};
-	Health *h;
-
-	if (health == NULL)
-		return false;
-	strlcpy(key, node->name, NAMEDATALEN);
-	h = hash_search(health, key, HASH_FIND, NULL);
-	return h != NULL && !TimestampDifferenceExceeds(h->failed_at, GetCurrentTimestamp(), AVOID_MS);
-}
 
 /* ---------- the catalog ---------- */
 
@@ -146,6 +97,54 @@ mdb_nodes(void)
 	return list;
 }
 
+/* A replica, and what speaks for it: less is better. */
+typedef struct Choice
+{
+	MdbNode *node;
+	int failing;
+	int64 lag;
+	int32 number;
+} Choice;
+
+static int
+choice_cmp(const void *a, const void *b)
+{
+	const Choice *x = a, *y = b;
+
+	if (x->failing != y->failing)
+		return x->failing - y->failing;
+	if (x->lag != y->lag)
+		return x->lag < y->lag ? -1 : 1;
+	return x->number - y->number;
+}
+
+/* Healthy ones first, of them those that are least behind; one whose breaker is half-open gets its chance. */
+static void
+order_replicas(MdbShard *shard)
+{
+	int n = list_length(shard->nodes);
+	Choice *choices = palloc(sizeof(Choice) * n);
+	List *ordered = NIL;
+	ListCell *lc;
+
+	if (n == 1)
+		return;
+	foreach (lc, shard->nodes)
+	{
+		MdbNode *node = lfirst(lc);
+		MdbHealth h = mdb_node_health(node->name, true);
+
+		choices[foreach_current_index(lc)] = (Choice){.node = node,
+													  .failing = h.state == MDB_BREAKER_OPEN || h.probed,
+													  .lag = h.lag_ms / LAG_STEP_MS,
+													  .number = foreach_current_index(lc)};
+	}
+	qsort(choices, n, sizeof(Choice), choice_cmp);
+	for (int i = 0; i < n; i++)
+		ordered = lappend(ordered, choices[i].node);
+	shard->nodes = ordered;
+}
+
 /*
  * mdb_node_is - is a node in that state?
  */
@@ -179,21 +178,8 @@ mdb_shards(void)
 		}
 		shard->nodes = lappend(shard->nodes, node);
 	}
-	/* Those that have failed lately come last. */
 	foreach (ls, shards)
-	{
-		MdbShard *shard = lfirst(ls);
-		List *well = NIL, *unwell = NIL;
-
-		if (health == NULL || list_length(shard->nodes) == 1)
-			continue;
-		foreach (ln, shard->nodes)
-			if (is_avoided(lfirst(ln)))
-				unwell = lappend(unwell, lfirst(ln));
-			else
-				well = lappend(well, lfirst(ln));
-		shard->nodes = list_concat(well, unwell);
-	}
+		order_replicas(lfirst(ls));
 	return shards;
 }
 
@@ -458,7 +444,7 @@ mdb_add_node(PG_FUNCTION_ARGS)
 			 errhint("Make it with CREATE SERVER and CREATE USER MAPPING, or pass a connection string.")));
 	if (!old)
 		insert_node(&node);
-	mdb_prepare_nodes(list_make1(&node), mdb_distributed_tables());
+	mdb_prepare_nodes(list_make1(&node), mdb_distributed_tables(), false);
 	PG_RETURN_VOID();
 }
 

@@ -180,9 +180,11 @@ join_lines(const char *sql)
 	return result;
 }
 
-/* Let values be written as they are read on any node, until AtEOXact_GUC(). */
-static int
-fix_settings(void)
+/*
+ * mdb_fix_settings - let SQL and values be written as they are read on any node, until AtEOXact_GUC() of the result.
+ */
+int
+mdb_fix_settings(void)
 {
 	int nest = NewGUCNestLevel();
 
@@ -208,7 +210,7 @@ char *
 mdb_remote_sql(Query *query, List *values)
 {
 	Query *q = (Query *) values_mutator((Node *) query, values);
-	int nest = fix_settings();
+	int nest = mdb_fix_settings();
 	char *sql = pg_get_querydef(q, false);
 
 	AtEOXact_GUC(true, nest);
@@ -235,8 +237,8 @@ evaluate(List *exprs)
 		get_typlenbyval(type, &len, &byval);
 		if (!isnull)
 			value = len == -1 ? PointerGetDatum(PG_DETOAST_DATUM_COPY(value)) : datumCopy(value, byval, len);
-		values = lappend(
-			values, makeConst(type, exprTypmod(expr), exprCollation(expr), len, value, isnull, byval));
+		values = lappend(values,
+						 makeConst(type, exprTypmod(expr), exprCollation(expr), len, value, isnull, byval));
 	}
 	/* Values may be in its memory: it goes with the caller's. */
 	return values;
@@ -258,7 +260,7 @@ mdb_remote_condition(Relation rel, List *clauses)
 	if (expr == NULL)
 		return NULL;
 	expr = values_mutator(expr, evaluate(s.folded));
-	nest = fix_settings();
+	nest = mdb_fix_settings();
 	sql = deparse_expression(expr, context, false, false);
 	AtEOXact_GUC(true, nest);
 	return join_lines(sql);

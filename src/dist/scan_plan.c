@@ -32,7 +32,9 @@
 #include "utils/selfuncs.h"
 
 #include "compat.h"
+#include "dist/admin.h"
 #include "dist/dist.h"
+#include "dist/health.h"
 #include "metricsdb.h"
 #include "store/store.h"
 
@@ -487,7 +489,11 @@ plan_query(Query *parse, const char *query_string, int cursor_options, ParamList
 						: standard_planner(parse, query_string, cursor_options, params);
 }
 
-static const MdbElsewhere elsewhere = {.ask = mdb_ask_nodes, .condition = mdb_remote_condition};
+static const MdbElsewhere elsewhere = {.ask = mdb_ask_nodes,
+									   .condition = mdb_remote_condition,
+									   .options = mdb_dist_options,
+									   .is_view = mdb_is_view_of_nodes,
+									   .change = mdb_change_all};
 
 /*
  * mdb_dist_init - at load: hooks of the planner, the node, settings.
@@ -495,7 +501,9 @@ static const MdbElsewhere elsewhere = {.ask = mdb_ask_nodes, .condition = mdb_re
 void
 mdb_dist_init(void)
 {
+	mdb_health_init();
 	mdb_missing_init();
+	mdb_schema_init();
 	mdb_elsewhere = &elsewhere;
 	RegisterCustomScanMethods(&mdb_dist_scan_methods);
 	prev_planner = planner_hook;

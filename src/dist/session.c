@@ -37,9 +37,12 @@
 
 #include "compat.h"
 #include "dist/dist.h"
+#include "dist/health.h"
 #include "metricsdb.h"
 
-#define CONNECT_SECONDS 10 /* unless the server's options say otherwise */
+/* Unless the server's options say otherwise. */
+#define CONNECT_SECONDS 10
+#define UNACKNOWLEDGED  "3000" /* ms after which what was sent is lost, and the connection with it */
 
 static MdbSession *sessions = NULL;
 static MdbReading *readings = NULL;
@@ -129,8 +132,10 @@ static const char setup_sql[] =
 	"SET search_path = pg_catalog; SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; "
 	"SET extra_float_digits = 3; SET bytea_output = 'hex'; SET client_connection_check_interval = '500ms'; "
 	"SET idle_in_transaction_session_timeout = 0; SET default_transaction_read_only = on; "
-	"SELECT e.extversion, pg_encoding_to_char(d.encoding), d.datcollate, d.datctype, d.datlocprovider::text "
-	"FROM pg_database d LEFT JOIN pg_extension e ON e.extname = 'metricsdb' WHERE d.datname = current_database()";
+	"SELECT e.extversion, pg_encoding_to_char(d.encoding), d.datcollate, d.datctype, d.datlocprovider::text, "
+	"CASE WHEN pg_is_in_recovery() AND pg_last_wal_receive_lsn() IS DISTINCT FROM pg_last_wal_replay_lsn() THEN "
+	"coalesce(ceil(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000), 0) ELSE 0 "
+	"END::int8 FROM pg_database d LEFT JOIN pg_extension e ON e.extname = 'metricsdb' WHERE d.datname = current_database()";
 
 /* Is what the node says of itself what we need?  Sets s->alike. */
 static void
@@ -171,6 +176,7 @@ check_node(MdbSession *s, const PGresult *res)
 		return;
 	}
 	version = PQgetvalue(res, 0, 0);
+	mdb_node_lags(s->node, atoll(PQgetvalue(res, 0, 5)));
 	s->alike =
 		PQserverVersion(s->conn) / 10000 == PG_VERSION_NUM / 10000 && strcmp(version, MDB_VERSION) == 0;
 }
@@ -289,15 +295,30 @@ ignore_notice(void *arg, const char *message)
 {
 }
 
+/* Is it not even tried, as its breaker is open, and trying would take long? */
+static bool
+is_shut(MdbSession *s)
+{
+	MdbHealth h = mdb_node_health(s->node, false);
+
+	if (h.state != MDB_BREAKER_OPEN || !h.slow)
+		return false;
+	s->error = make_error(s->mcxt, true, ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION, h.error);
+	s->error->detail = MemoryContextStrdup(
+		s->mcxt, psprintf("It was not asked, since it had failed at %s.", timestamptz_to_str(h.failed_at)));
+	s->state = MDB_SESSION_FAILED;
+	return true;
+}
+
 /* Start to connect.  Raises an error if the user may not: connections without password are the server's own rights. */
 static void
 start_connecting(MdbSession *s, ForeignServer *server, UserMapping *mapping)
 {
 	int n = 0, seconds = CONNECT_SECONDS;
-	int most = list_length(server->options) + list_length(mapping->options) + 6;
+	int most = list_length(server->options) + list_length(mapping->options) + 7;
 	const char **keywords = palloc(sizeof(char *) * most);
 	const char **values = palloc(sizeof(char *) * most);
-	bool has_password = false, keepalives = false;
+	bool has_password = false, keepalives = false, user_timeout = false;
 	List *options = list_concat_copy(server->options, mapping->options);
 	ListCell *lc;
 
@@ -312,7 +333,12 @@ start_connecting(MdbSession *s, ForeignServer *server, UserMapping *mapping)
 		if (strcmp(def->defname, "password") == 0)
 			has_password = defGetString(def)[0] != '\0';
 		else if (strcmp(def->defname, "connect_timeout") == 0)
+		{
 			seconds = atoi(defGetString(def));
+			s->patient = true;
+		}
+		else if (strcmp(def->defname, "tcp_user_timeout") == 0)
+			user_timeout = true;
 		else if (strncmp(def->defname, "keepalives", 10) == 0)
 			keepalives = true;
 	}
@@ -325,11 +351,16 @@ start_connecting(MdbSession *s, ForeignServer *server, UserMapping *mapping)
 	if (!keepalives)
 	{
 		keywords[n] = "keepalives_idle";
-		values[n++] = "10";
+		values[n++] = "2";
 		keywords[n] = "keepalives_interval";
-		values[n++] = "5";
+		values[n++] = "1";
 		keywords[n] = "keepalives_count";
 		values[n++] = "3";
+	}
+	if (!user_timeout)
+	{
+		keywords[n] = "tcp_user_timeout";
+		values[n++] = UNACKNOWLEDGED;
 	}
 	keywords[n] = "fallback_application_name";
 	values[n++] = MDB_EXTENSION;
@@ -357,7 +388,7 @@ start_connecting(MdbSession *s, ForeignServer *server, UserMapping *mapping)
 }
 
 static MdbSession *
-new_session(const MdbNode *node, Oid user)
+new_session(const MdbNode *node, Oid user, bool insist)
 {
 	ForeignServer *server;
 	UserMapping *mapping;
@@ -379,8 +410,11 @@ new_session(const MdbNode *node, Oid user)
 	s->shard = MemoryContextStrdup(mcxt, node->shard);
 	s->server_hash = GetSysCacheHashValue1(FOREIGNSERVEROID, ObjectIdGetDatum(server->serverid));
 	s->mapping_hash = GetSysCacheHashValue1(USERMAPPINGOID, ObjectIdGetDatum(mapping->umid));
+	s->asked_at = GetCurrentTimestamp();
 	s->next = sessions;
 	sessions = s;
+	if (!insist && is_shut(s))
+		return s;
 	PG_TRY();
 	{
 		start_connecting(s, server, mapping);
@@ -771,7 +805,7 @@ mdb_session_take(MdbReading *r, const MdbNode *node, Oid user, bool fresh)
 		s->reading = r;
 		return s;
 	}
-	s = new_session(node, user);
+	s = new_session(node, user, r->insists);
 	s->reading = r;
 	return s;
 }

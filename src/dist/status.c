@@ -12,11 +12,12 @@
 #include "utils/tuplestore.h"
 
 #include "dist/admin.h"
+#include "dist/health.h"
 #include "store/store.h"
 
 PG_FUNCTION_INFO_V1(mdb_all_nodes);
 
-#define NCOLUMNS 12
+#define NCOLUMNS 15
 
 /* What a node tells of itself: version, lag, series, bytes.  Tables that it lacks, or does not show, count nothing. */
 static char *
@@ -96,9 +97,23 @@ ask(MdbSession *s, const char *sql, Datum *values, bool *nulls, TimestampTz bega
 			values[6 + i] = DirectFunctionCall1(int8in, CStringGetDatum(PQgetvalue(res, 0, i)));
 	}
 	nulls[11] = false;
+	mdb_node_answered(s->node);
 	values[11] = DirectFunctionCall2(timestamp_mi, TimestampTzGetDatum(GetCurrentTimestamp()),
 									 TimestampTzGetDatum(began));
 	PQclear(res);
+}
+
+/* What sessions have met that asked it. */
+static void
+put_health(const MdbNode *node, Datum *values, bool *nulls)
+{
+	MdbHealth h = mdb_node_health(node->name, false);
+
+	set_text(values, nulls, 12, mdb_breaker_name(h.state));
+	values[13] = Int32GetDatum(h.failures);
+	values[14] = TimestampTzGetDatum(h.failed_at);
+	nulls[13] = false;
+	nulls[14] = h.failed_at == 0;
 }
 
 /* A session for a node; NULL, with the reason, if it may not even be tried. */
@@ -138,6 +153,7 @@ mdb_all_nodes(PG_FUNCTION_ARGS)
 	ListCell *ln, *ls, *lr;
 
 	InitMaterializedSRF(fcinfo, 0);
+	r->insists = true;
 	foreach (ln, nodes)
 	{
 		char *why = NULL;
@@ -163,6 +179,7 @@ mdb_all_nodes(PG_FUNCTION_ARGS)
 		values[3] = BoolGetDatum(node->draining);
 		values[4] = BoolGetDatum(false);
 		nulls[2] = nulls[3] = nulls[4] = false;
+		put_health(node, values, nulls);
 		if (s == NULL)
 			set_text(values, nulls, 5, lfirst(lr));
 		else

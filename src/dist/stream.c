@@ -95,6 +95,8 @@ mdb_stream_start(MdbStream *s, MdbSession *session, const char *sql, bool binary
 	/* Receive functions take strings for the client's. */
 	s->binary = s->header = binary && session->alike && pg_get_client_encoding() == GetDatabaseEncoding();
 	INSTR_TIME_SET_CURRENT(s->began);
+	if (session->state == MDB_SESSION_READY)
+		session->asked_at = GetCurrentTimestamp();
 	if (session->state == MDB_SESSION_READY && session->stream)
 		drain(session->stream);
 	s->state = MDB_STREAM_FAILED;

@@ -112,7 +112,7 @@ check_source(const char *name, Oid relid)
 		mdb_refuse(name, ERRCODE_WRONG_OBJECT_TYPE, psprintf("\"%s\" is a system catalog.", relname), hint);
 	if (mdb_is_distributed(relid))
 		mdb_refuse(name, ERRCODE_WRONG_OBJECT_TYPE, psprintf("Rows of \"%s\" are on its nodes.", relname),
-				   "Create the aggregate on the nodes, where queries find it.");
+				   "Create it by a statement of its own, with the table in FROM.");
 	if (mdb_is_sharded(relid))
 		mdb_refuse(
 			name, ERRCODE_WRONG_OBJECT_TYPE, psprintf("Rows of \"%s\" are in shards of Citus.", relname),

@@ -27,6 +27,7 @@
 #include "utils/timestamp.h"
 
 #include "metricsdb.h"
+#include "store/elsewhere.h"
 #include "store/store.h"
 
 PG_FUNCTION_INFO_V1(mdb_distributed_changed);

@@ -640,15 +640,4 @@ extern void mdb_distributed_set(Oid relid, bool distributed);
 extern void mdb_distributed_forget(Oid relid);
 extern struct List *mdb_distributed_tables(void);
 
-/* What nodes can be asked by modules below dist/, which sets it. */
-typedef void (*MdbRowCallback)(void *arg, Datum *values, bool *isnull);
-typedef struct MdbElsewhere
-{
-	/* Have a node of each shard answer a query as the current user, and call back with each row. */
-	void (*ask)(const char *sql, TupleDesc desc, MdbRowCallback callback, void *arg);
-	/* Conditions on a table, its columns having varno 1, as text that means the same on nodes; NULL if there is none. */
-	char *(*condition)(Relation rel, struct List *clauses);
-} MdbElsewhere;
-extern const MdbElsewhere *mdb_elsewhere;
-
 #endif /* MDB_STORE_H */

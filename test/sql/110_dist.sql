@@ -146,7 +146,7 @@ SET client_min_messages = warning;
 SET search_path = public, metricsdb;
 SET timezone = 'UTC';
 SET metricsdb.distributed_tables = on;
-CREATE MATERIALIZED VIEW v WITH (metricsdb.continuous) AS SELECT time_bucket('1 hour', time) AS bucket, count(*) FROM cpu GROUP BY 1;
+CALL apply_retention('cpu');
 
 -- Who reads.  The nodes ask nobody for a password here.
 CREATE ROLE mdb_dist_reader LOGIN PASSWORD 'secret';

@@ -38,9 +38,10 @@ $a2->stop('immediate');
 my ($rc, $out, $err) = $c->psql('postgres', $query);
 like($err, qr/node "a2".*shard "a"/s, 'with both down the query fails, and names the shard');
 is(sql("BEGIN; SET LOCAL metricsdb.partial_results = on; $query; SELECT * FROM metricsdb.missing_shards(); COMMIT"), "500|250000\na", 'or does without the shard');
-is(sql("SELECT node, healthy FROM metricsdb.nodes ORDER BY 1"), "a1|f\na2|f\nb|t", 'the view tells');
+is(sql("SELECT node, healthy, breaker <> 'closed', failures > 0 FROM metricsdb.nodes ORDER BY 1"), "a1|f|t|t\na2|f|t|t\nb|t|f|f", 'the view tells, also what sessions have met');
 $a1->start;
 is(sql($query), $all, 'one is back');
+is(sql("SELECT breaker, failures FROM metricsdb.nodes WHERE node = 'a1'"), 'closed|0', 'and its breaker closed');
 
 # Adding and removing
 ($rc, $out, $err) = $c->psql('postgres', "SELECT metricsdb.remove_node('b')");
