@@ -153,6 +153,7 @@ mdb_approximate_row_count(PG_FUNCTION_ARGS)
 	relation_close(relation_open(relid, AccessShareLock), NoLock);
 	if (mdb_is_distributed(relid))
 		return rows_of_nodes(fcinfo, relid);
+	mdb_refuse_elsewhere(relid, NULL);
 	foreach (lc, find_all_inheritors(relid, AccessShareLock, NULL))
 	{
 		Relation rel = relation_open(lfirst_oid(lc), NoLock);

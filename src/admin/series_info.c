@@ -472,6 +472,8 @@ mdb_series_info_begin(FunctionCallInfo fcinfo, bool has_metric)
 	info->fcinfo = fcinfo;
 	info->asked = mdb_open_asked(PG_GETARG_OID(0), true, &info->hide);
 	info->elsewhere = mdb_is_distributed(PG_GETARG_OID(0));
+	if (!info->elsewhere)
+		mdb_refuse_elsewhere(PG_GETARG_OID(0), NULL);
 	if (has_metric && !PG_ARGISNULL(1))
 		info->metric = PG_GETARG_TEXT_PP(1);
 	find_parts(info);
