@@ -23,6 +23,7 @@ extern char *mdb_column_definition(Relation rel, Form_pg_attribute att, bool wit
 
 typedef void (*MdbNodeChange)(MdbSession *s, void *arg);
 extern void mdb_change_nodes(List *nodes, MdbNodeChange change, void *arg);
+extern List *mdb_changing_nodes(void);
 extern void mdb_change_all(const char *sql);
 
 /* ---- schema.c ---- */

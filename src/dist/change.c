@@ -166,12 +166,27 @@ run(MdbSession *s, void *sql)
 }
 
 /*
+ * mdb_changing_nodes - the nodes that changes reach: not those that were evicted, which come back empty.
+ */
+List *
+mdb_changing_nodes(void)
+{
+	List *nodes = NIL;
+	ListCell *lc;
+
+	foreach (lc, mdb_nodes())
+		if (!mdb_node_is(lfirst(lc), MDB_NODE_EVICTED))
+			nodes = lappend(nodes, lfirst(lc));
+	return nodes;
+}
+
+/*
  * mdb_change_all - run statements on all nodes, likewise.
  */
 void
 mdb_change_all(const char *sql)
 {
-	mdb_change_nodes(mdb_nodes(), run, unconstify(char *, sql));
+	mdb_change_nodes(mdb_changing_nodes(), run, unconstify(char *, sql));
 }
 
 /*

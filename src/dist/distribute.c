@@ -388,7 +388,7 @@ mdb_distribute(PG_FUNCTION_ARGS)
 	LockRelationOid(mdb_catalog_relid("node", false), ShareRowExclusiveLock);
 	if (is_new)
 		check_table(rel);
-	nodes = mdb_nodes();
+	nodes = mdb_changing_nodes();
 	if (nodes == NIL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("there are no nodes"),
 						errhint("Add one with metricsdb.add_node().")));

@@ -283,7 +283,7 @@ follow(Node *stmt, const Command *c)
 			if (!any || c->is_view)
 				return;
 			a.rel = relation_open(c->relid, AccessShareLock);
-			mdb_change_nodes(mdb_nodes(), alter_table, &a);
+			mdb_change_nodes(mdb_changing_nodes(), alter_table, &a);
 			relation_close(a.rel, NoLock);
 			break;
 		}
@@ -310,7 +310,7 @@ follow(Node *stmt, const Command *c)
 			}
 			else if (s->renameType != OBJECT_COLUMN)
 				return;
-			mdb_change_nodes(mdb_nodes(), rename_on_node, &r);
+			mdb_change_nodes(mdb_changing_nodes(), rename_on_node, &r);
 			break;
 		}
 		case T_AlterObjectSchemaStmt:
@@ -321,7 +321,7 @@ follow(Node *stmt, const Command *c)
 						 .new_table = c->name,
 						 .is_view = c->is_view};
 
-			mdb_change_nodes(mdb_nodes(), rename_on_node, &r);
+			mdb_change_nodes(mdb_changing_nodes(), rename_on_node, &r);
 			break;
 		}
 		case T_SecLabelStmt:
