@@ -1,5 +1,5 @@
 #!/bin/sh
-# bench.sh [ingest|latency|copy|size|cost|codec|merge|cancel|guard|query|functions|series|retention|rollups]...: what `make bench` does.  Speed is shown here and
+# bench.sh [ingest|latency|copy|size|cost|codec|merge|cancel|guard|query|functions|series|retention|rollups|alerts]...: what `make bench` does.  Speed is shown here and
 # tested nowhere: machines differ, so it prints ratios, medians and the runs they come from.
 #   BENCH_RUNS=3        runs of each; medians are shown
 #   BENCH_POINTS=20000000   points of an ingest run, over 100,000 series
@@ -234,6 +234,9 @@ cancel() {
 	echo "again: make bench BENCH=cancel"
 }
 
+# shellcheck source=test/bench/alerts.sh
+. "$TOP/test/bench/alerts.sh"
+
 echo "on: $(sed -n 's/^model name.*: //p' /proc/cpuinfo | sort -u | head -n 1), $(nproc) cores, load $(cut -d' ' -f1 /proc/loadavg); commit $(git -C "$TOP" rev-parse --short HEAD 2>/dev/null || echo unknown)"
-[ $# -gt 0 ] || set -- ingest latency copy size cost codec merge cancel guard query functions series retention rollups
+[ $# -gt 0 ] || set -- ingest latency copy size cost codec merge cancel guard query functions series retention rollups alerts
 for part in "$@"; do "$part"; done
