@@ -53,10 +53,14 @@ typedef struct MdbRule
 	int64 version; /* rises with each change of its row */
 } MdbRule;
 
+/* Bytes of the key of labels. */
+#define MDB_LABELS_KEY 16
+
 /* What an evaluation says of one instance. */
 typedef struct MdbObservation
 {
-	Jsonb *labels; /* with the rule's and alertname: all of the identity, no empty values */
+	Jsonb *labels;    /* with the rule's and alertname: all of the identity, no empty values */
+	const uint8 *key; /* mdb_labels_key() of them; NULL if it was not computed yet */
 	double value;
 	bool isnull;        /* no value */
 	MdbCondition holds; /* machine.h */
@@ -68,6 +72,7 @@ typedef struct MdbObservations
 	int count;
 	int room;
 	MdbObservation *of; /* in CurrentMemoryContext of whoever evaluates */
+	bool distinct;      /* it is known that no two have the same labels */
 	char *error;        /* NULL, or why the evaluation failed: states are kept */
 	bool
 		not_yet; /* it cannot be yet, which is no failure: error says why, and the same tick may come again */
@@ -101,7 +106,7 @@ extern Jsonb *mdb_annotations_make(const MdbRule *rule, const Jsonb *labels, dou
 /*
  * mdb_labels_key - the 16 bytes that identify labels, whatever the order they were given in.
  */
-extern void mdb_labels_key(const Jsonb *labels, uint8 key[16]);
+extern void mdb_labels_key(const Jsonb *labels, uint8 key[MDB_LABELS_KEY]);
 
 /* observe.c: what evaluations are made of, see there. */
 typedef enum MdbCompareOp
@@ -124,7 +129,8 @@ typedef struct MdbComparison
 
 extern bool mdb_comparison_read(const Jsonb *object, MdbComparison *c);
 extern MdbCondition mdb_compare(const MdbComparison *c, double value);
-extern void mdb_observe(MdbObservations *seen, Jsonb *labels, double value, bool isnull, MdbCondition holds);
+extern void mdb_observe(MdbObservations *seen, Jsonb *labels, const uint8 *key, double value, bool isnull,
+						MdbCondition holds);
 extern Jsonb *mdb_labels_make(const MdbRule *rule, int n, char **names, char **values, double value);
 extern char *mdb_json_scalar(const JsonbValue *value);
 extern char *mdb_json_text(const Jsonb *object, const char *name);

@@ -289,8 +289,8 @@ run(const MdbRule *rule, MdbObservations *seen)
 	{
 		const Element *e = &set->of[i];
 
-		mdb_observe(seen, mdb_labels_make(rule, e->count, e->names, e->values, e->value), e->value, e->isnull,
-					MDB_HOLDS);
+		mdb_observe(seen, mdb_labels_make(rule, e->count, e->names, e->values, e->value), NULL, e->value,
+					e->isnull, MDB_HOLDS);
 	}
 	SPI_finish();
 }

@@ -6,6 +6,9 @@
  * Rules wait, by source, until the source's watermark has come to their next tick; then they are ready, in the order
  * of their ticks.  Those that take long stand apart: one of them is taken when no other rule is ready, and then as much
  * time is left to the others as it has taken; but each second one may go first, so that none is forgotten.
+ *
+ * A rule that has missed ticks, as its source or the server was away, takes each of them; but if its turn comes so late that it
+ * cannot keep up, only the last, so that what is told is of now.
  */
 #include "postgres.h"
 
@@ -96,6 +99,14 @@ group_of(Oid source)
 	return group;
 }
 
+static void
+become_ready(MdbRun *run)
+{
+	pairingheap_add(ready, &run->node);
+	run->queue = MDB_QUEUE_READY;
+	run->ready_at = GetCurrentTimestamp();
+}
+
 /*
  * mdb_due_add - a rule waits for its next tick.
  */
@@ -112,10 +123,7 @@ mdb_due_add(MdbRun *run)
 		run->queue = MDB_QUEUE_SLOW;
 	}
 	else if (run->next != 0 && run->next <= group->watermark)
-	{
-		pairingheap_add(ready, &run->node);
-		run->queue = MDB_QUEUE_READY;
-	}
+		become_ready(run);
 	else
 	{
 		pairingheap_add(group->waiting, &run->node);
@@ -144,7 +152,7 @@ mdb_due_remove(MdbRun *run)
 
 /* A rule that has never been evaluated begins with the last tick that is complete. */
 static void
-become_ready(MdbGroup *group)
+look_who_is_ready(MdbGroup *group)
 {
 	while (!pairingheap_is_empty(group->waiting))
 	{
@@ -160,8 +168,7 @@ become_ready(MdbGroup *group)
 		(void) pairingheap_remove_first(group->waiting);
 		if (run->next == 0)
 			run->next = mdb_rule_tick(run->rule, group->watermark);
-		pairingheap_add(ready, &run->node);
-		run->queue = MDB_QUEUE_READY;
+		become_ready(run);
 	}
 }
 
@@ -187,7 +194,7 @@ mdb_due_look(void)
 		if (OidIsValid(source) && !SearchSysCacheExists1(RELOID, ObjectIdGetDatum(source)))
 			source = InvalidOid;
 		group->watermark = mdb_watermark(source, &group->lag, NULL);
-		become_ready(group);
+		look_who_is_ready(group);
 	}
 }
 
@@ -249,7 +256,8 @@ mdb_due_next(int64 *skipped)
 	newest = mdb_rule_tick(run->rule, run->group->watermark);
 	if (run->next == 0)
 		run->next = newest;
-	else if (newest > run->next && (run->is_slow || newest - run->next > MDB_CATCH_UP_US))
+	else if (newest > run->next &&
+			 (run->is_slow || newest - run->next > MDB_CATCH_UP_US || now - run->ready_at > run->rule->every))
 	{
 		*skipped = (newest - run->next) / run->rule->every;
 		run->next = newest;

@@ -35,7 +35,7 @@ extern void mdb_recording_forget(int32 rule_id);
 
 typedef struct MdbAlert
 {
-	uint8 key[16]; /* hash key */
+	uint8 key[MDB_LABELS_KEY]; /* hash key */
 	Jsonb *labels;
 	MdbInstance now;
 	bool isnull; /* has no value */
@@ -103,7 +103,7 @@ typedef struct MdbTick
 } MdbTick;
 
 extern bool mdb_alert_matters(const MdbRule *rule, const MdbSteps *steps, TimestampTz now);
-extern bool mdb_alert_apply(const MdbRule *rule, const MdbSteps *steps, TimestampTz at, TimestampTz now);
+extern void mdb_alert_apply(const MdbRule *rule, const MdbSteps *steps, TimestampTz at, TimestampTz now);
 extern void mdb_tick_write(const MdbRule *rule, const MdbTick *tick);
 extern const char *mdb_health_name(MdbHealth health);
 extern MdbHealth mdb_health_parse(const char *name);
@@ -147,7 +147,8 @@ typedef struct MdbRun
 	MdbGroup *group;
 	pairingheap_node node;
 	dlist_node link;
-	TimestampTz next; /* the tick; 0 = the last that is complete */
+	TimestampTz next;     /* the tick; 0 = the last that is complete */
+	TimestampTz ready_at; /* since when it is ready, by the clock */
 	bool is_slow;
 	int timeouts;           /* in a row */
 	int failures;           /* in a row, which are not the rule's */

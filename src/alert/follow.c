@@ -2,8 +2,8 @@
  * follow.c
  *	  What the evaluation keeps in memory of tables with threshold or dead-man rules: rules, series, groups.
  *
- * A series is matched with the rules when its first sample comes, and again when the rules have changed: then its
- * samples are added to what it is attached to.  Which snapshot has been taken in is taken.c's business; when a rule has its
+ * A series is matched with the rules when its first sample comes, and again when the rules have changed (a generation), with
+ * those that have begun since when there are some: then its samples are added to what it is attached to.  Which snapshot has been taken in is taken.c's business; when a rule has its
  * history is history.c's.
  *
  * An error may come between any two changes: who calls this drops all of the table then.
@@ -19,6 +19,9 @@
 
 #include "alert/follow.h"
 #include "metricsdb.h"
+
+/* So many rules begin one after the other before it is better to look for all that a series has. */
+#define BEGUN_MAX 1000
 
 MdbAlertCounters mdb_alert_counters;
 
@@ -162,6 +165,14 @@ mdb_followed_each(void (*fn)(MdbFollowed *f, void *arg), void *arg)
 	pfree(relids);
 }
 
+/* All series are to be attached anew. */
+static void
+next_generation(MdbFollowed *f)
+{
+	f->generation++;
+	f->nbegun = 0;
+}
+
 static MdbWatchRule *
 find_watched(const MdbWatch *w, int32 id)
 {
@@ -180,10 +191,27 @@ watched_cmp(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Rules that were changed, or are gone, are forgotten; the others go on. */
 static void
+set_watch(MdbFollowedRule *r, MdbWatchRule *watch)
+{
+	r->watch = watch;
+	r->column = watch->column;
+	/* It cannot be evaluated on the table as it is. */
+	if (watch->t == NULL)
+	{
+		mdb_followed_rule_reset(r);
+		return;
+	}
+	r->deadman = watch->t->deadman;
+	r->aggregate = watch->t->aggregate;
+	r->window = watch->t->window;
+}
+
+/* Rules that were changed, or are gone, are forgotten; the others go on.  True if there were some. */
+static bool
 renew_rules(MdbFollowed *f)
 {
+	bool forgotten = false;
 	HASH_SEQ_STATUS seq;
 	MdbFollowedRule *r;
 	MdbWatch *w = f->watch;
@@ -199,37 +227,69 @@ renew_rules(MdbFollowed *f)
 		MdbWatchRule *p = &probe;
 		MdbWatchRule **found = bsearch(&p, sorted, w->nrules, sizeof(MdbWatchRule *), watched_cmp);
 
-		r->watch = found ? *found : NULL;
 		if (found && (*found)->version == r->version)
+		{
+			set_watch(r, *found);
 			continue;
+		}
+		forgotten = true;
 		mdb_followed_rule_reset(r);
 		hash_search(f->rules, &r->id, HASH_REMOVE, NULL);
 	}
 	pfree(sorted);
+	return forgotten;
+}
+
+/* Are the labels of series made of the same columns? */
+static bool
+same_labels(const MdbWatch *a, const MdbWatch *b)
+{
+	if (a->metric != b->metric || a->tags != b->tags || a->ncolumns != b->ncolumns)
+		return false;
+	for (int i = 0; i < a->ncolumns; i++)
+		if (a->columns[i].attno != b->columns[i].attno || a->columns[i].name.len != b->columns[i].name.len ||
+			memcmp(a->columns[i].name.p, b->columns[i].name.p, a->columns[i].name.len) != 0)
+			return false;
+	return true;
+}
+
+static MdbWatch *
+build_watch(MdbFollowed *f, Relation rel)
+{
+	MemoryContext old = MemoryContextSwitchTo(f->mcxt);
+	MdbWatch *watch;
+
+	/* What comes while it is built makes it stale again. */
+	f->stale = false;
+	watch = mdb_watch_build(rel);
+	MemoryContextSwitchTo(old);
+	return watch;
 }
 
 /*
  * mdb_followed_refresh - learn what has become of the table, which is locked, and its rules.
  *
- * A new file of the table has other series, and maybe other rows: nothing of what was known is kept then.
+ * A new file of the table has other series, and maybe other rows, and columns of other names other labels: nothing of what
+ * was known is kept then.
  */
 void
 mdb_followed_refresh(MdbFollowed *f, Relation rel)
 {
-	MemoryContext old;
-	MdbWatch *before;
+	MdbWatch *watch;
 
 	if (f->watch && f->watch->storage_id != mdb_table_peek(rel)->storage_id)
 		begin_table(f);
-	before = f->watch;
-	f->stale = false;
-	old = MemoryContextSwitchTo(f->mcxt);
-	f->watch = mdb_watch_build(rel);
-	MemoryContextSwitchTo(old);
-	if (before)
-		MemoryContextDelete(before->mcxt);
-	f->generation++;
-	renew_rules(f);
+	watch = build_watch(f, rel);
+	if (f->watch && !same_labels(f->watch, watch))
+	{
+		begin_table(f);
+		watch = build_watch(f, rel);
+	}
+	if (f->watch)
+		MemoryContextDelete(f->watch->mcxt);
+	f->watch = watch;
+	if (renew_rules(f) || f->generation == 0)
+		next_generation(f);
 }
 
 /* ---- rules ---- */
@@ -253,7 +313,7 @@ mdb_followed_rule(MdbFollowed *f, int32 id)
 	memset(r, 0, sizeof(*r));
 	r->id = id;
 	r->version = watch->version;
-	r->watch = watch;
+	set_watch(r, watch);
 	return r;
 }
 
@@ -276,6 +336,22 @@ mdb_followed_width(const MdbThreshold *t, int64 every)
 	return a;
 }
 
+/* Series are to be attached to a rule, too; anew, if they may be attached to groups that it had before. */
+static void
+note_begun(MdbFollowed *f, MdbFollowedRule *r)
+{
+	if (r->generation == f->generation || f->nbegun == BEGUN_MAX)
+		next_generation(f);
+	r->generation = f->generation;
+	if (f->nbegun == f->begun_room)
+	{
+		f->begun_room = Max(16, f->begun_room * 2);
+		f->begun = f->begun ? repalloc(f->begun, sizeof(int32) * f->begun_room)
+							: MemoryContextAlloc(f->mcxt, sizeof(int32) * f->begun_room);
+	}
+	f->begun[f->nbegun++] = r->id;
+}
+
 /*
  * mdb_followed_rule_begin - a rule has windows from now on, empty ones; it has a tick at this time, and buckets end there.
  */
@@ -293,7 +369,7 @@ mdb_followed_rule_begin(MdbFollowedRule *r, MdbFollowed *f, int64 width, Timesta
 	r->phase = ((at % r->width) + r->width) % r->width;
 	r->state = MDB_FOLLOW_LOADED;
 	r->tick = at;
-	f->generation++;
+	note_begun(f, r);
 }
 
 /*
@@ -310,6 +386,9 @@ mdb_followed_rule_reset(MdbFollowedRule *r)
 	r->nwaits = 0;
 	r->mcxt = NULL;
 	r->groups = NULL;
+	r->list = NULL;
+	r->ngroups = r->groups_room = 0;
+	r->distinct = false;
 	r->members = NULL;
 	r->error = NULL;
 	r->pieces = NULL;
@@ -420,6 +499,18 @@ copy_bytes(MemoryContext mcxt, MdbBytes b)
 	return p;
 }
 
+static void
+put_on_list(MdbFollowedRule *r, MdbWindowGroup *g)
+{
+	if (r->ngroups == r->groups_room)
+	{
+		r->groups_room = Max(4, r->groups_room * 2);
+		r->list = r->list ? repalloc_huge(r->list, sizeof(MdbWindowGroup *) * r->groups_room)
+						  : MemoryContextAlloc(r->mcxt, sizeof(MdbWindowGroup *) * r->groups_room);
+	}
+	r->list[r->ngroups++] = g;
+}
+
 /* A rule's group of a series with these labels. */
 static MdbWindowGroup *
 group_of(MdbFollowedRule *r, const MdbLabels *labels)
@@ -468,6 +559,7 @@ group_of(MdbFollowedRule *r, const MdbLabels *labels)
 		g->values = names + n;
 		g->last = PG_INT64_MIN;
 		g->metric = t->grouped ? NULL : copy_bytes(r->mcxt, metric);
+		put_on_list(r, g);
 	}
 	else if (g->metric && r->error == NULL &&
 			 (strlen(g->metric) != metric.len || memcmp(g->metric, metric.p, metric.len) != 0))
@@ -514,7 +606,7 @@ attach_rule(void *arg, MdbWatchRule *rule)
 	s->n++;
 }
 
-/* Find the rules that watch a series. */
+/* Find the rules that watch a series: all, or those that have begun since. */
 static void
 attach_series(MdbFollowed *f, MdbFollowedSeries *s)
 {
@@ -524,15 +616,58 @@ attach_series(MdbFollowed *f, MdbFollowedSeries *s)
 	MdbLabels labels = {0};
 	Attaching a = {.f = f, .series = s, .labels = &labels};
 
-	if (s->attach)
-		pfree(s->attach);
-	s->attach = NULL;
-	s->n = 0;
 	mdb_watch_labels(f->watch, s->key, s->len, &labels);
-	mdb_watch_match(f->watch, &labels, attach_rule, &a);
+	if (s->generation == f->generation)
+	{
+		a.room = s->n;
+		for (int i = s->begun; i < f->nbegun; i++)
+		{
+			const MdbFollowedRule *r = hash_search(f->rules, &f->begun[i], HASH_FIND, NULL);
+
+			if (r && r->watch && mdb_watch_holds(f->watch, r->watch, &labels))
+				attach_rule(&a, r->watch);
+		}
+	}
+	else
+	{
+		if (s->attach)
+			pfree(s->attach);
+		s->attach = NULL;
+		s->n = 0;
+		mdb_watch_match(f->watch, &labels, attach_rule, &a);
+	}
 	s->generation = f->generation;
+	s->begun = f->nbegun;
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(tmp);
+}
+
+/*
+ * mdb_followed_prefetch - a sample of a series comes soon, in so many steps: 3 to 0.  Series, what they are attached to and
+ * windows are all over the memory, so that each would be waited for.
+ */
+void
+mdb_followed_prefetch(const MdbFollowed *f, uint32 id, int step)
+{
+	const MdbFollowedSeries *s = id < f->nids ? f->by_id[id] : NULL;
+	const MdbAttach *a;
+
+	if (s == NULL)
+		return;
+	if (step == 3)
+		mdb_prefetch(s);
+	else if (step == 2)
+		mdb_prefetch(s->attach);
+	else if (s->generation == f->generation && s->n > 0)
+	{
+		a = &s->attach[0];
+		if (a->rule->state != MDB_FOLLOW_LOADED)
+			return;
+		if (step == 1)
+			mdb_prefetch(a->ring);
+		else
+			mdb_ring_prefetch(a->ring, a->rule->aggregate, false);
+	}
 }
 
 /*
@@ -542,17 +677,19 @@ void
 mdb_followed_add(MdbFollowed *f, MdbFollowedSeries *s, MdbFollowedRule *only, AttrNumber column, int64 time,
 				 double value)
 {
-	if (unlikely(s->generation != f->generation))
+	if (unlikely(s->generation != f->generation || s->begun != f->nbegun))
 		attach_series(f, s);
-	s->touched = true;
+	if (!s->touched)
+		s->touched = true;
 	for (int i = 0; i < s->n; i++)
 	{
 		const MdbAttach *a = &s->attach[i];
 		MdbFollowedRule *r = a->rule;
 
-		if (r->watch->column != column || r->has_it || (only && r != only))
+		/* Of one that was reset groups are gone. */
+		if (r->state != MDB_FOLLOW_LOADED || r->column != column || r->has_it || (only && r != only))
 			continue;
-		if (r->watch->t->deadman && time <= r->tick)
+		if (r->deadman && time <= r->tick)
 			a->group->last = Max(a->group->last, time);
 		else
 		{
@@ -560,30 +697,36 @@ mdb_followed_add(MdbFollowed *f, MdbFollowedSeries *s, MdbFollowedRule *only, At
 			int64 end = behind == 0 ? time : time + (behind > 0 ? r->width : 0) - behind;
 
 			/* What is too late for the window of the last tick is so for all that come. */
-			if (end > r->tick - r->watch->t->window)
-				mdb_ring_add(a->ring, r->watch->t->aggregate, r->mcxt, end, time, value);
+			if (end > r->tick - r->window)
+				mdb_ring_add(a->ring, r->aggregate, r->mcxt, end, time, value);
 		}
 	}
 }
 
 /* ---- what is not needed any more ---- */
 
-static void
+/* True if something of it is gone that series were attached to. */
+static bool
 sweep_rule(MdbFollowedRule *r)
 {
 	HASH_SEQ_STATUS seq;
 	MdbWindowGroup *g;
 	MdbMember *m;
 	const MdbThreshold *t;
+	int n = r->ngroups;
+	bool gone = false;
 
 	if (r->state != MDB_FOLLOW_LOADED)
-		return;
+		return false;
 	t = r->watch->t;
 	/* If it is so still, that is found when series are attached. */
+	gone = r->error != NULL;
 	r->error = NULL;
-	hash_seq_init(&seq, r->groups);
-	while ((g = hash_seq_search(&seq)) != NULL)
+	for (int k = 0; k < n; k++)
+	{
+		g = r->list[k];
 		g->any = (t->deadman && g->last > r->tick - t->forget_after) || (r->members == NULL && g->ring.n > 0);
+	}
 	if (r->members)
 	{
 		hash_seq_init(&seq, r->members);
@@ -593,14 +736,22 @@ sweep_rule(MdbFollowedRule *r)
 			if (m->ring.n > 0)
 				m->group->any = true;
 			else
+			{
 				hash_search(r->members, &m->hash, HASH_REMOVE, NULL);
+				gone = true;
+			}
 		}
 	}
-	hash_seq_init(&seq, r->groups);
-	while ((g = hash_seq_search(&seq)) != NULL)
+	r->ngroups = 0;
+	for (int k = 0; k < n; k++)
 	{
+		g = r->list[k];
 		if (g->any)
+		{
+			put_on_list(r, g);
 			continue;
+		}
+		gone = true;
 		for (int i = 0; i < 2 * g->n; i++)
 			pfree(g->names[i]);
 		pfree(g->names);
@@ -610,11 +761,12 @@ sweep_rule(MdbFollowedRule *r)
 			pfree(g->labels);
 		hash_search(r->groups, &g->hash, HASH_REMOVE, NULL);
 	}
+	return gone;
 }
 
 /*
- * mdb_followed_sweep - forget groups that have no samples, and series of which none came since the last time: all
- * are attached anew.
+ * mdb_followed_sweep - forget groups that have no samples, and series of which none came since the last time: if
+ * something was attached to what is gone, all are attached anew.
  */
 void
 mdb_followed_sweep(MdbFollowed *f)
@@ -622,11 +774,13 @@ mdb_followed_sweep(MdbFollowed *f)
 	HASH_SEQ_STATUS seq;
 	MdbFollowedRule *r;
 	MdbFollowedSeries *s;
+	bool gone = false;
 
 	hash_seq_init(&seq, f->rules);
 	while ((r = hash_seq_search(&seq)) != NULL)
-		sweep_rule(r);
-	f->generation++;
+		gone |= sweep_rule(r);
+	if (gone)
+		next_generation(f);
 	for (uint32 i = 0; i < f->nids; i++)
 		if (f->by_id[i] && !f->by_id[i]->touched)
 			f->by_id[i] = NULL;

@@ -14,6 +14,7 @@
 #include "series/series.h"
 #include "utils/hsearch.h"
 
+#include "alert/alert.h"
 #include "alert/bytes.h"
 #include "alert/watch.h"
 #include "alert/window.h"
@@ -34,13 +35,14 @@ typedef struct MdbWindowGroup
 	int n;
 	char **names;
 	char **values;
-	Jsonb *labels; /* with the rule's, made when first told */
-	char *metric;  /* of the first series, if each is a group */
 	MdbRing ring;  /* unless the aggregate is one of series; of a dead-man rule what is later than its tick */
-	double sum;    /* else: while the rule is evaluated */
-	bool any, known;  /* likewise: a sample; a value */
-	TimestampTz last; /* of a dead-man rule, up to the tick */
-	TimestampTz held; /* the last tick at which it did not recover; 0 = never */
+	Jsonb *labels; /* with the rule's, made when first told */
+	uint8 key[MDB_LABELS_KEY]; /* of these */
+	char *metric;              /* of the first series, if each is a group */
+	double sum;                /* else: while the rule is evaluated */
+	bool any, known;           /* likewise: a sample; a value */
+	TimestampTz last;          /* of a dead-man rule, up to the tick */
+	TimestampTz held;          /* the last tick at which it did not recover; 0 = never */
 } MdbWindowGroup;
 
 /* A series of a rule whose aggregate is one of series. */
@@ -69,16 +71,25 @@ typedef struct MdbFollowedRule
 {
 	int32 id; /* hash key */
 	int64 version;
-	MdbWatchRule *watch; /* of the table's watch of now */
+	MdbWatchRule *watch; /* of the table's watch of now; what each sample needs of that: */
+	AttrNumber column;
+	bool deadman;
+	MdbWindowAggregate aggregate;
+	int64 window;
 	MdbFollowState state;
 	MemoryContext mcxt; /* of what follows; NULL unless it is loaded */
 	HTAB *groups;
+	int ngroups;
+	int groups_room;
+	MdbWindowGroup **list; /* of all groups */
+	bool distinct;         /* no two groups whose labels are made have the same */
 	HTAB *members;
 	int64 width; /* of buckets */
 	int64 phase; /* they end at multiples of it, and this */
 	TimestampTz tick;
-	MdbSeen seen; /* its history is of this snapshot */
-	int npieces;  /* of it, that are later than all ticks */
+	uint64 generation; /* of the table, in which it began */
+	MdbSeen seen;      /* its history is of this snapshot */
+	int npieces;       /* of it, that are later than all ticks */
 	int pieces_room;
 	MdbPiece *pieces;
 	bool has_it; /* the row of metricsdb.alert_batch at hand is part of its history */
@@ -100,6 +111,7 @@ typedef struct MdbFollowedSeries
 	char *key;
 	uint32 len;
 	uint64 generation; /* of the table when it was attached */
+	int begun;         /* to so many of the rules that have begun since */
 	int n;
 	MdbAttach *attach;
 	bool touched; /* since the last sweep */
@@ -124,6 +136,9 @@ typedef struct MdbFollowed
 	MdbWatch *watch;
 	uint64 generation;
 	HTAB *rules;
+	int nbegun; /* rules that have begun in this generation: */
+	int begun_room;
+	int32 *begun;
 	HTAB *series;
 	MdbFollowedSeries **by_id;
 	uint32 nids;
@@ -154,6 +169,7 @@ extern void mdb_followed_rule_begin(MdbFollowedRule *r, MdbFollowed *f, int64 wi
 extern void mdb_followed_rule_reset(MdbFollowedRule *r);
 extern MdbFollowedSeries *mdb_followed_by_key(MdbFollowed *f, const char *key, uint32 len);
 extern MdbFollowedSeries *mdb_followed_by_id(MdbFollowed *f, MdbDict *dict, uint32 id);
+extern void mdb_followed_prefetch(const MdbFollowed *f, uint32 id, int step);
 extern void mdb_followed_add(MdbFollowed *f, MdbFollowedSeries *s, MdbFollowedRule *only, AttrNumber column,
 							 int64 time, double value);
 extern void mdb_followed_sweep(MdbFollowed *f);

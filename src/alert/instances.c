@@ -64,7 +64,7 @@ enter(MdbAlerts *alerts, const uint8 *key, const Jsonb *labels)
 MdbAlert *
 mdb_alerts_add(MdbAlerts *alerts, const Jsonb *labels)
 {
-	uint8 key[16];
+	uint8 key[MDB_LABELS_KEY];
 
 	mdb_labels_key(labels, key);
 	return enter(alerts, key, labels);
@@ -79,54 +79,57 @@ forget(MdbAlerts *alerts, MdbAlert *alert)
 
 /* ---- an evaluation ---- */
 
-typedef struct Key
-{
-	uint8 key[16];
-	int at;
-} Key;
-
 static int
 key_cmp(const void *a, const void *b)
 {
-	return memcmp(((const Key *) a)->key, ((const Key *) b)->key, sizeof(((const Key *) a)->key));
+	const MdbObservation *x = *(const MdbObservation *const *) a;
+	const MdbObservation *y = *(const MdbObservation *const *) b;
+
+	return memcmp(x->key, y->key, MDB_LABELS_KEY);
 }
 
-/* The keys of all observations; if two are the same the evaluation has failed. */
-static Key *
-keys_of(MdbObservations *seen)
+/* See to it that all observations have their keys. */
+static void
+make_keys(MdbObservations *seen)
 {
-	Key *keys = palloc_extended(sizeof(Key) * Max(1, seen->count), MCXT_ALLOC_HUGE);
-	Key *sorted;
-
 	for (int i = 0; i < seen->count; i++)
 	{
-		mdb_labels_key(seen->of[i].labels, keys[i].key);
-		keys[i].at = i;
-	}
-	if (seen->count < 2)
-		return keys;
-	sorted = palloc_extended(sizeof(Key) * seen->count, MCXT_ALLOC_HUGE);
-	memcpy(sorted, keys, sizeof(Key) * seen->count);
-	qsort(sorted, seen->count, sizeof(Key), key_cmp);
-	for (int i = 1; i < seen->count && seen->error == NULL; i++)
-		if (key_cmp(&sorted[i - 1], &sorted[i]) == 0)
-		{
-			Jsonb *labels = seen->of[sorted[i].at].labels;
+		uint8 *key;
 
-			seen->error = psprintf("two rows have the same labels %s",
-								   JsonbToCString(NULL, &labels->root, VARSIZE(labels)));
-		}
-	pfree(sorted);
-	return keys;
+		if (seen->of[i].key)
+			continue;
+		key = palloc(MDB_LABELS_KEY);
+		mdb_labels_key(seen->of[i].labels, key);
+		seen->of[i].key = key;
+	}
 }
 
 /*
- * mdb_alerts_check - seen->error is set if two observations have the same labels.
+ * mdb_alerts_check - all observations have their keys; seen->error is set if two have the same labels.
  */
 void
 mdb_alerts_check(MdbObservations *seen)
 {
-	pfree(keys_of(seen));
+	const MdbObservation **sorted;
+
+	make_keys(seen);
+	if (seen->distinct || seen->count < 2)
+		return;
+	sorted = palloc_extended(sizeof(MdbObservation *) * seen->count, MCXT_ALLOC_HUGE);
+	for (int i = 0; i < seen->count; i++)
+		sorted[i] = &seen->of[i];
+	qsort(sorted, seen->count, sizeof(MdbObservation *), key_cmp);
+	seen->distinct = true;
+	for (int i = 1; i < seen->count && seen->distinct; i++)
+		if (key_cmp(&sorted[i - 1], &sorted[i]) == 0)
+		{
+			Jsonb *labels = sorted[i]->labels;
+
+			seen->error = psprintf("two rows have the same labels %s",
+								   JsonbToCString(NULL, &labels->root, VARSIZE(labels)));
+			seen->distinct = false;
+		}
+	pfree(sorted);
 }
 
 static void
@@ -154,7 +157,7 @@ for_all(MdbAlerts *alerts, const MdbRule *rule, bool make)
 {
 	Jsonb *labels = mdb_labels_make(rule, 0, NULL, NULL, NAN);
 	MdbAlert *alert;
-	uint8 key[16];
+	uint8 key[MDB_LABELS_KEY];
 
 	mdb_labels_key(labels, key);
 	alert = find(alerts, key);
@@ -195,15 +198,14 @@ is_worth(const MdbRule *rule, const MdbObservation *o)
 }
 
 static void
-all_seen(MdbAlerts *alerts, const MdbRule *rule, const MdbObservations *seen, const Key *keys,
-		 MdbSteps *steps)
+all_seen(MdbAlerts *alerts, const MdbRule *rule, const MdbObservations *seen, MdbSteps *steps)
 {
 	int64 begun = 0;
 
 	for (int i = 0; i < seen->count; i++)
 	{
 		const MdbObservation *o = &seen->of[i];
-		MdbAlert *alert = find(alerts, keys[i].key);
+		MdbAlert *alert = find(alerts, o->key);
 
 		if (alert == NULL)
 		{
@@ -215,7 +217,7 @@ all_seen(MdbAlerts *alerts, const MdbRule *rule, const MdbObservations *seen, co
 				continue;
 			}
 			begun++;
-			alert = enter(alerts, keys[i].key, o->labels);
+			alert = enter(alerts, o->key, o->labels);
 		}
 		alert->turn = alerts->turn;
 		alert->isnull = o->isnull;
@@ -265,21 +267,18 @@ others_absent(MdbAlerts *alerts, const MdbRule *rule, const MdbObservations *see
 void
 mdb_alerts_step(MdbAlerts *alerts, const MdbRule *rule, MdbObservations *seen, MdbSteps *steps)
 {
-	Key *keys = NULL;
-
 	memset(steps, 0, sizeof(*steps));
 	alerts->turn++;
 	if (seen->error == NULL)
-		keys = keys_of(seen);
+		mdb_alerts_check(seen);
 	if (seen->error != NULL)
 	{
 		all_failed(alerts, rule, seen->at, steps);
 		return;
 	}
 	make_room(steps, alerts, seen->count);
-	all_seen(alerts, rule, seen, keys, steps);
+	all_seen(alerts, rule, seen, steps);
 	others_absent(alerts, rule, seen, steps);
-	pfree(keys);
 }
 
 /*

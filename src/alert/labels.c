@@ -24,7 +24,7 @@ put(StringInfo buf, const char *bytes, int len)
  * on all machines, as they are dumped.
  */
 void
-mdb_labels_key(const Jsonb *labels, uint8 key[16])
+mdb_labels_key(const Jsonb *labels, uint8 key[MDB_LABELS_KEY])
 {
 	uint8 digest[PG_SHA256_DIGEST_LENGTH];
 	pg_cryptohash_ctx *hash;
@@ -54,6 +54,6 @@ mdb_labels_key(const Jsonb *labels, uint8 key[16])
 		pg_cryptohash_final(hash, digest, sizeof(digest)) < 0)
 		elog(ERROR, "could not compute the key of labels: %s", pg_cryptohash_error(hash));
 	pg_cryptohash_free(hash);
-	memcpy(key, digest, 16);
+	memcpy(key, digest, MDB_LABELS_KEY);
 	pfree(buf.data);
 }

@@ -129,10 +129,11 @@ mdb_interval_us(const Interval *interval)
 /* ---- observations ---- */
 
 /*
- * mdb_observe - one more observation; labels are kept, not copied.
+ * mdb_observe - one more observation; labels, and their key if it is known, else NULL, are kept, not copied.
  */
 void
-mdb_observe(MdbObservations *seen, Jsonb *labels, double value, bool isnull, MdbCondition holds)
+mdb_observe(MdbObservations *seen, Jsonb *labels, const uint8 *key, double value, bool isnull,
+			MdbCondition holds)
 {
 	MdbObservation *o;
 
@@ -144,6 +145,7 @@ mdb_observe(MdbObservations *seen, Jsonb *labels, double value, bool isnull, Mdb
 	}
 	o = &seen->of[seen->count++];
 	o->labels = labels;
+	o->key = key;
 	o->value = value;
 	o->isnull = isnull;
 	o->holds = holds;

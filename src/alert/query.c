@@ -220,7 +220,7 @@ conclude(Receiver *r, bool has_value, double value, bool has_firing, bool firing
 						errmsg("labels of the rule's rows take more than %d MB", LABELS_ROOM / 1024 / 1024)));
 	MemoryContextSwitchTo(r->context);
 	labels = memcpy(palloc(VARSIZE(labels)), labels, VARSIZE(labels));
-	mdb_observe(r->seen, labels, value, !has_value, holds);
+	mdb_observe(r->seen, labels, NULL, value, !has_value, holds);
 }
 
 static bool

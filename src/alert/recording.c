@@ -385,7 +385,7 @@ add_ends(const MdbRule *rule, MdbObservations *seen)
 	hash_seq_init(&scan, r->series);
 	while ((series = hash_seq_search(&scan)) != NULL)
 		if (series->turn != r->turn)
-			mdb_observe(seen, series->labels, stale, false, MDB_HOLDS);
+			mdb_observe(seen, series->labels, NULL, stale, false, MDB_HOLDS);
 }
 
 /*

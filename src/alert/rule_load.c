@@ -199,15 +199,24 @@ mdb_rule_lock_exclusive(int32 id)
 int64
 mdb_rule_version(int32 id)
 {
+	static SPIPlanPtr plan = NULL;
 	Oid type = INT4OID;
 	Datum arg = Int32GetDatum(id);
 	int64 version = 0;
 	bool isnull;
 
 	SPI_connect();
-	if (mdb_execute_own("SELECT version FROM metricsdb.alert_rule"
-						" WHERE rule_id OPERATOR(pg_catalog.=) $1 AND enabled",
-						1, &type, &arg, NULL) == 1)
+	if (plan == NULL)
+	{
+		SPIPlanPtr fresh = SPI_prepare("SELECT version FROM metricsdb.alert_rule"
+									   " WHERE rule_id OPERATOR(pg_catalog.=) $1 AND enabled",
+									   1, &type);
+
+		if (fresh == NULL || SPI_keepplan(fresh) != 0)
+			elog(ERROR, "could not prepare the look at a rule's version");
+		plan = fresh;
+	}
+	if (SPI_execute_plan(plan, &arg, NULL, false, 1) == SPI_OK_SELECT && SPI_processed == 1)
 		version = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_finish();
 	return version;

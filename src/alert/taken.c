@@ -39,6 +39,9 @@
 #define TIDY_EVERY  (10 * USECS_PER_SEC)
 #define SWEEP_EVERY (5 * USECS_PER_MINUTE)
 
+/* Samples between the steps of mdb_followed_prefetch(). */
+#define AHEAD 12
+
 /* ---- what a snapshot sees ---- */
 
 static int
@@ -155,6 +158,9 @@ add_samples(MdbFollowed *f, MdbDict *dict, const bytea *bytes, MdbFollowedRule *
 
 		if (i % 65536 == 0)
 			CHECK_FOR_INTERRUPTS();
+		for (uint32 step = 0, k = AHEAD; step < 4 && i + k < n; step++, k += AHEAD)
+			if (!(s[k].series & MDB_SERIES_BY_KEY))
+				mdb_followed_prefetch(f, (uint32) s[k].series, step);
 		mdb_followed_add(f,
 						 s->series & MDB_SERIES_BY_KEY ? by_key[(uint32) s->series]
 													   : mdb_followed_by_id(f, dict, (uint32) s->series),

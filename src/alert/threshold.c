@@ -28,6 +28,9 @@
 #include "alert/follow.h"
 #include "alert/gather.h"
 
+/* Groups whose memory is asked for while others are evaluated. */
+#define AHEAD 16
+
 /* ---- taking in ---- */
 
 static void
@@ -237,10 +240,36 @@ labels_of(const MdbRule *rule, MdbFollowedRule *r, MdbWindowGroup *g, bool fixed
 	labels = mdb_labels_make(rule, g->n, g->names, g->values, value);
 	if (!fixed)
 		return labels;
+	mdb_labels_key(labels, g->key);
 	old = MemoryContextSwitchTo(r->mcxt);
 	g->labels = (Jsonb *) datumCopy(PointerGetDatum(labels), false, -1);
 	MemoryContextSwitchTo(old);
+	r->distinct = false;
 	return g->labels;
+}
+
+static int
+key_cmp(const void *a, const void *b)
+{
+	return memcmp((*(MdbWindowGroup *const *) a)->key, (*(MdbWindowGroup *const *) b)->key, MDB_LABELS_KEY);
+}
+
+/* Have no two groups whose labels are made the same? */
+static bool
+labels_are_distinct(const MdbFollowedRule *r)
+{
+	MdbWindowGroup **sorted = palloc_extended(sizeof(MdbWindowGroup *) * Max(r->ngroups, 1), MCXT_ALLOC_HUGE);
+	bool distinct = true;
+	int n = 0;
+
+	for (int i = 0; i < r->ngroups; i++)
+		if (r->list[i]->labels)
+			sorted[n++] = r->list[i];
+	qsort(sorted, n, sizeof(MdbWindowGroup *), key_cmp);
+	for (int i = 1; i < n && distinct; i++)
+		distinct = key_cmp(&sorted[i - 1], &sorted[i]) != 0;
+	pfree(sorted);
+	return distinct;
 }
 
 /* Sums of what series of a group have. */
@@ -249,14 +278,12 @@ add_members(MdbFollowedRule *r, TimestampTz at)
 {
 	const MdbThreshold *t = r->watch->t;
 	HASH_SEQ_STATUS seq;
-	MdbWindowGroup *g;
 	MdbMember *m;
 
-	hash_seq_init(&seq, r->groups);
-	while ((g = hash_seq_search(&seq)) != NULL)
+	for (int i = 0; i < r->ngroups; i++)
 	{
-		g->sum = 0;
-		g->any = g->known = false;
+		r->list[i]->sum = 0;
+		r->list[i]->any = r->list[i]->known = false;
 	}
 	hash_seq_init(&seq, r->members);
 	while ((m = hash_seq_search(&seq)) != NULL)
@@ -313,8 +340,6 @@ mdb_threshold_evaluate(const MdbRule *rule, MdbObservations *seen)
 {
 	MdbFollowedRule *r = ready_rule(rule, seen);
 	bool fixed = labels_are_fixed(rule);
-	HASH_SEQ_STATUS seq;
-	MdbWindowGroup *g;
 
 	mdb_alert_counters.evaluations++;
 	if (r == NULL)
@@ -327,13 +352,20 @@ mdb_threshold_evaluate(const MdbRule *rule, MdbObservations *seen)
 	}
 	if (r->members)
 		add_members(r, seen->at);
-	hash_seq_init(&seq, r->groups);
-	while ((g = hash_seq_search(&seq)) != NULL)
+	for (int i = 0; i < r->ngroups; i++)
 	{
 		const MdbThreshold *t = r->watch->t;
+		MdbWindowGroup *g = r->list[i];
 		MdbCondition holds;
+		Jsonb *labels;
 		double value;
 		bool isnull = false;
+
+		/* What comes next is rarely in the processor's cache. */
+		if (i + AHEAD < r->ngroups)
+			mdb_prefetch(&r->list[i + AHEAD]->ring);
+		if (i + AHEAD / 2 < r->ngroups)
+			mdb_ring_prefetch(&r->list[i + AHEAD / 2]->ring, t->aggregate, true);
 
 		if (t->deadman ? !group_silence(r, g, seen->at, &value)
 					   : !group_value(r, g, seen->at, &value, &isnull))
@@ -344,8 +376,11 @@ mdb_threshold_evaluate(const MdbRule *rule, MdbObservations *seen)
 			holds = seen->at - g->last > t->silent_for ? MDB_HOLDS : MDB_HOLDS_NOT;
 		else
 			holds = isnull ? MDB_HOLDS_NOT : mdb_compare(&t->compare, value);
-		mdb_observe(seen, labels_of(rule, r, g, fixed, value), value, isnull, holds);
+		labels = labels_of(rule, r, g, fixed, value);
+		mdb_observe(seen, labels, fixed ? g->key : NULL, value, isnull, holds);
 	}
+	if (fixed)
+		seen->distinct = r->distinct = r->distinct || labels_are_distinct(r);
 }
 
 void

@@ -177,8 +177,11 @@ mdb_watch_label(const MdbLabels *labels, MdbBytes name)
 
 /* ---- matching ---- */
 
-static bool
-holds(const MdbWatch *w, const MdbWatchRule *rule, const MdbLabels *labels)
+/*
+ * mdb_watch_holds - see watch.h.
+ */
+bool
+mdb_watch_holds(const MdbWatch *w, const MdbWatchRule *rule, const MdbLabels *labels)
 {
 	const MdbThreshold *t = rule->t;
 
@@ -199,7 +202,7 @@ static void
 match_list(const MdbWatch *w, int first, const MdbLabels *labels, MdbWatchFound found, void *arg)
 {
 	for (int i = first; i >= 0; i = w->rules[i].next)
-		if (holds(w, &w->rules[i], labels))
+		if (mdb_watch_holds(w, &w->rules[i], labels))
 			found(arg, &w->rules[i]);
 }
 

@@ -75,6 +75,9 @@ extern void mdb_watch_labels(const MdbWatch *w, const char *key, uint32 len, Mdb
 typedef void (*MdbWatchFound)(void *arg, MdbWatchRule *rule);
 extern void mdb_watch_match(const MdbWatch *w, const MdbLabels *labels, MdbWatchFound found, void *arg);
 
+/* mdb_watch_holds - does a rule watch a series with these labels? */
+extern bool mdb_watch_holds(const MdbWatch *w, const MdbWatchRule *rule, const MdbLabels *labels);
+
 /* mdb_watch_label - a label's value; empty if there is none. */
 extern MdbBytes mdb_watch_label(const MdbLabels *labels, MdbBytes name);
 

@@ -76,6 +76,24 @@ entry_at(const MdbRing *ring, Size size, int i)
 	return (Entry *) (ring->data + (Size) (ring->first + i) * size);
 }
 
+/*
+ * mdb_ring_prefetch - see window.h.
+ */
+void
+mdb_ring_prefetch(const MdbRing *ring, MdbWindowAggregate aggregate, bool whole)
+{
+	Size size = entry_size(aggregate);
+	const char *p = ring->data + ring->first * size;
+	const char *end = p + Min(ring->n * size, 1024);
+
+	if (ring->n == 0)
+		return;
+	if (!whole)
+		p = (const char *) entry_at(ring, size, ring->n - 1);
+	for (; p < end; p += 64)
+		mdb_prefetch(p);
+}
+
 /* The first entry that is not before a time. */
 static int
 find_entry(const MdbRing *ring, Size size, int64 at)

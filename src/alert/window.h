@@ -9,6 +9,9 @@
 
 #include "alert/threshold.h"
 
+/* Have the processor fetch what is needed in a moment. */
+#define mdb_prefetch(p) __builtin_prefetch(p)
+
 /* All zero: empty. */
 typedef struct MdbRing
 {
@@ -17,6 +20,9 @@ typedef struct MdbRing
 	int32 n;
 	int32 room;
 } MdbRing;
+
+/* mdb_ring_prefetch - of a ring that is to be evaluated, or, if it is not whole, to be added to. */
+extern void mdb_ring_prefetch(const MdbRing *ring, MdbWindowAggregate aggregate, bool whole);
 
 /* mdb_ring_add - a sample, in the bucket that ends at end, which it includes; memory from mcxt. */
 extern void mdb_ring_add(MdbRing *ring, MdbWindowAggregate aggregate, MemoryContext mcxt, int64 end,
