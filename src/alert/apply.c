@@ -357,17 +357,16 @@ write_resolved(const MdbRule *rule, const MdbAlert *alert, const Jsonb *annotati
 
 /*
  * mdb_alert_apply - write what an evaluation at a tick has changed, in the caller's transaction, under the rule's shared
- * lock.  now is the clock's time.  True if the outbox was written to: then the transaction is flushed when it commits,
- * and with it all before it.
+ * lock.  now is the clock's time.  Nobody is told before what was written is flushed: see
+ * src/deliver/outbox.c.
  *
  * The instances take it for written, so if the transaction fails they are to be read again.
  */
-bool
+void
 mdb_alert_apply(const MdbRule *rule, const MdbSteps *steps, TimestampTz at, TimestampTz now)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext row = AllocSetContextCreate(caller, "metricsdb alert", ALLOCSET_DEFAULT_SIZES);
-	bool told = false;
 	Datum targets;
 
 	if (SPI_connect() != SPI_OK_CONNECT)
@@ -401,15 +400,11 @@ mdb_alert_apply(const MdbRule *rule, const MdbSteps *steps, TimestampTz at, Time
 			write_firing(rule, alert, annotations, targets, now);
 		if (c.resolved)
 			write_resolved(rule, alert, annotations, at, now);
-		told = told || c.firing || c.resolved;
 		MDB_STOP("alert.outbox");
 	}
 	MemoryContextSwitchTo(caller);
 	SPI_finish();
 	MemoryContextDelete(row);
-	if (told)
-		ForceSyncCommit();
-	return told;
 }
 
 /* ---- how evaluations go ---- */

@@ -3,8 +3,8 @@
  *	  The alert worker's round: ticks that are due, one after the other, each in a transaction of its own.
  *
  * A tick reads, as the rule's owner, and writes, as the extension, what has changed: samples of a recording rule, states,
- * history, outbox, and up to where the rule is.  All of it is committed or nothing.  A transaction that tells targets
- * something is flushed; others need not be, for what they lose is done again.
+ * history, outbox, and up to where the rule is.  All of it is committed or nothing.  It does not wait until that is flushed:
+ * who sends does (src/deliver), once for many rules; what is lost before was told nobody, and is done again.
  */
 #include "postgres.h"
 
@@ -224,7 +224,7 @@ take_tick(MdbRun *run, volatile int64 *took, volatile bool *timed_out)
 		if (hold_rule(run))
 		{
 			if (writes)
-				(void) mdb_alert_apply(run->rule, &steps, seen.at, ended);
+				mdb_alert_apply(run->rule, &steps, seen.at, ended);
 			write_tick(run, ended);
 			MDB_STOP("alert.written");
 		}

@@ -10,6 +10,8 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/array.h"
@@ -166,6 +168,22 @@ mdb_outbox_due(const MdbAlertTarget *target, const char *url, int n, MdbAlertKey
 	return count;
 }
 
+/*
+ * What was read is flushed, whoever committed it, and however: after a crash it must still be so.
+ */
+static void
+flush_what_was_read(void)
+{
+	XLogRecPtr upto = GetXLogInsertRecPtr();
+
+	/* On a new page it is where the next record will begin, behind the header. */
+	if (XLogSegmentOffset(upto, wal_segment_size) == SizeOfXLogLongPHD)
+		upto -= SizeOfXLogLongPHD;
+	else if (upto % XLOG_BLCKSZ == SizeOfXLogShortPHD)
+		upto -= SizeOfXLogShortPHD;
+	XLogFlush(upto);
+}
+
 int
 mdb_outbox_read(const MdbAlertTarget *target, int n, const MdbAlertKey *keys, MdbAlert **alerts)
 {
@@ -217,6 +235,8 @@ mdb_outbox_read(const MdbAlertTarget *target, int n, const MdbAlertKey *keys, Md
 	}
 	MemoryContextSwitchTo(spi);
 	SPI_finish();
+	if (count > 0)
+		flush_what_was_read();
 	return count;
 }
 
