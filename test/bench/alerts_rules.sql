@@ -5,7 +5,7 @@ WITH rules AS (
 	FROM generate_series(0, 9) m, generate_series(0, :rules / 10 - 1) c)
 SELECT FROM (
 	SELECT count(CASE WHEN query THEN
-		metricsdb.create_alert(format('m%s_c%s', m, c), source => 'metrics', every => '1 s', op => '>', threshold => 1000, targets => '{am}',
+		metricsdb.create_alert(format('m%s_c%s', m, c), source => 'metrics', every => '5 s', op => '>', threshold => 1000, targets => '{am}',
 			query => format($$SELECT tags->>'host' AS host, max(value) AS value FROM public.metrics
 				WHERE metric_name = 'm%s' AND tags->>'cluster' = 'c%s' AND time > metricsdb.eval_time() - interval '10 s' AND time <= metricsdb.eval_time()
 				GROUP BY 1$$, m, c))

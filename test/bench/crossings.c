@@ -31,7 +31,7 @@ typedef struct Series
 {
 	uint8_t *bytes; /* name and tags as they go over the wire */
 	size_t len;
-	bool rising; /* is to be high from its next sample on */
+	bool rising;  /* is to be high from its next sample on */
 	double until; /* high until then; 0 = it is not */
 	double free_at;
 	int64_t first; /* high samples, in milliseconds */
