@@ -38,11 +38,12 @@ CREATE FUNCTION alter_alert_target(
 	name    text,
 	urls    text[] DEFAULT NULL,
 	options jsonb  DEFAULT NULL,
-	enabled bool   DEFAULT NULL) RETURNS void
+	enabled bool   DEFAULT NULL,
+	secrets jsonb  DEFAULT NULL) RETURNS void
 	LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'mdb_alter_alert_target';
-COMMENT ON FUNCTION alter_alert_target(text, text[], jsonb, bool)
-	IS 'change a target of alerts: what is null stays; options are put over those it has, one that is null goes';
-REVOKE ALL ON FUNCTION alter_alert_target(text, text[], jsonb, bool) FROM PUBLIC;
+COMMENT ON FUNCTION alter_alert_target(text, text[], jsonb, bool, jsonb)
+	IS 'change a target of alerts: what is null stays; options are put over those it has, one that is null goes; secrets replace those it has';
+REVOKE ALL ON FUNCTION alter_alert_target(text, text[], jsonb, bool, jsonb) FROM PUBLIC;
 
 CREATE FUNCTION drop_alert_target(name text) RETURNS void
 	LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'mdb_drop_alert_target';

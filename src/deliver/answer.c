@@ -14,6 +14,17 @@
 #define BACKOFF_MS     1000
 #define BACKOFF_MAX_MS (300 * 1000)
 
+/*
+ * is_of_alertmanager - has an Alertmanager said this?  It says in JSON what is wrong with alerts.  What else answers 400 is
+ * not about them: a server that speaks TLS and was not spoken to so, a proxy that knows no such host.
+ */
+static bool
+is_of_alertmanager(const char *body)
+{
+	body += strspn(body, " \t\r\n");
+	return *body == '"' || *body == '{';
+}
+
 MdbVerdict
 mdb_answer_verdict(const MdbAlertTarget *target, const MdbHttpAnswer *answer, char **why)
 {
@@ -32,6 +43,8 @@ mdb_answer_verdict(const MdbAlertTarget *target, const MdbHttpAnswer *answer, ch
 	else
 		text = psprintf("HTTP %d: %.200s", status, mdb_target_hide(target, answer->body));
 	*why = mdb_target_hide(target, text);
+	if (status == 400 && target->kind == MDB_TARGET_ALERTMANAGER && !is_of_alertmanager(answer->body))
+		return MDB_TROUBLE;
 	/* Not 401, 403, 404, 408, 429, which are not about what was said. */
 	return status == 400 || status == 413 || status == 422 ? MDB_BAD : MDB_TROUBLE;
 }

@@ -40,8 +40,8 @@ static const char due_sql[] =
 	"  ON s.target_id = o.target_id AND s.rule_id = o.rule_id AND s.key = o.key AND s.url = $2"
 	" WHERE o.target_id = $1 AND CASE"
 	"  WHEN s.seq IS NULL THEN true"
-	/* what failed, unless there is something new to tell of it */
-	"  WHEN s.attempts > 0 AND s.seq = o.seq THEN s.next_at <= $3"
+	/* what failed, unless there is something new to tell of it, or of its target (sender.c) */
+	"  WHEN s.attempts > 0 AND s.seq = o.seq THEN s.next_at IS NULL OR s.next_at <= $3"
 	/* Alertmanager: what is new, and all of it after a while */
 	"  WHEN $4 THEN s.seq <> o.seq OR s.sent_at IS NULL OR s.sent_at <= $3 - $5"
 	/* others: what began or ended */

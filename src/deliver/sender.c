@@ -130,6 +130,25 @@ note_unreadable(int32 id, const char *message, MemoryContext round)
 	commit(round);
 }
 
+/*
+ * try_again - what could not be told to a target before may be told now that it is new, or was changed.  It is not who
+ * changes it that does so: his locks on what was sent would be waited for.
+ */
+static void
+try_again(int32 id)
+{
+	Oid type = INT4OID;
+	Datum arg = Int32GetDatum(id);
+
+	SPI_connect();
+	mdb_execute_own(
+		"UPDATE metricsdb.alert_sent SET next_at = NULL WHERE target_id = ANY (ARRAY("
+		"SELECT target_id FROM metricsdb.alert_target WHERE target_id = $1 FOR KEY SHARE SKIP LOCKED))"
+		" AND attempts > 0 AND next_at IS NOT NULL",
+		1, &type, &arg, NULL);
+	SPI_finish();
+}
+
 /* load - a target and its receivers. */
 static void
 load(Target *target, MemoryContext round)
@@ -145,6 +164,8 @@ load(Target *target, MemoryContext round)
 		MemoryContextSwitchTo(target->context);
 		target->target = mdb_target_load(target->id);
 		MemoryContextSwitchTo(round);
+		if (target->target != NULL && target->target->running)
+			try_again(target->id);
 		commit(round);
 		MemoryContextSwitchTo(target->context);
 		if (target->target != NULL && target->target->running)

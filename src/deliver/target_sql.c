@@ -138,6 +138,14 @@ store_secrets(int32 id, Jsonb *secrets)
 						args, NULL);
 }
 
+/* leave_secret_url - where the URL is a secret, the old one's place is taken by the new one's. */
+static void
+leave_secret_url(Row *row)
+{
+	if (row->nurls == 1 && strstr(row->urls[0], "/***") != NULL)
+		row->nurls = 0;
+}
+
 /* warn_unencrypted - whoever listens on the way reads what is secret. */
 static void
 warn_unencrypted(const MdbAlertTarget *target)
@@ -217,15 +225,17 @@ merged(Jsonb *options, Jsonb *others)
 }
 
 /*
- * mdb_alter_alert_target - metricsdb.alter_alert_target(name, urls, options, enabled)
+ * mdb_alter_alert_target - metricsdb.alter_alert_target(name, urls, options, enabled, secrets)
  *
- * What is null stays.  Options are put over those that there are; one that is null goes.
+ * What is null stays.  Options are put over those that there are; one that is null goes.  Secrets take the place of those
+ * that there are: some go together with options, so that neither could be changed first.
  */
 Datum
 mdb_alter_alert_target(PG_FUNCTION_ARGS)
 {
 	char *name = text_argument(fcinfo, 0, "name");
 	ArrayType *array = PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1);
+	Jsonb *secrets = jsonb_argument(fcinfo, 4);
 	Oid types[] = {INT4OID, TEXTARRAYOID, JSONBOID, BOOLOID};
 	MdbAlertTarget target;
 	Datum args[4];
@@ -235,9 +245,14 @@ mdb_alter_alert_target(PG_FUNCTION_ARGS)
 	find_target(name, false, &row, CurrentMemoryContext);
 	if (array != NULL)
 		row.urls = mdb_texts(array, &row.nurls);
+	else if (secrets)
+		leave_secret_url(&row);
 	row.options = merged(row.options, jsonb_argument(fcinfo, 2));
-	mdb_target_parse(&target, row.kind, row.nurls, row.urls, row.options, row.secrets, GetUserId());
+	mdb_target_parse(&target, row.kind, row.nurls, row.urls, row.options, secrets ? secrets : row.secrets,
+					 GetUserId());
 	warn_unencrypted(&target);
+	if (secrets)
+		store_secrets(row.id, secrets);
 	args[0] = Int32GetDatum(row.id);
 	args[1] = texts_datum(target.nurls, target.urls);
 	args[2] = JsonbPGetDatum(row.options);
@@ -246,10 +261,6 @@ mdb_alter_alert_target(PG_FUNCTION_ARGS)
 		"UPDATE metricsdb.alert_target SET urls = $2, options = $3, enabled = coalesce($4, enabled)"
 		" WHERE target_id OPERATOR(pg_catalog.=) $1",
 		4, types, args, PG_ARGISNULL(3) ? "   n" : NULL);
-	/* What could not be told before may be told now. */
-	mdb_execute_own("UPDATE metricsdb.alert_sent SET next_at = NULL"
-					" WHERE target_id OPERATOR(pg_catalog.=) $1 AND attempts OPERATOR(pg_catalog.>) 0",
-					1, types, args, NULL);
 	SPI_finish();
 	mdb_deliver_wake_at_commit();
 	PG_RETURN_VOID();
@@ -304,9 +315,7 @@ mdb_set_alert_secrets(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	find_target(name, false, &row, CurrentMemoryContext);
-	/* Where the URL is a secret, the old one's place is taken by the new one's. */
-	if (row.nurls == 1 && strstr(row.urls[0], "/***") != NULL)
-		row.nurls = 0;
+	leave_secret_url(&row);
 	mdb_target_parse(&target, row.kind, row.nurls, row.urls, row.options, secrets, GetUserId());
 	warn_unencrypted(&target);
 	store_secrets(row.id, secrets);

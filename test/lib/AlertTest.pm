@@ -1,7 +1,7 @@
 # AlertTest: a real Alertmanager, receivers of webhooks, and certificates, for the tests of alerts.
 #
 #   my $am = AlertTest::alertmanager(folder [, webhook's URL [, web configuration as YAML]])   starts one on loopback; skips the
-#     test if there is none.  With a webhook each alert is told of by itself, at once.
+#     test if there is none.  With a webhook each alert is told of by itself, at once.  (Not started twice if it has the latter.)
 #     $am->{url}   $am->alerts   what it holds that is not resolved, a list of hashes
 #     $am->count(text)   how often the text is in that
 #     $am->stop [signal]   $am->start   at the same port
@@ -65,7 +65,8 @@ sub alertmanager
 	my $receiver = $webhook ? "webhook_configs: [{url: '$webhook', send_resolved: true}]" : '';
 	my $interval = $webhook ? "1s, group_by: ['...']" : '1h';
 	put("$dir/am.yml", "route: {receiver: r, group_wait: 0s, group_interval: $interval}\nreceivers: [{name: r" . ($receiver ? ", $receiver" : '') . "}]\n");
-	$self->{url} = "http://127.0.0.1:$self->{port}";
+	$self->{url} = ($web && $web =~ /^tls_server_config/m ? 'https' : 'http') . "://127.0.0.1:$self->{port}";
+	put("$dir/web.yml", $self->{web} = $web) if $web;
 	$self->start;
 	return $self;
 }
@@ -76,11 +77,13 @@ sub start
 	my $dir = $self->{dir};
 	$self->{process} = IPC::Run::start(
 		[   "$self->{bin}/prometheus-alertmanager", "--config.file=$dir/am.yml", "--storage.path=$dir/data",
-			"--web.listen-address=127.0.0.1:$self->{port}", '--cluster.listen-address=' ],
+			"--web.listen-address=127.0.0.1:$self->{port}", '--cluster.listen-address=', $self->{web} ? "--web.config.file=$dir/web.yml" : () ],
 		'<', \undef, '>>', "$dir/log", '2>&1');
 	for (1 .. 600)
 	{
-		return if $self->{http}->get("$self->{url}/-/ready")->{success};
+		# Who asks for credentials or certificates is not asked.
+		return if $self->{web} && slurp("$dir/log") =~ /TLS is (en|dis)abled/;
+		return if !$self->{web} && $self->{http}->get("$self->{url}/-/ready")->{success};
 		$self->{process}->pump_nb;
 		usleep(100_000);
 	}

@@ -72,6 +72,14 @@ SELECT create_alert_target('slack', 'webhook', secrets => '{"url": "https://127.
 SELECT create_alert_target('plain', 'webhook', '{http://127.0.0.1:1/}', '{"user": "u"}', '{"password": "pass-Geheim"}') > 0 AS created;
 SELECT alter_alert_target('plain', options => '{"timeout": "3s", "parallel": 2}', enabled => false);
 SELECT alter_alert_target('plain', options => '{"parallel": null}');
+-- What goes together is changed together.
+SELECT alter_alert_target('plain', options => '{"user": "u"}', secrets => '{"password": "geheim"}', urls => '{https://h/x}');
+SELECT alter_alert_target('plain', options => '{"user": null}');
+SELECT set_alert_secrets('plain', '{"token": "geheim"}');
+SELECT alter_alert_target('plain', options => '{"user": null}', secrets => '{"token": "geheim"}');
+SELECT alert_secrets('plain'), options FROM alert_targets WHERE name = 'plain';
+SELECT alter_alert_target('plain', secrets => '{}', urls => '{http://h/x}');
+SELECT alert_secrets('plain');
 SELECT alter_alert_target('plain', options => '{"parallel": 99}');
 SELECT alter_alert_target('plain', urls => '{ftp://h}');
 SELECT alter_alert_target('slack', enabled => false);
