@@ -17,6 +17,7 @@
 
 #include "alert/composite.h"
 #include "alert/machine.h"
+#include "compat.h"
 
 typedef struct Parser
 {
@@ -31,7 +32,8 @@ skip_space(Parser *p)
 		p->at++;
 }
 
-pg_attribute_noreturn() static void fail(const Parser *p, const char *expected)
+pg_noreturn static void
+fail(const Parser *p, const char *expected)
 {
 	if (*p->at == '\0')
 		ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR), errmsg("the expression over rules ends too early"),

@@ -126,8 +126,8 @@ interval_argument(const char *name, const Interval *interval)
 {
 	int64 us;
 
-	if (mdb_interval_is_infinite(interval) || Abs((int64) interval->month) > 1200 ||
-		Abs((int64) interval->day) > 36525)
+	if (mdb_interval_is_infinite(interval) || interval->month > 1200 || interval->month < -1200 ||
+		interval->day > 36525 || interval->day < -36525)
 		us = -1;
 	else
 		us = mdb_interval_us(interval);

@@ -26,7 +26,7 @@
 #include "compat.h"
 #include "dist/dist.h"
 
-static const char binary_signature[11] = "PGCOPY\n\377\r\n\0";
+static const char binary_signature[] = "PGCOPY\n\377\r\n"; /* and the NUL at its end */
 
 /* ---------- rows aside ---------- */
 
