@@ -54,7 +54,7 @@ $node->append_conf('postgresql.conf', <<~'CONF');
 sub start
 {
 	local $ENV{METRICSDB_CLOCK} = $clock;
-	local $ENV{LD_PRELOAD} = join ' ', $kafka->tool('clock'), $ENV{LD_PRELOAD} || ();
+	local $ENV{LD_PRELOAD} = join ' ', $ENV{LD_PRELOAD} || (), $kafka->tool('clock');
 	$node->start;
 	return;
 }
