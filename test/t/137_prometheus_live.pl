@@ -60,6 +60,9 @@ groups:
   - alert: Restart
     expr: load{host="r"} > 90
     for: 3s
+  - alert: Waits
+    expr: load{host="r"} > 90
+    for: 5m
   - alert: Average
     expr: avg_over_time(load{host=~"a|c"}[4s]) > 60
     for: 2s
@@ -126,10 +129,10 @@ my $port = AlertTest::slurp("$dir/port");
 
 sql("SELECT metricsdb.create_metrics_table('m')");
 sql("SELECT metricsdb.create_alert_target('am', 'alertmanager', '{$am{ours}{url}}')");
-is(sql("SELECT string_agg(DISTINCT status, ' '), count(*) FROM metricsdb.import_prometheus_rules(\$x\$$rules\$x\$, 'm', targets => '{am}')"), 'created|18', 'rules are imported');
+is(sql("SELECT string_agg(DISTINCT status, ' '), count(*) FROM metricsdb.import_prometheus_rules(\$x\$$rules\$x\$, 'm', targets => '{am}')"), 'created|19', 'rules are imported');
 my $alerts = $rules =~ s/  - record.*\n.*\n//gr;
 is(sql("SELECT string_agg(replace(rule, 'i:', ''), ' ' ORDER BY rule) FROM metricsdb.import_prometheus_rules(\$x\$$alerts\$x\$, 'm', prefix => 'i:', incremental => true) WHERE kind = 'threshold'"),
-	'Average Down Hot Keeps Late Lost LostKept Rate Recorded RecordedEnds Restart Sum', 'and once more, as thresholds where they can be');
+	'Average Down Hot Keeps Late Lost LostKept Rate Recorded RecordedEnds Restart Sum Waits', 'and once more, as thresholds where they can be');
 sql("SELECT metricsdb.alter_alert('LostKept', absent => 'keep')");
 
 AlertTest::put("$dir/rules.yml", $rules);
@@ -270,7 +273,7 @@ is($missed_here - $missed_before, 0, 'no evaluation was missed here');
 my $other = qr/"alertname":"(Late|LostKept)"/;
 my ($theirs, $ours) = (theirs(), ours("rule NOT LIKE 'i:%'"));
 my %names = map { /"alertname":"(\w+)"/ ? ($1 => 1) : () } keys %$theirs;
-is(join(' ', sort keys %names), 'Average Down Gone GoneOver Hot Keeps Lost LostKept MaxBy Over Rate Recorded RecordedEnds Restart Sum', 'there each rule but the late one had alerts');
+is(join(' ', sort keys %names), 'Average Down Gone GoneOver Hot Keeps Lost LostKept MaxBy Over Rate Recorded RecordedEnds Restart Sum Waits', 'there each rule but the late one had alerts');
 is(differences($theirs, $ours, $tolerance, qr/^(?!.*$other)/), '', 'alerts are pending, fire and are over at the times that they are there')
   or diag("there:\n", told($theirs, qr/./), "\nhere:\n", told($ours, qr/./));
 my ($b) = grep { /Hot/ && /"host":"b"/ } keys %$theirs;
@@ -340,17 +343,22 @@ cmp_ok(abs($ours->{$late}[0]{fired} - $began - LATE_FROM), '<=', $tolerance, '..
 # A restart: there what fires is pending again, here it goes on.
 sub alert_of { my ($name) = @_; my ($a) = grep { $_->{labels}{alertname} eq $name } @{ $prometheus->api('alerts')->{alerts} }; return $a }
 my $before = alert_of('Restart');
+my $waited = alert_of('Waits');
 my $starts = sql("SELECT starts_at FROM metricsdb.alerts WHERE rule = 'Restart'");
-my $events = sql("SELECT count(*) FROM metricsdb.alert_history WHERE rule = 'Restart'");
+my $since = sql("SELECT active_since FROM metricsdb.alerts WHERE rule = 'Waits'");
+my $events = sql("SELECT count(*) FROM metricsdb.alert_history WHERE rule IN ('Restart', 'Waits')");
 $prometheus->kill;
 $node->stop('immediate');
 $node->start;
 $prometheus->live($config, @options);
 wait_for(sub { alert_of('Restart') }, 'both are killed, and started again');
 isnt(alert_of('Restart')->{activeAt}, $before->{activeAt}, 'a restart: there what fired begins anew');
-wait_for(sub { sql("SELECT evaluated_at > pg_postmaster_start_time() FROM metricsdb.alert_status WHERE rule = 'Restart'") eq 't' }, '... here it is evaluated');
+wait_for(sub { alert_of('Waits') }, '... what waits to fire is there, too');
+isnt(alert_of('Waits')->{activeAt}, $waited->{activeAt}, '... and begins anew, there');
+wait_for(sub { sql("SELECT bool_and(evaluated_at > pg_postmaster_start_time()) FROM metricsdb.alert_status WHERE rule IN ('Restart', 'Waits')") eq 't' }, '... here it is evaluated');
 is(sql("SELECT state || ' ' || starts_at FROM metricsdb.alerts WHERE rule = 'Restart'"), "firing $starts", '... and fires since it did');
-is(sql("SELECT count(*) FROM metricsdb.alert_history WHERE rule = 'Restart'"), $events, '... without a word in between');
+is(sql("SELECT state || ' ' || active_since FROM metricsdb.alerts WHERE rule = 'Waits'"), "pending $since", '... or waits, since it did');
+is(sql("SELECT count(*) FROM metricsdb.alert_history WHERE rule IN ('Restart', 'Waits')"), $events, '... without a word in between');
 
 $prometheus->stop;
 $scraped->kill_kill(grace => 2);
