@@ -39,4 +39,9 @@ typedef struct MdbComposite
  */
 extern MdbComposite *mdb_composite_parse(const char *expression);
 
+/*
+ * mdb_composite_check_matchers - raises ERRCODE_SYNTAX_ERROR if an alert's matchers are none.
+ */
+extern void mdb_composite_check_matchers(const char *text);
+
 #endif /* MDB_COMPOSITE_H */

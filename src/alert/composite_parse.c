@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 
 #include "alert/composite.h"
@@ -39,7 +40,8 @@ fail(const Parser *p, const char *expected)
 		ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR), errmsg("the expression over rules ends too early"),
 						errdetail("Expected was %s.", expected)));
 	ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR),
-					errmsg("syntax error in the expression over rules at or near \"%.20s\"", p->at),
+					errmsg("syntax error in the expression over rules at or near \"%.*s\"",
+						   pg_mbcliplen(p->at, strlen(p->at), 20), p->at),
 					errdetail("Expected was %s, at character %d.", expected, (int) (p->at - p->all) + 1),
 					errhint("An example: alert('slow') AND NOT on (host) alert('maintenance')")));
 }

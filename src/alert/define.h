@@ -111,6 +111,10 @@ extern void mdb_series_source_check(MdbDraft *draft);
 extern void mdb_query_series_conditions(MdbDraft *draft, Query *query);
 extern void mdb_rule_warn_unmatched(const MdbDraft *draft);
 
+/* ---- composite_check.c ---- */
+
+extern void mdb_composite_check(const MdbDraft *draft);
+
 /* ---- rule_sql.c ---- */
 
 extern MdbRule *mdb_rule_find(const char *name);

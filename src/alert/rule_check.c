@@ -443,6 +443,7 @@ check_composite(MdbDraft *draft)
 	if (draft->p[MDB_P_EXPRESSION].text[strspn(draft->p[MDB_P_EXPRESSION].text, " \t\n")] == '\0')
 		bad_param(MDB_P_EXPRESSION, "it is empty",
 				  "Write one like alert('high_cpu') AND NOT alert('maintenance').");
+	mdb_composite_check(draft);
 }
 
 /* What search_path the query is to be read with: as the session has it, and our functions in any case. */
