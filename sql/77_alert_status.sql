@@ -24,6 +24,25 @@ COMMENT ON VIEW alert_status IS
 	'long the last one took, how many were missed, how many instances are in which state, and what went wrong last';
 GRANT SELECT ON alert_status TO PUBLIC;
 
+CREATE FUNCTION alert_counts(OUT counter text, OUT kind text, OUT value int8) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'mdb_alert_counts' LANGUAGE C;
+COMMENT ON FUNCTION alert_counts() IS 'what the evaluation and the delivery of alerts have done in this database since the server started';
+
+CREATE VIEW alert_counters AS
+	SELECT c.counter, c.kind, c.value FROM metricsdb.alert_counts() c
+	UNION ALL
+	SELECT 'outbox', NULL, pg_catalog.count(*) FROM metricsdb.alert_outbox
+	UNION ALL
+	SELECT 'queued', NULL, pg_catalog.count(*)
+	FROM metricsdb.alert_outbox o JOIN metricsdb.alert_target t USING (target_id)
+		CROSS JOIN LATERAL pg_catalog.unnest(t.urls) u(url)
+		LEFT JOIN metricsdb.alert_sent s ON s.target_id = o.target_id AND s.rule_id = o.rule_id AND s.key = o.key AND s.url = u.url
+	WHERE t.enabled AND (s.sent_at IS NULL OR s.state <> o.state OR s.starts_at <> o.starts_at);
+COMMENT ON VIEW alert_counters IS
+	'what the evaluation (by the kind of rule) and the delivery of alerts have done in this database since the server started; and how '
+	'many alerts are in the outbox, and of these are still to be told, for each URL';
+GRANT SELECT ON alert_counters TO PUBLIC;
+
 CREATE FUNCTION backtest(rule text, "from" timestamptz, "to" timestamptz,
 	OUT at timestamptz, OUT labels jsonb, OUT from_state text, OUT to_state text, OUT value float8, OUT annotations jsonb)
 	RETURNS SETOF record

@@ -363,7 +363,7 @@ write_resolved(const MdbRule *rule, const MdbAlert *alert, const Jsonb *annotati
  * The instances take it for written, so if the transaction fails they are to be read again.
  */
 void
-mdb_alert_apply(const MdbRule *rule, const MdbSteps *steps, TimestampTz at, TimestampTz now)
+mdb_alert_apply(const MdbRule *rule, MdbSteps *steps, TimestampTz at, TimestampTz now)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext row = AllocSetContextCreate(caller, "metricsdb alert", ALLOCSET_DEFAULT_SIZES);
@@ -387,6 +387,7 @@ mdb_alert_apply(const MdbRule *rule, const MdbSteps *steps, TimestampTz at, Time
 		annotations = mdb_annotations_make(rule, alert->labels, alert->now.value);
 		if (c.event)
 			write_event(rule, s, at, now);
+		steps->changed += c.event;
 		if (c.gone)
 			delete_row(rule, alert);
 		if (c.row)

@@ -69,6 +69,7 @@ typedef struct MdbSteps
 	int count;
 	MdbStepped *of;
 	int64 refused; /* instances that were not begun, as there were too many */
+	int64 changed; /* apply.c: states that were */
 } MdbSteps;
 
 extern MdbAlerts *mdb_alerts_create(MemoryContext parent);
@@ -103,7 +104,7 @@ typedef struct MdbTick
 } MdbTick;
 
 extern bool mdb_alert_matters(const MdbRule *rule, const MdbSteps *steps, TimestampTz now);
-extern void mdb_alert_apply(const MdbRule *rule, const MdbSteps *steps, TimestampTz at, TimestampTz now);
+extern void mdb_alert_apply(const MdbRule *rule, MdbSteps *steps, TimestampTz at, TimestampTz now);
 extern void mdb_tick_write(const MdbRule *rule, const MdbTick *tick);
 extern const char *mdb_health_name(MdbHealth health);
 extern MdbHealth mdb_health_parse(const char *name);

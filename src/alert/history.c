@@ -28,6 +28,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "alert/count.h"
 #include "alert/follow.h"
 #include "alert/gather.h"
 #include "func/over_time.h"
@@ -485,6 +486,7 @@ mdb_history_read(MdbFollowed *f, Relation rel, MdbFollowedRule *r, int64 every, 
 	Datum args[3];
 	Portal portal;
 
+	mdb_alert_reads_history();
 	mdb_windows_delete(r->id);
 	mdb_followed_rule_begin(r, f, mdb_followed_width(t, every), at);
 	mdb_seen_set(&r->seen, snapshot, r->mcxt);

@@ -16,6 +16,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "alert/count.h"
 #include "alert/evaluate.h"
 #include "deliver/deliver.h"
 #include "metricsdb.h"
@@ -59,6 +60,7 @@ mdb_alert_worker_init(void)
 							3600 * 1000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	mdb_housekeeping_init();
 	mdb_alert_live_init();
+	mdb_alert_count_init();
 }
 
 static void
@@ -196,12 +198,15 @@ take_tick(MdbRun *run, volatile int64 *took, volatile bool *timed_out)
 	if (run->tick.strikes < MDB_STRIKES_MAX)
 	{
 		mdb_strikes_watch(run->rule_id);
+		mdb_alert_reads_begin(run->rule->kind);
 		observe(run->rule, &seen);
+		mdb_alert_reads_end();
 		mdb_strikes_watch(0);
 		run->tick.strikes = 0;
 	}
 	else
 		seen.error = mdb_strikes_error(run->rule);
+	mdb_alert_count_of(MDB_COUNT_EVALUATIONS, run->rule->kind, 1);
 	ended = GetCurrentTimestamp();
 	*took = ended - began;
 	*timed_out = seen.error && *took >= run->rule->timeout;
@@ -210,9 +215,12 @@ take_tick(MdbRun *run, volatile int64 *took, volatile bool *timed_out)
 	{
 		/* It is neither this nor that: the next tick will tell. */
 		run->tick.missed++;
+		mdb_alert_count_of(MDB_COUNT_MISSED, run->rule->kind, 1);
 		commit();
 		return;
 	}
+	if (seen.error)
+		mdb_alert_count_of(MDB_COUNT_ERRORS, run->rule->kind, 1);
 	if (!records)
 		mdb_alerts_step(run->alerts, run->rule, &seen, &steps);
 	judge(run, &seen, &steps, began, ended);
@@ -235,6 +243,7 @@ take_tick(MdbRun *run, volatile int64 *took, volatile bool *timed_out)
 	MDB_STOP("alert.committed");
 	if (!run->is_stale)
 	{
+		mdb_alert_count_of(MDB_COUNT_TRANSITIONS, run->rule->kind, steps.changed);
 		mdb_alerts_forget(run->alerts, run->rule, &steps);
 		if (records)
 			mdb_recording_committed(run->rule_id);
@@ -254,6 +263,7 @@ note_failure(MdbRun *run)
 	AbortOutOfAnyTransaction();
 	RESUME_INTERRUPTS();
 	mdb_strikes_watch(0);
+	mdb_alert_count_of(MDB_COUNT_ERRORS, run->rule->kind, 1);
 	MemoryContextSwitchTo(step_mcxt);
 	mdb_run_stale(run);
 }
@@ -267,6 +277,7 @@ evaluate(MdbRun *run, int64 skipped)
 	volatile bool failed = false;
 
 	run->tick.missed += skipped;
+	mdb_alert_count_of(MDB_COUNT_MISSED, run->rule->kind, skipped);
 	/* Not of one that takes long: the ticks that it leaves out are between others. */
 	if (skipped * run->rule->every > MDB_CATCH_UP_US)
 		mdb_alerts_unseen(run->alerts, skipped * run->rule->every);
@@ -406,6 +417,7 @@ mdb_alert_step(void)
 		mdb_evaluation_by_worker();
 		mdb_live_rules_begin();
 		mdb_strikes_begin();
+		mdb_alert_counting();
 	}
 	MemoryContextSwitchTo(step_mcxt);
 	while (now - began < ROUND_US && now >= began)

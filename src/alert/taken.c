@@ -32,6 +32,7 @@
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
 
+#include "alert/count.h"
 #include "alert/follow.h"
 #include "alert/gather.h"
 
@@ -167,6 +168,7 @@ add_samples(MdbFollowed *f, MdbDict *dict, const bytea *bytes, MdbFollowedRule *
 						 only, s->column, s->time, s->value);
 	}
 	mdb_alert_counters.samples += n;
+	mdb_alert_count(MDB_COUNT_SAMPLES, n);
 }
 
 /*
@@ -199,6 +201,7 @@ take_row(MdbFollowed *f, MdbDict *dict, HeapTuple tuple, TupleDesc desc)
 
 	add_samples(f, dict, bytes, NULL);
 	mdb_alert_counters.batches++;
+	mdb_alert_count(MDB_COUNT_BATCHES, 1);
 	if ((Pointer) bytes != DatumGetPointer(states))
 		pfree(bytes);
 }

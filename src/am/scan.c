@@ -255,6 +255,7 @@ mdb_scan_hold_part(TableScanDesc scan, int p)
 	{
 		s->counted_in[p] = s->starts;
 		s->counters.parts_read++;
+		mdb_reads.parts++;
 	}
 	if (part != NULL || s->damaged[p])
 		return part;
@@ -336,6 +337,7 @@ mdb_scan_enter_unit(MdbScan *s, int64 unit, bool at_end)
 			return;
 		}
 		s->counters.blocks_read++;
+		mdb_reads.blocks++;
 		if (!s->skip)
 			mdb_block_set(s->block, s->open_part, block);
 		s->kind = UNIT_BLOCK;
@@ -507,6 +509,7 @@ mdb_scan_getnextslot(TableScanDesc scan, ScanDirection direction, TupleTableSlot
 										&s->dead_capacity);
 				s->masked = true;
 				s->counters.rows_decoded += s->nrows;
+				mdb_reads.rows += s->nrows;
 			}
 			/* s->row is the row between whose ends the scan stands, see on_row. */
 			if (forward)

@@ -231,6 +231,8 @@ mdb_scan_set_block(TableScanDesc scan, MdbHeldBlock *h, MdbPart *part, int block
 		mdb_block_set(h->block, part, block);
 	s->counters.blocks_read++;
 	s->counters.rows_decoded += h->block->nrows;
+	mdb_reads.blocks++;
+	mdb_reads.rows += h->block->nrows;
 	check_time = false;
 	if (s->filtered && part->has_time)
 		(void) mdb_filter_outside_time(&s->filter, part->info.part_id, true, part->time_first[block],

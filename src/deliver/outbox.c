@@ -18,7 +18,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "alert/alert.h"
+#include "alert/count.h"
 #include "deliver/deliver.h"
 #include "deliver/outbox.h"
 #include "metricsdb.h"
@@ -284,6 +284,11 @@ mdb_outbox_record(const MdbAlertTarget *target, const char *url, int n, const Md
 		mdb_execute_own(told == MDB_TOLD ? told_sql : failed_sql, told == MDB_TOLD ? 8 : 12, types, args,
 						NULL);
 	SPI_finish();
+	if (found)
+		mdb_alert_count(told == MDB_TOLD	   ? MDB_COUNT_SENT
+						: told == MDB_NOT_TOLD ? MDB_COUNT_FAILED
+											   : MDB_COUNT_REFUSED,
+						n);
 	return found;
 }
 

@@ -18,6 +18,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "alert/count.h"
 #include "deliver/deliver.h"
 #include "deliver/deliver_internal.h"
 #include "metricsdb.h"
@@ -325,6 +326,7 @@ mdb_deliver_step(void)
 	if (!entered)
 	{
 		mdb_deliver_enter();
+		mdb_alert_counting();
 		/* What a crash takes back of what was told is told again. */
 		SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION);
 		/* Tables that are empty at most times have no statistics to go by; hashing is right for any size. */

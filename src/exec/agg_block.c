@@ -594,4 +594,5 @@ mdb_agg_block(MetricsAggState *state, const MdbUnit *unit)
 			return;
 	}
 	state->counters.rows_decoded += end - begin;
+	mdb_reads.rows += end - begin;
 }

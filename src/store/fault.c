@@ -24,6 +24,7 @@
 
 MdbFault mdb_last_fault = MDB_FAULT_NONE;
 int64 mdb_last_part = 0;
+MdbReads mdb_reads;
 
 /*
  * mdb_is_damage - does an error say that bytes are not what they should be, or cannot be had at all?

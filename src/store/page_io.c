@@ -175,6 +175,7 @@ mdb_pages_read(Relation rel, const MdbPartInfo *info, int64 offset, int64 len, c
 	ErrorContextCallback context = {error_context_stack, reading_part, (void *) info};
 
 	mdb_last_part = info->part_id;
+	mdb_reads.bytes += len > 0 ? len : 0;
 	if (offset < 0 || len < 0 || offset > info->nbytes - len)
 	{
 		mdb_last_fault = MDB_FAULT_FORMAT;

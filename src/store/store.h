@@ -433,6 +433,17 @@ typedef enum MdbFault
 
 extern MdbFault mdb_last_fault;
 extern int64 mdb_last_part; /* the part that was read last */
+
+/* What this process has read of parts since it began: who wants to know what something costs looks before and after. */
+typedef struct MdbReads
+{
+	uint64 parts;  /* that scans have begun with */
+	uint64 blocks; /* of these */
+	uint64 rows;   /* of blocks that were not left out */
+	uint64 bytes;  /* by whomever */
+} MdbReads;
+
+extern MdbReads mdb_reads;
 extern bool mdb_is_damage(int sqlerrcode);
 /* A part that was found damaged is left alone by merges for so long. */
 #define MDB_DAMAGED_PAUSE (INT64CONST(3600) * USECS_PER_SEC)
