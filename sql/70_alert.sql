@@ -39,7 +39,8 @@ COMMENT ON TABLE alert_secret IS 'passwords, tokens and keys of targets of alert
 --   recording  {"query": text, "into": regclass's name, "metric": text}
 --   threshold  {"metric": text, "matchers": text, "column": text, "aggregate": text, "window": interval, "op": text,
 --               "threshold": number, "recover": number, "by": [text], "without": [text]}
---   deadman    {"metric": text, "matchers": text, "silent_for": interval, "by": [text]}
+--   deadman    {"metric": text, "matchers": text, "silent_for": interval,
+--               "forget_after": interval, "by": [text], "without": [text]}
 --   composite  {"expression": text}
 CREATE TABLE alert_rule (
 	rule_id         int4        NOT NULL PRIMARY KEY DEFAULT pg_catalog.nextval('metricsdb.alert_rule_id_seq'),

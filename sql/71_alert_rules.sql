@@ -23,6 +23,7 @@ CREATE FUNCTION create_alert(
 	by                text[]   DEFAULT NULL,
 	without           text[]   DEFAULT NULL,
 	silent_for        interval DEFAULT NULL,
+	forget_after      interval DEFAULT NULL,
 	expression        text     DEFAULT NULL,
 	record            text     DEFAULT NULL,
 	into_table        regclass DEFAULT NULL,
@@ -40,7 +41,7 @@ CREATE FUNCTION create_alert(
 	LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'mdb_create_alert';
 COMMENT ON FUNCTION create_alert IS
 	'create a rule, owned and run by the current user, of one of these kinds: a query whose rows are the instances; a threshold '
-	'(source, metric, matchers, aggregate, window, op, threshold, by or without); silence of series (source, metric, matchers, silent_for); '
+	'(source, metric, matchers, aggregate, window, op, threshold, by or without); silence of series (source, metric, matchers, silent_for, forget_after); '
 	'an expression over other rules; or a query whose result is recorded (record, into_table). Its id';
 REVOKE ALL ON FUNCTION create_alert FROM PUBLIC;
 
@@ -65,6 +66,7 @@ CREATE FUNCTION alter_alert(
 	by                text[]   DEFAULT NULL,
 	without           text[]   DEFAULT NULL,
 	silent_for        interval DEFAULT NULL,
+	forget_after      interval DEFAULT NULL,
 	expression        text     DEFAULT NULL,
 	record            text     DEFAULT NULL,
 	into_table        regclass DEFAULT NULL,

@@ -8,10 +8,12 @@ CREATE VIEW alert_status WITH (security_barrier) AS
 		CASE WHEN r.enabled THEN coalesce(l.health, t.health, 'unknown') WHEN t.health = 'error' THEN 'error' ELSE 'disabled' END AS health,
 		r.source, r.every, greatest(l.last_tick, t.last_tick) AS last_tick, l.lag, greatest(l.evaluated_at, t.evaluated_at) AS evaluated_at,
 		coalesce(l.duration, t.duration) AS duration, greatest(l.missed, t.missed, 0) AS missed,
-		n.pending, n.firing, n.nodata, n.error, t.last_error, t.last_error_at, r.rule_id
+		n.pending, n.firing, n.nodata, n.error, t.last_error, t.last_error_at, r.rule_id, w.watermark,
+		CASE WHEN r.enabled THEN w.reason END AS waits_for
 	FROM metricsdb.alert_rule r
 		LEFT JOIN metricsdb.alert_tick t USING (rule_id)
 		LEFT JOIN metricsdb.alert_live() l USING (rule_id)
+		LEFT JOIN metricsdb.watermarks w ON w."table" = r.source
 		CROSS JOIN LATERAL (
 			SELECT pg_catalog.count(*) FILTER (WHERE i.state = 'pending') AS pending,
 				pg_catalog.count(*) FILTER (WHERE i.state IN ('firing', 'recovering')) AS firing,
@@ -21,7 +23,7 @@ CREATE VIEW alert_status WITH (security_barrier) AS
 	WHERE pg_catalog.pg_has_role(r.owner::oid, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW alert_status IS
 	'how the evaluations of the user''s rules go, of all for pg_monitor: up to which time of the data, how far behind the clock that is, how '
-	'long the last one took, how many were missed, how many instances are in which state, and what went wrong last';
+	'long the last one took, how many were missed, how many instances are in which state, what went wrong last; up to when its data is complete now, and what holds that up';
 GRANT SELECT ON alert_status TO PUBLIC;
 
 CREATE FUNCTION alert_counts(OUT counter text, OUT kind text, OUT value int8) RETURNS SETOF record

@@ -58,4 +58,9 @@ extern const char *mdb_home(void);
  */
 extern uint64 mdb_execute_own(const char *sql, int nargs, Oid *types, Datum *args, const char *nulls);
 
+/*
+ * mdb_query_own_now - the same for a SELECT, of what is committed at this moment, be the transaction's snapshot older.
+ */
+extern uint64 mdb_query_own_now(const char *sql, int nargs, Oid *types, Datum *args);
+
 #endif /* METRICSDB_H */

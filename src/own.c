@@ -9,6 +9,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
+#include "utils/snapmgr.h"
 
 #include "metricsdb.h"
 
@@ -18,8 +19,8 @@ mdb_home(void)
 	return psprintf(UINT64_FORMAT "/%u", GetSystemIdentifier(), MyDatabaseId);
 }
 
-uint64
-mdb_execute_own(const char *sql, int nargs, Oid *types, Datum *args, const char *nulls)
+static uint64
+execute(const char *sql, int nargs, Oid *types, Datum *args, const char *nulls, bool read_only)
 {
 	Oid user;
 	int context;
@@ -31,10 +32,27 @@ mdb_execute_own(const char *sql, int nargs, Oid *types, Datum *args, const char 
 							 GUC_ACTION_SAVE, true, 0, false);
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, context | SECURITY_LOCAL_USERID_CHANGE);
-	result = SPI_execute_with_args(sql, nargs, types, args, nulls, false, 0);
+	result = SPI_execute_with_args(sql, nargs, types, args, nulls, read_only, 0);
 	SetUserIdAndSecContext(user, context);
 	AtEOXact_GUC(true, nest);
 	if (result < 0)
 		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(result));
 	return SPI_processed;
+}
+
+uint64
+mdb_execute_own(const char *sql, int nargs, Oid *types, Datum *args, const char *nulls)
+{
+	return execute(sql, nargs, types, args, nulls, false);
+}
+
+uint64
+mdb_query_own_now(const char *sql, int nargs, Oid *types, Datum *args)
+{
+	uint64 n;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	n = execute(sql, nargs, types, args, NULL, true);
+	PopActiveSnapshot();
+	return n;
 }

@@ -76,6 +76,7 @@ static const struct
 	[MDB_P_BY] = {"by", AS_TEXTS, IN_DEFINITION, T | D},
 	[MDB_P_WITHOUT] = {"without", AS_TEXTS, IN_DEFINITION, T | D},
 	[MDB_P_SILENT_FOR] = {"silent_for", AS_INTERVAL, IN_DEFINITION, D},
+	[MDB_P_FORGET_AFTER] = {"forget_after", AS_INTERVAL, IN_DEFINITION, D},
 	[MDB_P_EXPRESSION] = {"expression", AS_TEXT, IN_DEFINITION, C},
 	[MDB_P_RECORD] = {"record", AS_TEXT, IN_DEFINITION, R, "metric"},
 	[MDB_P_INTO_TABLE] = {"into_table", AS_TABLE, IN_DEFINITION, R, "into"},

@@ -300,6 +300,9 @@ check_times(MdbDraft *draft)
 		"continuous aggregate.");
 	check_us(draft, MDB_P_SILENT_FOR, USECS_PER_SEC, 366 * USECS_PER_DAY, false,
 			 "It is from one second to one year.");
+	check_us(
+		draft, MDB_P_FORGET_AFTER, p[MDB_P_SILENT_FOR].us + 1, 10 * 366 * USECS_PER_DAY, false,
+		"It is longer than \"silent_for\", and ten years at most: who is silent for so long is not missed any more.");
 	check_us(draft, MDB_P_ABSENT_FOR, 1, PG_INT64_MAX, false, "It is longer than no time.");
 }
 

@@ -285,7 +285,7 @@ mdb_outbox_record(const MdbAlertTarget *target, const char *url, int n, const Md
 						NULL);
 	SPI_finish();
 	if (found)
-		mdb_alert_count(told == MDB_TOLD	   ? MDB_COUNT_SENT
+		mdb_alert_count(told == MDB_TOLD       ? MDB_COUNT_SENT
 						: told == MDB_NOT_TOLD ? MDB_COUNT_FAILED
 											   : MDB_COUNT_REFUSED,
 						n);

@@ -282,8 +282,10 @@ mdb_drop_alert_target(PG_FUNCTION_ARGS)
 	SPI_connect();
 	find_target(name, true, &row, CurrentMemoryContext);
 	id = Int32GetDatum(row.id);
-	if (mdb_execute_own("SELECT name FROM metricsdb.alert_rule WHERE $1 OPERATOR(pg_catalog.=) ANY (targets)",
-						1, &type, &id, NULL) > 0)
+	/* Who defines a rule has locked its targets, and has ended by now: his rule is seen, whatever our snapshot. */
+	if (mdb_query_own_now(
+			"SELECT name FROM metricsdb.alert_rule WHERE $1 OPERATOR(pg_catalog.=) ANY (targets)", 1, &type,
+			&id) > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
 				 errmsg("cannot drop target of alerts \"%s\": rules tell it what they find", name),
