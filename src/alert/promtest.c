@@ -239,6 +239,7 @@ typedef struct Preparing
 static void
 prepare_rule(void *arg)
 {
+	static int64 version = 0;
 	Preparing *p = arg;
 	const MdbPromRule *rule = p->tested->rule;
 	MdbRule *as = &p->tested->as;
@@ -248,6 +249,9 @@ prepare_rule(void *arg)
 								.lookback = 5 * MINUTE,
 								.step = p->test->every};
 
+	/* Its plan is kept from one tick to the next, as an id's and a version's; no rule of a table has such. */
+	as->id = -1 - list_length(p->test->rules);
+	as->version = ++version;
 	as->name = rule->name;
 	as->owner = GetUserId();
 	as->kind = MDB_RULE_QUERY;
@@ -637,6 +641,8 @@ run_test(const MdbYaml *node, int number, int64 every, List *groups, ReturnSetIn
 	load_series(&test);
 	prepare_rules(&test, groups);
 	run_checks(&test);
+	for (int i = 0; i < list_length(test.rules); i++)
+		mdb_query_forget(-1 - i);
 	SPI_execute("DROP TABLE " TABLE, false, 0);
 	SPI_finish();
 	MemoryContextSwitchTo(before);
