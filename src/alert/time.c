@@ -43,6 +43,9 @@
 PG_FUNCTION_INFO_V1(mdb_watermark_time);
 PG_FUNCTION_INFO_V1(mdb_watermark_state);
 
+/* By so much at least the clock was put back if a watermark lies in the future. */
+#define PUT_BACK    USECS_PER_MINUTE
+
 #define MAX_WAIT    (10 * USECS_PER_SEC)
 #define USUAL_DELAY (3 * USECS_PER_SEC)
 
@@ -170,10 +173,11 @@ written_by_sql(List *tables, TimestampTz now, const char **reason)
 }
 
 /*
- * not_before - never less than was told before.
+ * not_before - never less than was told before, unless the clock was put back since: that would be waited for until it has
+ * come there again.
  */
 static TimestampTz
-not_before(Oid table, TimestampTz at)
+not_before(Oid table, TimestampTz at, TimestampTz now)
 {
 	Told *entry;
 	bool found;
@@ -185,7 +189,7 @@ not_before(Oid table, TimestampTz at)
 		told = hash_create("metricsdb watermarks", 16, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
 	entry = hash_search(told, &table, HASH_ENTER, &found);
-	if (!found)
+	if (!found || entry->at > now + PUT_BACK)
 		entry->at = DT_NOBEGIN;
 	entry->at = Max(entry->at, at);
 	return entry->at;
@@ -207,7 +211,7 @@ mdb_watermark(Oid table, int64 *lag_us, const char **reason)
 		at = mdb_sources_complete(tables, now, &why);
 		if (TIMESTAMP_IS_NOEND(at))
 			at = written_by_sql(tables, now, &why);
-		at = not_before(table, Min(at, now));
+		at = not_before(table, Min(at, now), now);
 		list_free(tables);
 	}
 	if (lag_us)
