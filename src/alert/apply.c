@@ -77,8 +77,10 @@ static Statement tell_firing = {
 	 INTERVALOID, TIMESTAMPTZOID},
 	SPI_OK_INSERT};
 
+/* A clock that was put back since it began has nothing end before. */
 static Statement tell_resolved = {
 	"UPDATE metricsdb.alert_outbox SET state = 'resolved', annotations = $3, value = $4, ends_at = $5,"
+	" starts_at = least(starts_at, $5),"
 	" seq = pg_catalog.nextval('metricsdb.alert_event_id_seq'), queued_at = $6"
 	" WHERE target_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT target_id FROM metricsdb.alert_target))"
 	" AND rule_id OPERATOR(pg_catalog.=) $1 AND key OPERATOR(pg_catalog.=) $2"
@@ -93,13 +95,13 @@ static Statement count_targets = {
 	{INT4ARRAYOID},
 	SPI_OK_SELECT};
 
-/* What a rule of the same name has left that is gone by now. */
+/* What a rule of the same name has left that is gone by now, where it is told anew. */
 static Statement supersede = {
 	"DELETE FROM metricsdb.alert_outbox AS o WHERE rule OPERATOR(pg_catalog.=) $1 AND rule_id OPERATOR(pg_catalog.<>) $2"
-	" AND key OPERATOR(pg_catalog.=) $3 AND NOT EXISTS (SELECT FROM metricsdb.alert_rule AS r"
+	" AND key OPERATOR(pg_catalog.=) $3 AND target_id OPERATOR(pg_catalog.=) ANY ($4) AND NOT EXISTS (SELECT FROM metricsdb.alert_rule AS r"
 	" WHERE r.rule_id OPERATOR(pg_catalog.=) o.rule_id)",
-	3,
-	{TEXTOID, INT4OID, BYTEAOID},
+	4,
+	{TEXTOID, INT4OID, BYTEAOID, INT4ARRAYOID},
 	SPI_OK_DELETE};
 
 static Statement put_tick = {
@@ -325,6 +327,7 @@ write_firing(const MdbRule *rule, MdbAlert *alert, const Jsonb *annotations, Dat
 	put_text(&old, rule->name);
 	put(&old, Int32GetDatum(rule->id), false);
 	put_key(&old, alert);
+	put(&old, targets, false);
 	(void) execute(&supersede, old.values, old.nulls);
 	put(&a, targets, false);
 	put(&a, Int32GetDatum(rule->id), false);

@@ -14,6 +14,7 @@
 
 #include "fmgr.h"
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/float.h"
@@ -25,6 +26,11 @@
 PG_FUNCTION_INFO_V1(mdb_expand_template);
 
 #define MAX_ARGUMENTS 32
+
+/* What is longer is cut: a label that is put into a text often must not be too much for who expands it. */
+#define MAX_EXPANDED (256 * 1024)
+
+#define MAX_TEMPLATE (64 * 1024)
 
 /* How a piece of text ended. */
 typedef enum Ending
@@ -369,6 +375,16 @@ conditional(Run *run, bool with, bool active, const Value *dot)
 }
 
 static void
+put(Run *run, const char *text, size_t len)
+{
+	size_t room = MAX_EXPANDED - run->out.len;
+
+	if (len > room)
+		len = pg_mbcliplen(text, (int) len, (int) room);
+	appendBinaryStringInfo(&run->out, text, (int) len);
+}
+
+static void
 literal(Run *run, const char *from, const char *to, bool active, bool trim_right)
 {
 	if (run->trim)
@@ -378,7 +394,7 @@ literal(Run *run, const char *from, const char *to, bool active, bool trim_right
 		while (from < to && is_blank(to[-1]))
 			to--;
 	if (active)
-		appendBinaryStringInfo(&run->out, from, (int) (to - from));
+		put(run, from, to - from);
 }
 
 static void
@@ -441,7 +457,11 @@ piece(Run *run, bool active, const Value *dot, bool inner)
 				bad(run, run->p, "variables are not supported", NULL);
 			close_braces(run);
 			if (active)
-				appendStringInfoString(&run->out, mdb_template_text(&v));
+			{
+				const char *text = mdb_template_text(&v);
+
+				put(run, text, strlen(text));
+			}
 		}
 	}
 }
@@ -463,13 +483,16 @@ run_template(Run *run, const char *text, const char *what, const Jsonb *labels, 
 /*
  * mdb_template_check - is a text a template that can be expanded?  what says whose it is.  Sets *uses_value if it does.
  *
- * Raises ERRCODE_INVALID_PARAMETER_VALUE.
+ * Raises ERRCODE_INVALID_PARAMETER_VALUE, ERRCODE_PROGRAM_LIMIT_EXCEEDED.
  */
 void
 mdb_template_check(const char *text, const char *what, bool *uses_value)
 {
 	Run run;
 
+	if (strlen(text) > MAX_TEMPLATE)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("template of %s is longer than %d kB", what, MAX_TEMPLATE / 1024)));
 	run_template(&run, text, what, NULL, 0);
 	*uses_value = *uses_value || run.uses_value;
 }

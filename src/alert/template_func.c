@@ -34,14 +34,26 @@ of_boolean(bool b)
 	return (Value){.kind = MDB_TEMPLATE_BOOLEAN, .boolean = b};
 }
 
+/* A template may name a label very often: of one that is longer it sees as much, and nothing of more labels than this. */
+#define LABEL_SHOWN  (16 * 1024)
+#define LABELS_SHOWN (64 * 1024)
+
 /*
  * mdb_template_label - the value of a label, empty if there is none.
  */
 const char *
 mdb_template_label(const Jsonb *labels, const char *name)
 {
-	const char *value = mdb_json_text(labels, name);
+	JsonbValue v;
+	const char *value;
 
+	if (labels == NULL || !JB_ROOT_IS_OBJECT(labels) ||
+		getKeyJsonValueFromContainer(unconstify(JsonbContainer *, &labels->root), name, strlen(name), &v) ==
+			NULL)
+		return "";
+	if (v.type == jbvString && v.val.string.len > LABEL_SHOWN)
+		v.val.string.len = pg_mbcliplen(v.val.string.val, v.val.string.len, LABEL_SHOWN);
+	value = v.type == jbvBinary ? NULL : mdb_json_scalar(&v);
 	return value ? value : "";
 }
 
@@ -134,6 +146,8 @@ mdb_template_text(const Value *v)
 		case MDB_TEMPLATE_BOOLEAN:
 			return v->boolean ? "true" : "false";
 		case MDB_TEMPLATE_LABELS:
+			if (v->labels && VARSIZE(v->labels) > LABELS_SHOWN)
+				return "{...}";
 			return v->labels ? JsonbToCString(NULL, unconstify(JsonbContainer *, &v->labels->root),
 											  VARSIZE(v->labels))
 							 : "{}";
