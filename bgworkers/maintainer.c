@@ -178,6 +178,8 @@ mdb_maintainer_main(Datum arg)
 	volatile bool stay = false;
 	volatile int compact_failures = 0;
 	volatile TimestampTz compact_at = 0;
+	volatile int recover_failures = 0;
+	volatile TimestampTz recover_at = 0;
 	TimestampTz came_at = GetCurrentTimestamp();
 
 	mdb_worker_begin(MDB_WORKER_MAINTAINER, arg);
@@ -202,6 +204,22 @@ mdb_maintainer_main(Datum arg)
 		if (!exists)
 			proc_exit(0);
 
+		if (GetCurrentTimestamp() >= recover_at)
+		{
+			MemoryContextSwitchTo(context);
+			PG_TRY();
+			{
+				mdb_dist_recover_step();
+				recover_failures = 0;
+			}
+			PG_CATCH();
+			{
+				mdb_worker_recover(context);
+				recover_failures++;
+				recover_at = GetCurrentTimestamp() + mdb_worker_backoff(recover_failures) * 1000;
+			}
+			PG_END_TRY();
+		}
 		if (GetCurrentTimestamp() >= compact_at)
 		{
 			MemoryContextSwitchTo(context);

@@ -53,8 +53,9 @@ COMMENT ON FUNCTION remove_node(text, bool) IS
 CREATE FUNCTION drain_node(name text, drain bool DEFAULT true, move_rows bool DEFAULT false) RETURNS bool
 	AS 'MODULE_PATHNAME', 'mdb_drain_node' LANGUAGE C STRICT;
 COMMENT ON FUNCTION drain_node(text, bool, bool) IS
-	'send a node no new data, or with drain false send it some again; its rows stay where they are and are read. True if that is '
-	'a change. For superusers';
+	'send a node no new data, or with drain false send it some again; its rows stay where they are and are read, or with '
+	'move_rows go to other shards, unless another node of its shard, which is not drained, has them, too. True if draining is a '
+	'change. For superusers';
 
 CREATE FUNCTION evict_node(name text, force bool DEFAULT false) RETURNS bool
 	AS 'MODULE_PATHNAME', 'mdb_evict_node' LANGUAGE C STRICT;

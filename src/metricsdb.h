@@ -47,6 +47,12 @@ typedef void (*MdbRelationChanged)(Oid relid);
 extern void mdb_on_relation_change(MdbRelationChanged callback);
 
 /*
+ * mdb_dist_recover_step - in a worker, outside a transaction: if it is time, end transactions on nodes that were left
+ * prepared.  bgworkers/ calls it.
+ */
+extern void mdb_dist_recover_step(void);
+
+/*
  * mdb_home - what tells this database from a restored copy of it: system identifier and oid.
  */
 extern const char *mdb_home(void);

@@ -32,7 +32,7 @@
 
 /*
  * All points.  Behind the colon who passes it: s = sessions, w = the maintainer, k = a Kafka worker,
- * a = the roll-up worker, v = the alert worker;
+ * a = the roll-up worker, v = the alert worker, d = sessions that write to nodes;
  * e = an error may be raised there.  metricsdb.stop_points tells the list to the tests, which fail
  * if a point is not reached; lint compares it with the sources.
  */
@@ -144,6 +144,12 @@ static const char *const stops[] = {
 	"rollup.flagged:ae",
 	"rollup.committed:a",
 	"rollup.failure:a",
+	/* rows for nodes: dist/write_send.c */
+	"dist.sent:d",
+	"dist.prepared:d",
+	"dist.logged:d",
+	"dist.committed:d",
+	"dist.told:d",
 	/* a tick of a rule: alert/step.c, alert/apply.c */
 	"alert.observed:ve",
 	"alert.instance:ve",

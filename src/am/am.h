@@ -52,6 +52,11 @@ extern Datum mdb_block_value(MdbBlock *b, uint32 row, int att, bool *isnull);
 extern void mdb_block_load(MdbBlock *b);
 extern Size mdb_block_memory(const MdbBlock *b);
 
+/* ---- buffer.c ---- */
+
+/* Who takes rows of distributed tables; set at load. */
+extern void (*mdb_insert_elsewhere)(Relation rel, TupleTableSlot **slots, int nslots);
+
 /* ---- slot.c ---- */
 
 extern const TupleTableSlotOps TTSOpsMetricsDB;

@@ -52,6 +52,8 @@ typedef struct WriteBuffer
 
 static WriteBuffer *buffers = NULL;
 
+void (*mdb_insert_elsewhere)(Relation rel, TupleTableSlot **slots, int nslots) = NULL;
+
 /* Bytes in all buffers: a statement may write to thousands of partitions. */
 static Size total_bytes = 0;
 
@@ -239,6 +241,7 @@ mdb_buffer_pending(void)
 	return buffers != NULL;
 }
 
+/* The buffer for rows of a table; NULL if they are not to be stored here. */
 static WriteBuffer *
 buffer_for(Relation rel, CommandId cid, int options)
 {
@@ -257,7 +260,8 @@ buffer_for(Relation rel, CommandId cid, int options)
 		break;
 	}
 	mdb_check_published(rel, CMD_INSERT);
-	mdb_refuse_distributed(RelationGetRelid(rel));
+	if (unlikely(mdb_is_distributed(RelationGetRelid(rel))))
+		return NULL;
 	mcxt = AllocSetContextCreate(TopTransactionContext, "metricsdb write buffer", ALLOCSET_DEFAULT_SIZES);
 	b = MemoryContextAllocZero(mcxt, sizeof(WriteBuffer));
 	b->relid = RelationGetRelid(rel);
@@ -316,6 +320,11 @@ mdb_buffer_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId ci
 {
 	WriteBuffer *b = buffer_for(rel, cid, options);
 
+	if (unlikely(b == NULL))
+	{
+		mdb_insert_elsewhere(rel, slots, nslots);
+		return;
+	}
 	pgstat_count_heap_insert(rel, nslots);
 	if (b->append == NULL &&
 		(b->ntuples + nslots >= mdb_direct_rows || b->bytes > (Size) mdb_write_buffer * 1024))

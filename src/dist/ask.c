@@ -164,6 +164,7 @@ mdb_asking_start(MdbAsking *a, const char *sql)
 	int n = 0;
 
 	mdb_refuse_changed();
+	mdb_dist_refuse_unsent();
 	a->reading = find_reading(a);
 	if (!a->registered)
 	{

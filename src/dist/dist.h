@@ -304,6 +304,10 @@ extern void mdb_refuse_changed(void);
 extern void mdb_dist_options(Oid relid);
 extern void mdb_schema_init(void);
 
+/* ---- write.c ---- */
+
+extern void mdb_dist_refuse_unsent(void);
+
 /* ---- missing.c ---- */
 
 extern bool mdb_partial_results;

@@ -29,6 +29,7 @@
 #include "dist/admin.h"
 #include "dist/dist.h"
 #include "dist/health.h"
+#include "dist/write.h"
 #include "metricsdb.h"
 #include "store/store.h"
 
@@ -490,17 +491,20 @@ mdb_drain_node(PG_FUNCTION_ARGS)
 	MdbNode *node;
 
 	need_superuser();
-	if (PG_GETARG_BOOL(2))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("rows cannot be moved to other nodes yet"),
-				 errhint("Drain the node without move_rows; its rows stay where they are, and are read.")));
 	lock_nodes();
 	node = find_node(mdb_nodes(), name);
 	if (node == NULL)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("node \"%s\" does not exist", name)));
-	if (node->draining == drain)
-		PG_RETURN_BOOL(false);
-	mdb_run_sql(psprintf("UPDATE metricsdb.node SET draining = %s WHERE name OPERATOR(pg_catalog.=) %s",
-						 drain ? "true" : "false", quote_literal_cstr(name)));
-	PG_RETURN_BOOL(true);
+	if (PG_GETARG_BOOL(2) && !drain)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("rows are moved from a node that is drained only")));
+	if (node->draining != drain)
+	{
+		mdb_run_sql(psprintf("UPDATE metricsdb.node SET draining = %s WHERE name OPERATOR(pg_catalog.=) %s",
+							 drain ? "true" : "false", quote_literal_cstr(name)));
+		CommandCounterIncrement();
+	}
+	if (PG_GETARG_BOOL(2))
+		mdb_move_shard(node);
+	PG_RETURN_BOOL(node->draining != drain);
 }

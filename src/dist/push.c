@@ -345,9 +345,11 @@ push_walker(Node *node, PlannerInfo *root)
 		{
 			RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
 
-			/* Of a table that is changed or locked there are no rows here. */
+			/* Of a table that is changed or locked there are no rows here.  Those that are inserted find their way. */
 			if (rte->rtekind == RTE_RELATION && query->resultRelation == foreach_current_index(lc) + 1 &&
-				query->commandType != CMD_SELECT && mdb_is_metricsdb_oid(rte->relid))
+				query->commandType != CMD_SELECT &&
+				(query->commandType != CMD_INSERT || query->onConflict != NULL) &&
+				mdb_is_metricsdb_oid(rte->relid))
 				mdb_refuse_distributed(rte->relid);
 		}
 		(void) query_tree_walker(query, push_walker, root, 0);

@@ -35,6 +35,7 @@
 #include "dist/admin.h"
 #include "dist/dist.h"
 #include "dist/health.h"
+#include "dist/write.h"
 #include "metricsdb.h"
 #include "store/store.h"
 
@@ -505,6 +506,7 @@ mdb_dist_init(void)
 	mdb_missing_init();
 	mdb_schema_init();
 	mdb_elsewhere = &elsewhere;
+	mdb_dist_write_init();
 	RegisterCustomScanMethods(&mdb_dist_scan_methods);
 	prev_planner = planner_hook;
 	planner_hook = plan_query;

@@ -12,9 +12,11 @@
 #include "dist/dist.h"
 #include "dist/together.h"
 
-/* The last result of what was sent to a session; false, with the session failed, if there was an error. */
-static bool
-receive(MdbSession *s, PGresult **last)
+/*
+ * mdb_together_receive - the last result of what was sent to a session; false, with the session failed, if there was an error.
+ */
+bool
+mdb_together_receive(MdbSession *s, PGresult **last)
 {
 	*last = NULL;
 	for (;;)
@@ -77,7 +79,7 @@ mdb_together(List *sessions, List *sqls)
 	{
 		MdbSession *s = lfirst(ls);
 
-		if (lfirst(lq) == NULL || receive(s, &results[foreach_current_index(ls)]) || failed)
+		if (lfirst(lq) == NULL || mdb_together_receive(s, &results[foreach_current_index(ls)]) || failed)
 			continue;
 		failed = s;
 		failed_sql = lfirst(lq);

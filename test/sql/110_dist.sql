@@ -47,7 +47,7 @@ SELECT distribute('pg_class');
 SELECT add_node('two', :'two');
 SELECT node, shard, replica, draining, healthy, error, version, lag, series, bytes > 0 AS has_bytes FROM nodes;
 SELECT drain_node('two'), drain_node('two'), drain_node('two', false);
-SELECT drain_node('two', move_rows => true);
+SELECT drain_node('two', drain => false, move_rows => true);
 SELECT drain_node('three');
 
 \c mdb_node_1
@@ -119,10 +119,13 @@ DROP FUNCTION own;
 RESET my.host;
 
 -- What is refused.
+SET metricsdb.distributed_writes = off;
 INSERT INTO cpu SELECT now();
 COPY cpu FROM stdin;
 2026-01-01	a	1	1	1	1
 \.
+RESET metricsdb.distributed_writes;
+INSERT INTO cpu SELECT now() ON CONFLICT DO NOTHING;
 UPDATE cpu SET x = 1;
 DELETE FROM cpu;
 TRUNCATE cpu;

@@ -1,0 +1,105 @@
+# INSERT and COPY into a distributed table: rows are on all replicas of their shard or nowhere, whoever is killed when.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../lib";
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use DistTest;
+use StorageTest;
+
+my ($c, $a1, $a2, $b) = dist_nodes('a1', 'a2', 'b');
+my @nodes = ($a1, $a2, $b);
+sub sql { return $c->safe_psql('postgres', $_[0]) }
+
+sub error
+{
+	my ($rc, $out, $err) = $c->psql('postgres', $_[0]);
+	return $rc == 0 ? "no error: $out" : $err;
+}
+
+# Rows as the shards have them, replicas alike, and nothing left prepared.
+my $digest = 'SELECT count(*), sum(hashtextextended(m::text, 0)) FROM m';
+
+sub settled
+{
+	my ($rows, $what) = @_;
+	$c->poll_query_until('postgres', 'SELECT count(*) = 0 FROM metricsdb.dist_transaction') or diag('transactions stay');
+	for my $n (@nodes)
+	{
+		$n->poll_query_until('postgres', 'SELECT count(*) = 0 FROM pg_prepared_xacts') or diag('prepared transactions stay on ' . $n->name);
+	}
+	is($a1->safe_psql('postgres', $digest), $a2->safe_psql('postgres', $digest), "$what: replicas are alike");
+	is(sql('SELECT count(*), count(DISTINCT n) FROM m'), "$rows|$rows", "$what: rows are there once");
+	return;
+}
+
+$c->append_conf('postgresql.conf', 'metricsdb.dist_recovery_interval = 1');
+$c->reload;
+sql(q(CREATE TABLE m (n int8, time timestamptz NOT NULL, metric text, tags jsonb, x float8, note text) USING metricsdb
+	WITH (metricsdb.time = 'time', metricsdb.series = 'metric, tags')));
+sql("SELECT metricsdb.add_node('a1', '" . conninfo($a1) . "', shard => 'a'), metricsdb.add_node('a2', '" . conninfo($a2)
+	  . "', shard => 'a'), metricsdb.add_node('b', '" . conninfo($b) . "'); SELECT metricsdb.distribute('m')");
+my $text = "'a' || chr(9) || 'b' || chr(92) || 'c' || chr(10) || chr(13) || chr(8364)";
+my $rows = "SELECT i, timestamptz '2026-01-01 UTC' + i * interval '1 s', 'cpu', jsonb_build_object('host', i % 50), i + 0.1, $text FROM generate_series";
+
+# What is written is what is read.
+sql("INSERT INTO m $rows (1, 1000) i");
+settled(1000, 'INSERT');
+cmp_ok($b->safe_psql('postgres', 'SELECT count(DISTINCT tags) FROM m'), '>', 5, 'series of one metric are spread');
+is(sql('SELECT count(*) FROM (SELECT tags FROM m GROUP BY 1) x'), '50', 'and all there');
+is(sql("SELECT count(*) FROM m WHERE x = (n + 0.1)::float8 AND note = $text"), '1000', 'values are what they were');
+sql("SET datestyle = 'German'; SET timezone = 'Asia/Tokyo'; SET intervalstyle = 'sql_standard'; SET extra_float_digits = -3; INSERT INTO m $rows (1001, 1100) i");
+settled(1100, 'odd settings');
+is(sql("SELECT max(abs(extract(epoch FROM time - timestamptz '2026-01-01 UTC') - n)), count(*) FILTER (WHERE x <> (n + 0.1)::float8) FROM m"), '0.000000|0', 'they change nothing');
+sql("COPY m (n, time, metric) FROM stdin;\n" . join('', map { "$_\t2026-01-02\tmem\n" } 1101 .. 1200) . "\\.\n");
+settled(1200, 'COPY');
+is(sql(q(INSERT INTO m (n, time, metric) VALUES (1201, '2026-01-02', NULL) RETURNING n, metric)), '1201|', 'RETURNING');
+sql("BEGIN; INSERT INTO m $rows (1202, 1300) i; SAVEPOINT s; INSERT INTO m $rows (1, 100) i; ROLLBACK TO s; INSERT INTO m $rows (1301, 1400) i; RELEASE s; COMMIT");
+settled(1400, 'savepoints');
+sql("SET work_mem = '64kB'; SET metricsdb.direct_rows = 10; INSERT INTO m $rows (1401, 20000) i");
+settled(20000, 'many rows');
+sql("BEGIN; INSERT INTO m $rows (1, 100) i; ROLLBACK");
+settled(20000, 'rolled back');
+
+# What is refused
+like(error("SET metricsdb.distributed_writes = off; INSERT INTO m $rows (1, 1) i"), qr/cannot insert rows .*metricsdb.distributed_writes is off.*HINT/s, 'if the setting says so');
+like(error("BEGIN; INSERT INTO m $rows (1, 1) i; SELECT count(*) FROM m"), qr/cannot read distributed tables after rows were inserted/, 'reading what nodes do not have yet');
+like(error("BEGIN; INSERT INTO m $rows (1, 1) i; PREPARE TRANSACTION 'x'"), qr/cannot PREPARE/, 'another two phases');
+like(error("INSERT INTO m $rows (1, 1) i ON CONFLICT DO NOTHING"), qr/cannot change rows/, 'ON CONFLICT');
+like(error('UPDATE m SET x = 1'), qr/cannot change rows/, 'UPDATE');
+like(error("INSERT INTO m (n) VALUES (1)"), qr/null value in column "time"/, 'what the table here refuses');
+$b->safe_psql('postgres', 'ALTER TABLE m ADD CHECK (n <> 666666)');
+like(error("INSERT INTO m SELECT 666666, now(), 'cpu', jsonb_build_object('host', i) FROM generate_series(1, 50) i"), qr/node "b": new row for relation "m" violates check constraint/, 'what a node refuses');
+settled(20000, 'refused by one');
+sql("SELECT metricsdb.drain_node('b'); INSERT INTO m $rows (20001, 20100) i; SELECT metricsdb.drain_node('b', false)");
+is($b->safe_psql('postgres', 'SELECT count(*) FROM m WHERE n > 20000'), '0', 'a node that is drained gets nothing');
+settled(20100, 'drained');
+
+# A node is down
+$a2->stop('immediate');
+like(error("INSERT INTO m $rows (20101, 20200) i"), qr/node "a2": .*All replicas of shard "a" must get its rows.*HINT:  .*evict_node\('a2'\)/s, 'all replicas must be there');
+$a2->start;
+settled(20100, 'not there');
+is(sql("SELECT metricsdb.evict_node('a2')"), 't', 'unless one is evicted');
+is(sql("SELECT metricsdb.evict_node('a2')"), 'f', 'once');
+like(error("SELECT metricsdb.evict_node('a1')"), qr/node "a1" is the last one that has the rows of shard "a"/, 'the last one is not');
+sql("UPDATE metricsdb.node SET state = 'whole' WHERE name = 'a2'");
+
+
+# Rows are moved away, so that a shard's nodes can go.
+my $all = sql($digest);
+like(error("SELECT metricsdb.remove_node('b')"), qr/node "b" has rows of "m" that no other node has/, 'a node with rows stays');
+is(sql("SELECT metricsdb.drain_node('a1', move_rows => true), metricsdb.drain_node('a1', false)"), 't|t', 'what another replica has stays');
+like(error("SELECT metricsdb.drain_node('a1'), metricsdb.drain_node('a2'), metricsdb.drain_node('b', move_rows => true)"), qr/no shard takes rows/, 'rows must have where to go');
+like(error("DO 'BEGIN PERFORM metricsdb.drain_node(''b'', move_rows => true); EXCEPTION WHEN division_by_zero THEN END'"), qr/inside a subtransaction/, 'not by halves');
+is(sql("BEGIN; SELECT metricsdb.drain_node('b', move_rows => true); ROLLBACK; SELECT count(*) FROM metricsdb.node WHERE draining"), "t\n0", 'rolled back');
+is(sql($digest), $all, 'nothing has happened');
+is(sql("SELECT metricsdb.drain_node('b', move_rows => true)"), 't', 'rows are moved');
+is(sql($digest), $all, 'all are there');
+is($b->safe_psql('postgres', 'SELECT count(*) FROM m'), '0', 'none of them where they were');
+is($a1->safe_psql('postgres', $digest), $a2->safe_psql('postgres', $digest), 'replicas are alike');
+is(sql("SELECT metricsdb.remove_node('b')"), 't', 'the node may go');
+is(sql($digest), $all, 'and nothing is missing');
+done_testing();
