@@ -65,7 +65,7 @@ without_comment() {
 
 # The points in the code are those of the list in src/stop.c.
 stop_points() {
-	listed=$(sed -n 's/^\t"\([a-z._]*\):[swkaev]*",$/\1/p' src/stop.c | sort)
+	listed=$(sed -n 's/^\t"\([a-z._]*\):[swkaevd]*",$/\1/p' src/stop.c | sort)
 	passed_by=$(grep -rhoE --include='*.c' 'MDB_STOP\("[^"]*"\)' src bgworkers | cut -d'"' -f2 | sort -u)
 	[ "$listed" = "$passed_by" ] || printf 'listed:\n%s\npassed:\n%s\n' "$listed" "$passed_by"
 }
