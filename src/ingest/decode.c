@@ -213,7 +213,12 @@ mdb_decode_drain(MdbDecoder *decoder)
 
 		if (unlikely(series[i] == MDB_NO_SERIES))
 		{
-			MdbProtoStatus status = mdb_key_cache_add(decoder->cache, &decoder->at->hint, point, &series[i]);
+			MdbProtoStatus status = MDB_PROTO_OK;
+
+			if (mdb_guarding_turn_away(decoder->guarding, point->key))
+				series[i] = MDB_CLOSED_SERIES;
+			else
+				status = mdb_key_cache_add(decoder->cache, &decoder->at->hint, point, &series[i]);
 
 			if (status != MDB_PROTO_OK)
 			{

@@ -9,7 +9,9 @@
  *	2. Pending is what the cache holds of series that were admitted and are not committed.  What the
  *	   transaction claims are those that the dictionary in truth does not have.
  *	3. What is refused enters no cache.
- *	4. A batch is read again at most once in a row because a refused series was found to be known, and
+ *	4. Once a metric has refused many in an hour, all fingerprints of the dictionary and of the cache are known
+ *	   (known.h), and a point of such a metric with another one is refused without being read in full.
+ *	5. A batch is read again at most once in a row because a refused series was found to be known, and
  *	   otherwise only if a claim failed, after which the counts are those of all writers.
  *
  * Called by series_cache.c (admit, register), decode.c (refused), flush.c (begin to aborted).
@@ -17,20 +19,20 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "utils/jsonb.h"
 #include "utils/memutils.h"
 
+#include "ingest/fingerprint.h"
 #include "ingest/guarding.h"
+#include "ingest/known.h"
+#include "ingest/series_key.h"
 
 struct MdbGuarding
 {
 	MemoryContext mcxt;
 	MdbGuard *guard;
 	int64 storage_id; /* whose dictionary is kept; 0 = none */
-	bool two_columns; /* the series columns are name and tags, in the order of series */
-	bool name_first;
-	AttrNumber name;
-	AttrNumber tags;
+	bool two_columns; /* the series columns are name and tags: */
+	MdbSeriesColumns columns;
 	StringInfoData key;
 	MdbCardMetric *refused; /* last */
 	bool any_refused;       /* in this batch */
@@ -38,6 +40,9 @@ struct MdbGuarding
 	bool again;             /* the batch was read again because of that */
 	bool claimed;           /* in the present transaction */
 	MdbTable *table;        /* in the present transaction */
+	bool flooded;           /* a metric has refused so many in this hour that it is worth while */
+	bool watching;          /* to have the fingerprints of all series, */
+	MdbKnown known;         /* these */
 };
 
 MdbGuarding *
@@ -51,92 +56,12 @@ mdb_guarding_create(void)
 	return g;
 }
 
-/* ---- keys ---- */
-
-static void
-put_varint(StringInfo key, uint32 v)
-{
-	while (v >= 0x80)
-	{
-		appendStringInfoCharMacro(key, (char) (v | 0x80));
-		v >>= 7;
-	}
-	appendStringInfoCharMacro(key, (char) v);
-}
-
-/* jsonb has its keys by length, then by bytes. */
-static int
-jsonb_key_cmp(const void *a, const void *b)
-{
-	const MdbProtoTag *x = *(const MdbProtoTag *const *) a;
-	const MdbProtoTag *y = *(const MdbProtoTag *const *) b;
-
-	if (x->key.len != y->key.len)
-		return x->key.len < y->key.len ? -1 : 1;
-	return memcmp(x->key.data, y->key.data, x->key.len);
-}
-
-/*
- * The tags as the bytes of a jsonb object of strings, without its length word: what JsonbValueToJsonb makes
- * of them, in a tenth of the time.  See jsonb.h for the layout.
- */
-static void
-put_jsonb(StringInfo key, const MdbProtoSeries *series)
-{
-	const MdbProtoTag *order[MDB_PROTO_MAX_TAGS];
-	int n = series->ntags;
-	bool sorted = true;
-	uint32 offset = 0;
-	uint32 at;
-	uint32 header = (uint32) n | JB_FOBJECT;
-
-	for (int i = 0; i < n; i++)
-	{
-		order[i] = &series->tags[i];
-		sorted = sorted && (i == 0 || jsonb_key_cmp(&order[i - 1], &order[i]) < 0);
-	}
-	if (!sorted)
-		qsort(order, n, sizeof(order[0]), jsonb_key_cmp);
-	appendBinaryStringInfo(key, (const char *) &header, sizeof(header));
-	at = key->len;
-	enlargeStringInfo(key, 2 * n * sizeof(JEntry));
-	key->len += 2 * n * sizeof(JEntry);
-	/* All keys, then all values; of each JB_OFFSET_STRIDE'th is kept where it ends, of others how long it is. */
-	for (int i = 0; i < 2 * n; i++)
-	{
-		MdbProtoBytes bytes = i < n ? order[i]->key : order[i - n]->value;
-		JEntry entry = JENTRY_ISSTRING | bytes.len;
-
-		offset += bytes.len;
-		if (i % JB_OFFSET_STRIDE == 0)
-			entry = JENTRY_ISSTRING | offset | JENTRY_HAS_OFF;
-		memcpy(key->data + at + i * sizeof(JEntry), &entry, sizeof(JEntry));
-		appendBinaryStringInfo(key, (const char *) bytes.data, bytes.len);
-	}
-}
-
 bool
 mdb_guarding_key(MdbGuarding *g, const MdbProtoSeries *series, StringInfo key)
 {
-	uint32 jsonb_len = sizeof(uint32) + 2 * series->ntags * sizeof(JEntry);
-
 	if (!g->two_columns)
 		return false;
-	for (int i = 0; i < series->ntags; i++)
-		jsonb_len += series->tags[i].key.len + series->tags[i].value.len;
-	for (int i = 0; i < 2; i++)
-		if ((i == 0) == g->name_first)
-		{
-			put_varint(key, g->name);
-			put_varint(key, series->name.len + 1);
-			appendBinaryStringInfo(key, (const char *) series->name.data, series->name.len);
-		}
-		else
-		{
-			put_varint(key, g->tags);
-			put_varint(key, jsonb_len + 1);
-			put_jsonb(key, series);
-		}
+	mdb_series_key_put(&g->columns, series, key);
 	return true;
 }
 
@@ -179,6 +104,7 @@ refuse(MdbGuarding *g, MdbCardMetric *metric)
 {
 	g->refused = metric;
 	g->any_refused = true;
+	g->flooded |= metric->refused_in_hour > MDB_CARD_LOOKED_AT;
 	return MDB_ADMISSION_REFUSED;
 }
 
@@ -197,11 +123,17 @@ mdb_guarding_admit(MdbGuarding *g, MdbProtoSeries *series, bool again)
 		return MDB_ADMISSION_GRANTED;
 
 	if (again)
-		return mdb_card_admit_reduced(metric) ? MDB_ADMISSION_GRANTED : refuse(g, metric);
+	{
+		if (!mdb_card_admit_reduced(metric))
+			return refuse(g, metric);
+		mdb_guarding_admitted(g, series);
+		return MDB_ADMISSION_GRANTED;
+	}
 	look(g, metric, series);
 	switch (mdb_card_admit(metric))
 	{
 		case MDB_CARD_ADMITTED:
+			mdb_guarding_admitted(g, series);
 			return MDB_ADMISSION_GRANTED;
 		case MDB_CARD_REDUCE:
 			if (drop_tag(series, &metric->rule.drop_tag))
@@ -212,6 +144,78 @@ mdb_guarding_admit(MdbGuarding *g, MdbProtoSeries *series, bool again)
 			break;
 	}
 	return refuse(g, metric);
+}
+
+/* ---- floods ---- */
+
+static void
+learn(void *arg, uint32 id, const char *key, uint32 len)
+{
+	MdbGuarding *g = arg;
+	uint64 fingerprint;
+
+	if (mdb_series_key_fingerprint(&g->columns, key, len, &fingerprint))
+		mdb_known_add(&g->known, fingerprint);
+}
+
+static void
+stop_watching(MdbGuarding *g)
+{
+	if (g->watching)
+		mdb_dict_watch(g->storage_id, NULL, NULL);
+	mdb_known_free(&g->known);
+	g->watching = g->flooded = false;
+}
+
+bool
+mdb_guarding_watch(MdbGuarding *g)
+{
+	MemoryContext before;
+
+	if (g->watching || !g->flooded || !g->two_columns)
+		return false;
+	before = MemoryContextSwitchTo(g->mcxt);
+	mdb_known_free(&g->known);
+	mdb_known_init(&g->known);
+	MemoryContextSwitchTo(before);
+	return g->watching = mdb_dict_watch(g->storage_id, learn, g);
+}
+
+void
+mdb_guarding_admitted(MdbGuarding *g, const MdbProtoSeries *series)
+{
+	uint64 fingerprint;
+
+	if (!g->watching)
+		return;
+	fingerprint = mdb_fingerprint_begin(series->name);
+	for (int i = 0; i < series->ntags; i++)
+		fingerprint += mdb_fingerprint_add(series->tags[i].key, series->tags[i].value);
+	mdb_known_add(&g->known, fingerprint);
+}
+
+bool
+mdb_guarding_turn_away(MdbGuarding *g, MdbProtoBytes key)
+{
+	MdbCardMetric *metric = g->refused;
+	MdbFingerprint fingerprint;
+	MdbCardBytes tag;
+	MdbProtoBytes value;
+
+	if (!g->watching || !mdb_fingerprint_key(key, &fingerprint))
+		return false;
+	if (metric == NULL || metric->name_len != fingerprint.name.len ||
+		memcmp(metric->name, fingerprint.name.data, metric->name_len) != 0)
+		metric = metric_of(g, fingerprint.name);
+	if (!mdb_card_one_tag(metric, &tag) || !mdb_card_closed(metric) ||
+		metric->rule.action != MDB_CARD_REJECT || mdb_known_has(&g->known, fingerprint.hash))
+		return false;
+	if (tag.len > 0 &&
+		mdb_fingerprint_tag(&fingerprint, (MdbProtoBytes){tag.data, (uint32) tag.len}, &value))
+		mdb_card_look_value(metric, (MdbCardBytes){value.data, value.len});
+	mdb_card_refuse(metric);
+	refuse(g, metric);
+	return true;
 }
 
 bool
@@ -245,7 +249,10 @@ void
 mdb_guarding_clock(MdbGuarding *g, TimestampTz now)
 {
 	if (g->storage_id != 0 && mdb_guard_hour(g->guard, now))
+	{
 		g->refused = NULL;
+		stop_watching(g);
+	}
 }
 
 /* ---- transactions ---- */
@@ -272,9 +279,9 @@ turned_up(void *arg, uint32 id, const char *key, uint32 len)
 	values = palloc(sizeof(Datum) * g->table->natts);
 	isnull = palloc(sizeof(bool) * g->table->natts);
 	mdb_key_decode(g->table, key, len, values, isnull);
-	if (!isnull[g->name - 1])
+	if (!isnull[g->columns.name - 1])
 	{
-		name = DatumGetTextPP(values[g->name - 1]);
+		name = DatumGetTextPP(values[g->columns.name - 1]);
 		metric = metric_of(g, (MdbProtoBytes){(const uint8_t *) VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)});
 		g->found = metric->refused > 0;
 	}
@@ -286,16 +293,21 @@ bool
 mdb_guarding_begin(MdbGuarding *g, Relation rel)
 {
 	MemoryContext before = MemoryContextSwitchTo(g->mcxt);
+	MdbSeriesColumns columns;
 	MdbDict *dict;
 
 	if (g->table)
 		pfree(g->table);
 	g->table = mdb_table(rel);
 	mdb_guard_open(g->guard, rel, g->table);
-	g->name = g->guard->name;
-	g->tags = g->guard->tags;
-	g->two_columns = g->name != 0;
-	g->name_first = g->two_columns && g->table->series_attnos[0] == g->name;
+	columns.name = g->guard->name;
+	columns.tags = g->guard->tags;
+	columns.name_first = columns.name != 0 && g->table->series_attnos[0] == columns.name;
+	if (g->storage_id != g->table->storage_id || columns.name != g->columns.name ||
+		columns.tags != g->columns.tags)
+		stop_watching(g);
+	g->columns = columns;
+	g->two_columns = columns.name != 0;
 
 	dict = mdb_dict_open(g->table);
 	if (g->storage_id != g->table->storage_id)

@@ -37,6 +37,19 @@ extern bool mdb_guarding_key(MdbGuarding *g, const MdbProtoSeries *series, Strin
 /* mdb_guarding_admit - a series that the cache does not know: may it come in?  again: it was reduced before. */
 extern MdbAdmission mdb_guarding_admit(MdbGuarding *g, MdbProtoSeries *series, bool again);
 
+/*
+ * mdb_guarding_turn_away - true: the point with this key is of a new series that is refused.  False, always if
+ * nothing was refused for long: that is not known yet, the cache and mdb_guarding_admit will say.
+ */
+extern bool mdb_guarding_turn_away(MdbGuarding *g, MdbProtoBytes key);
+
+/*
+ * mdb_guarding_watch - in the transaction that stores, when all its series have ids: true if points are turned away
+ * from now on.  Then mdb_guarding_admitted is to be called for what the cache has and the dictionary does not.
+ */
+extern bool mdb_guarding_watch(MdbGuarding *g);
+extern void mdb_guarding_admitted(MdbGuarding *g, const MdbProtoSeries *series);
+
 /* mdb_guarding_any - was something refused in this batch? */
 extern bool mdb_guarding_any(const MdbGuarding *g);
 

@@ -30,11 +30,11 @@ typedef struct FloodKey
 	int32 padding;
 } FloodKey;
 
-typedef struct Flood
+typedef struct MdbFlood
 {
 	FloodKey key;
 	uint32 dead; /* index */
-} Flood;
+} MdbFlood;
 
 MdbIntake *
 mdb_intake_create(void)
@@ -60,6 +60,7 @@ mdb_intake_reset(MdbIntake *batch)
 	batch->ndead = 0;
 	batch->dead_bytes = 0;
 	batch->floods = NULL;
+	batch->flood = NULL;
 	batch->messages = 0;
 	batch->bytes = 0;
 	batch->since = 0;
@@ -126,11 +127,11 @@ void
 mdb_intake_flood_begins(MdbIntake *batch, const MdbDeadLetter *dead, uint64 what)
 {
 	FloodKey key = {what, dead->partition, 0};
-	Flood *flood;
+	MdbFlood *flood;
 
 	if (batch->floods == NULL)
 	{
-		HASHCTL ctl = {.keysize = sizeof(FloodKey), .entrysize = sizeof(Flood), .hcxt = batch->context};
+		HASHCTL ctl = {.keysize = sizeof(FloodKey), .entrysize = sizeof(MdbFlood), .hcxt = batch->context};
 
 		batch->floods = hash_create("metricsdb floods", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
@@ -142,9 +143,13 @@ MdbDeadLetter *
 mdb_intake_flood(MdbIntake *batch, int partition, uint64 what)
 {
 	FloodKey key = {what, partition, 0};
-	Flood *flood = batch->floods ? hash_search(batch->floods, &key, HASH_FIND, NULL) : NULL;
 
-	return flood ? &batch->dead[flood->dead] : NULL;
+	if (batch->floods == NULL)
+		return NULL;
+	/* The next is of the same flood, mostly. */
+	if (batch->flood == NULL || memcmp(&batch->flood->key, &key, sizeof(key)) != 0)
+		batch->flood = hash_search(batch->floods, &key, HASH_FIND, NULL);
+	return batch->flood ? &batch->dead[batch->flood->dead] : NULL;
 }
 
 const char *

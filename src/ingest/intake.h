@@ -88,7 +88,8 @@ typedef struct MdbIntake
 	uint32 dead_room;
 	MdbDeadLetter *dead;
 	Size dead_bytes;
-	struct HTAB *floods; /* dead letters that go on to take points; NULL = none */
+	struct HTAB *floods;    /* dead letters that go on to take points; NULL = none, */
+	struct MdbFlood *flood; /* and the one that did last */
 	int64 messages;
 	int64 bytes;       /* of payload */
 	TimestampTz since; /* when its first message was read; 0 = empty */

@@ -397,6 +397,12 @@ check_text(MdbProtoBytes text)
 	return MDB_PROTO_OK;
 }
 
+bool
+mdb_proto_is_text(MdbProtoBytes text)
+{
+	return check_text(text) == MDB_PROTO_OK;
+}
+
 MdbProtoStatus
 mdb_proto_series(MdbProtoBytes key, MdbProtoSeries *series)
 {

@@ -103,6 +103,9 @@ extern MdbProtoStatus mdb_proto_batch_next(MdbProtoBatch *batch, MdbProtoBytes *
 extern size_t mdb_proto_canonical(const MdbProtoSeries *series, uint8_t *out, size_t room);
 extern void mdb_proto_canonical_read(const uint8_t *key, size_t len, MdbProtoSeries *series);
 
+/* mdb_proto_is_text - is this valid UTF-8 without NUL? */
+extern bool mdb_proto_is_text(MdbProtoBytes text);
+
 /* mdb_proto_code - a short stable word for a status; mdb_proto_reason - a sentence. */
 extern const char *mdb_proto_code(MdbProtoStatus status);
 extern const char *mdb_proto_reason(MdbProtoStatus status);

@@ -525,6 +525,16 @@ mdb_key_cache_ids(MdbKeyCache *cache, MdbAppend *append, uint64 generation, cons
 		}
 		ids[i] = cache->ids[s];
 	}
+
+	if (mdb_guarding_watch(cache->guarding))
+		for (uint32 s = 0; s < cache->series.n; s++)
+			if (cache->ids[s] >= ID_REFUSED)
+			{
+				const Entry *entry = &cache->series.entries[s];
+
+				mdb_proto_canonical_read(entry->key, entry->len, &cache->parsed);
+				mdb_guarding_admitted(cache->guarding, &cache->parsed);
+			}
 }
 
 void

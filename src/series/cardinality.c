@@ -404,6 +404,25 @@ value_hash(const MdbCardTag *tag, bool further)
 	return further ? hash ^ (XXH3_64bits(tag->key.data, tag->key.len) * UINT64_C(0x9E3779B97F4A7C15)) : hash;
 }
 
+bool
+mdb_card_one_tag(const MdbCardMetric *metric, MdbCardBytes *key)
+{
+	const MdbCardSketch *sketch = metric->sketch;
+
+	*key = (MdbCardBytes){NULL, 0};
+	if (metric->refused_in_hour <= MDB_CARD_LOOKED_AT || sketch == NULL || sketch->top < 0)
+		return false;
+	if (sketch->top < MDB_CARD_TAGS - 1)
+		*key = (MdbCardBytes){sketch->tags[sketch->top]->name, sketch->tags[sketch->top]->len};
+	return true;
+}
+
+void
+mdb_card_look_value(MdbCardMetric *metric, MdbCardBytes value)
+{
+	tag_add(metric->sketch->tags[metric->sketch->top], XXH3_64bits(value.data, value.len));
+}
+
 void
 mdb_card_look(MdbCard *card, MdbCardMetric *metric, int ntags, const MdbCardTag *tags)
 {
@@ -413,17 +432,16 @@ mdb_card_look(MdbCard *card, MdbCardMetric *metric, int ntags, const MdbCardTag 
 		return;
 	if (metric->refused_in_hour > MDB_CARD_LOOKED_AT)
 	{
-		SketchTag *top;
+		MdbCardBytes key;
 		double estimate;
 
 		if (sketch->top < 0)
 			sketch->top = top_tag(sketch, &estimate);
-		if (sketch->top < 0 || sketch->top == MDB_CARD_TAGS - 1)
+		if (!mdb_card_one_tag(metric, &key) || key.data == NULL)
 			return;
-		top = sketch->tags[sketch->top];
 		for (int i = 0; i < ntags; i++)
-			if (tags[i].key.len == top->len && memcmp(tags[i].key.data, top->name, top->len) == 0)
-				tag_add(top, value_hash(&tags[i], false));
+			if (tags[i].key.len == key.len && memcmp(tags[i].key.data, key.data, key.len) == 0)
+				mdb_card_look_value(metric, tags[i].value);
 		return;
 	}
 	for (int i = 0; i < ntags; i++)

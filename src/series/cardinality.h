@@ -134,6 +134,13 @@ extern void mdb_card_refuse(MdbCardMetric *metric);
 extern void mdb_card_look(MdbCard *card, MdbCardMetric *metric, int ntags, const MdbCardTag *tags);
 
 /*
+ * mdb_card_one_tag - of a metric that has refused so many that only one tag is looked at: true, and its key, which is
+ * empty if that has no name.  mdb_card_look_value - mdb_card_look, for who has the value of that tag.
+ */
+extern bool mdb_card_one_tag(const MdbCardMetric *metric, MdbCardBytes *key);
+extern void mdb_card_look_value(MdbCardMetric *metric, MdbCardBytes value);
+
+/*
  * mdb_card_top - the tag with the most different values among the new series, and the estimate of their
  * number; 0 and no tag if nothing is known.
  */

@@ -97,7 +97,9 @@ struct MdbDict
 	uint64 horizon;  /* and those of all transactions below are known */
 	TimestampTz next_news;
 	int64 registrar; /* the lowest id that was given since it is empty; 0 = none yet */
-	bool kept;       /* not dropped for want of memory */
+	bool kept;       /* not dropped for want of memory, */
+	MdbSegmentCallback watch; /* and somebody is told of its pairs; NULL = nobody */
+	void *watch_arg;
 	int64 reserved_next;
 	int64 reserved_end;
 	int64 reserve_step;
@@ -319,6 +321,8 @@ add_entry(MdbDict *dict, uint32 id, uint32 hash, const char *key, uint32 len, En
 		dict->pages[page] = MemoryContextAllocZero(dict->mcxt, DICT_PAGE * sizeof(Entry *));
 	dict->pages[page][id % DICT_PAGE] = e;
 
+	if (unlikely(dict->watch != NULL))
+		dict->watch(dict->watch_arg, id, key, len);
 	if (dict->hashed)
 		hash_entry(dict, e);
 	return e;
@@ -692,7 +696,33 @@ mdb_dict_let_go(int64 storage_id)
 	MdbDict *dict = dicts ? hash_search(dicts, &storage_id, HASH_FIND, NULL) : NULL;
 
 	if (dict)
+	{
 		dict->kept = false;
+		dict->watch = NULL;
+	}
+}
+
+/*
+ * mdb_dict_watch - tell callback of all pairs of a dictionary that is kept, and from now on of each that comes to
+ * be known, until it is let go, or callback is NULL.  A pair may be told more than once.  False: it is not kept.
+ */
+bool
+mdb_dict_watch(int64 storage_id, MdbSegmentCallback callback, void *arg)
+{
+	MdbDict *dict = dicts ? hash_search(dicts, &storage_id, HASH_FIND, NULL) : NULL;
+
+	if (dict == NULL || !dict->kept)
+		return false;
+	for (uint32 page = 0; callback && page < dict->npages; page++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		for (uint32 i = 0; dict->pages[page] && i < DICT_PAGE; i++)
+			if (dict->pages[page][i])
+				callback(arg, dict->pages[page][i]->id, dict->pages[page][i]->key, dict->pages[page][i]->len);
+	}
+	dict->watch = callback;
+	dict->watch_arg = arg;
+	return true;
 }
 
 /*

@@ -65,6 +65,7 @@ extern bool mdb_dict_registered(MdbDict *dict, const char *key, uint32 len);
 extern void mdb_dict_refresh(MdbDict *dict, MdbSegmentCallback callback, void *arg);
 extern void mdb_dict_keep(MdbDict *dict);
 extern void mdb_dict_let_go(int64 storage_id);
+extern bool mdb_dict_watch(int64 storage_id, MdbSegmentCallback callback, void *arg);
 extern int mdb_dict_peek(int64 storage_id, const char *key, uint32 len);
 extern void mdb_dict_register(MdbDict *dict, Relation rel, const MdbSegmentEntry *keys, int count,
 							  CommandId cid);
