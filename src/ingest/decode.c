@@ -193,13 +193,41 @@ closed(MdbDecoder *decoder, const MdbMessage *message, int32 point, MdbProtoByte
 		mdb_intake_flood_begins(batch, dead, metric->hash);
 }
 
+/*
+ * turn_away - where most points of a partition are turned away, that is asked before they are looked for in vain.
+ */
+static void
+turn_away(MdbDecoder *decoder)
+{
+	int n = 0;
+
+	for (int i = 0; i < decoder->n; i++)
+	{
+		if (mdb_guarding_turn_away(decoder->guarding, decoder->points[i].key))
+		{
+			closed(decoder, decoder->messages[i], decoder->indexes[i], decoder->raw[i]);
+			continue;
+		}
+		decoder->points[n] = decoder->points[i];
+		decoder->raw[n] = decoder->raw[i];
+		decoder->messages[n] = decoder->messages[i];
+		decoder->indexes[n++] = decoder->indexes[i];
+	}
+	decoder->at->flooded = n < decoder->n / 2;
+	decoder->n = n;
+}
+
 void
 mdb_decode_drain(MdbDecoder *decoder)
 {
 	MdbIntake *batch = decoder->batch;
 	uint32 series[MDB_SERIES_GROUP];
-	int n = decoder->n;
+	int turned_away = 0;
+	int n;
 
+	if (unlikely(decoder->n > 0 && decoder->at->flooded))
+		turn_away(decoder);
+	n = decoder->n;
 	if (n == 0)
 		return;
 	mdb_intake_reserve(batch, n);
@@ -216,7 +244,10 @@ mdb_decode_drain(MdbDecoder *decoder)
 			MdbProtoStatus status = MDB_PROTO_OK;
 
 			if (mdb_guarding_turn_away(decoder->guarding, point->key))
+			{
 				series[i] = MDB_CLOSED_SERIES;
+				turned_away++;
+			}
 			else
 				status = mdb_key_cache_add(decoder->cache, &decoder->at->hint, point, &series[i]);
 
@@ -249,6 +280,7 @@ mdb_decode_drain(MdbDecoder *decoder)
 		decoder->at->counts.consumed++;
 		decoder->at->counts.stored++;
 	}
+	decoder->at->flooded |= turned_away > n / 2;
 	decoder->n = 0;
 }
 

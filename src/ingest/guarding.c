@@ -168,11 +168,17 @@ stop_watching(MdbGuarding *g)
 }
 
 bool
+mdb_guarding_impatient(const MdbGuarding *g)
+{
+	return g->flooded && !g->watching && g->two_columns;
+}
+
+bool
 mdb_guarding_watch(MdbGuarding *g)
 {
 	MemoryContext before;
 
-	if (g->watching || !g->flooded || !g->two_columns)
+	if (!mdb_guarding_impatient(g))
 		return false;
 	before = MemoryContextSwitchTo(g->mcxt);
 	mdb_known_free(&g->known);

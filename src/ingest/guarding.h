@@ -43,6 +43,9 @@ extern MdbAdmission mdb_guarding_admit(MdbGuarding *g, MdbProtoSeries *series, b
  */
 extern bool mdb_guarding_turn_away(MdbGuarding *g, MdbProtoBytes key);
 
+/* mdb_guarding_impatient - is a flood coming in, and mdb_guarding_watch would help?  Then store soon. */
+extern bool mdb_guarding_impatient(const MdbGuarding *g);
+
 /*
  * mdb_guarding_watch - in the transaction that stores, when all its series have ids: true if points are turned away
  * from now on.  Then mdb_guarding_admitted is to be called for what the cache has and the dictionary does not.

@@ -461,6 +461,7 @@ flush_due(const MdbIngest *ingest, TimestampTz now)
 
 	return batch->messages > 0 && (batch->npoints >= mdb_kafka_flush_points || batch->ndead >= MAX_DEAD ||
 								   batch->dead_bytes >= MAX_DEAD_BYTES || mdb_key_cache_full(ingest->cache) ||
+								   mdb_guarding_impatient(ingest->guarding) ||
 								   now - batch->since >= (int64) ingest->source->options.flush_ms * 1000);
 }
 
@@ -573,6 +574,30 @@ flush(MdbIngest *ingest)
 }
 
 /*
+ * meet_guard - before anything is decoded, hear what the cardinality guard has to say of the target: else a worker
+ * that starts amid a flood takes in a batch of what it will have to refuse.
+ */
+static void
+meet_guard(MdbIngest *ingest)
+{
+	Relation rel;
+
+	/* Once: what fails here fails when a batch is stored, too, and is told then. */
+	ingest->met_guard = true;
+	begin();
+	rel = try_table_open(ingest->source->target, RowExclusiveLock);
+	if (rel != NULL)
+	{
+		MdbTarget target;
+
+		mdb_target_check(rel, &target);
+		(void) mdb_guarding_begin(ingest->guarding, rel);
+		table_close(rel, NoLock);
+	}
+	commit();
+}
+
+/*
  * one_round - one turn of the loop.  False when the worker is to leave.
  */
 static bool
@@ -589,6 +614,8 @@ one_round(MdbIngest *ingest)
 	}
 
 	ingest->read_again = false;
+	if (ingest->assigned && !ingest->met_guard)
+		meet_guard(ingest);
 	if (ingest->assigned)
 		n = take_messages(ingest);
 	now = GetCurrentTimestamp();

@@ -22,6 +22,7 @@ typedef struct MdbIngest
 	MdbConsumer *consumer;
 	MdbKeyCache *cache;
 	MdbGuarding *guarding;
+	bool met_guard;  /* it knows the target */
 	bool read_again; /* the last flush has stored nothing: the batch is to be decoded anew */
 	MdbIntake *batch;
 	MdbDecoder *decoder;

@@ -52,6 +52,7 @@ typedef struct MdbPartition
 	const char *stalled;       /* why it is not read, NULL = it is */
 	TimestampTz suspect_since; /* its offset looked out of range; 0 = no */
 	MdbSeriesHint hint;
+	bool flooded; /* most of its points are turned away by the cardinality guard */
 } MdbPartition;
 
 /* mdb_partition_finished - is all that is ours of it stored? */
