@@ -195,5 +195,6 @@ mdb_fingerprint_add(MdbProtoBytes key, MdbProtoBytes value)
 	/* Nothing that mdb_fingerprint_key would take. */
 	if (key.len == 0 || value.len == 0 || (size_t) key.len + value.len > MAX_KEY)
 		return 0;
-	return XXH3_64bits(entry, (size_t) (put_field(put_field(entry, KEY_FIELD, key), VAL_FIELD, value) - entry));
+	return XXH3_64bits(entry,
+					   (size_t) (put_field(put_field(entry, KEY_FIELD, key), VAL_FIELD, value) - entry));
 }

@@ -216,8 +216,7 @@ mdb_guarding_turn_away(MdbGuarding *g, MdbProtoBytes key)
 	if (!mdb_card_one_tag(metric, &tag) || !mdb_card_closed(metric) ||
 		metric->rule.action != MDB_CARD_REJECT || mdb_known_has(&g->known, fingerprint.hash))
 		return false;
-	if (tag.len > 0 &&
-		mdb_fingerprint_tag(&fingerprint, (MdbProtoBytes){tag.data, (uint32) tag.len}, &value))
+	if (tag.len > 0 && mdb_fingerprint_tag(&fingerprint, (MdbProtoBytes){tag.data, (uint32) tag.len}, &value))
 		mdb_card_look_value(metric, (MdbCardBytes){value.data, value.len});
 	mdb_card_refuse(metric);
 	refuse(g, metric);

@@ -48,8 +48,8 @@ mdb_known_add(MdbKnown *known, uint64 fingerprint)
 	if ((known->n + 1) * (uint64) 2 > known->nslots)
 	{
 		uint32 n = known->nslots * 2;
-		uint32 *grown = MemoryContextAllocExtended(known->mcxt, n * sizeof(uint32),
-												   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+		uint32 *grown =
+			MemoryContextAllocExtended(known->mcxt, n * sizeof(uint32), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 
 		for (uint32 i = 0; i < known->nslots; i++)
 			if (known->slots[i] != 0)

@@ -96,8 +96,8 @@ struct MdbDict
 	bool loaded;     /* all rows of the catalog were read once, */
 	uint64 horizon;  /* and those of all transactions below are known */
 	TimestampTz next_news;
-	int64 registrar; /* the lowest id that was given since it is empty; 0 = none yet */
-	bool kept;       /* not dropped for want of memory, */
+	int64 registrar;          /* the lowest id that was given since it is empty; 0 = none yet */
+	bool kept;                /* not dropped for want of memory, */
 	MdbSegmentCallback watch; /* and somebody is told of its pairs; NULL = nobody */
 	void *watch_arg;
 	int64 reserved_next;

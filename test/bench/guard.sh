@@ -56,7 +56,7 @@ guard() {
 	: >"$pairs"
 	start_cluster
 	brokers=$("$lib/kafka.sh" start "$kafka")
-	fleet=$("$lib/tool.sh" fleet) flood=$("$lib/tool.sh" flood)
+	fleet=$("$lib/tool.sh" fleet) flood=$("$lib/tool.sh" flood) floor=$("$lib/tool.sh" floor)
 	for topic in alone both flood; do "$lib/kafka.sh" topic "$kafka" create $topic 8; done
 	set -- hosts=10000 interval=10 "history=$((guard_points / 10000))" precision=2
 	"$fleet" "$brokers" alone "$@" >/dev/null
@@ -73,15 +73,19 @@ guard() {
 		else
 			c=$(others among) b=$(others beside) a=$(others alone)
 		fi
-		echo "$a $b $c" >>"$pairs"
-		echo "run $run, CPU and memory of the others' worker: alone $(echo "$a" | cut -d' ' -f1,2 | sed 's/ / s, /') MB; beside the flood $(echo "$b" | cut -d' ' -f1,2 | sed 's/ / s, /') MB (the flood's worker ${b##* } MB); among it $(echo "$c" | cut -d' ' -f1,2 | sed 's/ / s, /') MB"
+		f=$("$floor" "$brokers" flood "$flood_points" 2>/dev/null) g=$("$floor" "$brokers" alone "$guard_points" 2>/dev/null)
+		echo "$a $b $c $f $g" >>"$pairs"
+		echo "run $run, CPU and memory of the others' worker: alone $(echo "$a" | cut -d' ' -f1,2 | sed 's/ / s, /') MB; beside the flood $(echo "$b" | cut -d' ' -f1,2 | sed 's/ / s, /') MB (the flood's worker ${b##* } MB); among it $(echo "$c" | cut -d' ' -f1,2 | sed 's/ / s, /') MB; the flood read and walked over by a program that does nothing else $f s, the others' points $g s"
 	done
 	sed 's/^/status: /' "$bench/guard.status"
 	awk '{ print $1 / $4 }' "$pairs" >"$pairs.beside"
 	awk '{ print $1 / $7 }' "$pairs" >"$pairs.among"
 	awk -v p="$guard_points" -v f="$flood_points" '{ print ($7 - $1) / f / ($1 / p) }' "$pairs" >"$pairs.cost"
+	awk '{ print ($7 - $1) / $10 }' "$pairs" >"$pairs.floor"
+	awk '{ print $1 / ($1 + $10) }' "$pairs" >"$pairs.bound"
 	echo "speed of the others, CPU alone / beside a flood with a source of its own: median $(median <"$pairs.beside") of $(list "$pairs.beside")  (goal >= 0.8)"
-	echo "the same with the flood in their own topic, its reading included: median $(median <"$pairs.among") of $(list "$pairs.among")"
+	echo "the same with the flood in their own topic, its reading included: median $(median <"$pairs.among") of $(list "$pairs.among"); if it were only read and walked over: $(median <"$pairs.bound")"
+	echo "what a refused point costs, of reading it and walking over it: median $(median <"$pairs.floor") of $(list "$pairs.floor")"
 	echo "so that a refused point costs, of what a stored one does: median $(median <"$pairs.cost") of $(list "$pairs.cost")"
 	"$lib/kafka.sh" kill "$kafka"
 	rm -rf "$kafka"

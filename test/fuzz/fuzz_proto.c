@@ -1,12 +1,12 @@
 /*
  * fuzz_proto.c
- *	  libFuzzer target for src/ingest/proto.c: no byte outside the input is read, and the
+ *	  libFuzzer target for src/ingest/proto.c and fingerprint.c: no byte outside the input is read, and the
  *	  invariants of the decoder hold for whatever is accepted.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto.h"
+#include "ingest/fingerprint.h"
 
 #define REQUIRE(cond) \
 	do                \
@@ -33,6 +33,31 @@ same_series(const MdbProtoSeries *a, const MdbProtoSeries *b)
 	}
 }
 
+/* The fingerprint of a key, if it has one, is that of the series. */
+static void
+same_fingerprint(MdbProtoBytes key)
+{
+	MdbFingerprint fingerprint;
+	MdbProtoSeries series;
+	uint64_t hash;
+
+	if (!mdb_fingerprint_key(key, &fingerprint))
+		return;
+	REQUIRE(mdb_proto_series(key, &series) == MDB_PROTO_OK);
+	REQUIRE(series.name.len == fingerprint.name.len);
+	REQUIRE(memcmp(series.name.data, fingerprint.name.data, series.name.len) == 0);
+	hash = mdb_fingerprint_begin(series.name);
+	for (int i = 0; i < series.ntags; i++)
+	{
+		MdbProtoBytes value;
+
+		hash += mdb_fingerprint_add(series.tags[i].key, series.tags[i].value);
+		REQUIRE(mdb_fingerprint_tag(&fingerprint, series.tags[i].key, &value));
+		REQUIRE(value.data == series.tags[i].value.data && value.len == series.tags[i].value.len);
+	}
+	REQUIRE(hash == fingerprint.hash);
+}
+
 static void
 one_metric(const uint8_t *data, size_t size)
 {
@@ -46,6 +71,7 @@ one_metric(const uint8_t *data, size_t size)
 	if (mdb_proto_metric(data, size, &point) != MDB_PROTO_OK)
 		return;
 	REQUIRE(point.key.data >= data && point.key.data + point.key.len <= data + size);
+	same_fingerprint(point.key);
 
 	/* The key says the same as the whole message (invariant 3). */
 	if (mdb_proto_series(point.key, &series) != MDB_PROTO_OK)
@@ -72,6 +98,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const uint8_t *before = data;
 
 	one_metric(data, size);
+	same_fingerprint((MdbProtoBytes){data, (uint32_t) size});
 
 	mdb_proto_batch_begin(&batch, data, size);
 	while (mdb_proto_batch_next(&batch, &metric) == MDB_PROTO_OK)

@@ -156,6 +156,43 @@ unlike(slurp_file($node->logfile), qr/forgets its \d+ series/, 'what was refused
 wait_for("SELECT count(*) <= 10 FROM metricsdb.cardinality WHERE metric = 'web'", 't', 'the books are kept short');
 is(status('web', 'new_series, refused, tag, tag_values BETWEEN 34000 AND 46000'), '2000|38000|session|t', 'and say the same');
 
+# ---- a greater one: once it has gone on for long, a worker tells from a hash of a point that its series is new ----
+
+sql("SELECT metricsdb.create_metrics_table('greater'); SELECT metricsdb.set_cardinality_limit('greater', 'shop', 2000)");
+source('greater', 'greater');
+sub spelled { return map { metric(name => 'shop', tags => [@$_], time => ($now - 100000 + $second++) * 1000, value => 7) } @_; }
+feed('greater', 100, spelled(map { [ 'host', "h$_", 'session', "known-$_" ] } 1 .. 300));
+# Series with all kinds of tags; some are none that Kafka could bring.
+sql(q{INSERT INTO greater SELECT 'shop', t::jsonb, now(), 1 FROM unnest(ARRAY['{}', '{"host": "sql", "dc": "1"}', '{"ort": "München", "x": "1"}', '{"empty": "", "x": "1"}',
+	'{"number": 1}', '{"nested": {"a": "b"}}', '{"list": ["a"]}']) t});
+sql("INSERT INTO greater SELECT 'shop', jsonb_build_object('path', repeat('long', 100), 'x', '1'), now(), 1");
+sql("CALL metricsdb.compact('greater')");
+consumed('greater', 'some series are known');
+feed('greater', 200, map { points('shop', { host => 'h' . $_ % 10, session => "session-$$-$_" }) } 1 .. 72000);
+consumed('greater', 'a flood of more than 65,536');
+is(refused('greater') . ' ' . status('shop', 'new_series'), '70308 2000', 'is refused but for what the limit leaves');
+# It goes on, and among it are known series as they were spelled before, in another order, in a way no hash is had of, and others.
+my @others = ([], [ 'host', 'sql', 'dc', '1' ], [ 'dc', '1', 'host', 'sql' ], [ 'ort', 'München', 'x', '1' ], [ 'x', '1', 'empty', '' ], [ 'x', '1', 'path', 'long' x 100 ], [ 'x', '0', 'ort', 'München', 'x', '1' ]);
+sub more { my ($from) = @_; return map { points('shop', { host => 'h' . $_ % 10, session => "more-$_" }) } $from + 1 .. $from + 2000; }
+feed('greater', 100, more(0), (map { (spelled([ 'host', "h$_", 'session', "known-$_" ], [ 'session', "known-$_", 'host', "h$_" ]), points('shop', { session => "more-x$_" })) } 1 .. 300), more(2000), spelled(@others), more(4000));
+consumed('greater', 'known series amid a flood');
+is(refused('greater'), 76608, 'what is new is refused');
+is(sql("SELECT count(*), count(DISTINCT tags) FROM greater WHERE value = 7 AND tags->>'session' ~ 'known'"), '900|300', 'they have all their points, however they are spelled');
+is(sql("SELECT count(*) FROM greater WHERE value = 7 AND NOT tags ? 'session'"), 7, 'and so have those that SQL has made');
+is(series('greater', 'shop'), 2000, 'nothing new has come in');
+is(sql("SELECT new_series, refused, tag, tag_values BETWEEN 65000 AND 92000 FROM metricsdb.cardinality_status WHERE \"table\" = 'greater'::regclass"), '2000|76608|session|t', 'the estimate goes on');
+# Registered since
+sql(q{SET metricsdb.cardinality_guard = off; INSERT INTO greater SELECT 'shop', '{"host": "later"}', now(), 1 FROM generate_series(1, 1000)});
+feed('greater', 100, map { (spelled([ 'host', 'later' ]), points('shop', { session => "late-$_" }), points('other', { host => "h$_" })) } 1 .. 100);
+consumed('greater', 'a series that SQL has made since, and another metric');
+is(sql(q{SELECT count(*) FROM greater WHERE tags = '{"host": "later"}'}) . ' ' . series('greater', 'other'), '1100 100', 'are known, and let in');
+sql("SELECT metricsdb.set_cardinality_limit('greater', 'shop', 3000)");
+sleep 2.5;
+feed('greater', 100, more(10000));
+consumed('greater', 'a higher limit');
+cmp_ok(series('greater', 'shop'), '>=', 2990, 'lets more in');
+is(sql("SELECT sum(stored) FROM metricsdb.kafka_status WHERE source = 'greater'"), sql('SELECT count(*) - 1008 FROM greater'), 'all that is stored is there');
+
 # ---- limits change, tags are dropped ----
 
 sql("SELECT metricsdb.set_cardinality_limit('great', 'web', 2100, 'drop_tag', 'session')");

@@ -1,6 +1,6 @@
 /*
  * proto_test.c
- *	  Unit tests of src/ingest/proto.c: a plain program.  Last line: "N passed, N failed".
+ *	  Unit tests of src/ingest/proto.c and fingerprint.c: a plain program.  Last line: "N passed, N failed".
  *
  * Messages are built by a little encoder below, so that each test says what it means; every
  * message is also cut at each byte and copied to exactly sized memory, for the sanitizers.
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto.h"
+#include "ingest/fingerprint.h"
 
 static int passed;
 static int failed;
@@ -610,6 +610,112 @@ test_cuts(void)
 	CHECK(ok == 2); /* whole, and without the value */
 }
 
+/* The fingerprint of a message's series; false if it has none. */
+static bool
+fingerprint_of(const Msg *m, MdbFingerprint *f)
+{
+	MdbProtoPoint pt;
+
+	CHECK(mdb_proto_metric(m->data, m->len, &pt) == MDB_PROTO_OK);
+	return mdb_fingerprint_key(pt.key, f);
+}
+
+static void
+begin_series(Msg *m, const char *name)
+{
+	m->len = 0;
+	varint(m, 3 << 3);
+	varint(m, 1700000000000);
+	text_field(m, 1, name);
+}
+
+static void
+test_fingerprints(void)
+{
+	static Msg m, n;
+	MdbFingerprint a, b;
+	MdbProtoBytes value;
+	char text[300];
+	uint64_t sum;
+
+	begin_series(&m, "cpu");
+	tag_field(&m, "host", "a");
+	tag_field(&m, "datacenter", "eu");
+	begin_series(&n, "cpu");
+	tag_field(&n, "datacenter", "eu");
+	tag_field(&n, "host", "a");
+	CHECK(fingerprint_of(&m, &a) && fingerprint_of(&n, &b) && a.hash == b.hash);
+	sum = mdb_fingerprint_begin((MdbProtoBytes){(const uint8_t *) "cpu", 3});
+	sum += mdb_fingerprint_add((MdbProtoBytes){(const uint8_t *) "host", 4},
+							   (MdbProtoBytes){(const uint8_t *) "a", 1});
+	sum += mdb_fingerprint_add((MdbProtoBytes){(const uint8_t *) "datacenter", 10},
+							   (MdbProtoBytes){(const uint8_t *) "eu", 2});
+	CHECK(a.hash == sum);
+	CHECK(mdb_fingerprint_tag(&a, (MdbProtoBytes){(const uint8_t *) "host", 4}, &value) && value.len == 1 &&
+		  value.data[0] == 'a');
+	CHECK(!mdb_fingerprint_tag(&a, (MdbProtoBytes){(const uint8_t *) "hos", 3}, &value));
+	CHECK(!mdb_fingerprint_tag(&a, (MdbProtoBytes){(const uint8_t *) "datacentre", 10}, &value));
+
+	/* Another name, another value, one tag less: other series. */
+	begin_series(&n, "cpv");
+	tag_field(&n, "host", "a");
+	tag_field(&n, "datacenter", "eu");
+	CHECK(fingerprint_of(&n, &b) && a.hash != b.hash);
+	begin_series(&n, "cpu");
+	tag_field(&n, "host", "b");
+	tag_field(&n, "datacenter", "eu");
+	CHECK(fingerprint_of(&n, &b) && a.hash != b.hash);
+	begin_series(&n, "cpu");
+	tag_field(&n, "host", "a");
+	CHECK(fingerprint_of(&n, &b) && a.hash != b.hash);
+	/* Values that have changed places */
+	begin_series(&m, "cpu");
+	tag_field(&m, "x", "1");
+	tag_field(&m, "y", "2");
+	begin_series(&n, "cpu");
+	tag_field(&n, "x", "2");
+	tag_field(&n, "y", "1");
+	CHECK(fingerprint_of(&m, &a) && fingerprint_of(&n, &b) && a.hash != b.hash);
+
+	/* A key twice, of which the last counts, an empty value, which may be left out, and what comes before the name. */
+	begin_series(&m, "cpu");
+	tag_field(&m, "host", "a");
+	tag_field(&m, "host", "b");
+	CHECK(!fingerprint_of(&m, &a));
+	begin_series(&m, "cpu");
+	tag_field(&m, "host", "");
+	CHECK(!fingerprint_of(&m, &a));
+	m.len = 0;
+	tag_field(&m, "host", "a");
+	text_field(&m, 1, "cpu");
+	varint(&m, 3 << 3);
+	varint(&m, 1);
+	CHECK(!fingerprint_of(&m, &a));
+
+	/* Other characters, long values; what is no text. */
+	memset(text, 'x', sizeof(text));
+	text[sizeof(text) - 1] = '\0';
+	begin_series(&m, "cpu");
+	tag_field(&m, "host", "m\xc3\xbcnchen");
+	tag_field(&m, "path", text);
+	CHECK(fingerprint_of(&m, &a));
+	CHECK(mdb_fingerprint_tag(&a, (MdbProtoBytes){(const uint8_t *) "path", 4}, &value) && value.len == 299);
+	begin_series(&m, "cpu");
+	tag_field(&m, "host", "m\xc3nchen");
+	CHECK(!fingerprint_of(&m, &a));
+
+	/* Sixty-four tags, of which many look alike; one more is too many. */
+	begin_series(&m, "cpu");
+	for (int i = 0; i < 65; i++)
+	{
+		if (i == 64)
+			CHECK(fingerprint_of(&m, &a));
+		snprintf(text, sizeof(text), "key_%02d_key", i);
+		tag_field(&m, text, "v");
+	}
+	CHECK(!fingerprint_of(&m, &a));
+}
+
 static void
 test_words(void)
 {
@@ -635,6 +741,7 @@ main(void)
 	test_canonical();
 	test_batch();
 	test_cuts();
+	test_fingerprints();
 	test_words();
 	printf("%d passed, %d failed\n", passed, failed);
 	return failed != 0;
