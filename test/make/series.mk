@@ -28,3 +28,15 @@ fuzz-postings: build/fuzz_postings
 		-artifact_prefix=build/corpus/ build/corpus/postings 2>build/fuzz_postings.log || \
 		{ tail -40 build/fuzz_postings.log; exit 1; }
 	@echo "postings: $$(sed -n 's/stat::number_of_executed_units: *//p' build/fuzz_postings.log) runs, no finding"
+
+build/fuzz_cardinality: test/fuzz/fuzz_cardinality.c src/series/cardinality.c src/series/cardinality.h
+	@mkdir -p $(@D)
+	$(FUZZ_CC) -std=c99 -O1 -g -Wall -Wextra -fsanitize=fuzzer $(POSTINGS_SAN) -Isrc -o $@ $(filter %.c,$^) -lm
+
+.PHONY: fuzz-cardinality
+fuzz-cardinality: build/fuzz_cardinality
+	@mkdir -p build/corpus/cardinality
+	@build/fuzz_cardinality -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 -print_final_stats=1 \
+		-artifact_prefix=build/corpus/ build/corpus/cardinality 2>build/fuzz_cardinality.log || \
+		{ tail -40 build/fuzz_cardinality.log; exit 1; }
+	@echo "cardinality: $$(sed -n 's/stat::number_of_executed_units: *//p' build/fuzz_cardinality.log) runs, no finding"
