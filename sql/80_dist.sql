@@ -63,6 +63,12 @@ COMMENT ON FUNCTION evict_node(text, bool) IS
 	'let nothing of a node count any more, so that others go on without it; false if it is so already. The last node that has a '
 	'shard''s rows only by force. For superusers';
 
+CREATE FUNCTION rejoin_node(name text) RETURNS bool
+	AS 'MODULE_PATHNAME', 'mdb_rejoin_node' LANGUAGE C STRICT;
+COMMENT ON FUNCTION rejoin_node(text) IS
+	'let an evicted node, whose tables must be empty, get what its shard has: tables by metricsdb.distribute(), partitions by '
+	'metricsdb.assign_partitions(). Called again, when it has all, let it count: true then. For superusers';
+
 CREATE FUNCTION distribute("table" regclass) RETURNS bool
 	AS 'MODULE_PATHNAME', 'mdb_distribute' LANGUAGE C STRICT;
 COMMENT ON FUNCTION distribute(regclass) IS

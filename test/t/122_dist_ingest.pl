@@ -117,6 +117,27 @@ is($a1->safe_psql('postgres', 'SELECT partition, epoch, shard, from_offset, to_o
 	$a2->safe_psql('postgres', 'SELECT partition, epoch, shard, from_offset, to_offset FROM metricsdb.kafka_assignments ORDER BY 1, 2'), 'and have the same epochs');
 is(sql('SELECT count(*) FROM (SELECT from_offset <> lag(to_offset) OVER (PARTITION BY partition ORDER BY epoch) AS differs FROM metricsdb.distributed_epoch) x WHERE differs'), '0', 'each begins where the one before has ended');
 
+# A node is evicted, and comes back empty.
+$a2->stop('immediate');
+is(sql("SELECT metricsdb.evict_node('a2')"), 't', 'a replica is evicted');
+is(sql('SELECT count(*) FROM m'), $points, 'the other one counts');
+$kafka->put('stream', map { [ $_, undef, 'no protobuf' ] } 0 .. 5);
+is(sql("SELECT metricsdb.assign_partitions('stream')"), '0', 'others need not wait for it');
+$a2->start;
+like(error("SELECT metricsdb.rejoin_node('a2')"), qr/node "a2" has rows of "m".*HINT:  TRUNCATE/s, 'with rows it does not come back');
+$a2->safe_psql('postgres', 'TRUNCATE m');
+is(sql("SELECT metricsdb.rejoin_node('a2')"), 'f', 'empty it joins');
+like(error("SELECT metricsdb.rejoin_node('a2')"), qr/node "a2" has other epochs of Kafka source "stream" than node "a1"/, 'and does not count yet');
+is(sql("SELECT metricsdb.assign_partitions('stream')"), '0', 'it is told what its shard reads');
+my $last = '';
+for (1 .. 600)
+{
+	last if ($last = error("SELECT metricsdb.rejoin_node('a2')")) =~ /no error: t/;
+	sleep 0.1;
+}
+is($last, 'no error: t', 'when it has it, it counts');
+is($a1->safe_psql('postgres', $all), $a2->safe_psql('postgres', $all), 'replicas are alike again');
+
 # Going
 sql("SELECT metricsdb.drop_distributed_source('stream')");
 is($_->safe_psql('postgres', 'SELECT count(*) FROM metricsdb.kafka_sources'), '0', 'dropped on ' . $_->name) for $a1, $b, $d;
