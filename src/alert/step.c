@@ -251,11 +251,14 @@ take_tick(MdbRun *run, volatile int64 *took, volatile bool *timed_out)
 	mdb_live_rule_put(run);
 }
 
-/* The error is not the rule's: it could not be written what came of it, for instance. */
-static void
+/* The error is not the rule's: it could not be written what came of it, for instance.  What it says, in step_mcxt. */
+static char *
 note_failure(MdbRun *run)
 {
+	ErrorData *error;
+
 	MemoryContextSwitchTo(step_mcxt);
+	error = CopyErrorData();
 	HOLD_INTERRUPTS();
 	errcontext("alert rule \"%s\"", run->rule->name);
 	EmitErrorReport();
@@ -266,6 +269,33 @@ note_failure(MdbRun *run)
 	mdb_alert_count_of(MDB_COUNT_ERRORS, run->rule->kind, 1);
 	MemoryContextSwitchTo(step_mcxt);
 	mdb_run_stale(run);
+	return error->message ? error->message : pstrdup("unknown error");
+}
+
+/* A failure that is not the first in a row is told in the rule's health, if that can be written. */
+static void
+tell_failure(MdbRun *run, const char *error)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	PG_TRY();
+	{
+		begin();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		MemoryContextSwitchTo(step_mcxt);
+		if (hold_rule(run))
+		{
+			set_error(run, psprintf("the evaluation could not be completed: %s", error), now);
+			write_tick(run, now);
+		}
+		commit();
+		mdb_live_rule_put(run);
+	}
+	PG_CATCH();
+	{
+		(void) note_failure(run);
+	}
+	PG_END_TRY();
 }
 
 static void
@@ -274,7 +304,7 @@ evaluate(MdbRun *run, int64 skipped)
 	TimestampTz last_tick = run->tick.last_tick;
 	volatile int64 took = 0;
 	volatile bool timed_out = false;
-	volatile bool failed = false;
+	char *volatile failed = NULL;
 
 	run->tick.missed += skipped;
 	mdb_alert_count_of(MDB_COUNT_MISSED, run->rule->kind, skipped);
@@ -287,19 +317,21 @@ evaluate(MdbRun *run, int64 skipped)
 	}
 	PG_CATCH();
 	{
-		note_failure(run);
-		failed = true;
+		failed = note_failure(run);
 	}
 	PG_END_TRY();
-	MemoryContextReset(step_mcxt);
 	if (!run->is_stale)
 	{
+		MemoryContextReset(step_mcxt);
 		run->failures = 0;
 		mdb_due_again(run, took, timed_out);
 		return;
 	}
 	/* It has not come about.  mdb_runs_look() has it wait again, once it has read it. */
 	run->tick.last_tick = last_tick;
+	if (failed && run->failures > 0)
+		tell_failure(run, failed);
+	MemoryContextReset(step_mcxt);
 	run->failures = failed ? run->failures + 1 : 0;
 	run->retry_at = GetCurrentTimestamp() + (failed ? RETRY_US << Min(run->failures, 6) : LOOK_US);
 }

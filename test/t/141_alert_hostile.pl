@@ -73,6 +73,17 @@ goes_on('well', 'others go on');
 like(($node->psql('postgres', q{SELECT metricsdb.create_alert('huge', query => 'SELECT 1 AS value', annotations => jsonb_build_object('s', repeat('x', 100000)))}))[2], qr/template of annotation "s" is longer than 64 kB/, 'so have templates');
 sql(q{SELECT metricsdb.drop_alert('bomb')});
 
+# ---- what cannot be written ----
+sql(q{ALTER TABLE metricsdb.alert_event ADD CONSTRAINT no_room CHECK (rule <> 'unwritten') NOT VALID});
+sql(q{SELECT metricsdb.create_alert('unwritten', query => 'SELECT host, v AS value FROM public.cond', every => '1 s')});
+comes(health_is('unwritten', 'error'), 'one that cannot be written');
+like(sql(q{SELECT last_error FROM metricsdb.alert_status WHERE rule = 'unwritten'}), qr/the evaluation could not be completed: .*violates check constraint/, 'says so');
+goes_on('well', 'others go on');
+sql(q{ALTER TABLE metricsdb.alert_event DROP CONSTRAINT no_room});
+comes(health_is('unwritten', 'ok'), 'until it can be');
+is(sql(state_is('unwritten', 'firing')), 't', 'and it fires');
+sql(q{SELECT metricsdb.drop_alert('unwritten')});
+
 # ---- samples that come late ----
 sql(q{SELECT metricsdb.create_alert('late', source => 'm', metric => 'cpu', aggregate => 'max', "window" => '10 s', op => '>', threshold => 90, every => '1 s')});
 sql(q{SELECT metricsdb.create_alert('low', source => 'm', metric => 'cpu', aggregate => 'max', "window" => '1 h', op => '<', threshold => 10, every => '1 s')});
