@@ -266,6 +266,15 @@ mdb_due_next(int64 *skipped)
 }
 
 /*
+ * mdb_due_clock_back - times by the clock that are remembered may be far away.
+ */
+void
+mdb_due_clock_back(void)
+{
+	slow_next = slow_served = 0;
+}
+
+/*
  * mdb_due_again - a rule was evaluated, which took so many microseconds; timed_out: it was not done then.
  */
 void

@@ -168,6 +168,7 @@ extern MdbRun *mdb_due_next(int64 *skipped);
 extern void mdb_due_again(MdbRun *run, int64 took, bool timed_out);
 extern char *mdb_late_reason(const MdbRun *run);
 extern bool mdb_due_clock_went_back(const MdbRun *run);
+extern void mdb_due_clock_back(void);
 extern long mdb_due_in(long most, long interval);
 
 /* ---- runs.c: what is kept of all rules ---- */

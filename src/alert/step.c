@@ -437,6 +437,7 @@ look(TimestampTz now)
 long
 mdb_alert_step(void)
 {
+	static TimestampTz last_step = 0;
 	TimestampTz began = GetCurrentTimestamp();
 	TimestampTz now = began;
 	TimestampTz looked = 0;
@@ -452,6 +453,13 @@ mdb_alert_step(void)
 		mdb_alert_counting();
 	}
 	MemoryContextSwitchTo(step_mcxt);
+	/* Of a clock that was put back we remember times that are not yet. */
+	if (began < last_step)
+	{
+		mdb_alert_recover();
+		mdb_due_clock_back();
+	}
+	last_step = began;
 	while (now - began < ROUND_US && now >= began)
 	{
 		int64 skipped;

@@ -8,6 +8,8 @@
  */
 #include "postgres.h"
 
+#include "utils/timestamp.h"
+
 #include "deliver/payload.h"
 
 #define ID_LABEL "metricsdb_id"
@@ -101,7 +103,8 @@ mdb_payload_alertmanager(const MdbAlertTarget *target, int n, const MdbAlert *al
 		appendStringInfoString(&out, ",\"annotations\":");
 		mdb_payload_object(&out, nannotations, annotations);
 		appendStringInfoString(&out, ",\"startsAt\":");
-		mdb_payload_time(&out, alert->starts_at);
+		/* It refuses what begins after it ends, as one does that began when our clock was ahead. */
+		mdb_payload_time(&out, Min(alert->starts_at, Min(alert->ends_at, GetCurrentTimestamp())));
 		appendStringInfoString(&out, ",\"endsAt\":");
 		mdb_payload_time(&out, alert->ends_at);
 		if (target->generator_url)

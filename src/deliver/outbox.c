@@ -42,11 +42,11 @@ static const char due_sql[] =
 	"  WHEN s.seq IS NULL THEN true"
 	/* what failed, unless there is something new to tell of it, or of its target (sender.c) */
 	"  WHEN s.attempts > 0 AND s.seq = o.seq THEN s.next_at IS NULL OR s.next_at <= $3"
-	/* Alertmanager: what is new, and all of it after a while */
-	"  WHEN $4 THEN s.seq <> o.seq OR s.sent_at IS NULL OR s.sent_at <= $3 - $5"
+	/* Alertmanager: what is new, and all of it after a while, also where the clock was put back meanwhile */
+	"  WHEN $4 THEN s.seq <> o.seq OR s.sent_at IS NULL OR s.sent_at <= $3 - $5 OR s.sent_at > $3"
 	/* others: what began or ended */
 	"  WHEN s.sent_at IS NULL OR s.state <> o.state OR s.starts_at <> o.starts_at THEN true"
-	"  ELSE o.state = 'firing' AND $5 > interval '0' AND s.sent_at <= $3 - $5 END"
+	"  ELSE o.state = 'firing' AND $5 > interval '0' AND (s.sent_at <= $3 - $5 OR s.sent_at > $3) END"
 	/* What was not told yet before what is told again; what failed last. */
 	" ORDER BY s.sent_at IS NOT NULL AND s.state = o.state AND s.starts_at = o.starts_at, coalesce(s.attempts, 0),"
 	" o.queued_at, o.seq LIMIT $6";
@@ -54,8 +54,8 @@ static const char due_sql[] =
 static const char read_sql[] =
 	"SELECT o.rule_id, o.key, o.rule, o.state, o.labels, o.annotations, o.value, o.starts_at,"
 	" CASE WHEN o.state = 'firing' THEN $4 + o.valid_for"
-	/* Alertmanager takes what ends in the future for firing, and refuses what ends before it began. */
-	"  ELSE greatest(o.starts_at, least(o.ends_at, $4)) END, o.seq, k.alone"
+	/* Alertmanager takes what ends in the future for firing; see also alertmanager.c. */
+	"  ELSE least(greatest(o.starts_at, o.ends_at), $4) END, o.seq, k.alone"
 	" FROM unnest($2, $3, $5) WITH ORDINALITY k(rule_id, key, alone, n)"
 	" JOIN metricsdb.alert_outbox o ON o.target_id = $1 AND o.rule_id = k.rule_id AND o.key = k.key ORDER BY k.n";
 

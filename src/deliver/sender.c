@@ -315,6 +315,7 @@ mdb_deliver_step(void)
 {
 	static bool entered = false;
 	static bool woken = true;
+	static TimestampTz last_step = 0;
 	MemoryContext round = CurrentMemoryContext;
 	List *receivers = NIL;
 	MdbHttp **clients;
@@ -334,6 +335,10 @@ mdb_deliver_step(void)
 		SetConfigOption("jit", "off", PGC_USERSET, PGC_S_SESSION);
 		entered = true;
 	}
+	/* The clock was put back: whatever was to come at a time would not for long. */
+	if (now < last_step)
+		mdb_deliver_reset();
+	last_step = now;
 	if (state == NULL)
 		state =
 			AllocSetContextCreate(TopMemoryContext, "metricsdb delivery of alerts", ALLOCSET_DEFAULT_SIZES);
