@@ -293,6 +293,10 @@ typedef struct MdbDistState
 
 extern char *mdb_dist_shown_sql(MdbDistState *state);
 
+/* ---- narrow.c: joins with small tables ---- */
+
+extern void mdb_dist_narrow(Query *query);
+
 /* ---- push.c: groups of nodes ---- */
 
 extern void mdb_dist_push(Query *query, ParamListInfo params);

@@ -353,6 +353,7 @@ push_walker(Node *node, PlannerInfo *root)
 				mdb_refuse_distributed(rte->relid);
 		}
 		(void) query_tree_walker(query, push_walker, root, 0);
+		mdb_dist_narrow(query);
 		if (push_enabled)
 			push_query(root, query);
 		return false;

@@ -114,6 +114,29 @@ SET metricsdb.distributed_tables = on;
 SELECT * FROM hourly WHERE hostname = 'h1' ORDER BY 1 LIMIT 2;
 SELECT time_bucket('2 hours', bucket) AS b, sum(n) FROM hourly GROUP BY 1 ORDER BY 1 LIMIT 2;
 EXPLAIN (VERBOSE, COSTS OFF) SELECT time_bucket('1 hour', time), avg(x) FROM other.m2 GROUP BY 1;
+-- Of a join with a small table nodes are asked for what has a partner.
+CREATE TABLE hosts (host text, rack text);
+INSERT INTO hosts VALUES ('h1', 'a'), ('h2', 'b'), ('h9', 'a'), (NULL, 'a');
+CREATE FUNCTION sent(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+	line text;
+BEGIN
+	FOR line IN EXECUTE 'EXPLAIN (ANALYZE, VERBOSE, COSTS OFF, SUMMARY OFF, TIMING OFF) ' || query LOOP
+		IF line ~ '^ *Node' THEN
+			RETURN NEXT trim(regexp_replace(line, 'bytes=\d+', 'bytes=...'));
+		END IF;
+	END LOOP;
+END $$;
+SELECT sent('SELECT rack, count(*) FROM other.m2 JOIN hosts ON host = hostname WHERE rack = ''a'' GROUP BY 1');
+SELECT sent('SELECT x FROM other.m2, hosts WHERE host = hostname AND rack = ''b'' AND x < 10');
+SELECT sent('SELECT max(x) FROM other.m2 WHERE hostname IN (SELECT host FROM hosts WHERE rack = ''a'')');
+SELECT sent('SELECT count(*) FROM other.m2 LEFT JOIN hosts ON host = hostname AND rack = ''a''');
+SELECT rack, count(*) FROM other.m2 JOIN hosts ON host = hostname WHERE rack = 'a' GROUP BY 1;
+SELECT count(*) FROM other.m2 WHERE hostname IN (SELECT host FROM hosts WHERE rack = 'a');
+INSERT INTO hosts SELECT 'x' || i, 'a' FROM generate_series(1, 2000) i;
+SELECT rack, count(*) FROM other.m2 JOIN hosts ON host = hostname GROUP BY 1 ORDER BY 1;
+DROP TABLE hosts;
+DROP FUNCTION sent;
 ALTER VIEW hourly RENAME TO each_hour;
 -- A node that comes later has them.
 \c mdb_node_1

@@ -42,6 +42,24 @@ is(sql("SELECT node, healthy, breaker <> 'closed', failures > 0 FROM metricsdb.n
 $a1->start;
 is(sql($query), $all, 'one is back');
 is(sql("SELECT breaker, failures FROM metricsdb.nodes WHERE node = 'a1'"), 'closed|0', 'and its breaker closed');
+$a2->start;
+
+# A node that hangs is gone round; while its breaker is open nobody waits for it.
+my $master = $a1->{_pid};
+is(sql("ALTER SERVER b OPTIONS (ADD connect_timeout '3')"), '', 'one that nobody stands in for is waited for three seconds');
+kill 'STOP', $master;
+is(sql($query), $all, 'the other one answers when a postmaster hangs');
+like(sql("EXPLAIN (ANALYZE, TIMING OFF, COSTS OFF) $query"), qr/Node a2: shard=a rows=1/, 'and is asked first from then on');
+kill 'CONT', $master;
+kill 'STOP', $b->{_pid};
+($rc, $out, $err) = $c->psql('postgres', $query);
+like($err, qr/node "b": connecting has taken too long/, 'without another one that fails');
+($rc, $out, $err) = $c->psql('postgres', $query);
+like($err, qr/node "b": connecting has taken too long.*DETAIL:  It was not asked, since it had failed/s, 'and the next query does not wait');
+is(sql("BEGIN; SET LOCAL metricsdb.partial_results = on; $query; SELECT * FROM metricsdb.missing_shards(); COMMIT"), "500|250000\nb", 'or does without at once');
+kill 'CONT', $b->{_pid};
+is(sql("SELECT count(*) FROM metricsdb.nodes WHERE healthy AND breaker = 'closed'"), 3, 'who asks for all closes breakers');
+is(sql($query), $all, 'and all is there again');
 
 # Adding and removing
 ($rc, $out, $err) = $c->psql('postgres', "SELECT metricsdb.remove_node('b')");
