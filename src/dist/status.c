@@ -179,11 +179,11 @@ mdb_all_nodes(PG_FUNCTION_ARGS)
 		values[3] = BoolGetDatum(node->draining);
 		values[4] = BoolGetDatum(false);
 		nulls[2] = nulls[3] = nulls[4] = false;
-		put_health(node, values, nulls);
 		if (s == NULL)
 			set_text(values, nulls, 5, lfirst(lr));
 		else
 			ask(s, sql, values, nulls, GetCurrentTimestamp());
+		put_health(node, values, nulls);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	mdb_reading_end(r);

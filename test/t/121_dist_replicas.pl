@@ -54,9 +54,14 @@ kill 'CONT', $master;
 kill 'STOP', $b->{_pid};
 ($rc, $out, $err) = $c->psql('postgres', $query);
 like($err, qr/node "b": connecting has taken too long/, 'without another one that fails');
-($rc, $out, $err) = $c->psql('postgres', $query);
+# The time that a breaker is open doubles with each failure.
+for (1 .. 5)
+{
+	($rc, $out, $err) = $c->psql('postgres', $query);
+	last if $err =~ /DETAIL/;
+}
 like($err, qr/node "b": connecting has taken too long.*DETAIL:  It was not asked, since it had failed/s, 'and the next query does not wait');
-is(sql("BEGIN; SET LOCAL metricsdb.partial_results = on; $query; SELECT * FROM metricsdb.missing_shards(); COMMIT"), "500|250000\nb", 'or does without at once');
+is(sql("BEGIN; SET LOCAL metricsdb.partial_results = on; $query; SELECT * FROM metricsdb.missing_shards(); COMMIT"), "500|250500\nb", 'or does without at once');
 kill 'CONT', $b->{_pid};
 is(sql("SELECT count(*) FROM metricsdb.nodes WHERE healthy AND breaker = 'closed'"), 3, 'who asks for all closes breakers');
 is(sql($query), $all, 'and all is there again');
