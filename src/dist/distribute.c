@@ -382,8 +382,9 @@ mdb_distribute(PG_FUNCTION_ARGS)
 	bool is_new = !mdb_is_distributed(relid);
 
 	if (!mdb_dist_enabled)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("distributed tables are unfinished"),
-						errhint("To try them, set metricsdb.distributed_tables = on.")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("tables may not be distributed here"),
+						errdetail("\"%s\" is off.", "metricsdb.distributed_tables")));
 	table_close(mdb_catalog_open("node", AccessShareLock), NoLock);
 	LockRelationOid(mdb_catalog_relid("node", false), ShareRowExclusiveLock);
 	if (is_new)

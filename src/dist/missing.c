@@ -17,7 +17,7 @@
 PG_FUNCTION_INFO_V1(mdb_missing_shards);
 
 bool mdb_partial_results = false;
-bool mdb_dist_enabled = false;
+bool mdb_dist_enabled = true;
 
 static List *missing = NIL; /* of char *, in TopTransactionContext */
 
@@ -77,7 +77,8 @@ mdb_missing_init(void)
 		"metricsdb.missing_shards() tells in the same transaction which these are; off: the query fails.",
 		&mdb_partial_results, false, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable("metricsdb.distributed_tables",
-							 "Lets tables be distributed, which is unfinished.", "See src/dist/README.md.",
-							 &mdb_dist_enabled, false, PGC_SUSET, 0, NULL, NULL, NULL);
+							 "Lets tables be distributed over nodes.",
+							 "Tables that are distributed stay so, whatever it says.", &mdb_dist_enabled, true,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
 	RegisterXactCallback(forget_missing, NULL);
 }

@@ -27,11 +27,8 @@ sub dist_nodes
 		jit => 'off',
 		shared_buffers => "'16MB'",
 		'metricsdb.direct_rows' => 50,
-		'metricsdb.rollup_routing' => 'exact',
-		'metricsdb.distributed_tables' => 'on');
+		'metricsdb.rollup_routing' => 'exact');
 
-	# See src/dist/README.md.
-	plan skip_all => 'distributed tables are unfinished; METRICSDB_DISTRIBUTED=1 runs this' unless $ENV{METRICSDB_DISTRIBUTED};
 	my @nodes = map { new_node($_, %conf, init => [ extra => [ '-E', 'UTF8', '--no-locale' ] ]) } 'coordinator', @names;
 
 	$nodes[0]->safe_psql('postgres', 'CREATE EXTENSION postgres_fdw');

@@ -3,7 +3,6 @@
 SET client_min_messages = warning;
 SET search_path = public, metricsdb;
 SET timezone = 'UTC';
-SET metricsdb.distributed_tables = on;
 CREATE EXTENSION IF NOT EXISTS postgres_fdw;
 CREATE DATABASE mdb_node_1;
 CREATE DATABASE mdb_node_2;
@@ -25,7 +24,6 @@ CREATE EXTENSION metricsdb;
 SET client_min_messages = warning;
 SET search_path = public, metricsdb;
 SET timezone = 'UTC';
-SET metricsdb.distributed_tables = on;
 SELECT count(*) FROM node;
 \set self :here :home
 SELECT add_node('self', :'self');
@@ -60,7 +58,6 @@ INSERT INTO cpu SELECT timestamptz '2026-01-01' + i * interval '1 min', 'h' || i
 SET client_min_messages = warning;
 SET search_path = public, metricsdb;
 SET timezone = 'UTC';
-SET metricsdb.distributed_tables = on;
 
 -- What is sent.
 CREATE FUNCTION sent(query text, analyze_too bool DEFAULT false) RETURNS SETOF text LANGUAGE plpgsql AS $$
@@ -140,7 +137,6 @@ ALTER TABLE cpu RENAME TO gone;
 SET client_min_messages = warning;
 SET search_path = public, metricsdb;
 SET timezone = 'UTC';
-SET metricsdb.distributed_tables = on;
 SELECT metricsdb.cardinality('cpu');
 \c mdb_node_2
 ALTER TABLE gone RENAME TO cpu;
@@ -148,7 +144,6 @@ ALTER TABLE gone RENAME TO cpu;
 SET client_min_messages = warning;
 SET search_path = public, metricsdb;
 SET timezone = 'UTC';
-SET metricsdb.distributed_tables = on;
 CALL apply_retention('cpu');
 
 -- Who reads.  The nodes ask nobody for a password here.
@@ -182,7 +177,6 @@ GRANT SELECT ON cpu TO mdb_dist_reader;
 SET client_min_messages = warning;
 SET search_path = public, metricsdb;
 SET timezone = 'UTC';
-SET metricsdb.distributed_tables = on;
 ALTER USER MAPPING FOR mdb_dist_reader SERVER one OPTIONS (ADD password_required 'false');
 ALTER USER MAPPING FOR mdb_dist_reader SERVER two OPTIONS (ADD password_required 'false');
 SET ROLE mdb_dist_reader;
@@ -196,7 +190,6 @@ GRANT SELECT ON cpu TO mdb_dist_reader;
 SET client_min_messages = warning;
 SET search_path = public, metricsdb;
 SET timezone = 'UTC';
-SET metricsdb.distributed_tables = on;
 SET ROLE mdb_dist_reader;
 SELECT sum(n) FROM cpu;
 

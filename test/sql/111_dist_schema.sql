@@ -3,7 +3,6 @@
 SET client_min_messages = warning;
 SET search_path = public, metricsdb;
 SET timezone = 'UTC';
-SET metricsdb.distributed_tables = on;
 CREATE EXTENSION IF NOT EXISTS postgres_fdw;
 CREATE DATABASE mdb_node_1;
 CREATE DATABASE mdb_node_2;
@@ -20,7 +19,6 @@ CREATE EXTENSION metricsdb;
 SET client_min_messages = warning;
 SET search_path = public, metricsdb;
 SET timezone = 'UTC';
-SET metricsdb.distributed_tables = on;
 SELECT add_node('one', :'one'), add_node('two', :'two');
 CREATE SCHEMA "Data";
 CREATE TABLE "Data".m (time timestamptz NOT NULL, host text, x float8) USING metricsdb WITH (metricsdb.time = 'time', metricsdb.series = 'host');
@@ -41,7 +39,6 @@ INSERT INTO "Data".m SELECT timestamptz '2026-01-01 00:00+00' + i * interval '1 
 SET client_min_messages = warning;
 SET search_path = public, metricsdb;
 SET timezone = 'UTC';
-SET metricsdb.distributed_tables = on;
 
 -- Columns
 ALTER TABLE "Data".m ADD COLUMN y int4 DEFAULT 7, ADD COLUMN "z z" numeric(10, 2) NOT NULL DEFAULT 1.5, ADD COLUMN gone text;
@@ -62,7 +59,6 @@ ALTER TABLE other.m2 ADD COLUMN IF NOT EXISTS y int4;
 SET client_min_messages = warning;
 SET search_path = public, metricsdb;
 SET timezone = 'UTC';
-SET metricsdb.distributed_tables = on;
 
 -- What is rolled back here is rolled back there; what fails there fails here.
 BEGIN;
@@ -88,7 +84,6 @@ ALTER TABLE other.m2 DROP COLUMN y;
 SET client_min_messages = warning;
 SET search_path = public, metricsdb;
 SET timezone = 'UTC';
-SET metricsdb.distributed_tables = on;
 \set VERBOSITY terse
 SELECT sum(y) FROM other.m2;
 \set VERBOSITY default
@@ -110,7 +105,6 @@ CALL metricsdb.refresh('public.hourly');
 SET client_min_messages = warning;
 SET search_path = public, metricsdb;
 SET timezone = 'UTC';
-SET metricsdb.distributed_tables = on;
 SELECT * FROM hourly WHERE hostname = 'h1' ORDER BY 1 LIMIT 2;
 SELECT time_bucket('2 hours', bucket) AS b, sum(n) FROM hourly GROUP BY 1 ORDER BY 1 LIMIT 2;
 EXPLAIN (VERBOSE, COSTS OFF) SELECT time_bucket('1 hour', time), avg(x) FROM other.m2 GROUP BY 1;
@@ -146,7 +140,6 @@ DROP VIEW public.each_hour;
 SET client_min_messages = warning;
 SET search_path = public, metricsdb;
 SET timezone = 'UTC';
-SET metricsdb.distributed_tables = on;
 SELECT add_node('one');
 DROP MATERIALIZED VIEW each_hour;
 SELECT count(*) FROM node_view;
@@ -156,7 +149,6 @@ SELECT count(*) FROM node_view;
 SET client_min_messages = warning;
 SET search_path = public, metricsdb;
 SET timezone = 'UTC';
-SET metricsdb.distributed_tables = on;
 SELECT create_rollups('other.m2');
 SELECT view FROM node_view ORDER BY 1;
 SELECT undistribute('other.m2');
@@ -174,7 +166,6 @@ UPDATE pg_extension SET extversion = '0.0.9' WHERE extname = 'metricsdb';
 SET client_min_messages = warning;
 SET search_path = public, metricsdb;
 SET timezone = 'UTC';
-SET metricsdb.distributed_tables = on;
 SELECT host, avg(x), last(x, time), stddev(x)::int FROM v GROUP BY 1 ORDER BY 1;
 SELECT node, version, breaker, failures FROM nodes;
 ALTER TABLE v ADD COLUMN w int4;
