@@ -134,6 +134,7 @@ typedef enum MdbStreamState
 {
 	MDB_STREAM_SENT,  /* waits for the first result */
 	MDB_STREAM_ROWS,  /* rows come */
+	MDB_STREAM_TAIL,  /* there are no more of them, but results that say so */
 	MDB_STREAM_ENDED, /* all rows were read, or drained */
 	MDB_STREAM_FAILED
 } MdbStreamState;

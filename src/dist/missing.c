@@ -76,9 +76,8 @@ mdb_missing_init(void)
 		"Lets queries on distributed tables do without shards that do not answer.",
 		"metricsdb.missing_shards() tells in the same transaction which these are; off: the query fails.",
 		&mdb_partial_results, false, PGC_USERSET, 0, NULL, NULL, NULL);
-	DefineCustomBoolVariable("metricsdb.distributed_tables",
-							 "Lets tables be distributed over nodes.",
-							 "Tables that are distributed stay so, whatever it says.", &mdb_dist_enabled, true,
-							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("metricsdb.distributed_tables", "Lets tables be distributed over nodes.",
+							 "Tables that are distributed stay so, whatever it says.", &mdb_dist_enabled,
+							 true, PGC_SUSET, 0, NULL, NULL, NULL);
 	RegisterXactCallback(forget_missing, NULL);
 }

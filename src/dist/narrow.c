@@ -110,8 +110,7 @@ table_of(const Narrowing *n, Node *node)
 {
 	Var *var = (Var *) strip(node);
 
-	if (!IsA(var, Var) || var->varlevelsup != 0 || var->varattno <= 0 ||
-		!bms_is_member(var->varno, n->inner))
+	if (!IsA(var, Var) || var->varlevelsup != 0 || var->varattno <= 0 || !bms_is_member(var->varno, n->inner))
 		return 0;
 	return var->varno;
 }
@@ -133,9 +132,8 @@ static void
 limit_values(Query *q)
 {
 	if (q->limitCount == NULL)
-		q->limitCount =
-			(Node *) makeConst(INT8OID, -1, InvalidOid, sizeof(int64), Int64GetDatum(MOST_VALUES + 1), false,
-							   FLOAT8PASSBYVAL);
+		q->limitCount = (Node *) makeConst(INT8OID, -1, InvalidOid, sizeof(int64),
+										   Int64GetDatum(MOST_VALUES + 1), false, FLOAT8PASSBYVAL);
 }
 
 /* SELECT DISTINCT column FROM table WHERE the query's conditions on it LIMIT so many. */
@@ -157,8 +155,7 @@ values_of_table(Narrowing *n, Index rti, Node *column)
 		int only;
 
 		if (bms_get_singleton_member(pull_varnos(NULL, qual), &only) && only == rti &&
-			!contain_subplans(qual) && !contain_volatile_functions(qual) &&
-			!contain_vars_of_level(qual, 1))
+			!contain_subplans(qual) && !contain_volatile_functions(qual) && !contain_vars_of_level(qual, 1))
 			conditions = lappend(conditions, copyObject(qual));
 	}
 	tle = makeTargetEntry(copyObject((Expr *) column), 1, pstrdup("value"), false);
@@ -172,8 +169,7 @@ values_of_table(Narrowing *n, Index rti, Node *column)
 	q->rtable = list_make1(rte);
 	q->targetList = list_make1(tle);
 	q->distinctClause = list_make1(sgc);
-	q->jointree = makeFromExpr(list_make1(ref),
-							   conditions ? (Node *) make_ands_explicit(conditions) : NULL);
+	q->jointree = makeFromExpr(list_make1(ref), conditions ? (Node *) make_ands_explicit(conditions) : NULL);
 	q->limitOption = LIMIT_OPTION_COUNT;
 	limit_values(q);
 	ChangeVarNodes((Node *) q->targetList, rti, 1, 0);
@@ -296,6 +292,6 @@ mdb_dist_narrow(Query *query)
 	if (n.more == NIL)
 		return;
 	query->hasSubLinks = true;
-	query->jointree->quals = (Node *) make_ands_explicit(
-		list_concat(make_ands_implicit((Expr *) query->jointree->quals), n.more));
+	query->jointree->quals =
+		(Node *) make_ands_explicit(list_concat(make_ands_implicit((Expr *) query->jointree->quals), n.more));
 }

@@ -194,7 +194,7 @@ read_next(MdbStream *s, const char **row, int *len)
 	if (session->row)
 		PQfreemem(session->row);
 	session->row = NULL;
-	while (s->state == MDB_STREAM_SENT)
+	while (s->state == MDB_STREAM_SENT || s->state == MDB_STREAM_TAIL)
 	{
 		MdbStreamEvent event = read_results(s);
 
@@ -248,6 +248,8 @@ read_next(MdbStream *s, const char **row, int *len)
 		}
 		if (n == -2)
 			return failed(s, NULL);
+		/* They may not be here yet, and then are no rows that one could ask for. */
+		s->state = MDB_STREAM_TAIL;
 		return read_results(s);
 	}
 	return s->state == MDB_STREAM_ENDED ? MDB_STREAM_END : MDB_STREAM_ERROR;
