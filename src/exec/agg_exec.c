@@ -247,6 +247,7 @@ begin_agg(CustomScanState *css, EState *estate, int eflags)
 	state->table = mdb_table(state->rel);
 	state->guarded = linitial_int(numbers) != 0;
 	state->partial = lsecond_int(numbers) != 0;
+	state->ungrouped = list_nth_int(numbers, 6) != 0;
 	state->conditions = lfourth(cscan->custom_exprs);
 	state->memory_limit = get_hash_memory_limit();
 #ifdef MDB_TESTING
@@ -342,7 +343,7 @@ start(MetricsAggState *state)
 	mdb_times_prepare(state->times, econtext);
 	state->series_from = state->bucket_from = 0;
 	state->series_to = state->bucket_to = MDB_NO_GROUP;
-	state->empty_due = state->nkeys == 0;
+	state->empty_due = state->ungrouped;
 	mdb_torn_start(state);
 	if (state->windows)
 		mdb_windows_start(state);

@@ -76,7 +76,8 @@ typedef struct MetricsAggState
 	MemoryContext mcxt;
 	bool filled;              /* groups are complete, and are being returned */
 	bool done;                /* and there are no more behind them */
-	bool empty_due;           /* without keys there is one group, even of no rows */
+	bool ungrouped;           /* no GROUP BY: there is one group, even of no rows */
+	bool empty_due;           /* it is to be shown yet */
 	TupleTableSlot *row_slot; /* rows of the delta, series, times: to evaluate keys on */
 	MdbKeys *series_numbers;
 	MdbKeys *bucket_numbers;

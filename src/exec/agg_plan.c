@@ -356,7 +356,9 @@ make_path(Grouping *g, RelOptInfo *rel, List *aggrefs, Node *having, bool partia
 				   g->pushed->markers),
 		list_make4(g->keys, g->eqops, g->timed, aggrefs),
 		list_make3(having, g->group_clause, extract_actual_clauses(g->input->baserestrictinfo, false)),
-		list_make5_int(g->pushed->guarded, partial, g->input->relid, 0, false), g->pushed->slacks);
+		lappend_int(list_make5_int(g->pushed->guarded, partial, g->input->relid, 0, false),
+					g->root->parse->groupClause == NIL),
+		g->pushed->slacks);
 	path->methods = &path_methods;
 	return path;
 }
@@ -442,10 +444,12 @@ add_parallel_path(Grouping *g, RelOptInfo *grouped, GroupPathExtraData *extra, N
 	rows = g->groups * workers;
 	gather =
 		(Path *) create_gather_path(g->root, partial_rel, &path->path, partial_rel->reltarget, NULL, &rows);
-	add_path(grouped,
-			 (Path *) create_agg_path(g->root, grouped, gather, grouped->reltarget,
-									  g->group_clause ? AGG_HASHED : AGG_PLAIN, AGGSPLIT_FINAL_DESERIAL,
-									  g->group_clause, (List *) having, &extra->agg_final_costs, g->groups));
+	add_path(grouped, (Path *) create_agg_path(g->root, grouped, gather, grouped->reltarget,
+											   g->group_clause                      ? AGG_HASHED
+											   : g->root->parse->groupClause == NIL ? AGG_PLAIN
+																					: AGG_SORTED,
+											   AGGSPLIT_FINAL_DESERIAL, g->group_clause, (List *) having,
+											   &extra->agg_final_costs, g->groups));
 }
 
 static void
@@ -559,12 +563,12 @@ plan_metrics_agg(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tli
 	/* Values of conditions on time; conditions on series, on values; all conditions, to be shown; and markers. */
 	cscan->custom_exprs = list_make5(lsecond(conditions), lthird(conditions), lfourth(conditions),
 									 lthird(more), llast(conditions));
-	cscan->custom_private =
-		list_make5(linitial(conditions), lsecond(grouping), lthird(grouping),
-				   list_concat(list_make4_int(linitial_int(numbers), lsecond_int(numbers), list_length(keys),
-											  list_length(aggrefs)),
-							   list_make2_int(lfourth_int(numbers), list_nth_int(numbers, 4))),
-				   llast(path->custom_private));
+	cscan->custom_private = list_make5(
+		linitial(conditions), lsecond(grouping), lthird(grouping),
+		list_concat(list_make4_int(linitial_int(numbers), lsecond_int(numbers), list_length(keys),
+								   list_length(aggrefs)),
+					list_make3_int(lfourth_int(numbers), list_nth_int(numbers, 4), list_nth_int(numbers, 5))),
+		llast(path->custom_private));
 	cscan->methods = &mdb_agg_scan_methods;
 	return (Plan *) cscan;
 }

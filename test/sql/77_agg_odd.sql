@@ -71,5 +71,24 @@ SELECT q, uses_agg(q, 'odd') AS agg, (SELECT string_agg(d, E'\n') FROM different
 	('SELECT s.x AS k, count(*) FROM T m LEFT JOIN LATERAL (SELECT m.host || ''!'' AS x) s ON true GROUP BY 1'),
 	('SELECT s.x AS k, count(*) FROM T m LEFT JOIN LATERAL (SELECT date_trunc(''hour'', m.time) AS x) s ON true WHERE s.x > ''2026-01-01 02:00'' GROUP BY 1'),
 	('SELECT m.n FROM T m LEFT JOIN (SELECT ''host_1'' AS x, 7 AS y) s ON true WHERE m.host = s.x AND m.n < s.y * 10 ORDER BY m.time LIMIT 5')) v (q);
+
+-- Groups whose keys the planner leaves out, as they are constant: of no rows there is no group.
+CREATE FUNCTION constant_keys() RETURNS TABLE (q text, different text) LANGUAGE sql AS $$
+	SELECT q, (SELECT string_agg(d, E'\n') FROM different(q, 'odd_h', 'odd') d) FROM (VALUES
+		('SELECT ''all'' AS k, count(*) FROM T WHERE host = ''nobody'' GROUP BY 1'),
+		('SELECT ''all'' AS k, count(*) FROM T GROUP BY 1'),
+		('SELECT host, count(*), sum(n) FROM T WHERE host = ''nobody'' GROUP BY host'),
+		('SELECT host, count(*), sum(n) FROM T WHERE host = ''host_1'' GROUP BY host'),
+		('SELECT host, max(n) FROM T WHERE host = ''nobody'' GROUP BY host HAVING count(*) = 0'),
+		('SELECT count(*), sum(n) FROM T WHERE host = ''nobody'''),
+		('SELECT host FROM T WHERE host = ''nobody'' GROUP BY host'),
+		('SELECT host, count(*) FROM T WHERE host = ''nobody'' GROUP BY host ORDER BY host LIMIT 1')) v (q)
+$$;
+SELECT * FROM constant_keys();
+SET max_parallel_workers_per_gather = 2;
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+SET min_parallel_table_scan_size = 0;
+SELECT * FROM constant_keys();
 SET client_min_messages = warning;
 DROP SCHEMA agg_odd CASCADE;
