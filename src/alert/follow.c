@@ -346,10 +346,10 @@ note_begun(MdbFollowed *f, MdbFollowedRule *r)
 	if (f->nbegun == f->begun_room)
 	{
 		f->begun_room = Max(16, f->begun_room * 2);
-		f->begun = f->begun ? repalloc(f->begun, sizeof(int32) * f->begun_room)
-							: MemoryContextAlloc(f->mcxt, sizeof(int32) * f->begun_room);
+		f->begun = f->begun ? repalloc(f->begun, sizeof(MdbFollowedRule *) * f->begun_room)
+							: MemoryContextAlloc(f->mcxt, sizeof(MdbFollowedRule *) * f->begun_room);
 	}
-	f->begun[f->nbegun++] = r->id;
+	f->begun[f->nbegun++] = r;
 }
 
 /*
@@ -622,9 +622,9 @@ attach_series(MdbFollowed *f, MdbFollowedSeries *s)
 		a.room = s->n;
 		for (int i = s->begun; i < f->nbegun; i++)
 		{
-			const MdbFollowedRule *r = hash_search(f->rules, &f->begun[i], HASH_FIND, NULL);
+			const MdbFollowedRule *r = f->begun[i];
 
-			if (r && r->watch && mdb_watch_holds(f->watch, r->watch, &labels))
+			if (r->state == MDB_FOLLOW_LOADED && mdb_watch_holds(f->watch, r->watch, &labels))
 				attach_rule(&a, r->watch);
 		}
 	}

@@ -138,7 +138,7 @@ typedef struct MdbFollowed
 	HTAB *rules;
 	int nbegun; /* rules that have begun in this generation: */
 	int begun_room;
-	int32 *begun;
+	MdbFollowedRule **begun;
 	HTAB *series;
 	MdbFollowedSeries **by_id;
 	uint32 nids;

@@ -452,6 +452,24 @@ take_messages(MdbIngest *ingest)
 }
 
 /*
+ * flush_at - when the batch is to be stored, if it has some messages.
+ *
+ * After its flush_interval at the latest; a fifth of that behind a whole one, if that comes before and the batch is not just
+ * begun.  Rules have their ticks, and buckets their ends, at whole seconds: so they wait for the messages of a second to
+ * arrive, and not for half an interval more.
+ */
+static TimestampTz
+flush_at(const MdbIngest *ingest)
+{
+	int64 interval = (int64) ingest->source->options.flush_ms * 1000;
+	TimestampTz since = ingest->batch->since;
+	int64 behind = interval / 5;
+	TimestampTz next = ((since + interval / 4 - behind) / interval + 1) * interval + behind;
+
+	return Min(next, since + interval);
+}
+
+/*
  * flush_due - must the batch be stored now?
  */
 static bool
@@ -461,8 +479,7 @@ flush_due(const MdbIngest *ingest, TimestampTz now)
 
 	return batch->messages > 0 && (batch->npoints >= mdb_kafka_flush_points || batch->ndead >= MAX_DEAD ||
 								   batch->dead_bytes >= MAX_DEAD_BYTES || mdb_key_cache_full(ingest->cache) ||
-								   mdb_guarding_impatient(ingest->guarding) ||
-								   now - batch->since >= (int64) ingest->source->options.flush_ms * 1000);
+								   mdb_guarding_impatient(ingest->guarding) || now >= flush_at(ingest));
 }
 
 /*
@@ -546,7 +563,7 @@ wait_for_more(MdbIngest *ingest, TimestampTz now)
 	int rc;
 
 	if (ingest->batch->messages > 0)
-		due = Min(due, ingest->batch->since + (int64) ingest->source->options.flush_ms * 1000);
+		due = Min(due, flush_at(ingest));
 	ms = Max(1, Min(TimestampDifferenceMilliseconds(now, due), 1000));
 	rc = WaitLatchOrSocket(MyLatch, WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						   mdb_consumer_fd(ingest->consumer), ms, PG_WAIT_EXTENSION);

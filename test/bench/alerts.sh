@@ -59,12 +59,16 @@ cpu_shares() {
 	join "$1" "$2" | awk -v s="$3" -v hz="$(getconf CLK_TCK)" '{ gsub("_", " ", $1); n = NF; printf("%s%s %.0f %%", (NR > 1 ? ", " : "CPU, of a core: "), $1, ($(n) - $(n - 1)) / hz / s * 100) } END { print "" }'
 }
 
-# start_points RATE [option]...: source, table and producer.
-start_points() {
+# start_source: cluster, broker, table and source.
+start_source() {
 	start_cluster
 	brokers=$("$lib/kafka.sh" start "$kafka")
 	"$lib/kafka.sh" topic "$kafka" create m 4
 	sql -c "SELECT metricsdb.create_metrics_table('metrics'); SELECT metricsdb.create_kafka_source('m', '$brokers', 'm', 'metrics', 'metric_batch', options => '$alert_source')" >/dev/null
+}
+
+# start_points RATE [option]...: the producer.
+start_points() {
 	rm -f "$bench/begin"
 	rate=$1
 	shift
@@ -101,6 +105,7 @@ start_alertmanager() {
 # alert_latency_at RATE: true if the rate is kept up with.
 alert_latency_at() {
 	clusters=$((alert_rules / 10))
+	start_source
 	start_points "$1" metrics=10 clusters=$clusters "seconds=$alert_seconds" "crossings=$alert_crossings"
 	start_alertmanager
 	sql -f "$TOP/test/bench/alerts_watch.sql" -v "url=http://127.0.0.1:$am_port"
@@ -157,25 +162,36 @@ cpu_for() {
 		'BEGIN { s = t / 1e9 * hz / 100; printf "%.1f %.1f\n", k / s, a / s }'
 }
 
+# Ticks missed; evaluations, and blocks of parts that they have read.
+many_counts() {
+	sql -c "SELECT sum(missed) FROM metricsdb.alert_live()"
+	sql -c "SELECT coalesce(sum(value) FILTER (WHERE counter = 'evaluations'), 0), coalesce(sum(value) FILTER (WHERE counter = 'blocks_read'), 0)
+		FROM metricsdb.alert_counters WHERE kind = 'threshold'" 2>/dev/null || echo 0 0
+}
+
 alert_many() {
 	echo "-- $many_rules threshold rules, each $many_every s over a window of $many_window s, $alert_series series, $many_rate points/s"
-	start_points "$many_rate" metrics=10 clusters=$((many_rules / 10)) "seconds=1000" "calm=0"
-	until_true 120 "points come" "SELECT coalesce(sum(stored), 0) >= 1.5 * $alert_series FROM metricsdb.kafka_status"
-	without=$(cpu_for "$many_seconds")
+	start_source
 	began=$(date +%s)
-	sql -c "SELECT count(metricsdb.create_alert(format('m%s_c%s', m, c), source => 'metrics', metric => 'm' || m, matchers => format('{cluster=\"c%s\"}', c),
+	# Before there is anything to be read: windows are full when one has passed.
+	sql -c "SET client_min_messages = error" -c "SELECT count(metricsdb.create_alert(format('m%s_c%s', m, c), source => 'metrics', metric => 'm' || m, matchers => format('{cluster=\"c%s\"}', c),
 		aggregate => (ARRAY['avg', 'max', 'min', 'sum'])[1 + m % 4], \"window\" => '$many_window s', every => '$many_every s', op => '>', threshold => 1e9))
 		FROM generate_series(0, 9) m, generate_series(0, $many_rules / 10 - 1) c" >/dev/null
-	echo "created in $(($(date +%s) - began)) s"
+	created=$(($(date +%s) - began))
 	until_true 600 "all rules are evaluated" "SELECT count(*) = $many_rules FROM metricsdb.alert_live() WHERE health = 'ok'"
-	echo "all evaluated $(($(date +%s) - began)) s after the first was created"
+	echo "created in $created s, all evaluated $(($(date +%s) - began)) s after the first"
+	start_points "$many_rate" metrics=10 clusters=$((many_rules / 10)) "seconds=1000" "calm=0"
+	until_true 120 "points come" "SELECT coalesce(sum(stored), 0) >= 1.5 * $alert_series FROM metricsdb.kafka_status"
 	sleep "$many_window"
+	before=$(many_counts)
 	with=$(cpu_for "$many_seconds")
-	missed=$(sql -c "SELECT sum(missed) FROM metricsdb.alert_live()")
+	after=$(many_counts)
 	sql -c "DELETE FROM metricsdb.alert_rule" -c "SELECT pg_sleep(5)" >/dev/null
-	again=$(cpu_for "$many_seconds")
-	echo "alert worker: ${with#* } % of a core (goal below 20), $missed ticks missed"
-	echo "Kafka worker: ${with% *} % with the rules, ${without% *} % before, ${again% *} % after"
+	without=$(cpu_for "$many_seconds")
+	echo "alert worker: ${with#* } % of a core (goal below 20)"
+	echo "Kafka worker: ${with% *} % of a core with the rules, ${without% *} % without"
+	echo "$before $after" | tr '\n' ' ' | awk '{ printf("in these '"$many_seconds"' s: %d ticks missed of '$((many_rules * many_seconds / many_every))', %d evaluations, which read %d blocks of the table\n", $4 - $1, $5 - $2, $6 - $3) }'
+	echo "load of the machine $(cut -d' ' -f1-3 /proc/loadavg)"
 	alerts_end
 	echo "again: make bench-alerts BENCH_PARTS=rules"
 }
