@@ -44,6 +44,8 @@ typedef struct MdbReceiver
 	TimestampTz failed_at; /* what was sent before that and fails, too, does not count */
 	TimestampTz retry_at;
 	TimestampTz look_at; /* for what is due */
+	bool woken;          /* look before that: there is something new */
+	bool passed_over;    /* something was due again that was on its way */
 	TimestampTz logged_at;
 } MdbReceiver;
 

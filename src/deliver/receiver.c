@@ -107,7 +107,7 @@ is_on_its_way(MdbReceiver *receiver, const MdbAlertKey *key)
 
 /* look - for what is due, if nothing is queued and it is time. */
 static void
-look(MdbReceiver *receiver, bool woken)
+look(MdbReceiver *receiver)
 {
 	MemoryContext before = CurrentMemoryContext;
 	TimestampTz began = GetCurrentTimestamp();
@@ -119,8 +119,10 @@ look(MdbReceiver *receiver, bool woken)
 					   : LOOK_MAX;
 	int n;
 
-	if (queue->next < queue->count || receiver->halves != NIL || (!woken && began < receiver->look_at))
+	if (queue->next < queue->count || receiver->halves != NIL ||
+		(!receiver->woken && began < receiver->look_at))
 		return;
+	receiver->woken = false;
 	forget_queue(receiver);
 	begin();
 	MemoryContextSwitchTo(receiver->queue_context);
@@ -129,6 +131,7 @@ look(MdbReceiver *receiver, bool woken)
 	for (int i = 0; i < n; i++)
 		if (!is_on_its_way(receiver, &keys[i]))
 			keys[queue->count++] = keys[i];
+	receiver->passed_over = queue->count < n;
 	MemoryContextSwitchTo(before);
 	commit();
 	MemoryContextSwitchTo(before);
@@ -324,21 +327,24 @@ mdb_receiver_send(MdbReceiver *receiver, bool woken)
 	int most = receiver->failures > 0 ? 1 : receiver->target->parallel;
 	MdbBatch *queue = &receiver->queue;
 
+	/* Until it is looked: what is on its way, or a pause, may be in between. */
+	receiver->woken |= woken;
 	if (receiver->retry_at > GetCurrentTimestamp())
 		return false;
 	if (receiver->http == NULL)
 	{
-		look(receiver, woken);
+		look(receiver);
 		return notify(receiver);
 	}
 	if (mdb_http_pending(receiver->http) >= most)
 		return false;
-	look(receiver, woken);
+	look(receiver);
 	while (receiver->retry_at <= GetCurrentTimestamp() && mdb_http_pending(receiver->http) < most &&
 		   ship(receiver))
 		;
 	return queue->next == queue->count && receiver->halves == NIL &&
-		   receiver->look_at <= GetCurrentTimestamp() && mdb_http_pending(receiver->http) < most;
+		   (receiver->woken || receiver->look_at <= GetCurrentTimestamp()) &&
+		   mdb_http_pending(receiver->http) < most;
 }
 
 void
@@ -356,6 +362,7 @@ mdb_receiver_collect(MdbReceiver *receiver)
 		char *why;
 
 		dlist_delete(&shipment->node);
+		receiver->woken |= receiver->passed_over;
 		begin();
 		verdict = mdb_answer_verdict(target, &answer, &why);
 		if (verdict == MDB_BAD && shipment->count > 1)

@@ -305,7 +305,7 @@ next_ms(List *receivers)
 
 		/* Answers come by themselves. */
 		if (receiver->http == NULL || mdb_http_pending(receiver->http) == 0)
-			at = Min(at, Max(receiver->look_at, receiver->retry_at));
+			at = Min(at, Max(receiver->woken ? 0 : receiver->look_at, receiver->retry_at));
 	}
 	return at <= now ? 1 : Min(WAIT_MS, (long) ((at - now) / 1000) + 1);
 }
