@@ -42,7 +42,8 @@ CREATE FUNCTION add_node(name text, conninfo text DEFAULT NULL, shard text DEFAU
 	AS 'MODULE_PATHNAME', 'mdb_add_node' LANGUAGE C;
 COMMENT ON FUNCTION add_node(text, text, text, int4) IS
 	'let a server take part: conninfo makes a server of postgres_fdw and the caller''s user mapping, without it they must exist; '
-	'shard: what it holds, by default its own; replica: which one of the shard''s, by default the next. For superusers';
+	'shard: what it holds, by default its own; replica: which one of the shard''s, by default the next. If the shard''s others '
+	'have a distributed table already, it counts when metricsdb.rejoin_node() has found that it has what they have. For superusers';
 
 CREATE FUNCTION remove_node(name text, force bool DEFAULT false) RETURNS bool
 	AS 'MODULE_PATHNAME', 'mdb_remove_node' LANGUAGE C STRICT;
@@ -66,7 +67,7 @@ COMMENT ON FUNCTION evict_node(text, bool) IS
 CREATE FUNCTION rejoin_node(name text) RETURNS bool
 	AS 'MODULE_PATHNAME', 'mdb_rejoin_node' LANGUAGE C STRICT;
 COMMENT ON FUNCTION rejoin_node(text) IS
-	'let an evicted node, whose tables must be empty, get what its shard has: tables by metricsdb.distribute(), partitions by '
+	'let an evicted node, whose tables must be empty, or a new replica, get what its shard has: tables by metricsdb.distribute(), partitions by '
 	'metricsdb.assign_partitions(). Called again, when it has all, let it count: true then. For superusers';
 
 CREATE FUNCTION distribute("table" regclass) RETURNS bool

@@ -395,6 +395,23 @@ insert_node(const MdbNode *node)
 	CommandCounterIncrement();
 }
 
+/* A replica of what others have counts when it has it, too: see evict.c. */
+static char *
+state_of_new(List *nodes, const char *shard)
+{
+	ListCell *lc;
+
+	if (mdb_distributed_tables() != NIL)
+		foreach (lc, nodes)
+		{
+			const MdbNode *other = lfirst(lc);
+
+			if (strcmp(other->shard, shard) == 0 && mdb_node_is(other, MDB_NODE_WHOLE))
+				return MDB_NODE_JOINING;
+		}
+	return MDB_NODE_WHOLE;
+}
+
 /*
  * mdb_add_node - add_node(name, conninfo, shard, replica).
  */
@@ -420,7 +437,7 @@ mdb_add_node(PG_FUNCTION_ARGS)
 	shard = shard ? shard : old ? old->shard : name;
 	node.name = name;
 	node.shard = shard;
-	node.state = old ? old->state : MDB_NODE_WHOLE;
+	node.state = old ? old->state : state_of_new(nodes, shard);
 	node.replica = !PG_ARGISNULL(3) ? PG_GETARG_INT32(3) : old ? old->replica : next_replica(nodes, shard);
 	if (old && (strcmp(old->shard, shard) != 0 || old->replica != node.replica))
 		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT), errmsg("node \"%s\" exists already", name),
@@ -446,6 +463,12 @@ mdb_add_node(PG_FUNCTION_ARGS)
 	if (!old)
 		insert_node(&node);
 	mdb_prepare_nodes(list_make1(&node), mdb_distributed_tables(), false);
+	if (!old && mdb_node_is(&node, MDB_NODE_JOINING))
+		ereport(NOTICE, (errmsg("node \"%s\" does not count yet", name),
+						 errdetail("Other nodes of shard \"%s\" may have rows that it lacks.", shard),
+						 errhint("Call metricsdb.assign_partitions() for each Kafka source, and "
+								 "metricsdb.rejoin_node('%s') when it has all.",
+								 name)));
 	PG_RETURN_VOID();
 }
 

@@ -81,6 +81,24 @@ like($err, qr/node "b".*shard "b"/s, 'one that is down is named');
 is(sql("BEGIN; SET LOCAL metricsdb.partial_results = on; SELECT metricsdb.approximate_row_count('m'); SELECT * FROM metricsdb.missing_shards(); COMMIT"), "500\nb", 'or done without');
 $b->start;
 
+# A replica that comes later counts when it has what the others have.
+$b->safe_psql('postgres', 'CREATE DATABASE later');
+$b->safe_psql('later', "CREATE EXTENSION metricsdb; $table");
+my $later = conninfo($b) =~ s/dbname=postgres/dbname=later/r;
+($rc, $out, $err) = $c->psql('postgres', "SELECT metricsdb.add_node('a3', '$later', shard => 'a')");
+like($err, qr/NOTICE:  node "a3" does not count yet.*rejoin_node\('a3'\)/s, 'a replica that comes later does not count yet');
+$_->stop('immediate') for $a1, $a2;
+($rc, $out, $err) = $c->psql('postgres', $query);
+like($err, qr/node "a[12]".*shard "a"/s, 'even if it were the only one');
+$_->start for $a1, $a2;
+($rc, $out, $err) = $c->psql('postgres', "SELECT metricsdb.rejoin_node('a3')");
+like($err, qr/node "a3" does not have the rows of "m" that node "a[12]" has/, 'while it lacks rows it cannot');
+$b->safe_psql('later', "INSERT INTO m $rows i % 2 = 0");
+is(sql("SELECT metricsdb.rejoin_node('a3')"), 't', 'then it does');
+$_->stop('immediate') for $a1, $a2;
+is(sql($query), $all, 'and answers for the shard');
+$_->start for $a1, $a2;
+
 # Dumps
 my $dump = $c->data_dir . '/dump.sql';
 command_ok([ 'pg_dump', '-f', $dump, $c->connstr('postgres') ], 'the coordinator is dumped');
