@@ -13,7 +13,6 @@ use StopTest;
 use StorageTest;
 use Time::HiRes qw(sleep);
 
-plan skip_all => 'distributed tables are unfinished; METRICSDB_DISTRIBUTED=1 runs this' unless $ENV{METRICSDB_DISTRIBUTED};
 my %conf = (fsync => 'off', search_path => "'public, metricsdb'", 'metricsdb.distributed_tables' => 'on', 'metricsdb.dist_recovery_interval' => 1);
 my $c = new_node('coordinator', new => { install_path => StopTest::testing_path() }, %conf);
 my ($a1, $a2, $b) = map { new_node($_, %conf) } qw(a1 a2 b);
