@@ -593,6 +593,7 @@ attach_rule(void *arg, MdbWatchRule *rule)
 
 	if (r == NULL || r->state != MDB_FOLLOW_LOADED)
 		return;
+	r->generation = a->f->generation;
 	if (s->n == a->room)
 	{
 		a->room = Max(2, a->room * 2);

@@ -87,7 +87,7 @@ typedef struct MdbFollowedRule
 	int64 width; /* of buckets */
 	int64 phase; /* they end at multiples of it, and this */
 	TimestampTz tick;
-	uint64 generation; /* of the table, in which it began */
+	uint64 generation; /* of the table, in which it began, or series were last attached to it */
 	MdbSeen seen;      /* its history is of this snapshot */
 	int npieces;       /* of it, that are later than all ticks */
 	int pieces_room;
