@@ -615,6 +615,25 @@ meet_guard(MdbIngest *ingest)
 }
 
 /*
+ * follow_clock - the clock was put back: what is due by it is due now, and would not be until it has come there again.  Of
+ * no partition is it known any more up to when it is complete.
+ */
+static void
+follow_clock(MdbIngest *ingest, TimestampTz now)
+{
+	ingest->tick_at = ingest->topology_at = ingest->ends_at = now;
+	ingest->looked_at = Min(ingest->looked_at, now);
+	ingest->batch->since = Min(ingest->batch->since, now);
+	for (int i = 0; i < ingest->npartitions; i++)
+	{
+		MdbPartition *p = &ingest->partitions[i];
+
+		p->suspect_since = Min(p->suspect_since, now);
+		mdb_live_complete(p->partition, p->position, 0);
+	}
+}
+
+/*
  * one_round - one turn of the loop.  False when the worker is to leave.
  */
 static bool
@@ -636,6 +655,9 @@ one_round(MdbIngest *ingest)
 	if (ingest->assigned)
 		n = take_messages(ingest);
 	now = GetCurrentTimestamp();
+	if (now < ingest->round_at)
+		follow_clock(ingest, now);
+	ingest->round_at = now;
 	if (flush_due(ingest, now))
 	{
 		if (!flush(ingest))

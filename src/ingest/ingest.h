@@ -37,6 +37,7 @@ typedef struct MdbIngest
 	bool recheck;             /* compare offsets with watermarks soon */
 	int failures;             /* in a row */
 
+	TimestampTz round_at;    /* the clock at the last round */
 	TimestampTz looked_at;   /* at the source's row, the last time */
 	TimestampTz topology_at; /* next look at the topic's partitions */
 	TimestampTz ends_at;     /* next look at where they end */
