@@ -300,11 +300,18 @@ mdb_guarding_begin(MdbGuarding *g, Relation rel)
 	MemoryContext before = MemoryContextSwitchTo(g->mcxt);
 	MdbSeriesColumns columns;
 	MdbDict *dict;
+	TimestampTz hour = g->guard->hour;
 
 	if (g->table)
 		pfree(g->table);
 	g->table = mdb_table(rel);
 	mdb_guard_open(g->guard, rel, g->table);
+	/* With the hour all metrics have gone, of which one is remembered. */
+	if (g->guard->hour != hour)
+	{
+		g->refused = NULL;
+		stop_watching(g);
+	}
 	columns.name = g->guard->name;
 	columns.tags = g->guard->tags;
 	columns.name_first = columns.name != 0 && g->table->series_attnos[0] == columns.name;
