@@ -150,6 +150,7 @@ typedef struct MdbRun
 	dlist_node link;
 	TimestampTz next;     /* the tick; 0 = the last that is complete */
 	TimestampTz ready_at; /* since when it is ready, by the clock */
+	int64 gap; /* of ticks that were left out before the last one that was taken, in microseconds */
 	bool is_slow;
 	int timeouts;           /* in a row */
 	int failures;           /* in a row, which are not the rule's */

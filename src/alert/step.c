@@ -305,12 +305,14 @@ evaluate(MdbRun *run, int64 skipped)
 	volatile int64 took = 0;
 	volatile bool timed_out = false;
 	char *volatile failed = NULL;
+	int64 gap = skipped * run->rule->every;
 
 	run->tick.missed += skipped;
 	mdb_alert_count_of(MDB_COUNT_MISSED, run->rule->kind, skipped);
-	/* Not of one that takes long: the ticks that it leaves out are between others. */
-	if (skipped * run->rule->every > MDB_CATCH_UP_US)
-		mdb_alerts_unseen(run->alerts, skipped * run->rule->every);
+	/* Not if it always leaves out as much, as it takes long or others do: then that is how often it is looked at. */
+	if (gap > Max(MDB_CATCH_UP_US, 2 * run->gap))
+		mdb_alerts_unseen(run->alerts, gap);
+	run->gap = gap;
 	PG_TRY();
 	{
 		take_tick(run, &took, &timed_out);
