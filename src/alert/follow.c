@@ -616,9 +616,12 @@ attach_series(MdbFollowed *f, MdbFollowedSeries *s)
 	MemoryContext old = MemoryContextSwitchTo(tmp);
 	MdbLabels labels = {0};
 	Attaching a = {.f = f, .series = s, .labels = &labels};
+	bool more = s->generation == f->generation;
 
 	mdb_watch_labels(f->watch, s->key, s->len, &labels);
-	if (s->generation == f->generation)
+	/* If an error comes on the way, all of it is done anew. */
+	s->generation = 0;
+	if (more)
 	{
 		a.room = s->n;
 		for (int i = s->begun; i < f->nbegun; i++)
