@@ -34,6 +34,11 @@ static uint32 turn = 0;
 static bool changed = true;
 static bool just_begun = true;
 
+/* When rules that could not be read are tried again, by the clock; 0 = there are none. */
+static TimestampTz retry_at = 0;
+
+#define RETRY_US (10 * USECS_PER_SEC)
+
 static Oid rule_table = InvalidOid;
 
 static void
@@ -235,13 +240,30 @@ changed_ids(int *count)
 	return ids;
 }
 
-/* One that cannot be read must not keep others from being evaluated: NULL. */
+/* For who looks at metricsdb.alert_status. */
+static void
+tell_unreadable(int32 id, const char *message)
+{
+	Oid types[] = {INT4OID, TEXTOID, TIMESTAMPTZOID};
+	Datum args[] = {Int32GetDatum(id), CStringGetTextDatum(psprintf("the rule cannot be read: %s", message)),
+					TimestampTzGetDatum(GetCurrentTimestamp())};
+
+	/* Who changes it at this moment is not waited for. */
+	(void) mdb_execute_own(
+		"UPDATE metricsdb.alert_tick SET health = 'error', last_error = $2, last_error_at = $3"
+		" WHERE rule_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT rule_id FROM metricsdb.alert_tick"
+		" WHERE rule_id OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE SKIP LOCKED))",
+		3, types, args, NULL);
+}
+
+/* One that cannot be read must not keep others from being evaluated: NULL; it is tried again. */
 static MdbRule *
 load_rule(int32 id, MemoryContext mcxt)
 {
 	MemoryContext before = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	MdbRule *volatile rule = NULL;
+	ErrorData *volatile error = NULL;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(mcxt);
@@ -252,6 +274,8 @@ load_rule(int32 id, MemoryContext mcxt)
 	}
 	PG_CATCH();
 	{
+		MemoryContextSwitchTo(before);
+		error = CopyErrorData();
 		errcontext("alert rule %d", id);
 		EmitErrorReport();
 		FlushErrorState();
@@ -260,6 +284,11 @@ load_rule(int32 id, MemoryContext mcxt)
 	PG_END_TRY();
 	MemoryContextSwitchTo(before);
 	CurrentResourceOwner = owner;
+	if (error)
+	{
+		retry_at = GetCurrentTimestamp() + RETRY_US;
+		tell_unreadable(id, error->message ? error->message : "unknown error");
+	}
 	return rule;
 }
 
@@ -320,9 +349,10 @@ mdb_runs_look(void)
 
 	begin();
 	AcceptInvalidationMessages();
-	if (!changed)
+	if (!changed && (retry_at == 0 || GetCurrentTimestamp() < retry_at))
 		return;
 	changed = false;
+	retry_at = 0;
 	SPI_connect();
 	ids = changed_ids(&n);
 	for (int i = 0; i < n; i++)
