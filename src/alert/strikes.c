@@ -23,11 +23,15 @@
 #include "pgstat.h"
 #include "storage/fd.h"
 #include "storage/ipc.h"
+#include "utils/guc.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "alert/evaluate.h"
 #include "metricsdb.h"
+
+/* Who has a row of ours for longer is not waited for. */
+#define LOCK_TIMEOUT "500ms"
 
 /* NULL = there is no file. */
 static volatile int32 *evaluated = NULL;
@@ -74,6 +78,8 @@ count_strike(int32 rule_id)
 
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
+	(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true,
+							 0, false);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_connect();
 	if (mdb_execute_own(
@@ -102,6 +108,30 @@ count_strike(int32 rule_id)
 	CommitTransactionCommand();
 }
 
+/* The same, if it can be counted: who keeps a rule locked must not keep others from being evaluated. */
+static void
+try_to_count_strike(int32 rule_id)
+{
+	MemoryContext before = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		count_strike(rule_id);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(before);
+		HOLD_INTERRUPTS();
+		errcontext("alert rule %d", rule_id);
+		EmitErrorReport();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		RESUME_INTERRUPTS();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(before);
+}
+
 /* A worker that leaves, rather than being ended by what it evaluates. */
 static void
 leave(int code, Datum arg)
@@ -124,7 +154,7 @@ mdb_strikes_begin(void)
 		return;
 	rule_id = *evaluated;
 	if (rule_id != 0)
-		count_strike(rule_id);
+		try_to_count_strike(rule_id);
 	*evaluated = 0;
 	before_shmem_exit(leave, (Datum) 0);
 }

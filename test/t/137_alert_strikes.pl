@@ -56,6 +56,19 @@ sql(q{UPDATE mood SET stubborn = false; SELECT metricsdb.alter_alert('stubborn',
 comes(health_is('stubborn', 'ok'), 'changed it is evaluated, too');
 sql(q{SELECT metricsdb.drop_alert('stubborn')});
 
+# ---- one that somebody is about to change ----
+sql(q{UPDATE mood SET stubborn = true;
+	SELECT metricsdb.create_alert('held', query => 'SELECT public.stubborn() AS value', every => '1 s', timeout => '100 ms')});
+comes(strikes_are('held', 1), 'it ends the worker');
+my $changing = $node->background_psql('postgres');
+$changing->query_safe(q{BEGIN; SELECT metricsdb.alter_alert('held', timeout => '200 ms')});
+$pid = sql("SELECT coalesce(max(pid), 0) $worker");
+comes("SELECT count(*) = 1 $worker AND pid <> $pid", 'and again, while somebody has it locked');
+goes_on('well' . $_, 'who is not waited for: others go on') for (1, 20);
+$changing->query_safe('ROLLBACK');
+$changing->quit;
+sql(q{UPDATE mood SET stubborn = false; SELECT metricsdb.drop_alert('held')});
+
 # ---- one that comes to an end, too late ----
 sql(q{CREATE FUNCTION late() RETURNS float8 LANGUAGE plpgsql AS $$ BEGIN
 		FOR i IN 1 .. 5 LOOP BEGIN PERFORM pg_sleep(100); EXCEPTION WHEN query_canceled THEN END; END LOOP; RETURN 1; END $$;
