@@ -90,6 +90,7 @@ typedef struct MdbSession
 	TimestampTz asked_at;     /* what it was asked last, connecting included */
 	MdbNodeError *error;      /* of MDB_SESSION_FAILED */
 	bool alike;               /* the same versions: binary values are understood */
+	bool own;                 /* was wanted for somebody alone */
 	bool kept;                /* from an earlier query: it may have died meanwhile */
 	bool in_xact;             /* that reads */
 	bool writes;              /* in one that writes: if it does not commit it ends with the connection */

@@ -665,6 +665,16 @@ mdb_session_run(MdbSession *s, const char *sql)
 
 /* ---------- readings ---------- */
 
+/* Is there another session like this one that nobody has? */
+static bool
+has_free_one(const MdbSession *s)
+{
+	for (MdbSession *o = sessions; o; o = o->next)
+		if (o != s && o->reading == NULL && o->server == s->server && o->user == s->user)
+			return true;
+	return false;
+}
+
 /* Give back a session.  Raises nothing, waits for nothing. */
 static void
 release(MdbSession *s)
@@ -677,6 +687,12 @@ release(MdbSession *s)
 	if (s->state != MDB_SESSION_READY || s->stream != NULL || s->stale || s->writes || proc_exit_inprogress ||
 		PQstatus(s->conn) != CONNECTION_OK || PQtransactionStatus(s->conn) == PQTRANS_INERROR ||
 		(!s->unsettled && PQtransactionStatus(s->conn) == PQTRANS_ACTIVE))
+	{
+		mdb_session_close(s);
+		return;
+	}
+	/* Who must have a connection of his own would leave one more each time. */
+	if (s->own && has_free_one(s))
 	{
 		mdb_session_close(s);
 		return;
@@ -806,6 +822,7 @@ mdb_session_take(MdbReading *r, const MdbNode *node, Oid user, bool fresh)
 		return s;
 	}
 	s = new_session(node, user, r->insists);
+	s->own = fresh;
 	s->reading = r;
 	return s;
 }
