@@ -93,7 +93,7 @@ is_under_way(const char *gid, const char *prefix)
 	return TransactionIdIsInProgress(XidFromFullTransactionId(FullTransactionIdFromU64(number)));
 }
 
-/* Has it committed?  By a snapshot that is taken now. */
+/* Has it committed?  By a snapshot that is taken now, not the transaction's, which may be of before that. */
 static bool
 has_committed(const char *gid)
 {
@@ -102,10 +102,7 @@ has_committed(const char *gid)
 	bool found;
 
 	SPI_connect();
-	PushActiveSnapshot(GetLatestSnapshot());
-	found =
-		mdb_execute_own("SELECT FROM metricsdb.dist_transaction WHERE gid = $1", 1, &type, &arg, NULL) > 0;
-	PopActiveSnapshot();
+	found = mdb_query_own_now("SELECT FROM metricsdb.dist_transaction WHERE gid = $1", 1, &type, &arg) > 0;
 	SPI_finish();
 	return found;
 }
@@ -205,18 +202,19 @@ take(MdbReading *r, const MdbNode *node, Oid user)
 	PG_TRY();
 	{
 		s = mdb_session_take(r, node, user, true);
-		mdb_sessions_establish(list_make1(s));
 	}
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(old);
-		if (QueryCancelPending || ProcDiePending)
-			PG_RE_THROW();
 		FlushErrorState();
 		s = NULL;
 	}
 	PG_END_TRY();
-	return s && s->state == MDB_SESSION_READY ? s : NULL;
+	if (s == NULL)
+		return NULL;
+	/* Of errors it raises those of who waits: he has cancelled. */
+	mdb_sessions_establish(list_make1(s));
+	return s->state == MDB_SESSION_READY ? s : NULL;
 }
 
 /* End what can be ended on a node.  *left: names that stay; false if that is not known. */
