@@ -136,6 +136,17 @@ limit_values(Query *q)
 										   Int64GetDatum(MOST_VALUES + 1), false, FLOAT8PASSBYVAL);
 }
 
+/* Are there columns of outer queries, whichever?  There are no subqueries in it. */
+static bool
+is_correlated(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var))
+		return ((Var *) node)->varlevelsup > 0;
+	return expression_tree_walker(node, is_correlated, context);
+}
+
 /* SELECT DISTINCT column FROM table WHERE the query's conditions on it LIMIT so many. */
 static Query *
 values_of_table(Narrowing *n, Index rti, Node *column)
@@ -155,7 +166,7 @@ values_of_table(Narrowing *n, Index rti, Node *column)
 		int only;
 
 		if (bms_get_singleton_member(pull_varnos(NULL, qual), &only) && only == rti &&
-			!contain_subplans(qual) && !contain_volatile_functions(qual) && !contain_vars_of_level(qual, 1))
+			!contain_subplans(qual) && !contain_volatile_functions(qual) && !is_correlated(qual, NULL))
 			conditions = lappend(conditions, copyObject(qual));
 	}
 	tle = makeTargetEntry(copyObject((Expr *) column), 1, pstrdup("value"), false);
