@@ -42,7 +42,8 @@ PG_FUNCTION_INFO_V1(mdb_distributed_source_status);
 #define OPEN (-1) /* an end that is not known */
 
 static const char begin_sql[] =
-	"BEGIN READ WRITE; SET LOCAL synchronous_commit = on; SET LOCAL idle_in_transaction_session_timeout = '1min'";
+	"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on; "
+	"SET LOCAL idle_in_transaction_session_timeout = '1min'";
 
 typedef struct Epoch
 {
@@ -223,7 +224,7 @@ connect(Source *src, MdbReading *r)
 	}
 }
 
-/* Run what each node is to do, and hand the results to fn if there is one. */
+/* Run what each node is to do, and hand the results to fn if there is one.  Errors do not say what that was: secrets. */
 static void
 do_it(Source *src, void (*fn)(Source *, Holder *, const PGresult *))
 {
@@ -238,7 +239,7 @@ do_it(Source *src, void (*fn)(Source *, Holder *, const PGresult *))
 		sqls = lappend(sqls, h->todo.len > 0 ? pstrdup(h->todo.data) : NULL);
 		resetStringInfo(&h->todo);
 	}
-	results = mdb_together(src->sessions, sqls);
+	results = mdb_together(src->sessions, sqls, false);
 	foreach (lc, src->holders)
 		if (fn && results[foreach_current_index(lc)])
 			fn(src, lfirst(lc), results[foreach_current_index(lc)]);
@@ -323,6 +324,10 @@ prepare_sources(Source *src)
 {
 	char *name = quote_literal_cstr(src->name);
 
+	if (src->holders == NIL)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("there is no node that could read Kafka source \"%s\"", src->name),
+						errhint("Add one with metricsdb.add_node().")));
 	begin(src);
 	/* Secrets are on nodes only. */
 	all_do(src,

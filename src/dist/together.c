@@ -51,10 +51,10 @@ mdb_together_receive(MdbSession *s, PGresult **last)
  * mdb_together - run one or more statements on each session of a list; sqls: a list of the same length, NULL: nothing for
  * that one.  Returns the last results, which the caller clears with mdb_together_clear().
  *
- * Raises the error of the first session that has one, after all have answered.
+ * Raises the error of the first session that has one, after all have answered; tell: with the statement.
  */
 PGresult **
-mdb_together(List *sessions, List *sqls)
+mdb_together(List *sessions, List *sqls, bool tell)
 {
 	PGresult **results = palloc0(sizeof(PGresult *) * Max(1, list_length(sessions)));
 	MdbSession *failed = NULL;
@@ -87,7 +87,7 @@ mdb_together(List *sessions, List *sqls)
 	if (failed)
 	{
 		mdb_together_clear(results, list_length(sessions));
-		mdb_node_error(failed->node, failed->shard, failed->error, failed_sql);
+		mdb_node_error(failed->node, failed->shard, failed->error, tell ? failed_sql : NULL);
 	}
 	return results;
 }
@@ -113,7 +113,7 @@ mdb_together_same(List *sessions, const char *sql)
 
 	for (int i = 0; i < list_length(sessions); i++)
 		sqls = lappend(sqls, unconstify(char *, sql));
-	mdb_together_clear(mdb_together(sessions, sqls), list_length(sessions));
+	mdb_together_clear(mdb_together(sessions, sqls, true), list_length(sessions));
 }
 
 /*

@@ -7,7 +7,7 @@
 
 #include "dist/dist.h"
 
-extern PGresult **mdb_together(List *sessions, List *sqls);
+extern PGresult **mdb_together(List *sessions, List *sqls, bool tell);
 extern bool mdb_together_receive(MdbSession *s, PGresult **last);
 extern void mdb_together_clear(PGresult **results, int n);
 extern void mdb_together_same(List *sessions, const char *sql);
