@@ -263,9 +263,13 @@ void
 mdb_check_empty(const MdbNode *node, List *tables)
 {
 	MdbReading *r = mdb_reading_begin(CurrentMemoryContext);
-	MdbSession *s = mdb_session_take(r, node, GetUserId(), true);
+	MdbSession *s;
 	ListCell *lc;
 
+	/* It would wait for this very transaction. */
+	mdb_refuse_changed();
+	mdb_dist_refuse_unsent();
+	s = mdb_session_take(r, node, GetUserId(), true);
 	mdb_sessions_establish(list_make1(s));
 	foreach (lc, tables)
 	{

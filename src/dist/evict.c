@@ -17,6 +17,7 @@
 #include "utils/lsyscache.h"
 
 #include "dist/admin.h"
+#include "dist/write.h"
 #include "metricsdb.h"
 #include "store/store.h"
 
@@ -198,7 +199,21 @@ static void
 prove_whole(MdbSession *s, MdbSession *whole)
 {
 	ListCell *lc;
+	PGresult *res;
+	bool waits;
 
+	/* Rows that others are about to commit have chosen their nodes already. */
+	foreach (lc, mdb_distributed_tables())
+		LockRelationOid(lfirst_oid(lc), ShareLock);
+	res = mdb_session_run(whole, psprintf("SELECT FROM pg_catalog.pg_prepared_xacts WHERE database = "
+										  "pg_catalog.current_database() AND pg_catalog.starts_with(gid, %s)",
+										  quote_literal_cstr(mdb_dist_gid_prefix())));
+	waits = PQntuples(res) > 0;
+	PQclear(res);
+	if (waits)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
+						errmsg("node \"%s\" has transactions of which it has not heard the end", whole->node),
+						errhint("Call metricsdb.recover_transactions(), and try again.")));
 	foreach (lc, distributed_sources())
 		compare_source(s, whole, lfirst(lc));
 	foreach (lc, mdb_distributed_tables())
@@ -231,6 +246,7 @@ mdb_rejoin_node(PG_FUNCTION_ARGS)
 
 	if (mdb_node_is(node, MDB_NODE_WHOLE))
 		PG_RETURN_BOOL(true);
+	mdb_dist_refuse_unsent();
 	foreach (lc, mdb_shards())
 		if (strcmp(((MdbShard *) lfirst(lc))->name, node->shard) == 0)
 			other = linitial(((MdbShard *) lfirst(lc))->nodes);

@@ -203,6 +203,11 @@ mdb_move_shard(const MdbNode *node)
 	if (GetCurrentTransactionNestLevel() > 1)
 		ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 						errmsg("rows of nodes cannot be moved inside a subtransaction")));
+	/* Rows may have gone to these nodes, in a transaction that this one would wait for. */
+	if (mdb_write_pending())
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("rows of two shards cannot be moved in one transaction"),
+						errhint("Commit it first.")));
 	/* Writers wait: what they have begun to send may come to these nodes. */
 	foreach (lt, tables)
 		LockRelationOid(lfirst_oid(lt), ExclusiveLock);
