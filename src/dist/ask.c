@@ -204,11 +204,12 @@ mdb_asking_start(MdbAsking *a, const char *sql)
 		chosen = lappend(chosen, piece->stream.session);
 	}
 	mdb_sessions_establish(chosen);
+	/* Sessions know of streams from here on: see forget_streams(). */
+	a->started = true;
+	a->next = 0;
 	for (int i = 0; i < a->npieces; i++)
 		send_statement(a, &a->pieces[i]);
 	MemoryContextSwitchTo(old);
-	a->started = true;
-	a->next = 0;
 }
 
 /* ---------- rows ---------- */

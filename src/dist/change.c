@@ -124,8 +124,14 @@ begin(List *nodes)
 		const MdbNode *node = lfirst(lc);
 		MdbSession *s;
 
-		if (find_session(node))
+		if ((s = find_session(node)) != NULL)
+		{
+			/* Nobody acts on nodes as somebody else; and two sessions would wait for each other. */
+			if (s->user != GetUserId())
+				ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+								errmsg("several users have changed tables on nodes in one transaction")));
 			continue;
+		}
 		s = mdb_session_take(changes->reading, node, GetUserId(), true);
 		fresh = lappend(fresh, s);
 		changes->sessions = lappend(changes->sessions, s);
@@ -154,6 +160,7 @@ mdb_change_nodes(List *nodes, MdbNodeChange change, void *arg)
 
 	if (nodes == NIL)
 		return;
+	mdb_dist_refuse_unsent();
 	begin(nodes);
 	foreach (lc, nodes)
 		change(find_session(lfirst(lc)), arg);
@@ -196,7 +203,9 @@ void
 mdb_refuse_changed(void)
 {
 	if (changes)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("cannot read from nodes in the transaction that has changed their tables"),
-						errhint("Commit it first.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot read from nodes, or write to them, in the transaction that has changed their "
+						"tables"),
+				 errhint("Commit it first.")));
 }

@@ -220,12 +220,38 @@ refuse_commands(const AlterTableStmt *stmt, Oid relid)
 	ListCell *lc;
 
 	foreach (lc, stmt->cmds)
-		if (lfirst_node(AlterTableCmd, lc)->subtype == AT_SetAccessMethod ||
-			lfirst_node(AlterTableCmd, lc)->subtype == AT_AddInherit)
+	{
+		const AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+
+		if (cmd->subtype == AT_AlterColumnType && castNode(ColumnDef, cmd->def)->raw_default)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot change values of the distributed table \"%s\"", get_rel_name(relid)),
+					 errdetail("Nodes are not told of USING."),
+					 errhint("Add a column, and drop the old one.")));
+		if (cmd->subtype == AT_SetAccessMethod || cmd->subtype == AT_AddInherit)
 			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 							errmsg("cannot change access method or parents of the distributed table \"%s\"",
 								   get_rel_name(relid)),
 							errhint("SELECT metricsdb.undistribute('%s') first.", mdb_table_name(relid))));
+	}
+}
+
+/* Nodes have the schema's other tables, too, so that it is not renamed there. */
+static void
+refuse_schema(const char *schema)
+{
+	ListCell *lc;
+
+	foreach (lc, mdb_distributed_tables())
+	{
+		const char *own = get_namespace_name(get_rel_namespace(lfirst_oid(lc)));
+
+		if (own && strcmp(own, schema) == 0)
+			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+							errmsg("cannot rename schema \"%s\", which has distributed tables", schema),
+							errhint("Move them with ALTER TABLE ... SET SCHEMA.")));
+	}
 }
 
 /* Before it is run. */
@@ -240,6 +266,8 @@ look(Node *stmt, Command *c)
 				refuse_commands((AlterTableStmt *) stmt, c->relid);
 			break;
 		case T_RenameStmt:
+			if (((RenameStmt *) stmt)->renameType == OBJECT_SCHEMA)
+				refuse_schema(((RenameStmt *) stmt)->subname);
 			c->relid = find_ours(((RenameStmt *) stmt)->relation, &c->is_view);
 			break;
 		case T_AlterObjectSchemaStmt:

@@ -276,9 +276,9 @@ mdb_dist_refuse_unsent(void)
 {
 	if (written || mdb_write_pending())
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("cannot read distributed tables after rows were inserted"),
+						errmsg("cannot read distributed tables, or change them, after rows were inserted"),
 						errdetail("Nodes get them when the transaction commits."),
-						errhint("Read in another transaction.")));
+						errhint("Do it in another transaction.")));
 }
 
 /* ---------- ends of transactions ---------- */

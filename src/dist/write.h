@@ -18,7 +18,7 @@ typedef struct MdbWritten
 	Oid user; /* as whom nodes are written to */
 	MemoryContext mcxt;
 	char *copy;            /* the statement for nodes */
-	Tuplestorestate *rows; /* hash of the series, line */
+	Tuplestorestate *rows; /* hash of the series, line; NULL: they are sent */
 	TupleDesc desc;        /* of rows */
 } MdbWritten;
 

@@ -96,6 +96,7 @@ taking_shards(void)
 void
 mdb_write_check(const char *table)
 {
+	mdb_refuse_changed();
 	if (taking_shards() == NIL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("cannot insert rows into the distributed table \"%s\" here", table),
@@ -174,8 +175,9 @@ open_nodes(List *nodes)
 				 errhint("Wait until it is back, or call metricsdb.evict_node('%s').", s->node)));
 	}
 	mdb_together_writing(sessions, true);
-	mdb_together_same(sessions, "BEGIN READ WRITE; SET LOCAL synchronous_commit = on; SET LOCAL "
-								"idle_in_transaction_session_timeout = '10min'");
+	mdb_together_same(sessions,
+					  "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on; "
+					  "SET LOCAL idle_in_transaction_session_timeout = '10min'");
 	sending->sessions = list_concat(sending->sessions, sessions);
 	return sessions;
 }
@@ -189,6 +191,7 @@ mdb_sending_join(const MdbNode *node)
 	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
 	MdbSession *s;
 
+	mdb_refuse_changed();
 	if (sending == NULL)
 		begin_sending(GetUserId());
 	s = linitial(open_nodes(list_make1(unconstify(MdbNode *, node))));
@@ -330,7 +333,7 @@ mdb_sending_end(const MdbWritten *w)
 }
 
 static void
-send_rows(const MdbWritten *w)
+send_rows(MdbWritten *w)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(w->desc, &TTSOpsMinimalTuple);
 
@@ -345,6 +348,9 @@ send_rows(const MdbWritten *w)
 		mdb_sending_line(w, hash, VARDATA_ANY(line), VARSIZE_ANY_EXHDR(line));
 	}
 	ExecDropSingleTupleTableSlot(slot);
+	/* Files of a transaction that commits must be closed. */
+	tuplestore_end(w->rows);
+	w->rows = NULL;
 	mdb_sending_end(w);
 }
 
@@ -382,7 +388,7 @@ prepare(void)
 		MDB_STOP("dist.prepared");
 	}
 #else
-	mdb_together_clear(mdb_together(sending->sessions, sqls), list_length(sqls));
+	mdb_together_clear(mdb_together(sending->sessions, sqls, true), list_length(sqls));
 #endif
 	mdb_dist_log(gid, nodes);
 	MDB_STOP("dist.logged");
