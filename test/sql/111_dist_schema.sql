@@ -51,6 +51,22 @@ ALTER TABLE "Data".m2 SET SCHEMA other;
 SELECT hostname, sum(y) FROM other.m2 GROUP BY 1 ORDER BY 1;
 SELECT set_retention('other.m2', '100 years');
 ALTER TABLE other.m2 ADD COLUMN IF NOT EXISTS y int4;
+BEGIN;
+ALTER TABLE other.m2 ADD COLUMN q int4;
+INSERT INTO other.m2 (time) VALUES ('2026-01-01');	-- would wait for itself
+ROLLBACK;
+BEGIN;
+INSERT INTO other.m2 (time) VALUES ('2026-01-01');
+ALTER TABLE other.m2 ADD COLUMN q int4;	-- rows are lines of the table as it was
+ROLLBACK;
+BEGIN;
+ALTER TABLE other.m2 ADD COLUMN q int4;
+CREATE ROLE mdb_other SUPERUSER;
+SET ROLE mdb_other;
+ALTER TABLE other.m2 ADD COLUMN r int4;	-- not as the one before
+ROLLBACK;
+ALTER TABLE other.m2 ALTER COLUMN y TYPE int8 USING y * 1000;
+ALTER SCHEMA other RENAME TO another;
 \c mdb_node_1
 :shown;
 \c mdb_node_2
@@ -169,7 +185,9 @@ SET timezone = 'UTC';
 SELECT host, avg(x), last(x, time), stddev(x)::int FROM v GROUP BY 1 ORDER BY 1;
 SELECT node, version, breaker, failures FROM nodes;
 ALTER TABLE v ADD COLUMN w int4;
-DROP TABLE v;
+SELECT create_distributed_source('s', 'localhost:1', 't', 'v', 'nonsense', secrets => '{"sasl.password": "hidden"}');
 SELECT remove_node('one', true), remove_node('two', true);
+SELECT create_distributed_source('s', 'localhost:1', 't', 'v', 'nonsense');	-- by nobody
+DROP TABLE v;
 DROP DATABASE mdb_node_1 WITH (FORCE);
 DROP DATABASE mdb_node_2 WITH (FORCE);

@@ -58,14 +58,15 @@ settled(1200, 'COPY');
 is(sql(q(INSERT INTO m (n, time, metric) VALUES (1201, '2026-01-02', NULL) RETURNING n, metric)), '1201|', 'RETURNING');
 sql("BEGIN; INSERT INTO m $rows (1202, 1300) i; SAVEPOINT s; INSERT INTO m $rows (1, 100) i; ROLLBACK TO s; INSERT INTO m $rows (1301, 1400) i; RELEASE s; COMMIT");
 settled(1400, 'savepoints');
-sql("SET work_mem = '64kB'; SET metricsdb.direct_rows = 10; INSERT INTO m $rows (1401, 20000) i");
+my ($rc, $out, $err) = $c->psql('postgres', "SET work_mem = '64kB'; SET metricsdb.direct_rows = 10; INSERT INTO m $rows (1401, 20000) i");
+unlike($err, qr/file/, 'files of rows are closed');
 settled(20000, 'many rows');
 sql("BEGIN; INSERT INTO m $rows (1, 100) i; ROLLBACK");
 settled(20000, 'rolled back');
 
 # What is refused
 like(error("SET metricsdb.distributed_writes = off; INSERT INTO m $rows (1, 1) i"), qr/cannot insert rows .*metricsdb.distributed_writes is off.*HINT/s, 'if the setting says so');
-like(error("BEGIN; INSERT INTO m $rows (1, 1) i; SELECT count(*) FROM m"), qr/cannot read distributed tables after rows were inserted/, 'reading what nodes do not have yet');
+like(error("BEGIN; INSERT INTO m $rows (1, 1) i; SELECT count(*) FROM m"), qr/cannot read distributed tables, or change them, after rows were inserted/, 'reading what nodes do not have yet');
 like(error("BEGIN; INSERT INTO m $rows (1, 1) i; PREPARE TRANSACTION 'x'"), qr/cannot PREPARE/, 'another two phases');
 like(error("INSERT INTO m $rows (1, 1) i ON CONFLICT DO NOTHING"), qr/cannot change rows/, 'ON CONFLICT');
 like(error('UPDATE m SET x = 1'), qr/cannot change rows/, 'UPDATE');
@@ -85,8 +86,36 @@ settled(20100, 'not there');
 is(sql("SELECT metricsdb.evict_node('a2')"), 't', 'unless one is evicted');
 is(sql("SELECT metricsdb.evict_node('a2')"), 'f', 'once');
 like(error("SELECT metricsdb.evict_node('a1')"), qr/node "a1" is the last one that has the rows of shard "a"/, 'the last one is not');
-sql("UPDATE metricsdb.node SET state = 'whole' WHERE name = 'a2'");
 
+# It comes back when those have ended who had chosen their nodes before
+sql("UPDATE metricsdb.node SET state = 'joining' WHERE name = 'a2'");
+my $writer = $c->background_psql('postgres');
+$writer->query_safe('BEGIN');
+$writer->query_safe("INSERT INTO m $rows (1, 1) i");
+like(error("SET lock_timeout = '100ms'; SELECT metricsdb.rejoin_node('a2')"), qr/lock timeout/, 'a replica that joins waits for writers');
+$writer->query_safe('ROLLBACK');
+$writer->quit;
+is(sql("SELECT metricsdb.rejoin_node('a2')"), 't', 'and then counts');
+
+# Connections are not left behind, neither by a session that writes often nor by recovery.
+sql("CREATE FOREIGN TABLE activity (application_name text) SERVER b OPTIONS (schema_name 'pg_catalog', table_name 'pg_stat_activity')");
+my $inserts = join(';', map { "INSERT INTO m $rows ($_, $_) i" } 30001 .. 30020);
+cmp_ok(sql("$inserts; SELECT count(*) FROM activity WHERE application_name = 'metricsdb'"), '<', 10, 'connections are used again');
+sql('DROP FOREIGN TABLE activity');
+settled(20120, 'one after the other');
+
+# What has committed since is seen by recovery, whatever its own snapshot.
+my $gid = sql("SELECT 'metricsdb/' || system_identifier || '/' || (SELECT oid FROM pg_database WHERE datname = current_database()) || '/3/00' FROM pg_control_system()");
+my $reader = $c->background_psql('postgres');
+$reader->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ');
+$reader->query_safe('SELECT count(*) FROM metricsdb.dist_transaction');
+sql("INSERT INTO metricsdb.dist_transaction VALUES ('$gid', '{b}', now() + interval '1 h')");
+$b->safe_psql('postgres', "BEGIN; INSERT INTO m $rows (30021, 30021) i; PREPARE TRANSACTION '$gid/0'");
+$reader->query_safe('SELECT metricsdb.recover_transactions()');
+$reader->query_safe('COMMIT');
+$reader->quit;
+sql("DELETE FROM metricsdb.dist_transaction WHERE gid = '$gid'");
+settled(20121, 'recovered');
 
 # Rows are moved away, so that a shard's nodes can go.
 my $all = sql($digest);
@@ -94,6 +123,8 @@ like(error("SELECT metricsdb.remove_node('b')"), qr/node "b" has rows of "m" tha
 is(sql("SELECT metricsdb.drain_node('a1', move_rows => true), metricsdb.drain_node('a1', false)"), 't|t', 'what another replica has stays');
 like(error("SELECT metricsdb.drain_node('a1'), metricsdb.drain_node('a2'), metricsdb.drain_node('b', move_rows => true)"), qr/no shard takes rows/, 'rows must have where to go');
 like(error("DO 'BEGIN PERFORM metricsdb.drain_node(''b'', move_rows => true); EXCEPTION WHEN division_by_zero THEN END'"), qr/inside a subtransaction/, 'not by halves');
+like(error("SET statement_timeout = '20s'; BEGIN; SELECT metricsdb.drain_node('b', move_rows => true); SELECT metricsdb.remove_node('b')"), qr/cannot read distributed tables/, 'nor is a node looked at by who would wait for himself');
+like(error("SET statement_timeout = '20s'; BEGIN; SELECT metricsdb.drain_node('b', move_rows => true); SELECT metricsdb.drain_node('a1'); SELECT metricsdb.drain_node('a2', move_rows => true)"), qr/rows of two shards cannot be moved in one transaction/, 'one shard after the other');
 is(sql("BEGIN; SELECT metricsdb.drain_node('b', move_rows => true); ROLLBACK; SELECT count(*) FROM metricsdb.node WHERE draining"), "t\n0", 'rolled back');
 is(sql($digest), $all, 'nothing has happened');
 is(sql("SELECT metricsdb.drain_node('b', move_rows => true)"), 't', 'rows are moved');
