@@ -151,11 +151,12 @@ static void
 compare_source(MdbSession *s, MdbSession *whole, const char *source)
 {
 	char *sql = psprintf(
-		"SELECT partition, epoch, from_offset, to_offset, next_offset FROM metricsdb.kafka_assignments WHERE "
-		"source = %s ORDER BY partition, epoch",
+		"SELECT partition, a.epoch, from_offset, a.to_offset, a.next_offset, skipped FROM "
+		"metricsdb.kafka_assignments a LEFT JOIN metricsdb.kafka_status USING (source, partition) WHERE "
+		"source = %s ORDER BY 1, 2",
 		quote_literal_cstr(source));
 	PGresult *theirs = mdb_session_run(whole, sql), *own = mdb_session_run(s, sql);
-	bool same = PQntuples(theirs) == PQntuples(own), behind = false;
+	bool same = PQntuples(theirs) == PQntuples(own), behind = false, lacks = false;
 
 	for (int i = 0; same && i < PQntuples(own); i++)
 	{
@@ -163,6 +164,8 @@ compare_source(MdbSession *s, MdbSession *whole, const char *source)
 			same = same && strcmp(PQgetvalue(own, i, c), PQgetvalue(theirs, i, c)) == 0;
 		behind =
 			behind || strtoll(PQgetvalue(own, i, 4), NULL, 10) < strtoll(PQgetvalue(theirs, i, 4), NULL, 10);
+		lacks =
+			lacks || strtoll(PQgetvalue(own, i, 5), NULL, 10) > strtoll(PQgetvalue(theirs, i, 5), NULL, 10);
 	}
 	PQclear(theirs);
 	PQclear(own);
@@ -171,6 +174,13 @@ compare_source(MdbSession *s, MdbSession *whole, const char *source)
 						errmsg("node \"%s\" has other epochs of Kafka source \"%s\" than node \"%s\"",
 							   s->node, source, whole->node),
 						errhint("Call metricsdb.assign_partitions('%s').", source)));
+	if (lacks)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("node \"%s\" has skipped offsets of Kafka source \"%s\" that node \"%s\" has read",
+						s->node, source, whole->node),
+				 errdetail("Kafka does not have them any more."),
+				 errhint("Move the shard's rows with metricsdb.drain_node().")));
 	if (behind)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("node \"%s\" has not read yet what node \"%s\" has of Kafka source \"%s\"",

@@ -138,6 +138,12 @@ for (1 .. 600)
 is($last, 'no error: t', 'when it has it, it counts');
 is($a1->safe_psql('postgres', $all), $a2->safe_psql('postgres', $all), 'replicas are alike again');
 
+sql("UPDATE metricsdb.node SET state = 'joining' WHERE name = 'a2'");
+$a2->safe_psql('postgres', 'UPDATE metricsdb.kafka_offset SET skipped = skipped + 1');
+like(error("SELECT metricsdb.rejoin_node('a2')"), qr/node "a2" has skipped offsets of Kafka source "stream" that node "a1" has read/, 'not if it had to skip some');
+$a2->safe_psql('postgres', 'UPDATE metricsdb.kafka_offset SET skipped = skipped - 1');
+is(sql("SELECT metricsdb.rejoin_node('a2')"), 't', 'else it does');
+
 # Going
 sql("SELECT metricsdb.drop_distributed_source('stream')");
 is($_->safe_psql('postgres', 'SELECT count(*) FROM metricsdb.kafka_sources'), '0', 'dropped on ' . $_->name) for $a1, $b, $d;
