@@ -33,6 +33,7 @@
 
 #include "compat.h"
 #include "dist/admin.h"
+#include "dist/write.h"
 #include "metricsdb.h"
 #include "store/aggregates.h"
 #include "store/store.h"
@@ -271,6 +272,7 @@ mdb_check_empty(const MdbNode *node, List *tables)
 	mdb_dist_refuse_unsent();
 	s = mdb_session_take(r, node, GetUserId(), true);
 	mdb_sessions_establish(list_make1(s));
+	mdb_refuse_prepared(s);
 	foreach (lc, tables)
 	{
 		char *name = mdb_table_name(lfirst_oid(lc));

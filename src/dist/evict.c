@@ -209,21 +209,11 @@ static void
 prove_whole(MdbSession *s, MdbSession *whole)
 {
 	ListCell *lc;
-	PGresult *res;
-	bool waits;
 
 	/* Rows that others are about to commit have chosen their nodes already. */
 	foreach (lc, mdb_distributed_tables())
 		LockRelationOid(lfirst_oid(lc), ShareLock);
-	res = mdb_session_run(whole, psprintf("SELECT FROM pg_catalog.pg_prepared_xacts WHERE database = "
-										  "pg_catalog.current_database() AND pg_catalog.starts_with(gid, %s)",
-										  quote_literal_cstr(mdb_dist_gid_prefix())));
-	waits = PQntuples(res) > 0;
-	PQclear(res);
-	if (waits)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
-						errmsg("node \"%s\" has transactions of which it has not heard the end", whole->node),
-						errhint("Call metricsdb.recover_transactions(), and try again.")));
+	mdb_refuse_prepared(whole);
 	foreach (lc, distributed_sources())
 		compare_source(s, whole, lfirst(lc));
 	foreach (lc, mdb_distributed_tables())

@@ -71,6 +71,25 @@ mdb_dist_log(const char *gid, List *nodes)
 	table_close(rel, NoLock);
 }
 
+/*
+ * mdb_refuse_prepared - raise an error if a node has rows that it may get when it hears of the end of their transaction, a
+ * coordinator's: nobody can tell whether it has all its rows.
+ */
+void
+mdb_refuse_prepared(MdbSession *s)
+{
+	PGresult *res =
+		mdb_session_run(s, "SELECT FROM pg_catalog.pg_prepared_xacts WHERE database = "
+						   "pg_catalog.current_database() AND pg_catalog.starts_with(gid, 'metricsdb/')");
+	bool waits = PQntuples(res) > 0;
+
+	PQclear(res);
+	if (waits)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
+						errmsg("node \"%s\" has transactions of which it has not heard the end", s->node),
+						errhint("Call metricsdb.recover_transactions(), and try again.")));
+}
+
 /* The transaction's name without the node's number. */
 static char *
 transaction_of(const char *gid)

@@ -46,6 +46,7 @@ extern void mdb_move_shard(const MdbNode *node);
 /* ---- recover.c ---- */
 
 extern char *mdb_dist_gid_prefix(void);
+extern void mdb_refuse_prepared(MdbSession *s);
 extern void mdb_dist_log(const char *gid, List *nodes);
 extern void mdb_dist_recover_init(void);
 

@@ -131,6 +131,9 @@ is(sql("SELECT metricsdb.drain_node('b', move_rows => true)"), 't', 'rows are mo
 is(sql($digest), $all, 'all are there');
 is($b->safe_psql('postgres', 'SELECT count(*) FROM m'), '0', 'none of them where they were');
 is($a1->safe_psql('postgres', $digest), $a2->safe_psql('postgres', $digest), 'replicas are alike');
+$b->safe_psql('postgres', "BEGIN; INSERT INTO m $rows (1, 1) i; PREPARE TRANSACTION 'metricsdb/another'");
+like(error("SELECT metricsdb.remove_node('b')"), qr/node "b" has transactions of which it has not heard the end/, 'rows that are about to come are rows');
+$b->safe_psql('postgres', "ROLLBACK PREPARED 'metricsdb/another'");
 is(sql("SELECT metricsdb.remove_node('b')"), 't', 'the node may go');
 is(sql($digest), $all, 'and nothing is missing');
 done_testing();
