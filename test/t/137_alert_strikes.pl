@@ -23,6 +23,9 @@ sub goes_on
 }
 my $worker = q{FROM pg_stat_activity WHERE backend_type = 'metricsdb alert worker'};
 
+# A worker that ends soon after it was started is started again later and later: one that has stayed begins anew.
+sub steady { comes("SELECT count(*) = 1 $worker AND backend_start < clock_timestamp() - interval '11 s'", 'a worker stays') }
+
 sql(q{CREATE TABLE cond (host text, v float8); INSERT INTO cond VALUES ('a', 100)});
 sql(q{SELECT metricsdb.create_alert('well' || i, query => 'SELECT host, v AS value FROM public.cond', every => '1 s') FROM generate_series(1, 20) i});
 goes_on('well1', 'rules that are well');
@@ -57,6 +60,7 @@ comes(health_is('stubborn', 'ok'), 'changed it is evaluated, too');
 sql(q{SELECT metricsdb.drop_alert('stubborn')});
 
 # ---- one that somebody is about to change ----
+steady();
 sql(q{UPDATE mood SET stubborn = true;
 	SELECT metricsdb.create_alert('held', query => 'SELECT public.stubborn() AS value', every => '1 s', timeout => '100 ms')});
 comes(strikes_are('held', 1), 'it ends the worker');
@@ -70,6 +74,7 @@ $changing->quit;
 sql(q{UPDATE mood SET stubborn = false; SELECT metricsdb.drop_alert('held')});
 
 # ---- one that comes to an end, too late ----
+steady();
 sql(q{CREATE FUNCTION late() RETURNS float8 LANGUAGE plpgsql AS $$ BEGIN
 		FOR i IN 1 .. 5 LOOP BEGIN PERFORM pg_sleep(100); EXCEPTION WHEN query_canceled THEN END; END LOOP; RETURN 1; END $$;
 	SELECT metricsdb.create_alert('late', query => 'SELECT public.late() AS value', every => '1 s', timeout => '100 ms')});
@@ -78,6 +83,7 @@ goes_on('well1', 'others go on');
 sql(q{SELECT metricsdb.drop_alert('late')});
 
 # ---- one in which the worker is killed, as by the system for want of memory ----
+steady();
 sql(q{SELECT metricsdb.create_alert('killed', query => 'SELECT 1 AS value FROM pg_sleep(20)', every => '30 s', timeout => '30 s')});
 for my $i (1 .. 3)
 {

@@ -162,6 +162,9 @@ sub play_hour
 # ---- the database ----
 
 be_still();
+# What was told but is not on the disk as told would be told again.
+comes('SELECT bool_and(queued = 0) FROM metricsdb.alert_targets', 'nothing waits to be told');
+sql('CHECKPOINT');
 $node->stop('immediate');
 my $from = now();
 play_hour($from);
