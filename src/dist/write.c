@@ -19,7 +19,6 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/float.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -37,33 +36,6 @@ bool mdb_distributed_writes = true;
 static MdbWritten *written = NULL;
 
 /* ---------- lines ---------- */
-
-/* Settings on which output depends are those that nodes read with; returns what end_output() takes. */
-static int
-begin_output(void)
-{
-	int nest = NewGUCNestLevel();
-
-	if (DateStyle != USE_ISO_DATES)
-		(void) set_config_option("datestyle", "ISO", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-								 false);
-	if (IntervalStyle != INTSTYLE_POSTGRES)
-		(void) set_config_option("intervalstyle", "postgres", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-								 true, 0, false);
-	if (extra_float_digits < 3)
-		(void) set_config_option("extra_float_digits", "3", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
-								 0, false);
-	/* Names in values of types like regclass are whole. */
-	(void) set_config_option("search_path", "pg_catalog", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
-							 0, false);
-	return nest;
-}
-
-static void
-end_output(int nest)
-{
-	AtEOXact_GUC(true, nest);
-}
 
 /* A value as COPY's text has it.  In UTF8 and the like no byte of a character is one of those that are escaped. */
 static void
@@ -251,7 +223,7 @@ insert_elsewhere(Relation rel, TupleTableSlot **slots, int nslots)
 
 	if (row_mcxt == NULL)
 		row_mcxt = AllocSetContextCreate(TopMemoryContext, "metricsdb row for nodes", ALLOCSET_DEFAULT_SIZES);
-	nest = begin_output();
+	nest = mdb_fix_settings();
 	old = MemoryContextSwitchTo(row_mcxt);
 	for (int i = 0; i < nslots; i++)
 	{
@@ -263,7 +235,7 @@ insert_elsewhere(Relation rel, TupleTableSlot **slots, int nslots)
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(row_mcxt);
-	end_output(nest);
+	AtEOXact_GUC(true, nest);
 	pfree(table);
 }
 
