@@ -30,7 +30,7 @@
 
 typedef struct SketchTag
 {
-	uint64_t hash; /* of the whole name */
+	uint64_t hash; /* of the name as it is kept */
 	uint8_t len;
 	char name[TAG_NAME_MAX];
 	uint8_t registers[MDB_CARD_REGISTERS];
@@ -308,19 +308,33 @@ get_sketch(MdbCard *card, MdbCardMetric *metric)
 	return sketch;
 }
 
-/* The tag of that name, made if need be; the last one takes all for which there is no room. */
+static SketchTag *
+find_tag(const MdbCardSketch *sketch, uint64_t hash)
+{
+	for (int i = 0; i < sketch->ntags; i++)
+		if (sketch->tags[i]->hash == hash)
+			return sketch->tags[i];
+	return NULL;
+}
+
+/*
+ * The tag of that name, made if need be; the last one takes all for which there is no room.  Names are told apart by
+ * what is kept and saved of them, so that a sketch that is read again has the tags it was saved with.
+ */
 static SketchTag *
 sketch_tag(MdbCard *card, MdbCardSketch *sketch, MdbCardBytes key, int guess)
 {
-	uint64_t hash = XXH3_64bits(key.data, key.len);
+	uint64_t hash;
 	SketchTag *tag;
+
+	key.len = mdb_card_clip(key.data, key.len, TAG_NAME_MAX);
+	hash = XXH3_64bits(key.data, key.len);
 
 	/* Series name their tags in the same order, mostly. */
 	if (guess < sketch->ntags && sketch->tags[guess]->hash == hash)
 		return sketch->tags[guess];
-	for (int i = 0; i < sketch->ntags; i++)
-		if (sketch->tags[i]->hash == hash)
-			return sketch->tags[i];
+	if ((tag = find_tag(sketch, hash)) != NULL)
+		return tag;
 	if (sketch->ntags == MDB_CARD_TAGS)
 		return sketch->tags[MDB_CARD_TAGS - 1];
 	if (sketch->ntags == MDB_CARD_TAGS - 1)
@@ -328,12 +342,15 @@ sketch_tag(MdbCard *card, MdbCardSketch *sketch, MdbCardBytes key, int guess)
 		key.data = FURTHER_TAGS;
 		key.len = strlen(FURTHER_TAGS);
 		hash = XXH3_64bits(key.data, key.len);
+		/* A tag may be called that. */
+		if ((tag = find_tag(sketch, hash)) != NULL)
+			return tag;
 	}
 	if (sketch->tags[sketch->ntags] == NULL)
 		sketch->tags[sketch->ntags] = get(card, sizeof(SketchTag));
 	tag = sketch->tags[sketch->ntags++];
 	tag->hash = hash;
-	tag->len = (uint8_t) mdb_card_clip(key.data, key.len, TAG_NAME_MAX);
+	tag->len = (uint8_t) key.len;
 	if (tag->len > 0)
 		memcpy(tag->name, key.data, tag->len);
 	memset(tag->registers, 0, sizeof(tag->registers));
@@ -440,7 +457,8 @@ mdb_card_look(MdbCard *card, MdbCardMetric *metric, int ntags, const MdbCardTag 
 		if (!mdb_card_one_tag(metric, &key) || key.data == NULL)
 			return;
 		for (int i = 0; i < ntags; i++)
-			if (tags[i].key.len == key.len && memcmp(tags[i].key.data, key.data, key.len) == 0)
+			if (mdb_card_clip(tags[i].key.data, tags[i].key.len, TAG_NAME_MAX) == key.len &&
+				memcmp(tags[i].key.data, key.data, key.len) == 0)
 				mdb_card_look_value(metric, tags[i].value);
 		return;
 	}

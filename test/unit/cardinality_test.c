@@ -274,6 +274,55 @@ damage(void)
 	CHECK(!mdb_card_merge(card, m, (const uint8_t *) "\2\1", 2));
 }
 
+/* What was saved and is taken by another has the same tags, whatever they are called. */
+static void
+names(void)
+{
+	MdbCard *card = mdb_card_create(&memory);
+	MdbCard *other = mdb_card_create(&memory);
+	static uint8_t saved[MDB_CARD_SKETCH_MAX], again[MDB_CARD_SKETCH_MAX];
+	char name[200];
+	size_t len;
+
+	for (int kind = 0; kind < 4; kind++)
+	{
+		MdbCardMetric *m, *n;
+
+		sprintf(name, "m%d", kind);
+		m = metric(card, name, MDB_CARD_UNLIMITED, MDB_CARD_REJECT);
+		n = metric(other, name, MDB_CARD_UNLIMITED, MDB_CARD_REJECT);
+		for (int i = 0; i < 40; i++)
+		{
+			char value[32];
+			MdbCardTag tag = {{name, 0}, {value, 0}};
+
+			tag.value.len = (size_t) sprintf(value, "value %d", i);
+			switch (kind)
+			{
+				case 0: /* differ after what is kept of them */
+					tag.key.len = (size_t) sprintf(name, "%0*d%d", 70, 0, i);
+					break;
+				case 1: /* nothing is kept of them */
+					memset(name, 0x80, 100);
+					name[99] = (char) i;
+					tag.key.len = 100;
+					break;
+				case 2: /* one bears the name that others share */
+					tag.key.len =
+						(size_t) (i == 3 ? sprintf(name, "(further tags)") : sprintf(name, "tag %d", i));
+					break;
+				default:
+					tag.key.len = (size_t) (i % 7);
+					memset(name, 'x', tag.key.len);
+			}
+			mdb_card_look(card, m, 1, &tag);
+		}
+		len = mdb_card_save(m, saved);
+		CHECK(mdb_card_merge(other, n, saved, len));
+		CHECK(mdb_card_save(n, again) == len && memcmp(saved, again, len) == 0);
+	}
+}
+
 static void
 clips(void)
 {
@@ -291,6 +340,7 @@ main(void)
 	names();
 	estimates();
 	damage();
+	names();
 	clips();
 	printf("%d passed, %d failed\n", passed, failed);
 	return failed > 0;
