@@ -276,7 +276,7 @@ damage(void)
 
 /* What was saved and is taken by another has the same tags, whatever they are called. */
 static void
-names(void)
+tag_names(void)
 {
 	MdbCard *card = mdb_card_create(&memory);
 	MdbCard *other = mdb_card_create(&memory);
@@ -340,7 +340,7 @@ main(void)
 	names();
 	estimates();
 	damage();
-	names();
+	tag_names();
 	clips();
 	printf("%d passed, %d failed\n", passed, failed);
 	return failed > 0;
