@@ -39,14 +39,6 @@ died_before(const MdbSession *s, const MdbPiece *piece)
 		   !TimestampDifferenceExceeds(s->asked_at, GetCurrentTimestamp(), NO_NEWS_MS);
 }
 
-/* Where others have the shard one need not wait long for a connection. */
-static void
-hurry(MdbSession *s)
-{
-	if (s->state == MDB_SESSION_CONNECTING && !s->patient)
-		s->give_up = Min(s->give_up, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), HURRY_MS));
-}
-
 /*
  * Let a piece be answered by the next node that may be asked; false if there is none.  What this one had against it is
  * in the stream's session.
@@ -71,7 +63,7 @@ choose_node(MdbAsking *a, MdbPiece *piece)
 		s = mdb_session_take(a->reading, list_nth(piece->shard->nodes, piece->tried), a->user, piece->fresh);
 		piece->tried++;
 		if (piece->tried < list_length(piece->shard->nodes))
-			hurry(s);
+			mdb_session_hurry(s, HURRY_MS); /* where others have the shard */
 	}
 	piece->stream.session = s;
 	piece->node = s->node;
@@ -96,7 +88,7 @@ replace_node(MdbAsking *a, MdbPiece *piece)
 		if (!s->error->lost || s->told || piece->stream.rows > 0)
 			no_node(a, piece);
 		if (!died_before(s, piece))
-			mdb_node_failed(s->node, s->error->message, s->asked_at);
+			mdb_session_blame(s);
 		if (!choose_node(a, piece))
 		{
 			if (!mdb_partial_results)

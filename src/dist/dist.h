@@ -87,6 +87,7 @@ typedef struct MdbSession
 	PostgresPollingStatusType polling;
 	TimestampTz give_up;      /* connecting */
 	bool patient;             /* the server's options say how long */
+	bool shut;                /* was not even tried, as its breaker is open */
 	TimestampTz asked_at;     /* what it was asked last, connecting included */
 	MdbNodeError *error;      /* of MDB_SESSION_FAILED */
 	bool alike;               /* the same versions: binary values are understood */
@@ -118,6 +119,8 @@ extern void mdb_reading_end(MdbReading *r);
 extern MdbSession *mdb_session_take(MdbReading *r, const MdbNode *node, Oid user, bool fresh);
 extern MdbSession *mdb_session_of_shard(const MdbReading *r, const char *shard, Oid user);
 extern void mdb_sessions_establish(List *sessions);
+extern void mdb_session_hurry(MdbSession *s, int milliseconds);
+extern void mdb_session_blame(const MdbSession *s);
 extern void mdb_session_close(MdbSession *s);
 extern void mdb_session_abandon(MdbSession *s);
 extern void mdb_session_orphan(MdbSession *s);

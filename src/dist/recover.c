@@ -30,11 +30,15 @@
 #include "utils/timestamp.h"
 
 #include "dist/admin.h"
+#include "dist/health.h"
 #include "dist/write.h"
 #include "metricsdb.h"
 #include "store/store.h"
 
 PG_FUNCTION_INFO_V1(mdb_recover_transactions);
+
+/* The maintainer has other things to do than to wait for a node. */
+#define CONNECT_MS 3000
 
 /* metricsdb.dist_recovery_interval, in seconds */
 static int recovery_interval = 60;
@@ -126,22 +130,36 @@ has_committed(const char *gid)
 	return found;
 }
 
-/* Names that a node has prepared; false if it does not tell. */
+/* What the mapped user of a session may end, of what all have prepared there. */
+typedef struct Prepared
+{
+	char *gid;
+	bool own;
+} Prepared;
+
+/* Names that a node has prepared, a list of Prepared; false if it does not tell. */
 static bool
-prepared_on(MdbSession *s, const char *prefix, List **gids)
+prepared_on(MdbSession *s, const char *prefix, List **list)
 {
 	MemoryContext old = CurrentMemoryContext;
 	volatile bool told = false;
 
 	PG_TRY();
 	{
-		PGresult *res =
-			mdb_session_run(s, psprintf("SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = "
-										"pg_catalog.current_database() AND pg_catalog.starts_with(gid, %s)",
-										quote_literal_cstr(prefix)));
+		PGresult *res = mdb_session_run(
+			s, psprintf("SELECT gid, owner = current_user OR (SELECT rolsuper FROM pg_catalog.pg_roles WHERE "
+						"rolname = current_user) FROM pg_catalog.pg_prepared_xacts WHERE database = "
+						"pg_catalog.current_database() AND pg_catalog.starts_with(gid, %s)",
+						quote_literal_cstr(prefix)));
 
 		for (int i = 0; i < PQntuples(res); i++)
-			*gids = lappend(*gids, pstrdup(PQgetvalue(res, i, 0)));
+		{
+			Prepared *p = palloc(sizeof(Prepared));
+
+			p->gid = pstrdup(PQgetvalue(res, i, 0));
+			p->own = PQgetvalue(res, i, 1)[0] == 't';
+			*list = lappend(*list, p);
+		}
 		PQclear(res);
 		told = true;
 	}
@@ -156,7 +174,7 @@ prepared_on(MdbSession *s, const char *prefix, List **gids)
 	return told;
 }
 
-/* End one.  False if the node refuses: it may be another user's. */
+/* End one.  False if the node refuses. */
 static bool
 resolve(MdbSession *s, const char *gid, bool commit)
 {
@@ -229,50 +247,86 @@ take(MdbReading *r, const MdbNode *node, Oid user)
 		s = NULL;
 	}
 	PG_END_TRY();
-	if (s == NULL)
-		return NULL;
-	/* Of errors it raises those of who waits: he has cancelled. */
-	mdb_sessions_establish(list_make1(s));
-	return s->state == MDB_SESSION_READY ? s : NULL;
+	if (s)
+		mdb_session_hurry(s, CONNECT_MS);
+	return s;
 }
 
-/* End what can be ended on a node.  *left: names that stay; false if that is not known. */
-static bool
-recover_node(MdbReading *r, const MdbNode *node, const char *prefix, List **left, int *resolved)
+/* A node whose transactions are to be ended. */
+typedef struct Recovered
 {
-	bool told = false;
-	ListCell *lu, *lg;
+	MdbNode *node;
+	List *users;         /* as whom it has not been asked yet */
+	MdbSession *session; /* NULL: none */
+	bool told;
+	List *left; /* names that stay, if it has told */
+} Recovered;
 
-	if (!OidIsValid(node->server))
-		return false;
-	foreach (lu, users_of(node->server))
+/* End what the session's user can. */
+static void
+recover_node(Recovered *n, const char *prefix, int *resolved)
+{
+	MdbSession *s = n->session;
+	List *list = NIL;
+	ListCell *lc;
+
+	if (s->state != MDB_SESSION_READY || !prepared_on(s, prefix, &list))
 	{
-		MdbSession *s = take(r, node, lfirst_oid(lu));
-		List *gids = NIL;
-
-		if (s == NULL || !prepared_on(s, prefix, &gids))
-			continue;
-		told = true;
-		*left = NIL;
-		foreach (lg, gids)
-		{
-			const char *gid = lfirst(lg);
-
-			if (!is_under_way(gid, prefix) && s->state == MDB_SESSION_READY &&
-				resolve(s, gid, has_committed(gid)))
-				(*resolved)++;
-			else
-				*left = lappend(*left, transaction_of(gid));
-		}
-		if (*left == NIL)
-			break;
+		/* It would not answer others either. */
+		if (s->error->lost)
+			n->users = NIL;
+		mdb_session_blame(s);
+		return;
 	}
-	return told;
+	mdb_node_answered(s->node);
+	n->told = true;
+	n->left = NIL;
+	foreach (lc, list)
+	{
+		const Prepared *p = lfirst(lc);
+
+		if (p->own && !is_under_way(p->gid, prefix) && s->state == MDB_SESSION_READY &&
+			resolve(s, p->gid, has_committed(p->gid)))
+			(*resolved)++;
+		else
+			n->left = lappend(n->left, transaction_of(p->gid));
+	}
+	if (n->left == NIL)
+		n->users = NIL;
 }
 
-/* Forget a transaction of which no node has anything left; nodes: all there are, told and left: what they said. */
+/* Ask all nodes at once, each as the first user that is left; false if there is nobody to ask. */
+static bool
+recover_round(MdbReading *r, Recovered *nodes, int n, const char *prefix, int *resolved)
+{
+	List *sessions = NIL;
+	bool any = false;
+
+	for (int i = 0; i < n; i++)
+	{
+		nodes[i].session = NULL;
+		if (nodes[i].users == NIL)
+			continue;
+		any = true;
+		nodes[i].session = take(r, nodes[i].node, linitial_oid(nodes[i].users));
+		nodes[i].users = list_delete_first(nodes[i].users);
+		if (nodes[i].session)
+			sessions = lappend(sessions, nodes[i].session);
+	}
+	/* Of errors it raises those of who waits: he has cancelled. */
+	mdb_sessions_establish(sessions);
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (nodes[i].session)
+			recover_node(&nodes[i], prefix, resolved);
+	}
+	return any;
+}
+
+/* Forget transactions of which no node has anything left; nodes: all there are, and what they said. */
 static void
-forget_done(List *nodes, const bool *told, List **left)
+forget_done(const Recovered *nodes, int nnodes)
 {
 	List *done = NIL;
 	MemoryContext caller = CurrentMemoryContext;
@@ -294,16 +348,13 @@ forget_done(List *nodes, const bool *told, List **left)
 
 		deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &names, NULL, &n);
 		for (int j = 0; j < n; j++)
-			foreach (lc, nodes)
+			for (int k = 0; k < nnodes; k++)
 			{
-				int k = foreach_current_index(lc);
-				ListCell *lg;
-
-				if (strcmp(((MdbNode *) lfirst(lc))->name, TextDatumGetCString(names[j])) != 0)
+				if (strcmp(nodes[k].node->name, TextDatumGetCString(names[j])) != 0)
 					continue;
-				is_done = is_done && told[k];
-				foreach (lg, left[k])
-					is_done = is_done && strcmp(lfirst(lg), gid) != 0;
+				is_done = is_done && nodes[k].told;
+				foreach (lc, nodes[k].left)
+					is_done = is_done && strcmp(lfirst(lc), gid) != 0;
 			}
 		if (is_done)
 			done = lappend(done, pstrdup(gid));
@@ -324,22 +375,21 @@ static int
 recover(void)
 {
 	MdbReading *r = mdb_reading_begin(CurrentMemoryContext);
-	List *nodes = mdb_nodes();
-	bool *told = palloc0(sizeof(bool) * Max(1, list_length(nodes)));
-	List **left = palloc0(sizeof(List *) * Max(1, list_length(nodes)));
+	List *all = mdb_nodes();
+	int n = list_length(all), resolved = 0;
+	Recovered *nodes = palloc0(sizeof(Recovered) * Max(1, n));
 	char *prefix = mdb_dist_gid_prefix();
-	int resolved = 0;
-	ListCell *lc;
 
-	/* Rows that are read now were written before nodes are asked: so what they name is prepared or done by then. */
-	foreach (lc, nodes)
+	for (int i = 0; i < n; i++)
 	{
-		int k = foreach_current_index(lc);
-
-		CHECK_FOR_INTERRUPTS();
-		told[k] = recover_node(r, lfirst(lc), prefix, &left[k], &resolved);
+		nodes[i].node = list_nth(all, i);
+		if (OidIsValid(nodes[i].node->server))
+			nodes[i].users = users_of(nodes[i].node->server);
 	}
-	forget_done(nodes, told, left);
+	/* Rows that are read now were written before nodes are asked: so what they name is prepared or done by then. */
+	while (recover_round(r, nodes, n, prefix, &resolved))
+		;
+	forget_done(nodes, n);
 	mdb_reading_end(r);
 	return resolved;
 }

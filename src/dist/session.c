@@ -128,10 +128,12 @@ mdb_session_settings(void)
 					quote_literal_cstr(routing ? routing : "exact"));
 }
 
+/* Where the network is cut in the middle of something the node would keep its locks for hours, but for keepalives. */
 static const char setup_sql[] =
 	"SET search_path = pg_catalog; SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; "
 	"SET extra_float_digits = 3; SET bytea_output = 'hex'; SET client_connection_check_interval = '500ms'; "
 	"SET idle_in_transaction_session_timeout = 0; SET default_transaction_read_only = on; "
+	"SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3; "
 	"SELECT e.extversion, pg_encoding_to_char(d.encoding), d.datcollate, d.datctype, d.datlocprovider::text, "
 	"CASE WHEN pg_is_in_recovery() AND pg_last_wal_receive_lsn() IS DISTINCT FROM pg_last_wal_replay_lsn() THEN "
 	"coalesce(ceil(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000), 0) ELSE 0 "
@@ -304,6 +306,7 @@ is_shut(MdbSession *s)
 	if (h.state != MDB_BREAKER_OPEN || !h.slow)
 		return false;
 	s->error = make_error(s->mcxt, true, ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION, h.error);
+	s->shut = true;
 	s->error->detail = MemoryContextStrdup(
 		s->mcxt, psprintf("It was not asked, since it had failed at %s.", timestamptz_to_str(h.failed_at)));
 	s->state = MDB_SESSION_FAILED;
@@ -550,6 +553,27 @@ mdb_sessions_establish(List *list)
 			return;
 		wait_connecting(list);
 	}
+}
+
+/*
+ * mdb_session_hurry - wait no longer than that for a connection, unless the server's options say how long.
+ */
+void
+mdb_session_hurry(MdbSession *s, int milliseconds)
+{
+	if (s->state == MDB_SESSION_CONNECTING && !s->patient)
+		s->give_up = Min(s->give_up, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), milliseconds));
+}
+
+/*
+ * mdb_session_blame - tell the node's breaker of a session that was lost, or could not be had.  One that was not tried, as
+ * the breaker is open, is no news.
+ */
+void
+mdb_session_blame(const MdbSession *s)
+{
+	if (s->error && s->error->lost && !s->shut)
+		mdb_node_failed(s->node, s->error->message, s->asked_at);
 }
 
 /* ---------- transactions ---------- */

@@ -165,6 +165,8 @@ open_nodes(List *nodes)
 		MdbSession *s = lfirst(lc);
 
 		if (s->state != MDB_SESSION_READY)
+		{
+			mdb_session_blame(s);
 			ereport(
 				ERROR,
 				(errcode(s->error->sqlstate), errmsg("node \"%s\": %s", s->node, s->error->message),
@@ -173,6 +175,7 @@ open_nodes(List *nodes)
 					 "from the others.",
 					 s->shard),
 				 errhint("Wait until it is back, or call metricsdb.evict_node('%s').", s->node)));
+		}
 	}
 	mdb_together_writing(sessions, true);
 	mdb_together_same(sessions,

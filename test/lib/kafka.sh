@@ -1,5 +1,5 @@
 #!/bin/sh
-# kafka.sh: a real Apache Kafka broker (KRaft, one node, loopback) from its Maven jars.
+# kafka.sh: a real Apache Kafka broker (KRaft, one node; on loopback, or the address KAFKA_HOST) from its Maven jars.
 #   fetch                    jars into the cache, once a user; prints their folder
 #   start DIR [PORT]         prints host:port.  Started again it has DIR's data and port of before
 #   stop DIR | kill DIR      SIGTERM and wait | kill -9
@@ -53,11 +53,12 @@ start() {
 	ktool=$("$here/tool.sh" ktool)
 	as_user mkdir -p "$dir"
 	if [ ! -f "$dir/server.properties" ]; then
+		host=${KAFKA_HOST:-127.0.0.1}
 		port=${1:-$("$ktool" port)}
-		sed "s|@DIR@|$dir|; s|@PORT@|$port|; s|@CONTROLLER@|$("$ktool" port)|" "$here/kafka/server.properties" |
+		sed "s|@DIR@|$dir|; s|@HOST@|$host|; s|@PORT@|$port|; s|@CONTROLLER@|$("$ktool" port)|" "$here/kafka/server.properties" |
 			as_user tee "$dir/server.properties" >/dev/null
 		as_user tee "$dir/log4j2.yaml" <"$here/kafka/log4j2.yaml" >/dev/null
-		echo "127.0.0.1:$port" | as_user tee "$dir/address" >/dev/null
+		echo "$host:$port" | as_user tee "$dir/address" >/dev/null
 	fi
 	# Small heap, and no second compiler: it starts sooner.
 	as_user sh -c '
