@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_authid.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -313,6 +314,21 @@ enter_register(MdbWorkerKind kind, Datum arg)
 	return copy;
 }
 
+/*
+ * be_ourselves - what ALTER DATABASE ... SET says of session_authorization and role is not meant for us: we serve all
+ * users, and become whom we work for.
+ */
+static void
+be_ourselves(void)
+{
+	StartTransactionCommand();
+	if (GetSessionUserId() != BOOTSTRAP_SUPERUSERID)
+		SetConfigOption("session_authorization", GetUserNameFromId(BOOTSTRAP_SUPERUSERID, false), PGC_USERSET,
+						PGC_S_SESSION);
+	SetConfigOption("role", "none", PGC_USERSET, PGC_S_SESSION);
+	CommitTransactionCommand();
+}
+
 int32
 mdb_worker_begin(MdbWorkerKind kind, Datum arg)
 {
@@ -341,6 +357,7 @@ mdb_worker_begin(MdbWorkerKind kind, Datum arg)
 
 	for (int i = 0; settings[i][0]; i++)
 		SetConfigOption(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION);
+	be_ourselves();
 	mdb_no_transaction_timeout();
 	pgstat_report_appname(MyBgworkerEntry->bgw_name);
 	pgstat_report_activity(STATE_IDLE, NULL);
