@@ -53,9 +53,14 @@ static const char *const reserved_properties[] = {"allow.auto.create.topics",
 												  "partition.assignment.strategy",
 												  NULL};
 
-/* They reach the server's files, processes or memory. */
+/*
+ * They reach the server's files, processes or memory.  The principal and the keytab are put into a command line that a
+ * shell runs, as they are.
+ */
 static const char *const trusted_properties[] = {"plugin.library.paths",
 												 "sasl.kerberos.kinit.cmd",
+												 "sasl.kerberos.keytab",
+												 "sasl.kerberos.principal",
 												 "ssl.engine.location",
 												 "ssl.engine.id",
 												 "ssl.providers",
@@ -68,13 +73,9 @@ static const char *const trusted_properties[] = {"plugin.library.paths",
 												 "debug",
 												 NULL};
 
-static const char *const file_properties[] = {"ssl.key.location",
-											  "ssl.certificate.location",
-											  "ssl.ca.location",
-											  "ssl.crl.location",
-											  "ssl.keystore.location",
-											  "sasl.kerberos.keytab",
-											  NULL};
+static const char *const file_properties[] = {"ssl.key.location",      "ssl.certificate.location",
+											  "ssl.ca.location",       "ssl.crl.location",
+											  "ssl.keystore.location", NULL};
 
 /* They may be given as secrets only. */
 static const char *const secret_properties[] = {"sasl.password",
@@ -229,6 +230,13 @@ own_option(MdbSourceOptions *out, const char *name, const char *text)
 				 "for the settings of librdkafka.")));
 }
 
+/* What librdkafka has for its own tests: servers within this process, and pointers given as text. */
+static bool
+for_tests(const char *name)
+{
+	return strncmp(name, "test.", 5) == 0 || strncmp(name, "ut_", 3) == 0;
+}
+
 /*
  * check_property - may this role set this property of librdkafka, and does it exist?
  */
@@ -241,6 +249,10 @@ check_property(const MdbProperty *property, Oid role)
 	rd_kafka_conf_res_t result;
 	char problem[512] = "";
 
+	if (for_tests(name))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("property \"%s\" of librdkafka cannot be set", name),
+						errdetail("It is there for librdkafka's own tests.")));
 	if (listed(reserved_properties, name) || (len > 3 && strcmp(name + len - 3, "_cb") == 0))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("property \"%s\" of librdkafka cannot be set", name),
