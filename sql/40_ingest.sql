@@ -63,7 +63,8 @@ CREATE TABLE kafka_dead_letter (
 	points         int4        NOT NULL DEFAULT 1,	-- that it stands for: in a flood it is the first of many
 	last_offset    int8,					-- of them
 	created_at     timestamptz NOT NULL DEFAULT pg_catalog.now(),
-	PRIMARY KEY (source_id, partition, "offset", point_index)
+	-- With its time: in a topic that was made anew, other messages have the same offsets.
+	UNIQUE NULLS NOT DISTINCT (source_id, partition, "offset", point_index, message_at)
 ) USING heap;
 COMMENT ON TABLE kafka_dead_letter IS 'points and messages from Kafka that could not be stored, and why';
 

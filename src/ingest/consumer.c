@@ -53,6 +53,7 @@ static MdbConsumer *the_consumer = NULL;
 
 /* Before the user's properties: good values for a stream of metrics. */
 static const char *const defaults[][2] = {{"client.id", "metricsdb"},
+										  {"check.crcs", "true"},
 										  {"fetch.wait.max.ms", "100"},
 										  {"fetch.message.max.bytes", "4194304"},
 										  {"fetch.error.backoff.ms", "200"},
@@ -297,6 +298,21 @@ mdb_consumer_ends(MdbConsumer *consumer, int n, const int32 *partitions, int64 *
 	return any;
 }
 
+bool
+mdb_consumer_offset_at(MdbConsumer *consumer, int32 partition, int64 ms, int64 *offset)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_topic_partition_t *p = rd_kafka_topic_partition_list_add(list, consumer->topic_name, partition);
+	bool told;
+
+	p->offset = ms;
+	told = rd_kafka_offsets_for_times(consumer->rk, list, REQUEST_MS) == RD_KAFKA_RESP_ERR_NO_ERROR &&
+		   p->err == RD_KAFKA_RESP_ERR_NO_ERROR;
+	*offset = told && p->offset >= 0 ? p->offset : -1;
+	rd_kafka_topic_partition_list_destroy(list);
+	return told;
+}
+
 void
 mdb_consumer_assign(MdbConsumer *consumer, int n, const MdbPartition *partitions)
 {
@@ -332,6 +348,9 @@ mdb_consumer_poll(MdbConsumer *consumer, const MdbPolled **polled)
 		out->partition = raw->partition;
 		out->end = raw->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
 		out->error = out->end || raw->err == RD_KAFKA_RESP_ERR_NO_ERROR ? NULL : rd_kafka_message_errstr(raw);
+		out->damaged = raw->err == RD_KAFKA_RESP_ERR__BAD_MSG ||
+					   raw->err == RD_KAFKA_RESP_ERR__BAD_COMPRESSION ||
+					   raw->err == RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED;
 		out->message.offset = raw->offset;
 		out->message.payload = raw->payload;
 		out->message.length = raw->payload ? raw->len : 0;

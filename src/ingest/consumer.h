@@ -18,6 +18,7 @@ typedef struct MdbPolled
 {
 	int32 partition;
 	const char *error; /* NULL = none */
+	bool damaged;      /* it is of what the broker has, not of the way there */
 	bool end;          /* of the partition, for now; no message */
 	MdbMessage message;
 } MdbPolled;
@@ -50,6 +51,12 @@ extern bool mdb_consumer_known_watermarks(MdbConsumer *consumer, int32 partition
  * its last message that is committed, or -1 if its broker did not say.  False if none answers within a second.
  */
 extern bool mdb_consumer_ends(MdbConsumer *consumer, int n, const int32 *partitions, int64 *ends);
+
+/*
+ * mdb_consumer_offset_at - the first message of a partition with that time, in milliseconds from 1970, or a later one; -1
+ * if there is none.  False if the broker did not say.
+ */
+extern bool mdb_consumer_offset_at(MdbConsumer *consumer, int32 partition, int64 ms, int64 *offset);
 
 /* mdb_consumer_assign - read from here on the n partitions, those that are stalled or finished left out, at position. */
 extern void mdb_consumer_assign(MdbConsumer *consumer, int n, const MdbPartition *partitions);

@@ -153,7 +153,10 @@ load_offsets(MdbIngest *ingest)
 			fresh[i].low = old[j].low;
 			fresh[i].high = old[j].high;
 			if (fresh[i].next_offset == old[j].next_offset)
+			{
 				fresh[i].suspect_since = old[j].suspect_since;
+				fresh[i].damaged_since = old[j].damaged_since;
+			}
 		}
 	}
 	ingest->partitions = fresh;
@@ -215,12 +218,36 @@ add_partitions(MdbIngest *ingest, int n)
 }
 
 /*
- * out_of_range - a partition's next_offset has been out of Kafka's range for long: skip or stall.
+ * behind_gap - where a partition goes on that is not to stall.  False if its broker did not say.
+ *
+ * If Kafka has less than was read, the topic was made anew, or a broker has lost the end of it, and its beginning was
+ * stored before.  What is newer than the last message that was stored is new in both cases.
  */
-static void
+static bool
+behind_gap(MdbIngest *ingest, const MdbPartition *p, int64 *to)
+{
+	*to = p->low;
+	if (p->low > p->next_offset || p->stored_ms < 0)
+		return true;
+	if (!mdb_consumer_offset_at(ingest->consumer, p->partition, p->stored_ms + 1, to))
+		return false;
+	if (*to < 0)
+		*to = p->high;
+	return true;
+}
+
+/*
+ * out_of_range - a partition's next_offset has been out of Kafka's range for long: skip or stall.  False if it has to be
+ * tried again.
+ */
+static bool
 out_of_range(MdbIngest *ingest, MdbPartition *p)
 {
 	const char *reason;
+	int64 to = p->low;
+
+	if (ingest->source->options.skip_gaps && !behind_gap(ingest, p, &to))
+		return false;
 
 	if (p->low > p->next_offset)
 		reason =
@@ -246,10 +273,32 @@ out_of_range(MdbIngest *ingest, MdbPartition *p)
 	if (mdb_source_alive(ingest))
 	{
 		if (ingest->source->options.skip_gaps)
-			mdb_offsets_skip(ingest->source->id, p, p->low);
+			mdb_offsets_skip(ingest->source->id, p, to);
 		else
 			mdb_offsets_stall(ingest->source->id, p, reason);
 	}
+	commit();
+	return true;
+}
+
+/*
+ * unreadable - what a partition has next has been damaged for long: it stalls, so that others are read without a break.
+ */
+static void
+unreadable(MdbIngest *ingest, const MdbPartition *p)
+{
+	const char *reason =
+		psprintf("what Kafka has at offset " INT64_FORMAT " cannot be read: %s", p->next_offset, p->damage);
+
+	ereport(WARNING,
+			(errmsg("Kafka source \"%s\" has stalled partition %d", ingest->source->name, p->partition),
+			 errdetail("%s.", reason),
+			 errhint("Say where to go on with SELECT metricsdb.seek_kafka_source(%s, %d, ...).",
+					 quote_literal_cstr(ingest->source->name), p->partition)));
+	mdb_live_error(psprintf("partition %d: %s", p->partition, reason));
+	begin();
+	if (mdb_source_alive(ingest))
+		mdb_offsets_stall(ingest->source->id, p, reason);
 	commit();
 }
 
@@ -272,6 +321,12 @@ check_offsets(MdbIngest *ingest)
 		if (p->stalled || mdb_partition_finished(p))
 			continue;
 		CHECK_FOR_INTERRUPTS();
+		if (p->damage != NULL && p->position == p->next_offset && now - p->damaged_since > SUSPECT_TIME)
+		{
+			unreadable(ingest, p);
+			changed = true;
+			continue;
+		}
 		fine = mdb_consumer_watermarks(ingest->consumer, p->partition, &p->low, &p->high);
 		if (!fine)
 		{
@@ -295,9 +350,8 @@ check_offsets(MdbIngest *ingest)
 			p->suspect_since = now;
 			changed = true;
 		}
-		else if (now - p->suspect_since > SUSPECT_TIME)
+		else if (now - p->suspect_since > SUSPECT_TIME && out_of_range(ingest, p))
 		{
-			out_of_range(ingest, p);
 			p->suspect_since = 0;
 			changed = true;
 		}
@@ -387,6 +441,22 @@ reach_end(MdbIngest *ingest, MdbPartition *p)
 }
 
 /*
+ * note_failure - of a partition something could not be read: it is read again from there.
+ */
+static void
+note_failure(MdbIngest *ingest, MdbPartition *p, const MdbPolled *polled, TimestampTz now)
+{
+	/* Only the first one is of what comes next. */
+	if (polled->damaged && !p->failed)
+	{
+		p->damage = MemoryContextStrdup(ingest->assignment, polled->error);
+		if (p->damaged_since == 0)
+			p->damaged_since = now;
+	}
+	p->failed = true;
+}
+
+/*
  * take_messages - decode what has come into the batch.  Returns the number of messages.
  */
 static int
@@ -415,13 +485,18 @@ take_messages(MdbIngest *ingest)
 
 		if (polled[i].error != NULL)
 		{
-			/* That partition is not read any more, and it need not be named: look at all. */
+			/*
+			 * That partition need not be named: look at all.  If it is, what follows may lie behind what could not be
+			 * read, as with a checksum that is wrong: none of it is taken.
+			 */
+			if (at >= 0)
+				note_failure(ingest, &ingest->partitions[at], &polled[i], now);
 			mdb_live_error(polled[i].error);
 			ingest->recheck = ingest->reassign = true;
 			ingest->topology_at = Min(ingest->topology_at, GetCurrentTimestamp() + TICK);
 			continue;
 		}
-		if (at < 0)
+		if (at < 0 || ingest->partitions[at].failed)
 			continue;
 		p = &ingest->partitions[at];
 		if (message->offset >= p->to)
@@ -629,6 +704,7 @@ follow_clock(MdbIngest *ingest, TimestampTz now)
 		MdbPartition *p = &ingest->partitions[i];
 
 		p->suspect_since = Min(p->suspect_since, now);
+		p->damaged_since = Min(p->damaged_since, now);
 		mdb_live_complete(p->partition, p->position, 0);
 	}
 }

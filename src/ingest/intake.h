@@ -44,6 +44,7 @@ typedef struct MdbPartition
 	int64 position;    /* after the batch; >= next_offset */
 	MdbCounts counts;  /* of the batch */
 	int64 last_message_ms;
+	int64 stored_ms;    /* time of the last message that was stored when the row was read, -1 = not known */
 	TimestampTz newest; /* of the points of the batch, as far as it is believed; DT_NOBEGIN = none */
 	int64 end;          /* all messages before this were given to us; may be behind what is not a message */
 	int64 looked_at;    /* position when ends.c looked last */
@@ -51,6 +52,9 @@ typedef struct MdbPartition
 	int64 low;
 	const char *stalled;       /* why it is not read, NULL = it is */
 	TimestampTz suspect_since; /* its offset looked out of range; 0 = no */
+	bool failed;               /* something of it could not be read since it was assigned */
+	TimestampTz damaged_since; /* what comes next is damaged; 0 = no */
+	const char *damage;        /* how, as of this assignment; NULL = it is not */
 	MdbSeriesHint hint;
 	bool flooded; /* most of its points are turned away by the cardinality guard */
 } MdbPartition;

@@ -55,7 +55,8 @@ mdb_offsets_load(int32 source_id, MdbPartition **partitions)
 
 	SPI_connect();
 	keep_plan(&plan,
-			  "SELECT partition, next_offset, stalled, to_offset FROM metricsdb.kafka_offset"
+			  "SELECT partition, next_offset, stalled, to_offset, least(last_message_at, updated_at)"
+			  " FROM metricsdb.kafka_offset"
 			  " WHERE source_id OPERATOR(pg_catalog.=) $1 ORDER BY partition",
 			  1, &type);
 	SPI_execute_plan(plan, &arg, NULL, true, 0);
@@ -67,6 +68,7 @@ mdb_offsets_load(int32 source_id, MdbPartition **partitions)
 		HeapTuple row = SPI_tuptable->vals[i];
 		TupleDesc desc = SPI_tuptable->tupdesc;
 		char *stalled = SPI_getvalue(row, desc, 3);
+		TimestampTz stored_at;
 		bool isnull;
 
 		p->partition = DatumGetInt32(SPI_getbinval(row, desc, 1, &isnull));
@@ -74,6 +76,9 @@ mdb_offsets_load(int32 source_id, MdbPartition **partitions)
 		p->to = DatumGetInt64(SPI_getbinval(row, desc, 4, &isnull));
 		if (isnull)
 			p->to = PG_INT64_MAX;
+		stored_at = DatumGetTimestampTz(SPI_getbinval(row, desc, 5, &isnull));
+		p->stored_ms =
+			isnull ? -1 : (stored_at + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY) / 1000;
 		p->high = p->low = -1;
 		p->last_message_ms = -1;
 		p->newest = DT_NOBEGIN;

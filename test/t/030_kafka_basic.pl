@@ -233,6 +233,16 @@ sql('GRANT EXECUTE ON FUNCTION metricsdb.create_kafka_source TO alice, bob');
 like(error("SELECT metricsdb.create_kafka_source('al', '$brokers', 'al', 'metrics', 'metric_batch')", 'alice'), qr/permission denied for table metrics.*HINT/s, 'INSERT on the target is needed');
 sql("SELECT metricsdb.create_metrics_table('al')", 'alice');
 $kafka->topic('create', 'al', 1);
+# Who may read the server's files may run no commands for that: librdkafka hands the principal and the keytab to a shell.
+sql('GRANT pg_read_server_files TO alice');
+for my $property ('sasl.kerberos.principal', 'sasl.kerberos.keytab')
+{
+	like(error("SELECT metricsdb.create_kafka_source('al', '$brokers', 'al', 'al', 'metric_batch', options => '{\"librdkafka.$property\": \"x; id\"}')", 'alice'),
+		qr/permission denied to set property/, "$property needs more trust than reading files");
+}
+sql('REVOKE pg_read_server_files FROM alice');
+like(error("SELECT metricsdb.create_kafka_source('al', '$brokers', 'al', 'al', 'metric_batch', options => '{\"librdkafka.test.mock.num.brokers\": 1}')", 'alice'),
+	qr/cannot be set.*librdkafka's own tests/s, 'nobody has a worker serve brokers');
 for my $property ('ssl.ca.location', 'sasl.kerberos.kinit.cmd', 'plugin.library.paths', 'debug')
 {
 	like(error("SELECT metricsdb.create_kafka_source('al', '$brokers', 'al', 'al', 'metric_batch', options => '{\"librdkafka.$property\": \"x\"}')", 'alice'),
@@ -304,14 +314,21 @@ is(sql("SELECT code, payload_length > 0 FROM metricsdb.kafka_dead_letters WHERE 
 $kafka->topic('delete', $_) for qw(batches skips);
 $kafka->topic('create', 'batches', 3);
 $kafka->topic('create', 'skips', 1);
-$kafka->put('skips', [ 0, undef, batch(points(1)) ]);
+$kafka->put('skips', [ 0, undef, batch(points(4)) ]);
 wait_for("SELECT count(*) > 0 FROM metricsdb.kafka_status WHERE source = 'batches' AND state = 'stalled' AND last_error LIKE '%made anew%'", 't', 'a topic made anew stalls its partitions');
 $kafka->put('batches', [ 0, undef, batch(points(1)) ]);
 sleep 2;
 is(sql('SELECT count(*) FROM metrics'), 12, 'nothing is read in such a state');
 sql("SELECT metricsdb.seek_kafka_source('batches', 0, 0)");
 wait_for('SELECT count(*) FROM metrics', 13, 'an explicit offset makes it go on');
-wait_for('SELECT count(*) FROM skips', 7, 'with on_gap = skip it goes on by itself');
+wait_for('SELECT count(*) FROM skips', 9, 'with on_gap = skip it goes on by itself');
+is(sql("SELECT count(*), count(DISTINCT (\"offset\", point_index)) FROM metricsdb.kafka_dead_letters WHERE source = 'skips'"), '2|1', 'a dead letter of the new topic has its own row, though one of the old topic has its offset');
+# To the worker a broker that has lost the end of its log looks like this.
+sql("SELECT metricsdb.seek_kafka_source('skips', 0, 1000)");
+wait_for("SELECT count(*) FROM metricsdb.kafka_status WHERE source = 'skips' AND next_offset = 1", 1, 'a partition that has lost its end is skipped to where it ends');
+$kafka->put('skips', [ 0, undef, batch(points(1)) ]);
+wait_for("SELECT count(*) FROM metricsdb.kafka_status WHERE source = 'skips' AND next_offset = 2", 1, 'and goes on there');
+is(sql('SELECT count(*) FROM skips'), 10, 'what it still has of before is not stored once more');
 is(sql('SELECT bool_and(balanced) FROM metricsdb.kafka_status'), 't', 'the books balance to the end');
 
 # A broker that is away for a while
