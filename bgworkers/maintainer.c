@@ -210,6 +210,7 @@ mdb_maintainer_main(Datum arg)
 			PG_TRY();
 			{
 				mdb_dist_recover_step();
+				mdb_dist_count_step();
 				recover_failures = 0;
 			}
 			PG_CATCH();

@@ -237,6 +237,13 @@
 #define mdb_flatten_joins(query, node) flatten_join_alias_vars((query), (node))
 #endif
 
+/* PostgreSQL 18 keeps the expressions of a query's grouping apart: those in a node, in their places. */
+#if PG_VERSION_NUM >= 180000
+#define mdb_flatten_groups(query, node) flatten_group_exprs(NULL, (query), (node))
+#else
+#define mdb_flatten_groups(query, node) (node)
+#endif
+
 /* PostgreSQL 16 tells to be a member of a role from to may become it. */
 #if PG_VERSION_NUM >= 160000
 #define mdb_check_can_become(user, role) check_can_set_role((user), (role))
@@ -287,5 +294,12 @@ extern void mdb_set_permissions(struct Query *query, struct RangeTblEntry *rte, 
 extern void mdb_set_unchecked(struct Query *query, struct RangeTblEntry *rte);
 extern void mdb_forget_unchecked(struct PlannedStmt *stmt);
 extern struct WaitEventSet *mdb_wait_set(int nevents);
+
+/* PostgreSQL 16 renamed the figures of a table. */
+#if PG_VERSION_NUM >= 160000
+#define mdb_stat_changes(entry) ((entry)->mod_since_analyze)
+#else
+#define mdb_stat_changes(entry) ((entry)->changes_since_analyze)
+#endif
 
 #endif /* MDB_COMPAT_H */

@@ -69,4 +69,10 @@ extern uint64 mdb_execute_own(const char *sql, int nargs, Oid *types, Datum *arg
  */
 extern uint64 mdb_query_own_now(const char *sql, int nargs, Oid *types, Datum *args);
 
+/*
+ * mdb_dist_count_step - in a worker, outside a transaction: if it is time, ask nodes how many rows distributed tables have.
+ * bgworkers/ calls it.
+ */
+extern void mdb_dist_count_step(void);
+
 #endif /* METRICSDB_H */

@@ -102,6 +102,9 @@ mdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstra
 			mdb_gone_renew_window(gone, rel, table);
 	}
 	mdb_gone_free(gone);
+	/* What ANALYZE has been told by nodes stays. */
+	if (mdb_is_distributed(RelationGetRelid(rel)))
+		live = rel->rd_rel->reltuples;
 	if (params->truncate != VACOPTVALUE_DISABLED && !RELATION_IS_OTHER_TEMP(rel))
 		mdb_space_truncate(rel, table);
 

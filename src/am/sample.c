@@ -20,9 +20,12 @@
 #include "utils/rel.h"
 
 #include "am/scan_internal.h"
+#include "store/elsewhere.h"
 
 /* Rows that ANALYZE looks at: several times what it keeps, read in order. */
 #define ANALYZE_ROWS 150000
+/* and that it is sent by nodes: as many as it keeps */
+#define ANALYZE_ROWS_OF_NODES 30000
 
 /* Pages of the delta's heaps, and what is on the present one. */
 struct MdbSamplePages
@@ -209,6 +212,70 @@ unit_of_row(MdbScan *s, int64 row, uint32 *in_unit)
 	return s->parts->nblocks + page;
 }
 
+/* ---------- rows of nodes ---------- */
+
+/* The first block of a distributed table's file, which has its metapage alone, stands for what nodes have. */
+typedef struct MdbTold
+{
+	double total;
+	MinimalTuple *rows;
+	int64 n;
+	int64 room;
+	TupleDesc desc;
+} MdbTold;
+
+static void
+keep_row(void *arg, Datum *values, bool *isnull)
+{
+	MdbScan *s = arg;
+	MdbTold *told = s->sample.told;
+	MemoryContext old = MemoryContextSwitchTo(s->mcxt);
+
+	if (told->n == told->room)
+	{
+		told->room *= 2;
+		told->rows = repalloc_huge(told->rows, sizeof(MinimalTuple) * told->room);
+	}
+	told->rows[told->n++] = mdb_form_minimal_tuple(told->desc, values, isnull, 0);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+ask_nodes(MdbScan *s)
+{
+	MdbTold *told = MemoryContextAllocZero(s->mcxt, sizeof(MdbTold));
+
+	told->room = 1024;
+	told->rows = MemoryContextAlloc(s->mcxt, sizeof(MinimalTuple) * told->room);
+	told->desc = RelationGetDescr(s->base.rs_rd);
+	s->sample.told = told;
+	told->total = mdb_elsewhere->sample(s->base.rs_rd, ANALYZE_ROWS_OF_NODES, keep_row, s);
+}
+
+static bool
+next_told(MdbScan *s, double *liverows, TupleTableSlot *slot)
+{
+	MdbSampleState *st = &s->sample;
+
+	if (st->next >= st->end)
+	{
+		if (!st->reported)
+			*liverows += st->covered;
+		st->reported = true;
+		return false;
+	}
+	ExecClearTuple(slot);
+	mdb_slot_store_tuple(slot, st->told->rows[st->next]);
+	slot->tts_tableOid = RelationGetRelid(s->base.rs_rd);
+	/* Rows are put in the order of their places. */
+	ItemPointerSet(&slot->tts_tid, (BlockNumber) (st->next / MaxHeapTuplesPerPage),
+				   (OffsetNumber) (st->next % MaxHeapTuplesPerPage + 1));
+	st->next++;
+	return true;
+}
+
+/* ---------- ANALYZE ---------- */
+
 /*
  * mdb_analyze_next_block - one of the file's blocks was chosen: it stands for an equal share of
  * the table's rows, in order.
@@ -227,7 +294,18 @@ mdb_analyze_next_block(TableScanDesc scan, BlockNumber blockno, BufferAccessStra
 	if (st->nblocks == 0)
 	{
 		st->nblocks = Max(1, RelationGetNumberOfBlocks(scan->rs_rd));
-		st->total = count_rows(s);
+		if (mdb_is_distributed(RelationGetRelid(scan->rs_rd)) && mdb_elsewhere)
+			ask_nodes(s);
+		else
+			st->total = count_rows(s);
+	}
+	st->reported = false;
+	if (st->told)
+	{
+		st->next = 0;
+		st->end = blockno == 0 ? st->told->n : 0;
+		st->covered = blockno == 0 ? (int64) st->told->total : 0;
+		return true;
 	}
 	total = st->total;
 	lo = (int64) ((int128) total * blockno / st->nblocks);
@@ -237,7 +315,6 @@ mdb_analyze_next_block(TableScanDesc scan, BlockNumber blockno, BufferAccessStra
 	st->end = hi;
 	st->covered = hi - lo;
 	st->looked_at = st->found_dead = 0;
-	st->reported = false;
 	return true;
 }
 
@@ -253,6 +330,8 @@ mdb_analyze_next_tuple(TableScanDesc scan, TransactionId oldest_xmin, double *li
 	int64 unit;
 	uint32 row;
 
+	if (st->told)
+		return next_told(s, liverows, slot);
 	for (;;)
 	{
 		bool alive;

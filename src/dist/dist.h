@@ -307,6 +307,12 @@ extern void mdb_dist_narrow(Query *query);
 extern void mdb_dist_push(Query *query, ParamListInfo params);
 extern bool mdb_is_group_of_nodes(const RangeTblEntry *rte);
 
+/* ---- sample.c: statistics ---- */
+
+extern double mdb_known_rows(Oid relid);
+extern double mdb_dist_sample(Relation rel, int rows, MdbRowCallback callback, void *arg);
+extern void mdb_dist_sample_init(void);
+
 /* ---- change.c, schema.c: tables on nodes follow those here ---- */
 
 extern void mdb_refuse_changed(void);

@@ -46,6 +46,27 @@ explain_piece(const MdbPiece *piece, ExplainState *es)
 	ExplainPropertyText(psprintf("Node %s", piece->node ? piece->node : "(none)"), buf.data, es);
 }
 
+/* Which parts of the query nodes do; what else there is is in the plan above. */
+static char *
+parts_of_nodes(const Query *q)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfoString(&buf, q->groupClause != NIL || q->hasAggs ? "groups"
+								 : q->hasDistinctOn					? "DISTINCT ON"
+																	: "rows");
+	if (q->jointree->quals)
+		appendStringInfoString(&buf, ", WHERE");
+	if (q->havingQual)
+		appendStringInfoString(&buf, ", HAVING");
+	if (q->sortClause != NIL)
+		appendStringInfoString(&buf, ", ORDER BY");
+	if (q->limitCount)
+		appendStringInfoString(&buf, ", LIMIT");
+	return buf.data;
+}
+
 /*
  * mdb_dist_explain - the node's own lines.
  */
@@ -56,6 +77,8 @@ mdb_dist_explain(CustomScanState *node, List *ancestors, ExplainState *es)
 
 	if (es->verbose)
 		ExplainPropertyText("Node SQL", mdb_dist_shown_sql(state), es);
+	else
+		ExplainPropertyText("Done by Nodes", parts_of_nodes(state->query), es);
 	if (!es->analyze || state->ask.pieces == NULL)
 		return;
 	ExplainOpenGroup("Nodes", "Nodes", false, es);

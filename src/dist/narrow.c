@@ -131,9 +131,9 @@ array_of(Query *subquery)
 static void
 limit_values(Query *q)
 {
-	if (q->limitCount == NULL)
-		q->limitCount = (Node *) makeConst(INT8OID, -1, InvalidOid, sizeof(int64),
-										   Int64GetDatum(MOST_VALUES + 1), false, FLOAT8PASSBYVAL);
+	q->limitCount = (Node *) makeConst(INT8OID, -1, InvalidOid, sizeof(int64), Int64GetDatum(MOST_VALUES + 1),
+									   false, FLOAT8PASSBYVAL);
+	q->limitOption = LIMIT_OPTION_COUNT;
 }
 
 /* Are there columns of outer queries, whichever?  There are no subqueries in it. */
@@ -193,7 +193,7 @@ values_of_table(Narrowing *n, Index rti, Node *column)
 	return q;
 }
 
-/* What a subquery of IN returns; NULL if that is not cheap to have twice. */
+/* What a subquery of IN returns; NULL if that is not cheap to have twice, or may be something else the second time. */
 static Query *
 values_of_subquery(const SubLink *link)
 {
@@ -201,7 +201,8 @@ values_of_subquery(const SubLink *link)
 	ListCell *lc;
 
 	if (q->commandType != CMD_SELECT || q->cteList != NIL || q->setOperations != NULL || q->hasSubLinks ||
-		q->limitOption != LIMIT_OPTION_COUNT || list_length(q->targetList) != 1 ||
+		q->limitCount != NULL || q->limitOffset != NULL || q->hasDistinctOn || q->hasWindowFuncs ||
+		q->hasAggs || list_length(q->targetList) != 1 ||
 		contain_volatile_functions((Node *) q) || contain_vars_of_level((Node *) q, 1))
 		return NULL;
 	foreach (lc, q->rtable)

@@ -17,6 +17,9 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
 #include "catalog/pg_aggregate.h"
 #include "catalog/pg_class.h"
 #include "nodes/makefuncs.h"
@@ -26,6 +29,8 @@
 #include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "compat.h"
 #include "dist/dist.h"
@@ -186,51 +191,190 @@ push_mutator(Node *node, Pushing *p)
 	return expression_tree_mutator(node, push_mutator, p);
 }
 
-/* ---------- the first groups ---------- */
+/* ---------- HAVING, and the first groups ---------- */
 
-/*
- * Where groups are wanted in the order of their keys and a LIMIT ends them, the first of all are among the first of each
- * node, those that come equal with the last one included.
- */
-static void
-push_limit(MdbRoute *r, Query *subquery, List *targets)
+/* Conditions of HAVING on the table's keys alone are conditions on its rows.  Those that remain. */
+static List *
+take_having(MdbRoute *r)
 {
-	Query *q = r->query;
-	List *clauses = NIL;
-	Node *limit;
+	List *rest = NIL;
 	ListCell *lc;
 
-	/* A group of the query must be one of each node. */
+	foreach (lc, make_ands_implicit((Expr *) r->query->havingQual))
+	{
+		Node *clause = mdb_flatten_groups(r->query, copyObject(lfirst(lc)));
+
+		if (r->query->groupClause != NIL && !contain_aggs_of_level(clause, 0) &&
+			mdb_route_is_of_table(r, clause) && ships(r, clause))
+			r->conditions = lappend(r->conditions, clause);
+		else
+			rest = lappend(rest, lfirst(lc));
+	}
+	return rest;
+}
+
+/* Is each group of the query one of the subquery, and of the table alone? */
+static bool
+has_same_groups(const MdbRoute *r)
+{
+	ListCell *lc;
+
 	foreach (lc, r->columns)
 	{
 		Node *expr = ((MdbRouteColumn *) lfirst(lc))->expr;
 
 		if (!IsA(expr, Aggref) && mdb_find_equal(r->group_keys, expr) < 0)
-			return;
+			return false;
 	}
-	if (q->limitCount == NULL || q->sortClause == NIL || q->havingQual != NULL || q->distinctClause != NIL ||
-		q->hasWindowFuncs || q->hasTargetSRFs || r->joined || q->limitOption != LIMIT_OPTION_COUNT ||
-		((FromExpr *) r->jointree)->quals != NULL || contain_volatile_functions(q->limitCount) ||
-		contain_volatile_functions(q->limitOffset) || checkExprHasSubLink(q->limitCount) ||
-		checkExprHasSubLink(q->limitOffset) || list_length(r->group_keys) != list_length(q->groupClause))
+	return !r->joined && ((FromExpr *) r->jointree)->quals == NULL && r->query->groupClause != NIL &&
+		   list_length(r->group_keys) == list_length(r->query->groupClause);
+}
+
+/*
+ * The one aggregate of the query, if it is the first value in the order of *sortop: max() and the like; NULL otherwise.
+ *
+ * Some node has a group's extreme, and no other node has more of the group.  So it is no matter whether a node tells of a
+ * group of which it has too little, as long as nothing else of the group is asked for.
+ */
+static Aggref *
+extreme_of(const MdbRoute *r, Oid *sortop)
+{
+	Aggref *agg = NULL;
+	HeapTuple tuple;
+	ListCell *lc;
+
+	foreach (lc, r->columns)
+	{
+		Node *expr = ((MdbRouteColumn *) lfirst(lc))->expr;
+
+		if (!IsA(expr, Aggref))
+			continue;
+		if (agg != NULL)
+			return NULL;
+		agg = (Aggref *) expr;
+	}
+	if (agg == NULL || agg->aggcollid != agg->inputcollid)
+		return NULL;
+	tuple = SearchSysCache1(AGGFNOID, ObjectIdGetDatum(agg->aggfnoid));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for aggregate %u", agg->aggfnoid);
+	*sortop = ((Form_pg_aggregate) GETSTRUCT(tuple))->aggsortop;
+	ReleaseSysCache(tuple);
+	return OidIsValid(*sortop) ? agg : NULL;
+}
+
+/* max(x) > value: if it holds on a node it holds for the group. */
+static bool
+is_bound_of(const Aggref *extreme, Oid sortop, Node *clause)
+{
+	OpExpr *op = (OpExpr *) clause;
+	Node *value;
+	Oid opno, family, type;
+	MdbOrdering ordering;
+	int strategy;
+
+	if (!IsA(clause, OpExpr) || list_length(op->args) != 2 || op->inputcollid != extreme->inputcollid ||
+		!get_ordering_op_properties(sortop, &family, &type, &ordering))
+		return false;
+	opno = op->opno;
+	value = lsecond(op->args);
+	if (!equal(linitial(op->args), extreme))
+	{
+		if (!equal(value, extreme))
+			return false;
+		opno = get_commutator(opno);
+		value = linitial(op->args);
+	}
+	if (!OidIsValid(opno) || contain_aggs_of_level(value, 0) || !bms_is_empty(pull_varnos(NULL, value)) ||
+		contain_volatile_functions(value) || contain_subplans(value))
+		return false;
+	strategy = get_op_opfamily_strategy(opno, family);
+	return mdb_is_descending(ordering)
+			   ? strategy == BTGreaterStrategyNumber || strategy == BTGreaterEqualStrategyNumber
+			   : strategy == BTLessStrategyNumber || strategy == BTLessEqualStrategyNumber;
+}
+
+/* Can a group's extreme be NULL?  Then a node may have a NULL that is none. */
+static bool
+may_be_null(const MdbRoute *r, const Aggref *extreme)
+{
+	Node *arg = (Node *) linitial_node(TargetEntry, extreme->args)->expr;
+	Relation rel;
+	bool result = true;
+
+	if (extreme->aggfilter != NULL || !IsA(arg, Var) || ((Var *) arg)->varattno <= 0)
+		return true;
+	rel = table_open(r->rte->relid, NoLock);
+	result = !TupleDescAttr(RelationGetDescr(rel), ((Var *) arg)->varattno - 1)->attnotnull;
+	table_close(rel, NoLock);
+	return result;
+}
+
+/*
+ * Where HAVING asks for groups whose extreme is beyond something, nodes need not send those of which they have none.
+ *
+ * True if that is all of it.
+ */
+static bool
+push_having(const MdbRoute *r, Query *subquery, List *having, const Aggref *extreme, Oid sortop)
+{
+	List *sent = NIL;
+	ListCell *lc;
+
+	if (extreme != NULL)
+		foreach (lc, having)
+			if (is_bound_of(extreme, sortop, lfirst(lc)))
+				sent = lappend(sent, copyObject(lfirst(lc)));
+	if (sent != NIL)
+	{
+		subquery->havingQual = (Node *) make_ands_explicit(sent);
+		ChangeVarNodes(subquery->havingQual, r->rti, 1, 0);
+		IncrementVarSublevelsUp(subquery->havingQual, 1, 1);
+	}
+	return list_length(sent) == list_length(having);
+}
+
+/*
+ * Where groups are wanted in the order of their keys, or of an extreme, and a LIMIT ends them, the first of all are among
+ * the first of each node, or of one that has the extreme; those that come equal with the last one included.
+ */
+static void
+push_limit(MdbRoute *r, Query *subquery, const Aggref *extreme, Oid sortop)
+{
+	Query *q = r->query;
+	List *clauses = NIL;
+	Node *limit;
+	ListCell *lc, *lt, *lf;
+
+	if (q->limitCount == NULL || q->sortClause == NIL || q->distinctClause != NIL || q->hasWindowFuncs ||
+		q->hasTargetSRFs || q->limitOption != LIMIT_OPTION_COUNT ||
+		contain_volatile_functions(q->limitCount) || contain_volatile_functions(q->limitOffset) ||
+		checkExprHasSubLink(q->limitCount) || checkExprHasSubLink(q->limitOffset))
+		return;
+	limit = eval_const_expressions(r->root, mdb_limit_and_offset(q));
+	if (!IsA(limit, Const) || ((Const *) limit)->constisnull)
 		return;
 	foreach (lc, q->sortClause)
 	{
 		SortGroupClause *sgc = copyObject(lfirst_node(SortGroupClause, lc));
-		Var *var = (Var *) get_sortgroupclause_expr(sgc, targets);
-		TargetEntry *tle;
+		Node *expr = mdb_group_expr(q, get_sortgroupclause_expr(sgc, q->targetList));
+		TargetEntry *tle = NULL;
 
-		if (!IsA(var, Var) || var->varno != r->rti || var->varlevelsup != 0)
+		forboth (lt, subquery->targetList, lf, r->columns)
+			if (equal(((MdbRouteColumn *) lfirst(lf))->expr, expr))
+				tle = lfirst_node(TargetEntry, lt);
+		if (tle == NULL)
 			return;
-		tle = list_nth_node(TargetEntry, subquery->targetList, var->varattno - 1);
-		if (tle->ressortgroupref == 0)
-			return;
+		if (IsA(tle->expr, Aggref))
+		{
+			if (extreme == NULL || sgc->sortop != sortop ||
+				(sgc->nulls_first && subquery->havingQual == NULL && may_be_null(r, extreme)))
+				return;
+			tle->ressortgroupref = tle->resno;
+		}
 		sgc->tleSortGroupRef = tle->ressortgroupref;
 		clauses = lappend(clauses, sgc);
 	}
-	limit = eval_const_expressions(r->root, mdb_limit_and_offset(q));
-	if (!IsA(limit, Const))
-		return;
 	subquery->sortClause = clauses;
 	subquery->limitCount = limit;
 	subquery->limitOption = LIMIT_OPTION_WITH_TIES;
@@ -262,9 +406,11 @@ push_table(PlannerInfo *root, Query *query, Index rti)
 	MdbRoute r = {.root = root, .query = query, .rti = rti, .rte = rt_fetch(rti, query->rtable)};
 	Pushing p = {.r = &r, .ok = true};
 	List **group_exprs = mdb_group_exprs(query);
-	List *targets, *groups = NIL;
+	List *targets, *conditions, *groups = NIL;
 	Node *having, *jointree;
 	Query *subquery;
+	Aggref *extreme;
+	Oid sortop;
 	ListCell *lc;
 
 	if (!mdb_route_read_table(&r))
@@ -279,8 +425,12 @@ push_table(PlannerInfo *root, Query *query, Index rti)
 	foreach (lc, r.conditions)
 		if (!ships(&r, lfirst(lc)))
 			return false;
+	conditions = take_having(&r);
+	/* Columns in the order of targets also where PostgreSQL 18 keeps groups apart. */
+	foreach (lc, query->targetList)
+		(void) push_mutator(mdb_group_expr(query, (Node *) lfirst_node(TargetEntry, lc)->expr), &p);
 	targets = (List *) push_mutator((Node *) query->targetList, &p);
-	having = push_mutator(query->havingQual, &p);
+	having = conditions ? push_mutator((Node *) make_ands_explicit(list_copy(conditions)), &p) : NULL;
 	jointree = push_mutator(r.jointree, &p);
 	if (group_exprs)
 		groups = (List *) push_mutator((Node *) *group_exprs, &p);
@@ -294,7 +444,12 @@ push_table(PlannerInfo *root, Query *query, Index rti)
 	 * sets may give one group several rows, see query_supports_distinctness().
 	 */
 	subquery->hasTargetSRFs = true;
-	push_limit(&r, subquery, targets);
+	if (has_same_groups(&r))
+	{
+		extreme = extreme_of(&r, &sortop);
+		if (push_having(&r, subquery, conditions, extreme, sortop))
+			push_limit(&r, subquery, extreme, sortop);
+	}
 	query->targetList = targets;
 	query->havingQual = having;
 	query->jointree = castNode(FromExpr, jointree);

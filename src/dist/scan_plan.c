@@ -27,6 +27,7 @@
 #include "optimizer/restrictinfo.h"
 #include "optimizer/tlist.h"
 #include "parser/parsetree.h"
+#include "rewrite/rewriteManip.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/selfuncs.h"
@@ -39,7 +40,7 @@
 #include "metricsdb.h"
 #include "store/store.h"
 
-#define ROWS_ASSUMED 1000000.0 /* of a table; nobody has counted */
+#define ROWS_ASSUMED 1000000.0 /* of a table that was not analysed */
 #define COST_START   100.0     /* a round trip */
 #define COST_ROW     0.05      /* sending a row, and reading it */
 
@@ -143,7 +144,9 @@ add_paths(PlannerInfo *root, RelOptInfo *rel, Index rti)
 
 	rel->pathlist = rel->partial_pathlist = NIL;
 	rel->consider_parallel = false;
-	rel->tuples = ROWS_ASSUMED;
+	rel->tuples = mdb_known_rows(planner_rt_fetch(rti, root)->relid);
+	if (rel->tuples <= 0)
+		rel->tuples = ROWS_ASSUMED;
 	rel->rows = rows =
 		clamp_row_est(rel->tuples * clauselist_selectivity(root, rel->baserestrictinfo, 0, JOIN_INNER, NULL));
 	add_path(rel, (Path *) make_path(rel, rel->reltarget, rows, COST_ROW, &rows_methods, list_make1_int(0)));
@@ -381,12 +384,21 @@ groups_query(MdbShipping *s, PathTarget *target, RelOptInfo *table, bool final)
 {
 	Query *parse = s->root->parse;
 	List *shipped, *kept, *targets = NIL;
+	Node *having = NULL;
 	ListCell *lc;
 	Query *q;
 	int n = 0;
 
 	if (!mdb_ship_conditions(s, table, &shipped, &kept))
 		return NULL;
+	if (parse->havingQual != NULL)
+	{
+		having = mdb_ship(s, (Node *) make_ands_explicit((List *) parse->havingQual));
+		if (having == NULL)
+			return NULL;
+		having = copyObject(having);
+		ChangeVarNodes(having, s->rti, 1, 0);
+	}
 	foreach (lc, target->exprs)
 	{
 		Node *expr = mdb_ship(s, lfirst(lc));
@@ -403,6 +415,8 @@ groups_query(MdbShipping *s, PathTarget *target, RelOptInfo *table, bool final)
 		if (get_sortgroupref_tle(lfirst_node(SortGroupClause, lc)->tleSortGroupRef, targets) == NULL)
 			return NULL;
 	q->groupClause = copyObject(parse->groupClause);
+	q->havingQual = having;
+	q->hasAggs = q->hasAggs || having != NULL;
 	if (final)
 	{
 		q->sortClause = copyObject(parse->sortClause);
@@ -414,6 +428,22 @@ groups_query(MdbShipping *s, PathTarget *target, RelOptInfo *table, bool final)
 	return q;
 }
 
+/* How many groups nodes send: each may send all of them, of all shards none more than it has rows. */
+static double
+estimate_groups(PlannerInfo *root, RelOptInfo *table)
+{
+	Query *parse = root->parse;
+	List *exprs = get_sortgrouplist_exprs(parse->groupClause, root->processed_tlist);
+	int shards = Max(1, list_length(mdb_shards()));
+	double groups = 1;
+
+	if (exprs != NIL)
+		groups = estimate_num_groups(root, exprs, table->rows / shards, NULL, NULL);
+	if (root->limit_tuples > 0)
+		groups = Min(groups, root->limit_tuples);
+	return clamp_row_est(Min(groups * shards, Max(table->rows, shards)));
+}
+
 /* Of a query whose groups may come from each node, the table; NULL if it is none.  It has no functions that return sets. */
 static RelOptInfo *
 find_grouped_table(PlannerInfo *root)
@@ -421,9 +451,8 @@ find_grouped_table(PlannerInfo *root)
 	Query *parse = root->parse;
 	int rti;
 
-	if (parse->commandType != CMD_SELECT || parse->havingQual != NULL || parse->groupingSets != NIL ||
-		parse->hasWindowFuncs || parse->distinctClause != NIL ||
-		!bms_get_singleton_member(root->all_baserels, &rti) ||
+	if (parse->commandType != CMD_SELECT || parse->groupingSets != NIL || parse->hasWindowFuncs ||
+		parse->distinctClause != NIL || !bms_get_singleton_member(root->all_baserels, &rti) ||
 		!mdb_is_group_of_nodes(planner_rt_fetch(rti, root)))
 		return NULL;
 	return find_base_rel(root, rti);
@@ -448,7 +477,7 @@ create_upper_paths(PlannerInfo *root, UpperRelationKind stage, RelOptInfo *input
 		return;
 	/* Whatever else there was has fetched rows. */
 	output->pathlist = output->partial_pathlist = NIL;
-	add_path(output, (Path *) make_path(output, target, Min(table->rows, 1000), COST_ROW, &groups_methods,
+	add_path(output, (Path *) make_path(output, target, estimate_groups(root, table), COST_ROW, &groups_methods,
 										list_make1(list_make2_int(table->relid, final))));
 }
 
@@ -494,7 +523,8 @@ static const MdbElsewhere elsewhere = {.ask = mdb_ask_nodes,
 									   .condition = mdb_remote_condition,
 									   .options = mdb_dist_options,
 									   .is_view = mdb_is_view_of_nodes,
-									   .change = mdb_change_all};
+									   .change = mdb_change_all,
+									   .sample = mdb_dist_sample};
 
 /*
  * mdb_dist_init - at load: hooks of the planner, the node, settings.
@@ -507,6 +537,7 @@ mdb_dist_init(void)
 	mdb_schema_init();
 	mdb_elsewhere = &elsewhere;
 	mdb_dist_write_init();
+	mdb_dist_sample_init();
 	RegisterCustomScanMethods(&mdb_dist_scan_methods);
 	prev_planner = planner_hook;
 	planner_hook = plan_query;

@@ -21,6 +21,8 @@ typedef struct MdbElsewhere
 	void (*options)(Oid relid);
 	/* Is it the view of a continuous aggregate that nodes keep? */
 	bool (*is_view)(Oid relid);
+	/* Call back with about so many rows, with all columns, that nodes have; returns how many they have. */
+	double (*sample)(Relation rel, int rows, MdbRowCallback callback, void *arg);
 	/* Run a statement on all nodes, in a transaction that ends with this one. */
 	void (*change)(const char *sql);
 } MdbElsewhere;

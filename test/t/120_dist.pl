@@ -87,6 +87,8 @@ cmp_ok($all, '>', 100 * $total, "all rows: $all");
 cmp_ok(rows_of($c, 'SELECT id FROM spread ORDER BY time DESC LIMIT 5'), '<=', 15, 'of the last five rows each node sends five');
 cmp_ok(rows_of($c, 'SELECT DISTINCT ON (hostname, region, core) * FROM spread ORDER BY hostname, region, core, time DESC'), '<=', 3 * 70, 'of the last of each series one');
 cmp_ok(rows_of($c, "SELECT time_bucket('1 minute', time), count(*) FROM spread GROUP BY 1 ORDER BY 1 DESC LIMIT 5"), '<=', 15, 'of the last five groups each sends five');
+cmp_ok(rows_of($c, 'SELECT id, max(time) FROM spread GROUP BY 1 ORDER BY 2 DESC LIMIT 5'), '<=', 15, 'of the latest groups, too');
+is(rows_of($c, 'SELECT id, min(n) FROM spread GROUP BY 1 HAVING min(n) < 0'), 0, 'what HAVING leaves out on nodes is not sent');
 is(rows_of($c, 'SELECT DISTINCT core FROM spread'), 6, 'of DISTINCT values each once');
 is(rows_of($c, 'SELECT rack, sum(n) FROM spread JOIN hosts ON host = hostname GROUP BY 1'), 9, 'of a join the groups of keys that have a partner');
 is(rows_of($c, "SELECT rack, n FROM spread JOIN hosts ON host = hostname AND rack = 'z'"), 0, 'and no row without');
@@ -150,6 +152,15 @@ sub random_query
 		$q .= ' HAVING ' . pick('count(*) > 10', 'max(n) > 990', 'avg(usage_user) > 49', 'min(core) = 1') if @k && chance(0.15);
 		$q .= ' ORDER BY ' . join(', ', map { pick('', 'DESC ', 'NULLS FIRST ') =~ s/^/"$_ "/er } 1 .. @k) if @k && chance(0.4);
 		$q .= ' LIMIT ' . int(rand(8)) . (chance(0.3) ? ' OFFSET ' . int(rand(3)) : '') if $q =~ / ORDER BY [^()]*$/ && chance(0.6);
+		# The first in the order of an aggregate, or of those beyond something.
+		if (@k && !$join && $q !~ / (?:HAVING|ORDER BY) .*$/ && chance(0.4))
+		{
+			my $a = pick('max(n)', 'min(n)', 'max(time)', 'min(usage_idle)', 'max(usage_idle)', 'max(note)', 'bool_or(flag)', 'min(hostname)');
+			my $keys = join(', ', @k);
+			$q = "SELECT $keys, $a" . (chance(0.3) ? ', ' . pick(@aggregates) : '') . ' FROM @' . where() . " GROUP BY $keys";
+			$q .= ' HAVING ' . pick("$a > (SELECT $a FROM @ WHERE core = 1)", 'max(n) > 900', '30 >= min(usage_idle)', 'min(n) < 500', "$a IS NOT NULL") if chance(0.5);
+			$q .= " ORDER BY $a" . pick('', ' DESC', ' NULLS FIRST', ' DESC NULLS LAST') . ", $keys LIMIT " . (1 + int(rand(8))) if chance(0.8);
+		}
 		return $q;
 	}
 	if ($kind < 0.7)
@@ -204,6 +215,14 @@ for my $i (1 .. $goal)
 	same($s, $query, "$i, $how: " . substr($query, 0, 150), $settings{$how});
 }
 same($c, 'SELECT * FROM @', 'all rows as text', "SET client_encoding = 'SQL_ASCII'");
+
+# ---- what the planner knows ----
+
+sql('ALTER SYSTEM SET metricsdb.dist_statistics_interval = 1; SELECT pg_reload_conf()');
+ok(wait_for($c, "SELECT n_mod_since_analyze > 0 OR reltuples > 0 FROM pg_stat_user_tables JOIN pg_class c ON c.oid = relid WHERE c.relname = 'spread'"), 'rows that have come to nodes are what autovacuum goes by');
+sql('ANALYZE spread');
+like(sql('EXPLAIN SELECT * FROM spread'), qr/MetricsNodes\) on spread .*rows=$total /, 'and ANALYZE knows how many there are');
+like(sql('EXPLAIN SELECT hostname, count(*) FROM spread GROUP BY 1'), qr/MetricsNodes\) .*rows=30 /, 'and how many groups');
 
 # ---- cursors, cancel, nodes that do not answer ----
 
