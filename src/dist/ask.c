@@ -157,6 +157,7 @@ mdb_asking_start(MdbAsking *a, const char *sql)
 
 	mdb_refuse_changed();
 	mdb_dist_refuse_unsent();
+	mdb_limit_queries();
 	a->reading = find_reading(a);
 	if (!a->registered)
 	{

@@ -307,6 +307,11 @@ extern void mdb_dist_narrow(Query *query);
 extern void mdb_dist_push(Query *query, ParamListInfo params);
 extern bool mdb_is_group_of_nodes(const RangeTblEntry *rte);
 
+/* ---- limits.c ---- */
+
+extern void mdb_limit_queries(void);
+extern void mdb_limits_init(void);
+
 /* ---- sample.c: statistics ---- */
 
 extern double mdb_known_rows(Oid relid);

@@ -538,6 +538,7 @@ mdb_dist_init(void)
 	mdb_elsewhere = &elsewhere;
 	mdb_dist_write_init();
 	mdb_dist_sample_init();
+	mdb_limits_init();
 	RegisterCustomScanMethods(&mdb_dist_scan_methods);
 	prev_planner = planner_hook;
 	planner_hook = plan_query;

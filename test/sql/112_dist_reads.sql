@@ -179,9 +179,56 @@ SET metricsdb.rollup_routing = off;
 SELECT (SELECT sum(n) FROM spread) - (SELECT sum(n) FROM whole) AS by_rows;
 RESET metricsdb.rollup_routing;
 
+-- A role has so many transactions at once that ask nodes, and does not change that itself.
+CREATE ROLE mdb_limited LOGIN;
+ALTER ROLE mdb_limited SET metricsdb.max_distributed_queries = 1;
+GRANT SELECT ON spread TO mdb_limited;
+CREATE USER MAPPING FOR mdb_limited SERVER one OPTIONS (password_required 'false');
+CREATE USER MAPPING FOR mdb_limited SERVER two OPTIONS (password_required 'false');
+\c mdb_node_1
+GRANT SELECT ON spread TO mdb_limited;
+\c mdb_node_2
+GRANT SELECT ON spread TO mdb_limited;
+\c :home
+SET client_min_messages = warning;
+-- Another session of the role is one that a foreign table has.
+CREATE SCHEMA other_session;
+SELECT split_part(current_setting('unix_socket_directories'), ',', 1) AS host, current_setting('port') AS port, current_user AS me \gset
+CREATE SERVER self FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host :'host', port :'port', dbname :'home');
+CREATE USER MAPPING FOR mdb_limited SERVER self OPTIONS (user 'mdb_limited', password_required 'false');
+CREATE FOREIGN TABLE other_session.spread (time timestamptz, host text, core int, x float8, n int8) SERVER self OPTIONS (schema_name 'public');
+GRANT USAGE ON SCHEMA other_session TO mdb_limited;
+GRANT SELECT ON other_session.spread TO mdb_limited;
+\c :home mdb_limited
+SELECT count(*) FROM spread;
+SET metricsdb.max_distributed_queries = 0;
+BEGIN;
+SELECT count(*) FROM spread;
+SAVEPOINT s;
+SELECT count(*) FROM spread WHERE core = 1;
+ROLLBACK TO s;
+SELECT count(*) FROM spread WHERE core = 1;
+\set VERBOSITY terse
+SELECT count(*) FROM other_session.spread;
+ROLLBACK;
+SELECT count(*) FROM other_session.spread;
+BEGIN;
+SELECT count(*) FROM other_session.spread;
+SELECT 1 / (count(*) - 4000) FROM spread;
+ROLLBACK;
+SELECT 1 / (count(*) - 4000) FROM spread;	-- what has failed is no longer counted
+SELECT count(*) FROM other_session.spread;
+\set VERBOSITY default
+\c :home :me
+SET client_min_messages = warning;
+SET search_path = public, metricsdb;
+DROP SERVER self CASCADE;
+DROP SCHEMA other_session;
 SELECT undistribute('spread');
 DROP TABLE spread, whole CASCADE;
 SELECT remove_node('one'), remove_node('two');
 DROP FUNCTION same_on_both, estimate, routed;
 DROP DATABASE mdb_node_1 WITH (FORCE);
 DROP DATABASE mdb_node_2 WITH (FORCE);
+DROP OWNED BY mdb_limited;
+DROP ROLE mdb_limited;
