@@ -27,7 +27,7 @@ typedef struct MdbSampleState
 	int64 looked_at;
 	int64 found_dead;
 	bool reported;
-	struct MdbTold *told; /* ANALYZE: what nodes have told; NULL: the table is not distributed */
+	struct MdbTold *told;    /* ANALYZE: what nodes have told; NULL: the table is not distributed */
 	int64 unit;              /* TABLESAMPLE: behind the present unit */
 	OffsetNumber max_offset; /* of its rows */
 } MdbSampleState;

@@ -54,8 +54,8 @@ parts_of_nodes(const Query *q)
 
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, q->groupClause != NIL || q->hasAggs ? "groups"
-								 : q->hasDistinctOn					? "DISTINCT ON"
-																	: "rows");
+								 : q->hasDistinctOn                  ? "DISTINCT ON"
+																	 : "rows");
 	if (q->jointree->quals)
 		appendStringInfoString(&buf, ", WHERE");
 	if (q->havingQual)

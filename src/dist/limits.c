@@ -40,10 +40,14 @@ mdb_limit_queries(void)
 	}
 	if (max_queries == 0)
 		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("too many distributed queries of role \"%s\"", GetUserNameFromId(GetSessionUserId(), false)),
-			 errdetail("It may have %d at once (metricsdb.max_distributed_queries); a transaction counts from its first one until it ends.", max_queries),
-			 errhint("Try again when one has ended, or have a superuser raise the limit with ALTER ROLE.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+		 errmsg("too many distributed queries of role \"%s\"", GetUserNameFromId(GetSessionUserId(), false)),
+		 errdetail(
+			 "It may have %d at once (metricsdb.max_distributed_queries); a transaction counts from its first one until it ends.",
+			 max_queries),
+		 errhint("Try again when one has ended, or have a superuser raise the limit with ALTER ROLE.")));
 }
 
 /*

@@ -202,8 +202,8 @@ values_of_subquery(const SubLink *link)
 
 	if (q->commandType != CMD_SELECT || q->cteList != NIL || q->setOperations != NULL || q->hasSubLinks ||
 		q->limitCount != NULL || q->limitOffset != NULL || q->hasDistinctOn || q->hasWindowFuncs ||
-		q->hasAggs || list_length(q->targetList) != 1 ||
-		contain_volatile_functions((Node *) q) || contain_vars_of_level((Node *) q, 1))
+		q->hasAggs || list_length(q->targetList) != 1 || contain_volatile_functions((Node *) q) ||
+		contain_vars_of_level((Node *) q, 1))
 		return NULL;
 	foreach (lc, q->rtable)
 		if (lfirst_node(RangeTblEntry, lc)->rtekind != RTE_JOIN && !is_small(lfirst(lc)))

@@ -46,8 +46,9 @@ count_rows(Oid relid)
 	double rows = 0;
 
 	TupleDescInitEntry(desc, 1, "rows", INT8OID, -1, 0);
-	mdb_ask_nodes(psprintf("SELECT metricsdb.approximate_row_count(%s)", quote_literal_cstr(mdb_table_name(relid))),
-				  desc, add_count, &rows);
+	mdb_ask_nodes(
+		psprintf("SELECT metricsdb.approximate_row_count(%s)", quote_literal_cstr(mdb_table_name(relid))),
+		desc, add_count, &rows);
 	return rows;
 }
 

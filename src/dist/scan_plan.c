@@ -477,8 +477,8 @@ create_upper_paths(PlannerInfo *root, UpperRelationKind stage, RelOptInfo *input
 		return;
 	/* Whatever else there was has fetched rows. */
 	output->pathlist = output->partial_pathlist = NIL;
-	add_path(output, (Path *) make_path(output, target, estimate_groups(root, table), COST_ROW, &groups_methods,
-										list_make1(list_make2_int(table->relid, final))));
+	add_path(output, (Path *) make_path(output, target, estimate_groups(root, table), COST_ROW,
+										&groups_methods, list_make1(list_make2_int(table->relid, final))));
 }
 
 static Plan *

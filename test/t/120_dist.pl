@@ -88,7 +88,7 @@ cmp_ok(rows_of($c, 'SELECT id FROM spread ORDER BY time DESC LIMIT 5'), '<=', 15
 cmp_ok(rows_of($c, 'SELECT DISTINCT ON (hostname, region, core) * FROM spread ORDER BY hostname, region, core, time DESC'), '<=', 3 * 70, 'of the last of each series one');
 cmp_ok(rows_of($c, "SELECT time_bucket('1 minute', time), count(*) FROM spread GROUP BY 1 ORDER BY 1 DESC LIMIT 5"), '<=', 15, 'of the last five groups each sends five');
 cmp_ok(rows_of($c, 'SELECT id, max(time) FROM spread GROUP BY 1 ORDER BY 2 DESC LIMIT 5'), '<=', 15, 'of the latest groups, too');
-is(rows_of($c, 'SELECT id, min(n) FROM spread GROUP BY 1 HAVING min(n) < 0'), 0, 'what HAVING leaves out on nodes is not sent');
+is(rows_of($c, 'SELECT id, min(n) FROM spread GROUP BY 1 HAVING min(n) < -1000'), 0, 'what HAVING leaves out on nodes is not sent');
 is(rows_of($c, 'SELECT DISTINCT core FROM spread'), 6, 'of DISTINCT values each once');
 is(rows_of($c, 'SELECT rack, sum(n) FROM spread JOIN hosts ON host = hostname GROUP BY 1'), 9, 'of a join the groups of keys that have a partner');
 is(rows_of($c, "SELECT rack, n FROM spread JOIN hosts ON host = hostname AND rack = 'z'"), 0, 'and no row without');
