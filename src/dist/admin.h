@@ -36,6 +36,7 @@ extern bool mdb_is_view_of_nodes(Oid relid);
 extern void mdb_forget_views_of_nodes(Oid table);
 extern List *mdb_view_statements(Oid table);
 extern bool mdb_create_view_of_nodes(Node *node);
+extern bool mdb_change_view_of_nodes(Node *node);
 extern PlannedStmt *mdb_drop_views_of_nodes(PlannedStmt *pstmt, List **dropped);
 extern void mdb_views_of_nodes_dropped(List *dropped);
 

@@ -379,7 +379,7 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree, 
 	/* In a transaction that has failed nothing can be looked up. */
 	if (IsTransactionState() && OidIsValid(mdb_catalog_relid("node_view", true)))
 	{
-		if (mdb_create_view_of_nodes(pstmt->utilityStmt))
+		if (mdb_create_view_of_nodes(pstmt->utilityStmt) || mdb_change_view_of_nodes(pstmt->utilityStmt))
 			return;
 		if (IsA(pstmt->utilityStmt, DropStmt))
 			pstmt = mdb_drop_views_of_nodes(pstmt, &dropped);

@@ -18,6 +18,7 @@
 #include "commands/defrem.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "parser/parser.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -351,4 +352,78 @@ mdb_views_of_nodes_dropped(List *dropped)
 	foreach (lc, dropped)
 		mdb_change_all(psprintf("DROP MATERIALIZED VIEW IF EXISTS %s", (char *) lfirst(lc)));
 	forget_views(InvalidOid);
+}
+
+/* ---------- REFRESH, and options that change ---------- */
+
+/* Options that an aggregate was made with, and those that were set since. */
+static char *
+merge_options(const char *before, List *set)
+{
+	List *parsed =
+		raw_parser(psprintf("CREATE MATERIALIZED VIEW v WITH (%s) AS SELECT", before), RAW_PARSE_DEFAULT);
+	List *all = castNode(CreateTableAsStmt, linitial_node(RawStmt, parsed)->stmt)->into->options;
+	List *result = NIL;
+	ListCell *lc, *ls;
+
+	foreach (lc, all)
+	{
+		bool is_set = false;
+
+		foreach (ls, set)
+			is_set =
+				is_set || strcmp(lfirst_node(DefElem, ls)->defname, lfirst_node(DefElem, lc)->defname) == 0;
+		if (!is_set)
+			result = lappend(result, lfirst(lc));
+	}
+	return options_text(list_concat(result, set));
+}
+
+static void
+set_options(NodeView *v, const AlterTableStmt *stmt)
+{
+	ListCell *lc;
+
+	foreach (lc, stmt->cmds)
+	{
+		const AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+
+		if (cmd->subtype != AT_SetRelOptions)
+			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+							errmsg("cannot change continuous aggregate \"%s\" so, which is on nodes",
+								   get_rel_name(v->view)),
+							errhint("ALTER MATERIALIZED VIEW ... SET is sent to them.")));
+		mdb_change_all(psprintf("ALTER MATERIALIZED VIEW %s SET (%s)", mdb_table_name(v->view),
+								options_text(castNode(List, cmd->def))));
+		v->options = merge_options(v->options, castNode(List, cmd->def));
+	}
+	mdb_catalog_delete_row("node_view", &v->tid);
+	insert_view(v);
+}
+
+/*
+ * mdb_change_view_of_nodes - is a statement one that refreshes an aggregate on nodes, or sets its options?  Then it is done.
+ */
+bool
+mdb_change_view_of_nodes(Node *node)
+{
+	RangeVar *name = IsA(node, RefreshMatViewStmt) ? ((RefreshMatViewStmt *) node)->relation
+					 : IsA(node, AlterTableStmt) && ((AlterTableStmt *) node)->objtype == OBJECT_MATVIEW
+						 ? ((AlterTableStmt *) node)->relation
+						 : NULL;
+	Oid view = name ? RangeVarGetRelid(name, NoLock, true) : InvalidOid;
+	NodeView *v = OidIsValid(view) && get_rel_relkind(view) == RELKIND_VIEW ? find_view(view) : NULL;
+
+	if (v == NULL)
+		return false;
+	if (!mdb_owns_table(view))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_MATVIEW, get_rel_name(view));
+	if (IsA(node, AlterTableStmt))
+		set_options(v, (AlterTableStmt *) node);
+	else
+		mdb_change_all(psprintf("REFRESH MATERIALIZED VIEW %s%s%s",
+								((RefreshMatViewStmt *) node)->concurrent ? "CONCURRENTLY " : "",
+								mdb_table_name(view),
+								((RefreshMatViewStmt *) node)->skipData ? " WITH NO DATA" : ""));
+	return true;
 }

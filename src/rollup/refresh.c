@@ -31,6 +31,7 @@
 #include "func/func.h"
 #include "rollup/apply.h"
 #include "rollup/define.h"
+#include "store/elsewhere.h"
 
 PG_FUNCTION_INFO_V1(mdb_refresh_sql);
 PG_FUNCTION_INFO_V1(mdb_attach_aggregate);
@@ -222,6 +223,25 @@ time_argument(FunctionCallInfo fcinfo, int n, Oid type, int64 otherwise)
 	return mdb_time_units(value, type);
 }
 
+/* Is it an aggregate that nodes keep?  Then they have refreshed it. */
+static bool
+refresh_on_nodes(FunctionCallInfo fcinfo)
+{
+	Oid view = PG_GETARG_OID(0);
+
+	if (get_rel_relkind(view) != RELKIND_VIEW || !mdb_elsewhere->is_view(view))
+		return false;
+	if (!mdb_owns_table(view))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_MATVIEW, get_rel_name(view));
+	if (!PG_ARGISNULL(1) || !PG_ARGISNULL(2))
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("cannot refresh a range of continuous aggregate \"%s\", which is on nodes",
+							   get_rel_name(view)),
+						errhint("Refresh all of it, or call metricsdb.refresh() on the nodes.")));
+	mdb_elsewhere->change(psprintf("REFRESH MATERIALIZED VIEW %s", mdb_qualified_name(view)));
+	return true;
+}
+
 /*
  * mdb_refresh_sql - CALL metricsdb.refresh(view regclass, "from" any, "to" any): see its COMMENT.
  *
@@ -239,6 +259,8 @@ mdb_refresh_sql(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("the view must not be NULL")));
+	if (refresh_on_nodes(fcinfo))
+		PG_RETURN_VOID();
 	a = mdb_aggregate_of_view(PG_GETARG_OID(0));
 	if (!nonatomic)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_STATE),

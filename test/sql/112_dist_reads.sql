@@ -129,7 +129,18 @@ SET timezone = 'UTC';
 -- Roll-ups of nodes answer what the coordinator asks of the table.
 SET metricsdb.rollup_routing = exact;
 CREATE MATERIALIZED VIEW hourly WITH (metricsdb.continuous) AS SELECT time_bucket('1 hour', time) AS bucket, host, max(n) AS most, sum(n) AS total FROM spread GROUP BY 1, 2;
+-- What is said of it here is said to the nodes.
+REFRESH MATERIALIZED VIEW hourly;
+CALL refresh('hourly');
+CALL refresh('hourly', "from" => timestamptz '2026-01-02 00:00+00');
+ALTER MATERIALIZED VIEW hourly SET (metricsdb.lateness = '5 min');
+ALTER MATERIALIZED VIEW hourly SET (metricsdb.lateness = '6 min');
+ALTER MATERIALIZED VIEW hourly RESET (metricsdb.lateness);
+ALTER MATERIALIZED VIEW hourly SET (metricsdb.nonsense = '6 min');
+SELECT options FROM node_view;
+SELECT add_node('two');	-- one that gets it anew
 \c mdb_node_1
+SELECT lateness FROM metricsdb.continuous_aggregate;
 CALL metricsdb.refresh('public.hourly');
 \c mdb_node_2
 CALL metricsdb.refresh('public.hourly');
