@@ -157,7 +157,9 @@ SELECT count(*) FROM nodes;
 SELECT add_node('three', '');
 SELECT distribute('cpu'), undistribute('cpu');
 SELECT avg(x) FROM cpu;
+\set VERBOSITY sqlstate
 SELECT sum(n) FROM cpu;
+\set VERBOSITY default
 SELECT * FROM of_owner ORDER BY 1;	-- reads as its owner
 RESET ROLE;
 CREATE USER MAPPING FOR mdb_dist_reader SERVER one OPTIONS (user 'mdb_dist_reader');

@@ -110,7 +110,9 @@ SELECT sum(y) FROM other.m2;
 CREATE MATERIALIZED VIEW hourly WITH (metricsdb.continuous, metricsdb.lateness = '1 min') AS
 	SELECT time_bucket('1 hour', time) AS bucket, hostname, avg(x) AS average, count(*) AS n FROM other.m2 GROUP BY 1, 2;
 CREATE MATERIALIZED VIEW IF NOT EXISTS hourly WITH (metricsdb.continuous) AS SELECT 1 AS x FROM other.m2;
+\set VERBOSITY terse
 CREATE MATERIALIZED VIEW bad WITH (metricsdb.continuous) AS SELECT hostname, count(*) FROM other.m2 GROUP BY 1;
+\set VERBOSITY default
 SELECT "table", view, options FROM node_view;
 \c mdb_node_1
 CALL metricsdb.refresh('public.hourly');

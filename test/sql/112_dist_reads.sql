@@ -74,9 +74,20 @@ SELECT same_on_both('SELECT host, sum(n) FROM %s GROUP BY host ORDER BY 2 DESC, 
 SELECT same_on_both('SELECT host, max(n), count(DISTINCT core) FROM %s GROUP BY host ORDER BY 2 DESC, 1 LIMIT 3');
 SELECT same_on_both('SELECT host, count(*) FROM %s GROUP BY host HAVING host < ''h2'' ORDER BY host DESC LIMIT 2');
 SELECT same_on_both('SELECT host, bool_or(n > 998) FROM %s GROUP BY host ORDER BY 2 DESC NULLS LAST, 1 LIMIT 3');
-EXPLAIN (COSTS OFF) SELECT host, max(n) FROM spread WHERE core = 1 GROUP BY host HAVING max(n) > 3 ORDER BY 2 DESC LIMIT 3;
-EXPLAIN (COSTS OFF) SELECT host, max(n), sum(x) FROM spread GROUP BY host HAVING max(n) > 3 ORDER BY 2 DESC LIMIT 3;
-EXPLAIN (COSTS OFF) SELECT x FROM spread WHERE n > random() ORDER BY time LIMIT 3;
+CREATE FUNCTION done_by_nodes(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	line text;
+BEGIN
+	FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
+		IF line ~ '^ *Done by Nodes:' THEN
+			RETURN trim(line);
+		END IF;
+	END LOOP;
+END $$;
+SELECT done_by_nodes('SELECT host, max(n) FROM spread WHERE core = 1 GROUP BY host HAVING max(n) > 3 ORDER BY 2 DESC LIMIT 3');
+SELECT done_by_nodes('SELECT host, max(n), sum(x) FROM spread GROUP BY host HAVING max(n) > 3 ORDER BY 2 DESC LIMIT 3');
+SELECT done_by_nodes('SELECT x FROM spread WHERE n > random() ORDER BY time LIMIT 3');
+SELECT done_by_nodes('SELECT DISTINCT ON (host) host, x FROM spread WHERE core = 1 ORDER BY host, time DESC');
 
 -- What would be something else the second time is not asked twice for the values of a join.
 CREATE TABLE hosts (host text);
@@ -238,7 +249,7 @@ DROP SCHEMA other_session;
 SELECT undistribute('spread');
 DROP TABLE spread, whole CASCADE;
 SELECT remove_node('one'), remove_node('two');
-DROP FUNCTION same_on_both, estimate, routed;
+DROP FUNCTION same_on_both, done_by_nodes, estimate, routed;
 DROP DATABASE mdb_node_1 WITH (FORCE);
 DROP DATABASE mdb_node_2 WITH (FORCE);
 DROP OWNED BY mdb_limited;
