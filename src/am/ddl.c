@@ -271,6 +271,7 @@ mdb_nontransactional_truncate(Relation rel)
 
 	mdb_buffer_discard(RelationGetRelid(rel));
 	CommandCounterIncrement();
+	mdb_catalog_keep("part");
 	snapshot = mdb_latest_snapshot();
 	list = mdb_parts_visible(table, snapshot);
 	for (int i = 0; i < list->count; i++)

@@ -87,6 +87,7 @@ forget_views(Oid table)
 {
 	ListCell *lc;
 
+	mdb_catalog_keep("node_view");
 	foreach (lc, read_views())
 	{
 		NodeView *v = lfirst(lc);

@@ -114,6 +114,8 @@ look(Apply *w)
 {
 	if (w->snapshot)
 		UnregisterSnapshot(w->snapshot);
+	mdb_catalog_keep("pending");
+	mdb_catalog_keep("dirty");
 	w->snapshot = fresh_snapshot();
 	w->parts = mdb_parts_visible(w->table, w->snapshot);
 	w->pieces = mdb_pieces(w->parts, mdb_pending_list(w->table->storage_id, w->a->aggregate, w->snapshot));

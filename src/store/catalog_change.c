@@ -11,10 +11,26 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
+#include "storage/lmgr.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "store/store.h"
+
+/*
+ * mdb_catalog_keep - rows of a catalog stay where they are, to the end of the transaction: for who is about to read
+ * some and remembers their places.  VACUUM FULL and CLUSTER of the catalog, which move them, wait for him.
+ *
+ * Does nothing if it is not there, as while the extension is being dropped.
+ */
+void
+mdb_catalog_keep(const char *catalog)
+{
+	Oid relid = mdb_catalog_relid(catalog, true);
+
+	if (OidIsValid(relid))
+		LockRelationOid(relid, AccessShareLock);
+}
 
 /*
  * mdb_catalog_delete_row - delete a row of a catalog, which nobody else is deleting.

@@ -167,9 +167,12 @@ mdb_dirty_delete(const MdbDirty *d)
 void
 mdb_dirty_forget_aggregate(Oid aggregate)
 {
-	Snapshot snapshot = mdb_latest_snapshot();
-	MdbDirtyList *list = mdb_dirty_list(aggregate, snapshot, true);
+	Snapshot snapshot;
+	MdbDirtyList *list;
 
+	mdb_catalog_keep("dirty");
+	snapshot = mdb_latest_snapshot();
+	list = mdb_dirty_list(aggregate, snapshot, true);
 	UnregisterSnapshot(snapshot);
 	for (int i = 0; i < list->count; i++)
 		if (mdb_dirty_lock(&list->rows[i], LockWaitBlock))

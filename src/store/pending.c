@@ -224,10 +224,13 @@ mdb_pending_delete(const MdbPending *p)
 bool
 mdb_pending_forget_part(int64 storage_id, int64 part_id)
 {
-	Snapshot snapshot = mdb_latest_snapshot();
-	MdbPendingList *list = mdb_pending_of_part(storage_id, part_id, snapshot);
+	Snapshot snapshot;
+	MdbPendingList *list;
 	bool locked = true;
 
+	mdb_catalog_keep("pending");
+	snapshot = mdb_latest_snapshot();
+	list = mdb_pending_of_part(storage_id, part_id, snapshot);
 	UnregisterSnapshot(snapshot);
 	for (int i = 0; i < list->count && locked; i++)
 		locked = mdb_pending_lock(&list->rows[i], LockWaitSkip);
@@ -244,9 +247,12 @@ mdb_pending_forget_part(int64 storage_id, int64 part_id)
 void
 mdb_pending_forget_aggregate(Oid aggregate)
 {
-	Snapshot snapshot = mdb_latest_snapshot();
-	MdbPendingList *list = list_rows(0, NULL, aggregate, snapshot);
+	Snapshot snapshot;
+	MdbPendingList *list;
 
+	mdb_catalog_keep("pending");
+	snapshot = mdb_latest_snapshot();
+	list = list_rows(0, NULL, aggregate, snapshot);
 	UnregisterSnapshot(snapshot);
 	for (int i = 0; i < list->count; i++)
 		if (mdb_pending_lock(&list->rows[i], LockWaitBlock))

@@ -347,6 +347,7 @@ extern void mdb_storage_forget(int64 storage_id);
 
 /* ---- catalog_change.c ---- */
 
+extern void mdb_catalog_keep(const char *catalog);
 extern void mdb_catalog_delete_row(const char *catalog, const ItemPointerData *tid);
 extern bool mdb_catalog_lock(Relation rel, ItemPointer tid, LockTupleMode mode, LockWaitPolicy wait,
 							 TupleTableSlot *slot);

@@ -463,6 +463,10 @@ mdb_compact_relation(Oid relid, MdbCompactHow how, bool may_give_way, MdbTransac
 		if (rel == NULL)
 			break;
 		begin();
+		/* Lists of their rows are good for the step. */
+		mdb_catalog_keep("part");
+		mdb_catalog_keep("delta");
+		mdb_catalog_keep("pending");
 		mdb_owner_begin(rel, &before);
 		/* Where there is always something else to do, the index over series must not wait for its end. */
 		if (!full && mdb_postings_pile(mdb_table(rel)->storage_id) &&

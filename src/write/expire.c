@@ -306,6 +306,8 @@ expire_step(Relation rel, Stage stage, bool one_of_many, MdbExpired *result)
 	if (mdb_refuse_referenced(rel, one_of_many ? WARNING : ERROR))
 		return EXPIRE_DONE;
 	horizons = mdb_horizons(retention, table, GetCurrentTimestamp());
+	mdb_catalog_keep("part");
+	mdb_catalog_keep("pending");
 	switch (stage)
 	{
 		case EXPIRE_LOOK:

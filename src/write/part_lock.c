@@ -80,6 +80,7 @@ read_list(const MdbTable *table, CommandId cid)
 	MdbPartList *parts;
 
 	forget_list();
+	mdb_catalog_keep("part");
 	if (list_mcxt == NULL)
 		list_mcxt =
 			AllocSetContextCreate(TopMemoryContext, "metricsdb parts being changed", ALLOCSET_DEFAULT_SIZES);
@@ -108,6 +109,7 @@ look_up(const MdbTable *table, int64 row, CommandId cid)
 	one_cid = cid;
 	if (one_count++ >= LOOK_UPS_MAX)
 		return NULL;
+	mdb_catalog_keep("part");
 	snapshot = mdb_latest_snapshot();
 	found = mdb_part_covering(table, row, snapshot, &one);
 	UnregisterSnapshot(snapshot);
@@ -302,11 +304,14 @@ subxact_callback(SubXactEvent event, SubTransactionId subid, SubTransactionId pa
 	HASH_SEQ_STATUS seq;
 	PartLock *lock;
 
-	if (locks == NULL || (event != SUBXACT_EVENT_ABORT_SUB && event != SUBXACT_EVENT_COMMIT_SUB))
+	if (event != SUBXACT_EVENT_ABORT_SUB && event != SUBXACT_EVENT_COMMIT_SUB)
 		return;
 	last = NULL;
+	/* The lock that keeps rows where the list says may be gone. */
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 		forget_list();
+	if (locks == NULL)
+		return;
 	hash_seq_init(&seq, locks);
 	while ((lock = hash_seq_search(&seq)) != NULL)
 	{
