@@ -5,12 +5,15 @@
 #include "compat.h"
 
 #include "access/heapam.h"
+#include "access/relscan.h"
 #include "access/transam.h"
 #include "access/xlog.h"
 #include "catalog/index.h"
 #include "catalog/pg_class.h"
+#include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
+#include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
 #include "parser/parse_relation.h"
 #include "storage/bufmgr.h"
@@ -283,4 +286,130 @@ mdb_wait_set(int nevents)
 	AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
 	return set;
+}
+
+/*
+ * Up to PostgreSQL 17 it is the executor's node that reads a bitmap, and that prefetches its blocks from the table's
+ * file.  Those of metricsdb tables are none of the file: it would be an error.  A scan is not told which node it is of,
+ * so that is looked for among the queries that are running.
+ */
+#if PG_VERSION_NUM < 180000
+
+typedef struct Running
+{
+	QueryDesc *query;
+	struct Running *outer;
+} Running;
+
+static Running *running = NULL; /* the innermost */
+static ExecutorRun_hook_type prev_executor_run = NULL;
+static ExecutorFinish_hook_type prev_executor_finish = NULL;
+
+static bool stop_in_node(PlanState *node, void *scan);
+
+static bool
+stop_in_query(PlanState *top, EState *estate, void *scan)
+{
+	ListCell *lc;
+
+	if (top && stop_in_node(top, scan))
+		return true;
+	foreach (lc, estate->es_subplanstates)
+		if (lfirst(lc) && stop_in_node(lfirst(lc), scan))
+			return true;
+	return false;
+}
+
+/* In a plan that is run anew for rows that others have changed meanwhile. */
+static bool
+stop_in_recheck(EPQState *epq, void *scan)
+{
+	return epq->recheckestate && stop_in_query(epq->recheckplanstate, epq->recheckestate, scan);
+}
+
+static bool
+stop_in_node(PlanState *node, void *scan)
+{
+	if (IsA(node, BitmapHeapScanState) && ((BitmapHeapScanState *) node)->ss.ss_currentScanDesc == scan)
+	{
+		((BitmapHeapScanState *) node)->prefetch_maximum = 0;
+		return true;
+	}
+	if (IsA(node, ModifyTableState) && stop_in_recheck(&((ModifyTableState *) node)->mt_epqstate, scan))
+		return true;
+	if (IsA(node, LockRowsState) && stop_in_recheck(&((LockRowsState *) node)->lr_epqstate, scan))
+		return true;
+	return planstate_tree_walker(node, stop_in_node, scan);
+}
+
+static void
+executor_run(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once)
+{
+	Running r = {.query = query, .outer = running};
+
+	running = &r;
+	PG_TRY();
+	{
+		if (prev_executor_run)
+			prev_executor_run(query, direction, count, execute_once);
+		else
+			standard_ExecutorRun(query, direction, count, execute_once);
+	}
+	PG_FINALLY();
+	{
+		running = r.outer;
+	}
+	PG_END_TRY();
+}
+
+static void
+executor_finish(QueryDesc *query)
+{
+	Running r = {.query = query, .outer = running};
+
+	running = &r;
+	PG_TRY();
+	{
+		if (prev_executor_finish)
+			prev_executor_finish(query);
+		else
+			standard_ExecutorFinish(query);
+	}
+	PG_FINALLY();
+	{
+		running = r.outer;
+	}
+	PG_END_TRY();
+}
+#endif
+
+/*
+ * mdb_bitmap_stop_prefetching - before a bitmap scan's first block: keep its node from prefetching.
+ */
+void
+mdb_bitmap_stop_prefetching(struct TableScanDescData *scan)
+{
+#if PG_VERSION_NUM < 180000
+	for (Running *r = running; r; r = r->outer)
+		if (stop_in_query(r->query->planstate, r->query->estate, scan))
+			return;
+	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					errmsg("bitmap scan of table \"%s\" is not run by PostgreSQL's executor",
+						   RelationGetRelationName(scan->rs_rd)),
+					errhint("Set enable_bitmapscan to off.")));
+#endif
+}
+
+/*
+ * mdb_bitmap_init - at load: follow which queries are running.
+ */
+void
+mdb_bitmap_init(void)
+{
+#if PG_VERSION_NUM < 180000
+	prev_executor_run = ExecutorRun_hook;
+	ExecutorRun_hook = executor_run;
+	prev_executor_finish = ExecutorFinish_hook;
+	ExecutorFinish_hook = executor_finish;
+#endif
 }

@@ -279,6 +279,7 @@ struct PlannedStmt;
 struct Query;
 struct RangeTblEntry;
 struct SMgrRelationData;
+struct TableScanDescData;
 
 extern void mdb_index_create(Relation heap, const char *name, struct IndexInfo *info, struct List *columns,
 							 Oid am, Oid tablespace, Oid opclass);
@@ -294,6 +295,8 @@ extern void mdb_set_permissions(struct Query *query, struct RangeTblEntry *rte, 
 extern void mdb_set_unchecked(struct Query *query, struct RangeTblEntry *rte);
 extern void mdb_forget_unchecked(struct PlannedStmt *stmt);
 extern struct WaitEventSet *mdb_wait_set(int nevents);
+extern void mdb_bitmap_stop_prefetching(struct TableScanDescData *scan);
+extern void mdb_bitmap_init(void);
 
 /* PostgreSQL 16 renamed the figures of a table. */
 #if PG_VERSION_NUM >= 160000

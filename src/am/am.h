@@ -229,6 +229,15 @@ extern bool mdb_skip_applies(Relation rel);
 extern MdbPart *mdb_skip_open_part(Relation rel, const MdbPartInfo *info, MdbParallelScan *shared);
 extern bool mdb_skip_load_block(MdbBlock *block, MdbPart *part, int number, MdbParallelScan *shared);
 
+/* ---- bitmap.c ---- */
+
+extern TableScanDesc mdb_bitmap_begin(Relation rel, Snapshot snapshot, uint32 flags);
+extern void mdb_bitmap_end(TableScanDesc scan);
+extern void mdb_bitmap_rescan(TableScanDesc scan);
+extern bool mdb_bitmap_is_new(TableScanDesc scan);
+extern void mdb_bitmap_set_block(TableScanDesc scan, BlockNumber block, const OffsetNumber *offsets, int n);
+extern bool mdb_bitmap_next_row(TableScanDesc scan, TupleTableSlot *slot);
+
 /* ---- fetch.c ---- */
 
 /* Fetches rows of a table by identity; remembers the block that the last one was in. */

@@ -8,6 +8,7 @@
 #include "access/tableam.h"
 #include "catalog/index.h"
 #include "fmgr.h"
+#include "nodes/tidbitmap.h"
 #include "utils/rel.h"
 
 #include "am/am.h"
@@ -90,6 +91,45 @@ analyze_next_block(TableScanDesc scan, ReadStream *stream)
 #define analyze_next_block mdb_analyze_next_block
 #endif
 
+#if PG_VERSION_NUM >= 180000
+/* The bitmap is the scan's to read. */
+static bool
+bitmap_next_tuple(TableScanDesc scan, TupleTableSlot *slot, bool *recheck, uint64 *lossy_pages,
+				  uint64 *exact_pages)
+{
+	while (!mdb_bitmap_next_row(scan, slot))
+	{
+		OffsetNumber offsets[TBM_MAX_TUPLES_PER_PAGE];
+		TBMIterateResult block;
+		int n = -1;
+
+		if (!tbm_iterate(&scan->st.rs_tbmiterator, &block))
+			return false;
+		if (!block.lossy)
+			n = tbm_extract_page_tuple(&block, offsets, TBM_MAX_TUPLES_PER_PAGE);
+		*(block.lossy ? lossy_pages : exact_pages) += 1;
+		*recheck = block.recheck;
+		mdb_bitmap_set_block(scan, block.blockno, offsets, n);
+	}
+	return true;
+}
+#else
+static bool
+bitmap_next_block(TableScanDesc scan, TBMIterateResult *block)
+{
+	if (mdb_bitmap_is_new(scan))
+		mdb_bitmap_stop_prefetching(scan);
+	mdb_bitmap_set_block(scan, block->blockno, block->offsets, block->ntuples);
+	return true;
+}
+
+static bool
+bitmap_next_tuple(TableScanDesc scan, TBMIterateResult *block, TupleTableSlot *slot)
+{
+	return mdb_bitmap_next_row(scan, slot);
+}
+#endif
+
 static const TableAmRoutine routine = {.type = T_TableAmRoutine,
 
 									   .slot_callbacks = slot_callbacks,
@@ -143,6 +183,11 @@ static const TableAmRoutine routine = {.type = T_TableAmRoutine,
 									   .relation_needs_toast_table = relation_needs_toast_table,
 
 									   .relation_estimate_size = mdb_estimate_size,
+
+#if PG_VERSION_NUM < 180000
+									   .scan_bitmap_next_block = bitmap_next_block,
+#endif
+									   .scan_bitmap_next_tuple = bitmap_next_tuple,
 
 									   .scan_sample_next_block = mdb_sample_next_block,
 									   .scan_sample_next_tuple = mdb_sample_next_tuple};

@@ -47,7 +47,7 @@
 
 /*
  * mdb_index_check_am - refuse to index a table by an access method that we do not know to work: those
- * that do nothing but bitmap scans, and those of extensions.
+ * of extensions, and BRIN, which goes through all blocks from the first one to the last of the file.
  */
 void
 mdb_index_check_am(const char *table_name, Oid am)
@@ -61,13 +61,14 @@ mdb_index_check_am(const char *table_name, Oid am)
 		ReleaseSysCache(tuple);
 	}
 	if (handler == F_BTHANDLER || handler == F_HASHHANDLER || handler == F_GISTHANDLER ||
-		handler == F_SPGHANDLER)
+		handler == F_SPGHANDLER || handler == F_GINHANDLER)
 		return;
-	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					errmsg("access method \"%s\" does not support metricsdb tables", get_am_name(am)),
-					errdetail("Table \"%s\" can have indexes of access methods btree, hash, gist and spgist.",
-							  table_name),
-					errhint("Rows are kept in order of series and time; queries on these need no index.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("access method \"%s\" does not support metricsdb tables", get_am_name(am)),
+			 errdetail("Table \"%s\" can have indexes of access methods btree, hash, gist, spgist and gin.",
+					   table_name),
+			 errhint("Rows are kept in order of series and time; queries on these need no index.")));
 }
 
 /* ---- fetching ---- */

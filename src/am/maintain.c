@@ -98,6 +98,8 @@ mdb_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy bstra
 			dead = dead_rows(rel);
 		else if (params->index_cleanup == VACOPTVALUE_ENABLED || dead_rows(rel) > 0 || low)
 			vacuum_indexes(rel, params, gone, bstrategy);
+		else
+			mdb_indexes_delete(rel, NULL, NULL, params->options & VACOPT_VERBOSE ? INFO : DEBUG2, bstrategy);
 		if (low && params->index_cleanup != VACOPTVALUE_DISABLED)
 			mdb_gone_renew_window(gone, rel, table);
 	}

@@ -656,6 +656,8 @@ mdb_scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData *k
 	MemoryContext old;
 	MdbScan *s;
 
+	if (flags & SO_TYPE_BITMAPSCAN)
+		return mdb_bitmap_begin(rel, snapshot, flags);
 	if (!IsInParallelMode())
 		mdb_buffer_flush_relation(RelationGetRelid(rel));
 
@@ -704,6 +706,11 @@ mdb_scan_end(TableScanDesc scan)
 	MdbScan *s = (MdbScan *) scan;
 	Relation rel = s->base.rs_rd;
 
+	if (scan->rs_flags & SO_TYPE_BITMAPSCAN)
+	{
+		mdb_bitmap_end(scan);
+		return;
+	}
 	mdb_scan_leave_unit(s);
 	mdb_shadows_close(s->shadows);
 	if (s->base.rs_flags & SO_TEMP_SNAPSHOT)
@@ -721,6 +728,11 @@ mdb_scan_rescan(TableScanDesc scan, struct ScanKeyData *key, bool set_params, bo
 {
 	MdbScan *s = (MdbScan *) scan;
 
+	if (scan->rs_flags & SO_TYPE_BITMAPSCAN)
+	{
+		mdb_bitmap_rescan(scan);
+		return;
+	}
 	mdb_scan_leave_unit(s);
 	s->unit = -1;
 	s->fresh = true;

@@ -39,7 +39,7 @@
 #include "store/store.h"
 
 #define MDB_META_MAGIC   0x4d444253 /* "MDBS" */
-#define MDB_META_VERSION 1
+#define MDB_META_VERSION 2          /* 1: rows of parts had other ctids */
 
 /*
  * mdb_am_oid - OID of the access method, or InvalidOid if missing_ok and the extension is not there.
@@ -111,7 +111,9 @@ meta_check(Relation rel, const MdbMeta *meta)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("file of table \"%s\" has format version %d, this library reads version %d",
 							   RelationGetRelationName(rel), meta->version, MDB_META_VERSION),
-						errhint("Install a newer release of metricsdb.")));
+						meta->version > MDB_META_VERSION
+							? errhint("Install a newer release of metricsdb.")
+							: errhint("Dump the table with the release that made it, and restore it.")));
 	/* While pg_upgrade makes tables, their files are no storages yet. */
 	if (meta->storage_id < (IsBinaryUpgrade ? 0 : 1) || meta->time_attno < 0 || meta->natts < 0 ||
 		meta->nseries_columns < 0 || meta->nseries_columns > MDB_MAX_SERIES_COLUMNS ||

@@ -226,7 +226,7 @@ enum
 #define MDB_RUN_ROWS 224
 
 /* Row numbers lie below: as many as have a ctid (src/write/tid.h), in whole runs. */
-#define MDB_ROWS_END (INT64CONST(0x7fffffff) * 2047 / MDB_RUN_ROWS * MDB_RUN_ROWS)
+#define MDB_ROWS_END (INT64CONST(0x7fffffff) * MaxHeapTuplesPerPage / MDB_RUN_ROWS * MDB_RUN_ROWS)
 
 typedef struct MdbPartInfo
 {

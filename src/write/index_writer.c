@@ -11,6 +11,7 @@
 #include "access/multixact.h"
 #include "access/table.h"
 #include "catalog/index.h"
+#include "catalog/pg_am.h"
 #include "commands/vacuum.h"
 #include "executor/executor.h"
 #include "nodes/execnodes.h"
@@ -143,7 +144,7 @@ mdb_index_report(Relation index, const IndexBulkDeleteResult *stats, int elevel)
 
 /*
  * mdb_indexes_delete - remove the entries that a callback names from all indexes of a table, which is
- * locked ShareUpdateExclusiveLock.
+ * locked ShareUpdateExclusiveLock.  Without a callback: have GIN indexes work off what is pending, alone.
  */
 void
 mdb_indexes_delete(Relation rel, IndexBulkDeleteCallback callback, void *arg, int elevel,
@@ -159,10 +160,10 @@ mdb_indexes_delete(Relation rel, IndexBulkDeleteCallback callback, void *arg, in
 	{
 		Relation index = index_open(lfirst_oid(lc), RowExclusiveLock);
 
-		if (index->rd_index->indisready)
+		if (index->rd_index->indisready && (callback || index->rd_rel->relam == GIN_AM_OID))
 		{
 			IndexVacuumInfo info = {0};
-			IndexBulkDeleteResult *stats;
+			IndexBulkDeleteResult *stats = NULL;
 
 			info.index = index;
 			mdb_vacuum_info_set_heap(&info, rel);
@@ -170,7 +171,8 @@ mdb_indexes_delete(Relation rel, IndexBulkDeleteCallback callback, void *arg, in
 			info.message_level = elevel;
 			info.num_heap_tuples = rel->rd_rel->reltuples;
 			info.strategy = strategy;
-			stats = index_bulk_delete(&info, NULL, callback, arg);
+			if (callback)
+				stats = index_bulk_delete(&info, NULL, callback, arg);
 			stats = index_vacuum_cleanup(&info, stats);
 			mdb_index_report(index, stats, elevel);
 			if (stats)

@@ -5,17 +5,19 @@
 #ifndef MDB_TID_H
 #define MDB_TID_H
 
+#include "access/htup_details.h"
 #include "storage/itemptr.h"
 
 /*
  * The top bit of the block number tells rows of parts, which are known by their row number in the
  * storage.  For a row of the delta two bits tell the slot, counted from the row heap's down, so that
- * rows of the row heap have the ctid that they have in it.
+ * rows of the row heap have the ctid that they have in it.  A block has as many rows as one of a heap may have:
+ * PostgreSQL's bitmaps have room for no more.
  */
 #define MDB_TID_PART           0x80000000u
 #define MDB_TID_SLOT_SHIFT     29
 #define MDB_TID_SLOTS          4
-#define MDB_TID_ROWS_PER_BLOCK 2047
+#define MDB_TID_ROWS_PER_BLOCK MaxHeapTuplesPerPage
 
 /* Row numbers from here on have no identity: such rows can be read, but not be changed or indexed. */
 #define MDB_TID_ROWS_MAX ((int64) (MDB_TID_PART - 1) * MDB_TID_ROWS_PER_BLOCK)
