@@ -72,4 +72,8 @@ extern void mdb_latest_start(MdbLatest *l);
 extern bool mdb_latest_next(MdbLatest *l, TupleTableSlot *slot);
 extern void mdb_latest_end(MdbLatest *l);
 
+/* ---- index_cost.c ---- */
+
+extern void mdb_index_cost_init(void);
+
 #endif /* MDB_METRICS_SCAN_H */

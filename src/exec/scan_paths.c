@@ -640,6 +640,7 @@ mdb_exec_init(void)
 	RegisterCustomScanMethods(&scan_methods);
 	prev_set_rel_pathlist = set_rel_pathlist_hook;
 	set_rel_pathlist_hook = set_rel_pathlist;
+	mdb_index_cost_init();
 	mdb_agg_init();
 	mdb_gapfill_init();
 	mdb_markers_init();
