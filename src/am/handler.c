@@ -7,6 +7,7 @@
 #include "access/heapam.h"
 #include "access/tableam.h"
 #include "catalog/index.h"
+#include "catalog/pg_am.h"
 #include "fmgr.h"
 #include "nodes/tidbitmap.h"
 #include "utils/rel.h"
@@ -70,11 +71,20 @@ finish_bulk_insert(Relation rel, int options)
 	mdb_buffer_flush_relation(RelationGetRelid(rel));
 }
 
+/*
+ * Parts hold values of any size, and the delta has a TOAST table of its own.  But what a heap would have there is, also
+ * if it stays empty: it has options, and the table may become a heap.
+ */
 static bool
 relation_needs_toast_table(Relation rel)
 {
-	/* Parts hold values of any size; the delta has a TOAST table of its own. */
-	return false;
+	return GetHeapamTableAmRoutine()->relation_needs_toast_table(rel);
+}
+
+static Oid
+relation_toast_am(Relation rel)
+{
+	return HEAP_TABLE_AM_OID;
 }
 
 #if PG_VERSION_NUM >= 170000
@@ -181,6 +191,7 @@ static const TableAmRoutine routine = {.type = T_TableAmRoutine,
 
 									   .relation_size = table_block_relation_size,
 									   .relation_needs_toast_table = relation_needs_toast_table,
+									   .relation_toast_am = relation_toast_am,
 
 									   .relation_estimate_size = mdb_estimate_size,
 

@@ -15,7 +15,6 @@
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
-#include "catalog/toasting.h"
 #include "commands/event_trigger.h"
 #include "executor/executor.h"
 #include "fmgr.h"
@@ -118,10 +117,7 @@ index_created(Oid relid, Oid am)
 		mdb_index_check_am(get_rel_name(table), am);
 }
 
-/*
- * A relation was made.  PostgreSQL gives the heap that a table is converted to by SET ACCESS METHOD a
- * TOAST table only if the table had one, which ours do not: rows would not fit.
- */
+/* A relation was made: maybe an index, or what SET ACCESS METHOD is about to convert a table to. */
 static void
 relation_created(Oid relid, bool internal)
 {
@@ -141,11 +137,7 @@ relation_created(Oid relid, bool internal)
 	if (internal && (class->relkind == RELKIND_RELATION || class->relkind == RELKIND_MATVIEW) &&
 		sscanf(NameStr(class->relname), "pg_temp_%u", &table) == 1 && class->relam != mdb_am_oid(true) &&
 		mdb_is_metricsdb_oid(table))
-	{
 		mdb_feeds_refuse_leaving(table);
-		CommandCounterIncrement();
-		NewHeapCreateToastTable(relid, (Datum) 0, AccessExclusiveLock, InvalidOid);
-	}
 	heap_freetuple(tuple);
 }
 

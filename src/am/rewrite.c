@@ -688,9 +688,7 @@ mdb_copy_for_cluster(Relation old, Relation new, Relation index, bool use_sort, 
 	UnregisterSnapshot(snapshot);
 	rewrite_end(&w);
 
-	/* The file has no transaction ids; what there are, are in the delta and in the catalog. */
-	*xid_cutoff = InvalidTransactionId;
-	*multi_cutoff = InvalidMultiXactId;
+	/* The file has no transaction ids, but the cutoffs become those of the TOAST table, too: they stay. */
 	*num_tuples = w.ntuples;
 	*tups_vacuumed = 0;
 	*tups_recently_dead = w.nrecently_dead;
