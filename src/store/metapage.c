@@ -30,6 +30,7 @@
 #include "storage/bufmgr.h"
 #include "storage/bufpage.h"
 #include "storage/smgr.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
@@ -270,6 +271,7 @@ mdb_meta_place_part(Relation rel, MdbPartInfo *info)
 	GenericXLogState *state;
 	Buffer buf;
 	MdbMeta *meta = meta_begin(rel, &state, &buf);
+	bool widens = false;
 
 	if (info->page_first == 0)
 		info->page_first = take_pages(rel, meta, state, buf, info->npages);
@@ -277,7 +279,15 @@ mdb_meta_place_part(Relation rel, MdbPartInfo *info)
 	info->part_id = meta->next_part++;
 	info->row_first = meta->next_row;
 	meta->next_row += info->nrows;
+	if (!meta->has_wide && meta->next_row > mdb_narrow_blocks() * MDB_NARROW_ROWS)
+	{
+		meta->has_wide = true;
+		widens = true;
+	}
 	meta_end(state, buf);
+	/* Plans may have bitmap scans. */
+	if (widens)
+		CacheInvalidateRelcache(rel);
 }
 
 /*

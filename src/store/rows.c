@@ -5,7 +5,8 @@
  * They are taken one after the other from a window of free ones, which the metapage names: from next_row to
  * row_limit.  The first window of a storage is all there are.  A table that takes a million rows a second, and
  * merges them some times, comes to its end in weeks; then another window is opened, the longest range of
- * numbers that are free again.
+ * numbers that are free again.  As long as a table has not come to numbers of wide blocks (store.h), without which
+ * bitmap scans work, long enough a range below them is preferred.
  *
  * Invariants:
  *	1. No row of metricsdb.part, .shadow or .moved, in whatever state, names a number of the window, but for
@@ -111,8 +112,11 @@ mdb_rows_open_window(Relation rel, const MdbTable *table, int64 nrows, const Mdb
 	MdbRowRange *parts;
 	int nparts;
 	MdbMeta meta;
+	const int64 narrow = mdb_narrow_blocks() * MDB_NARROW_ROWS;
 	int64 at = 0;
 	int64 first = 0, end = 0;
+	int64 narrow_first = 0, narrow_end = 0;
+	int64 left;
 
 	mdb_meta_read(rel, &meta);
 	used.capacity = 256;
@@ -134,12 +138,24 @@ mdb_rows_open_window(Relation rel, const MdbTable *table, int64 nrows, const Mdb
 			first = at;
 			end = next;
 		}
+		if (Min(next, narrow) - at > narrow_end - narrow_first)
+		{
+			narrow_first = at;
+			narrow_end = Min(next, narrow);
+		}
 		if (i < used.count)
 			at = Max(at, used.r[i].end);
 	}
 	pfree(used.r);
 	pfree(parts);
-	if (end - first > meta.row_limit - meta.next_row)
+	left = meta.row_limit - meta.next_row;
+	if (!meta.has_wide && narrow_end - narrow_first >= Max(nrows, narrow / 8))
+	{
+		first = narrow_first;
+		end = narrow_end;
+		left = Min(meta.row_limit, narrow) - meta.next_row;
+	}
+	if (end - first > left)
 	{
 		mdb_meta_set_window(rel, first, end);
 		meta.next_row = first;
@@ -157,7 +173,25 @@ mdb_rows_low(Relation rel)
 	MdbMeta meta;
 
 	mdb_meta_read(rel, &meta);
+	if (!meta.has_wide)
+	{
+		const int64 narrow = mdb_narrow_blocks() * MDB_NARROW_ROWS;
+
+		return Min(meta.row_limit, narrow) - meta.next_row < narrow / 4;
+	}
 	return meta.row_limit - meta.next_row < mdb_rows_end() / 8;
+}
+
+/*
+ * mdb_rows_fit_bitmaps - have all rows identities that PostgreSQL's bitmaps have room for?
+ */
+bool
+mdb_rows_fit_bitmaps(Relation rel)
+{
+	MdbMeta meta;
+
+	mdb_meta_read(rel, &meta);
+	return !meta.has_wide;
 }
 
 /*

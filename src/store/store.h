@@ -101,8 +101,8 @@ typedef struct MdbMeta
 	int64 row_limit; /* from next_row up to here numbers are free, see rows.c */
 	int16 time_attno;
 	int16 nseries_columns;
-	int16 natts; /* columns that existed when the roles were fixed */
-	int16 reserved;
+	int16 natts;    /* columns that existed when the roles were fixed */
+	int16 has_wide; /* numbers of wide blocks have been given out */
 	int16 series_attnos[FLEXIBLE_ARRAY_MEMBER];
 } MdbMeta;
 
@@ -225,8 +225,19 @@ enum
 /* Row numbers whose shadows (see src/write) share a page: as many as fit. */
 #define MDB_RUN_ROWS 224
 
-/* Row numbers lie below: as many as have a ctid (src/write/tid.h), in whole runs. */
-#define MDB_ROWS_END (INT64CONST(0x7fffffff) * MaxHeapTuplesPerPage / MDB_RUN_ROWS * MDB_RUN_ROWS)
+/*
+ * Row numbers are blocks and offsets for whoever knows rows by a ctid (src/write/tid.h): first MDB_NARROW_BLOCKS with as many
+ * rows as a page of a heap may have, as PostgreSQL's bitmaps have room for no more, then MDB_WIDE_BLOCKS with as many as
+ * an offset can tell.
+ */
+#define MDB_NARROW_BLOCKS INT64CONST(0x10000000)
+#define MDB_WIDE_BLOCKS   (INT64CONST(0x7fffffff) - MDB_NARROW_BLOCKS)
+#define MDB_NARROW_ROWS   MaxHeapTuplesPerPage
+#define MDB_WIDE_ROWS     2047
+
+/* Row numbers lie below: as many as have a ctid, in whole runs. */
+#define MDB_ROWS_END \
+	((MDB_NARROW_BLOCKS * MDB_NARROW_ROWS + MDB_WIDE_BLOCKS * MDB_WIDE_ROWS) / MDB_RUN_ROWS * MDB_RUN_ROWS)
 
 typedef struct MdbPartInfo
 {
@@ -391,8 +402,14 @@ extern void mdb_rows_demand(Relation rel, int64 nrows);
 extern bool mdb_rows_open_window(Relation rel, const MdbTable *table, int64 nrows, const MdbRowRange *also,
 								 int nalso);
 extern bool mdb_rows_low(Relation rel);
+extern bool mdb_rows_fit_bitmaps(Relation rel);
 #ifdef MDB_TESTING
 extern int mdb_rows_end_kilo;
+/* Tests have fewer row numbers, and a narrow block of four. */
+#define mdb_narrow_blocks() \
+	(mdb_rows_end_kilo > 0 ? mdb_rows_end_kilo * INT64CONST(1000) / MDB_NARROW_ROWS / 4 : MDB_NARROW_BLOCKS)
+#else
+#define mdb_narrow_blocks() MDB_NARROW_BLOCKS
 #endif
 
 /* ---- space.c ---- */

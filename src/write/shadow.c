@@ -43,8 +43,6 @@
 #include "stop.h"
 #include "write/write.h"
 
-StaticAssertDecl(MDB_ROWS_END <= MDB_TID_ROWS_MAX, "each row number has a ctid");
-
 enum
 {
 	Anum_shadow_storage_id = 1,

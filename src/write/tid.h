@@ -5,40 +5,46 @@
 #ifndef MDB_TID_H
 #define MDB_TID_H
 
-#include "access/htup_details.h"
 #include "storage/itemptr.h"
+
+#include "store/store.h"
 
 /*
  * The top bit of the block number tells rows of parts, which are known by their row number in the
  * storage.  For a row of the delta two bits tell the slot, counted from the row heap's down, so that
- * rows of the row heap have the ctid that they have in it.  A block has as many rows as one of a heap may have:
- * PostgreSQL's bitmaps have room for no more.
+ * rows of the row heap have the ctid that they have in it.  Blocks of rows of parts are narrow, then wide: see
+ * store.h.
  */
-#define MDB_TID_PART           0x80000000u
-#define MDB_TID_SLOT_SHIFT     29
-#define MDB_TID_SLOTS          4
-#define MDB_TID_ROWS_PER_BLOCK MaxHeapTuplesPerPage
-
-/* Row numbers from here on have no identity: such rows can be read, but not be changed or indexed. */
-#define MDB_TID_ROWS_MAX ((int64) (MDB_TID_PART - 1) * MDB_TID_ROWS_PER_BLOCK)
+#define MDB_TID_PART       0x80000000u
+#define MDB_TID_SLOT_SHIFT 29
+#define MDB_TID_SLOTS      4
 
 static inline void
 mdb_tid_of_row(int64 row, ItemPointer tid)
 {
-	if (unlikely(row >= MDB_TID_ROWS_MAX))
-	{
-		ItemPointerSetInvalid(tid);
-		return;
-	}
-	ItemPointerSet(tid, MDB_TID_PART | (BlockNumber) (row / MDB_TID_ROWS_PER_BLOCK),
-				   (OffsetNumber) (1 + row % MDB_TID_ROWS_PER_BLOCK));
+	const int64 narrow = mdb_narrow_blocks();
+	const int64 wide = row - narrow * MDB_NARROW_ROWS;
+
+	if (unlikely(row >= MDB_ROWS_END))
+		ItemPointerSetInvalid(tid); /* of a damaged part */
+	else if (wide < 0)
+		ItemPointerSet(tid, MDB_TID_PART | (BlockNumber) (row / MDB_NARROW_ROWS),
+					   (OffsetNumber) (1 + row % MDB_NARROW_ROWS));
+	else
+		ItemPointerSet(tid, MDB_TID_PART | (BlockNumber) (narrow + wide / MDB_WIDE_ROWS),
+					   (OffsetNumber) (1 + wide % MDB_WIDE_ROWS));
 }
 
 static inline int64
 mdb_row_of_tid(ItemPointer tid)
 {
-	return (int64) (ItemPointerGetBlockNumberNoCheck(tid) & ~MDB_TID_PART) * MDB_TID_ROWS_PER_BLOCK +
-		   ItemPointerGetOffsetNumberNoCheck(tid) - 1;
+	const int64 narrow = mdb_narrow_blocks();
+	const int64 block = ItemPointerGetBlockNumberNoCheck(tid) & ~MDB_TID_PART;
+	const int64 at = ItemPointerGetOffsetNumberNoCheck(tid) - 1;
+
+	if (block < narrow)
+		return block * MDB_NARROW_ROWS + at;
+	return narrow * MDB_NARROW_ROWS + (block - narrow) * MDB_WIDE_ROWS + at;
 }
 
 static inline bool

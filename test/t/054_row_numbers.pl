@@ -73,6 +73,9 @@ sub used
 }
 
 my %turns = map { $_ => 0 } @tables;
+# Numbers below have identities that bitmaps have room for.
+my $narrow = int($kilo * 1000 / 291 / 4) * 291;
+my %highest = map { $_ => 0 } @tables;
 my %last = map { $_ => 0 } @tables;
 my %failed;
 for my $round (1 .. $rounds)
@@ -94,6 +97,7 @@ for my $round (1 .. $rounds)
 		my ($max) = split /\|/, used($table);
 		$turns{$table}++ if $max < $last{$table};
 		$last{$table} = $max;
+		$highest{$table} = $max + 0 > $highest{$table} ? $max : $highest{$table};
 		cmp_ok($max, '<', $kilo * 1000, "$table, round $round: no number is beyond the end");
 		equal($table, "round $round");
 	}
@@ -103,6 +107,12 @@ for my $round (1 .. $rounds)
 		'0', "round $round: no other row by a key");
 	is(sql(q{SET enable_seqscan = off; SELECT count(*), sum(id) FROM keyed WHERE v BETWEEN 100 AND 200}),
 		sql('SELECT count(*), sum(id) FROM keyed_h WHERE v BETWEEN 100 AND 200'), "round $round: by another index");
+	# By a bitmap, as long as there can be one.
+	my $by_v = 'SELECT count(*), sum(id) FROM T WHERE v BETWEEN 300 AND 350 OR id % 2 = 0 AND v < 20';
+	my $set = 'SET enable_seqscan = off; SET enable_indexscan = off; SET metricsdb.enable_custom_scan = off;';
+	is(sql("$set " . $by_v =~ s/T/keyed/r), sql($by_v =~ s/T/keyed_h/r), "round $round: by bitmaps");
+	my $fits = sql($set . "EXPLAIN (COSTS OFF) " . $by_v =~ s/T/keyed/r) =~ /BitmapOr/ ? 1 : 0;
+	is($fits, $highest{keyed} < $narrow ? 1 : 0, "round $round: " . ($highest{keyed} < $narrow ? 'there are some' : 'there are none any more'));
 	if ($round % 10 == 0)
 	{
 		for my $table (@tables)
