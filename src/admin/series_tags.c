@@ -95,6 +95,8 @@ is_asked(MdbSeriesInfo *info, MdbPostingScan *s, MdbIds *scratch)
 		return true;
 	if (info->ids->n == 0)
 		return false;
+	if (info->ids->bits)
+		return mdb_posting_scan_any(s, info->ids);
 	scratch->n = 0;
 	mdb_posting_scan_ids(s, scratch);
 	for (uint32 i = 0; i < scratch->n; i++)

@@ -131,6 +131,7 @@ extern void mdb_posting_scan_skip(MdbPostingScan *s, const MdbTerm *prefix);
 extern void mdb_posting_scan_pass(MdbPostingScan *s);
 extern void mdb_posting_scan_leave(MdbPostingScan *s);
 extern void mdb_posting_scan_ids(MdbPostingScan *s, MdbIds *ids);
+extern bool mdb_posting_scan_any(const MdbPostingScan *s, const MdbIds *ids);
 extern void mdb_posting_scan_end(MdbPostingScan *s);
 extern void mdb_postings_find(int64 storage_id, Snapshot snapshot, const MdbTerm *term, MdbIds *ids);
 extern MdbIds *mdb_postings_all(const MdbTable *table, Snapshot snapshot);

@@ -302,6 +302,19 @@ mdb_posting_scan_ids(MdbPostingScan *s, MdbIds *ids)
 }
 
 /*
+ * mdb_posting_scan_any - has the entry an id of a set, for which mdb_ids_index has made bits?
+ */
+bool
+mdb_posting_scan_any(const MdbPostingScan *s, const MdbIds *ids)
+{
+	int any = mdb_posting_any(&s->reader, ids->bits, ids->base, ids->v[ids->n - 1]);
+
+	if (any < 0)
+		mdb_posting_damaged();
+	return any == 1;
+}
+
+/*
  * mdb_posting_scan_end - finish it.
  */
 void

@@ -185,6 +185,50 @@ mdb_posting_next(MdbPostingReader *r)
 	return 1;
 }
 
+/* Bytes from p on as a number, low ones first; those beyond the end are 0. */
+static uint64_t
+eight_bytes(const uint8_t *p, const uint8_t *end)
+{
+	uint64_t v = 0;
+
+	if (end - p >= 8)
+		memcpy(&v, p, 8);
+	else
+		memcpy(&v, p, (size_t) (end - p));
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+	v = __builtin_bswap64(v);
+#endif
+	return v;
+}
+
+/* Decode a block of ids behind *id, which becomes the last of them. */
+static bool
+read_block(const uint8_t **p, const uint8_t *end, uint64_t *id, uint32_t *ids, uint32_t count)
+{
+	/* mdb_posting_next() has seen that all of it lies in the page. */
+	int width = *(*p)++;
+	uint64_t mask = (UINT64_C(1) << width) - 1;
+	uint64_t last = *id;
+	const uint8_t *q;
+	uint32_t lo;
+
+	if (!get_varint(p, end, &lo))
+		return false;
+	q = *p;
+	*p += packed_bytes(count, width);
+	for (uint32_t i = 0; i < count; i++)
+	{
+		size_t bit = (size_t) i * (size_t) width;
+
+		if (width > 0)
+			last += (eight_bytes(q + bit / 8, end) >> bit % 8) & mask;
+		last += (uint64_t) lo + 1;
+		ids[i] = (uint32_t) last;
+	}
+	*id = last;
+	return last <= UINT32_MAX;
+}
+
 /*
  * mdb_posting_ids - the ids of the entry that was read last, r->n of them, rising.  False if they are damaged.
  */
@@ -193,42 +237,43 @@ mdb_posting_ids(const MdbPostingReader *r, uint32_t *ids)
 {
 	const uint8_t *p = r->list;
 	uint64_t id;
-	uint32_t first;
 
-	if (!get_varint(&p, r->list_end, &first))
+	if (!get_varint(&p, r->list_end, &ids[0]))
 		return false;
-	id = ids[0] = first;
+	id = ids[0];
 	for (uint32_t at = 1; at < r->n; at += BLOCK)
-	{
-		uint32_t count = r->n - at < BLOCK ? r->n - at : BLOCK;
-		const uint8_t *q;
-		uint32_t lo;
-		uint64_t bits = 0;
-		int nbits = 0, width;
-
-		/* mdb_posting_next() has seen that all of it lies in the page. */
-		width = *p++;
-		if (!get_varint(&p, r->list_end, &lo))
+		if (!read_block(&p, r->list_end, &id, ids + at, r->n - at < BLOCK ? r->n - at : BLOCK))
 			return false;
-		q = p;
-		p += packed_bytes(count, width);
-		for (uint32_t i = at; i < at + count; i++)
-		{
-			uint64_t step = 0;
-
-			if (width > 0)
-			{
-				for (; nbits < width; nbits += 8)
-					bits |= (uint64_t) *q++ << nbits;
-				step = bits & ((UINT64_C(1) << width) - 1);
-				bits >>= width;
-				nbits -= width;
-			}
-			id += step + lo + 1;
-			ids[i] = (uint32_t) id;
-		}
-		if (id > UINT32_MAX)
-			return false;
-	}
 	return true;
+}
+
+/*
+ * mdb_posting_any - is one of the ids of the entry marked?  bits has a bit for each from base to last.
+ * 1 = yes, 0 = no, -1 = they are damaged.  Reads no more of them than that takes.
+ */
+int
+mdb_posting_any(const MdbPostingReader *r, const uint64_t *bits, uint32_t base, uint32_t last)
+{
+	const uint8_t *p = r->list;
+	uint32_t ids[BLOCK];
+	uint64_t id;
+
+	if (!get_varint(&p, r->list_end, &ids[0]))
+		return -1;
+	id = ids[0];
+	for (uint32_t at = 0, count = 1; at < r->n; at += count)
+	{
+		if (at > 0)
+		{
+			count = r->n - at < BLOCK ? r->n - at : BLOCK;
+			if (!read_block(&p, r->list_end, &id, ids, count))
+				return -1;
+		}
+		for (uint32_t i = 0; i < count; i++)
+			if (ids[i] - base <= last - base && (bits[(ids[i] - base) / 64] >> (ids[i] - base) % 64) & 1)
+				return 1;
+		if (id >= last)
+			return 0;
+	}
+	return 0;
 }

@@ -32,6 +32,7 @@ extern size_t mdb_posting_put(uint8_t *dst, const uint8_t *prev, uint32_t prev_l
 extern void mdb_posting_begin(MdbPostingReader *r, const void *page, size_t len);
 extern int mdb_posting_next(MdbPostingReader *r);
 extern bool mdb_posting_ids(const MdbPostingReader *r, uint32_t *ids);
+extern int mdb_posting_any(const MdbPostingReader *r, const uint64_t *bits, uint32_t base, uint32_t last);
 
 /* Order of terms. */
 extern int mdb_term_cmp(const void *a, uint32_t alen, const void *b, uint32_t blen);

@@ -67,6 +67,26 @@ make_ids(Item *item, int shape)
 		item->ids[item->n - 1] = UINT32_MAX;
 }
 
+/* Is one of an entry's ids among some others?  Said as it is, for ids that are there and ids beside them. */
+static bool
+finds_any(const MdbPostingReader *r, const uint32_t *ids)
+{
+	uint32_t base = ids[dice(r->n)] - dice(3), span = dice(1000);
+	uint32_t last = span > UINT32_MAX - base ? UINT32_MAX : base + span;
+	uint64_t bits[1000 / 64 + 1] = {0};
+	bool any = false;
+
+	for (int i = 0; i < 3; i++)
+	{
+		uint32_t at = dice(last - base + 1);
+
+		bits[at / 64] |= UINT64_C(1) << at % 64;
+	}
+	for (uint32_t i = 0; i < r->n; i++)
+		any |= ids[i] >= base && ids[i] <= last && (bits[(ids[i] - base) / 64] >> (ids[i] - base) % 64 & 1);
+	return mdb_posting_any(r, bits, base, last) == any;
+}
+
 static void
 round_trip(void)
 {
@@ -105,7 +125,8 @@ round_trip(void)
 	{
 		same = mdb_posting_next(r) == 1 && r->term_len == items[i].len &&
 			   memcmp(r->term, items[i].term, r->term_len) == 0 && r->n == items[i].n &&
-			   mdb_posting_ids(r, ids) && memcmp(ids, items[i].ids, r->n * sizeof(uint32_t)) == 0;
+			   mdb_posting_ids(r, ids) && memcmp(ids, items[i].ids, r->n * sizeof(uint32_t)) == 0 &&
+			   finds_any(r, ids) && finds_any(r, ids);
 	}
 	CHECK(same);
 	CHECK(mdb_posting_next(r) == 0);
