@@ -21,6 +21,9 @@
 
 #define MDB_LEVEL_MAX           1000
 
+/* A partition, or a table, to which nothing was added for so long rests. */
+#define MDB_REST_US (INT64CONST(600) * USECS_PER_SEC)
+
 /* Parts to be merged, in the order in which their rows were written. */
 typedef struct MdbMergeSet
 {

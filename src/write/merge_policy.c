@@ -33,10 +33,7 @@
 /* So many times that many wait for aggregates that have not taken the same of them. */
 #define WAIT_FACTOR 2
 
-/* A partition to which nothing was added for so long rests. */
-#define REST_US (INT64CONST(600) * USECS_PER_SEC)
-
-/* So many times as large as the newer ones together may the next older part be after one REST_US. */
+/* So many times as large as the newer ones together may the next older part be after one MDB_REST_US. */
 #define REST_RATIO 4
 
 /* All that can be merged, however large. */
@@ -275,8 +272,8 @@ choose_merge(MdbPartInfo *parts, int n, const Sum *nothing, const MdbFits *fits,
 		return true;
 	if (newest <= cold_since(now))
 		set->cold = true;
-	else if (newest < now - REST_US)
-		ratio = REST_RATIO * (double) (now - newest) / REST_US;
+	else if (newest < now - MDB_REST_US)
+		ratio = REST_RATIO * (double) (now - newest) / MDB_REST_US;
 	else
 		return false;
 	return choose_resting(parts, n, nothing, fits, ratio, Min(ratio, REST_RATIO), set);

@@ -19,8 +19,14 @@
 #include "stop.h"
 #include "write/merge.h"
 
-/* Free pages of a file that are not worth moving parts for. */
-#define SLACK_PAGES 256
+/*
+ * Free pages of a file that are not worth moving parts for: so many, and one of so many that are not free.  In
+ * a table that rests nobody else will take them soon.
+ */
+#define SLACK_PAGES      256
+#define SLACK_SHARE      4
+#define SLACK_PAGES_REST 16
+#define SLACK_SHARE_REST 64
 
 /* A part of level 0 at the end of the file is not moved before that. */
 #define YOUNG_US (60 * USECS_PER_SEC)
@@ -52,12 +58,24 @@ last_first(const void *a, const void *b)
 	return x->page_first > y->page_first ? -1 : x->page_first < y->page_first;
 }
 
+/* Of so many pages, how many may be free? */
+static int64
+slack(const MdbPartList *list, int64 live)
+{
+	TimestampTz newest = 0;
+
+	for (int i = 0; i < list->count; i++)
+		newest = Max(newest, list->parts[i].created_at);
+	return newest < GetCurrentTimestamp() - MDB_REST_US ? live / SLACK_SHARE_REST + SLACK_PAGES_REST
+														: live / SLACK_SHARE + SLACK_PAGES;
+}
+
 /*
  * mdb_space_step - give pages back that merges left behind: move the last parts into gaps before
  * them, or cut the free end of the file.
  *
- * With a goal as far as possible, else only once a good part of the file is free, and as long as
- * moving is a small part of all that is written.  The caller holds
+ * With a goal as far as possible, else only once a good part of the file is free (in a table that rests, some),
+ * and as long as moving is a small part of all that is written.  The caller holds
  * ShareUpdateExclusiveLock.  True if something was done.
  */
 bool
@@ -77,8 +95,8 @@ mdb_space_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list)
 	for (int i = 0; i < list->count; i++)
 		live += list->parts[i].npages;
 	if (goal)
-		goal->pages_wait = pages > live + live / 4 + SLACK_PAGES;
-	if (pages <= (goal ? live : live + live / 4 + SLACK_PAGES))
+		goal->pages_wait = pages > live + live / SLACK_SHARE + SLACK_PAGES;
+	if (pages <= (goal ? live : live + slack(list, live)))
 		return false;
 	mdb_space_prune(table);
 	if (mdb_space_truncate(rel, table))

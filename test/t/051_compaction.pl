@@ -100,6 +100,21 @@ ok(wait_for($node, q{SELECT failures > 0 AND last_error ~ 'is damaged' AND retry
 is(sql(q{SELECT bytes_waiting > 0 AND merges = 0 FROM metricsdb.compaction_status WHERE "table" = 'broken'::regclass}), 't', 'and what waits for it');
 sql('DROP TABLE broken');
 
+# ---- free pages of a table that rests ----
+
+# A fifth of its pages are free: too few to move parts for, as long as something comes.
+sql(q{CREATE TABLE rests (time timestamptz, host text, v float8) USING metricsdb});
+sql("INSERT INTO rests SELECT timestamptz '2026-01-01' + $_ * interval '1 day' + i * interval '1 ms', 'h' || i % 7, random() FROM generate_series(1, 30000) i") for 0 .. 14;
+$rows = sql(q{SELECT count(*), sum(hashtext(rests::text)) FROM rests WHERE time > '2026-01-04'});
+my $of_rests = q{FROM metricsdb.storage s WHERE s.storage_id = p.storage_id AND relid = 'rests'::regclass};
+sql(qq{DELETE FROM metricsdb.part p USING metricsdb.storage s WHERE s.storage_id = p.storage_id AND relid = 'rests'::regclass AND day < date '2026-01-04' - date '2000-01-01'});
+my $few = q{SELECT free_pages < 17 + file_pages / 64 FROM metricsdb.compaction_status WHERE "table" = 'rests'::regclass};
+is(sql($few), 'f', 'rest: pages are free');
+sql("UPDATE metricsdb.part p SET created_at = p.created_at - interval '11 minutes' $of_rests");
+ok(wait_for($node, $few), 'rest: they are given back once nothing comes any more');
+is(sql('SELECT count(*), sum(hashtext(rests::text)) FROM rests'), $rows, 'rest: the rows');
+sql('DROP TABLE rests');
+
 # ---- what is in the way ----
 
 ok(wait_for($node, q{SELECT bool_and(bytes_waiting = 0) FROM metricsdb.compaction_status}), 'all is merged');
