@@ -40,3 +40,20 @@ fuzz-cardinality: build/fuzz_cardinality
 		-artifact_prefix=build/corpus/ build/corpus/cardinality 2>build/fuzz_cardinality.log || \
 		{ tail -40 build/fuzz_cardinality.log; exit 1; }
 	@echo "cardinality: $$(sed -n 's/stat::number_of_executed_units: *//p' build/fuzz_cardinality.log) runs, no finding"
+
+# Rows of the dictionary: the server's sources, with what they call of it in the target.  What else they name is not there.
+SERIES_FUZZ_C = src/series/segment.c src/series/key.c src/codec/zstd.c
+
+build/fuzz_series: test/fuzz/fuzz_series.c $(SERIES_FUZZ_C) src/series/series.h
+	@mkdir -p $(@D)
+	$(FUZZ_CC) -std=gnu11 -O1 -g -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-ignored-attributes -fsanitize=fuzzer $(POSTINGS_SAN) \
+		-Isrc -I$(shell $(PG_CONFIG) --includedir-server) \
+		-fno-pie -no-pie -Wl,--unresolved-symbols=ignore-all -o $@ $(filter %.c,$^) -lzstd
+
+.PHONY: fuzz-series
+fuzz-series: build/fuzz_series
+	@mkdir -p build/corpus/series
+	@build/fuzz_series -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 -print_final_stats=1 \
+		-artifact_prefix=build/corpus/ build/corpus/series 2>build/fuzz_series.log || \
+		{ tail -40 build/fuzz_series.log; exit 1; }
+	@echo "series: $$(sed -n 's/stat::number_of_executed_units: *//p' build/fuzz_series.log) runs, no finding"
