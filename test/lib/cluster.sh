@@ -53,7 +53,7 @@ start() {
 		echo "log_line_prefix = '%m [%p] %b '"
 		for s in "$@"; do echo "${s%%=*} = '${s#*=}'"; done
 	} | as_user tee "$dir/settings.conf" >/dev/null
-	# LD_ASAN: the sanitizers' runtime, see asan.sh.  METRICSDB_POSTGRES: what is started, see valgrind.sh.
+	# LD_ASAN: what is loaded first: the sanitizers' runtime, see asan.sh, or another clock.  METRICSDB_POSTGRES: what is started, see valgrind.sh.
 	as_user env LD_PRELOAD="${LD_ASAN:-}" "$bin/pg_ctl" -D "$dir/data" -l "$dir/log" -p "${METRICSDB_POSTGRES:-$bin/postgres}" -w -t 60 start >/dev/null || {
 		as_user tail -n 20 "$dir/log" >&2
 		die "the cluster did not start, see $dir/log"
