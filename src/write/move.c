@@ -58,25 +58,24 @@ last_first(const void *a, const void *b)
 	return x->page_first > y->page_first ? -1 : x->page_first < y->page_first;
 }
 
-/* Of so many pages, how many may be free? */
-static int64
-slack(const MdbPartList *list, int64 live)
+/* Was nothing added to a table, and nothing merged in it, for long? */
+static bool
+rests(const MdbPartList *list)
 {
 	TimestampTz newest = 0;
 
 	for (int i = 0; i < list->count; i++)
 		newest = Max(newest, list->parts[i].created_at);
-	return newest < GetCurrentTimestamp() - MDB_REST_US ? live / SLACK_SHARE_REST + SLACK_PAGES_REST
-														: live / SLACK_SHARE + SLACK_PAGES;
+	return newest < GetCurrentTimestamp() - MDB_REST_US;
 }
 
 /*
  * mdb_space_step - give pages back that merges left behind: move the last parts into gaps before
  * them, or cut the free end of the file.
  *
- * With a goal as far as possible, else only once a good part of the file is free (in a table that rests, some),
- * and as long as moving is a small part of all that is written.  The caller holds
- * ShareUpdateExclusiveLock.  True if something was done.
+ * With a goal as far as possible, else only once a good part of the file is free, and as long as
+ * moving is a small part of all that is written; in a table that rests, once some is free: what is moved then is not
+ * much more than merges have left.  The caller holds ShareUpdateExclusiveLock.  True if something was done.
  */
 bool
 mdb_space_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list)
@@ -86,8 +85,10 @@ mdb_space_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list)
 	int64 pages = RelationGetNumberOfBlocks(rel);
 	int64 step_pages = 0;
 	int64 nbytes = 0;
+	bool resting = rests(list);
 	MdbPartInfo *parts;
 	int64 *targets;
+	int64 slack;
 	int count = 0;
 	int first = 0;
 	int moved;
@@ -96,7 +97,8 @@ mdb_space_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list)
 		live += list->parts[i].npages;
 	if (goal)
 		goal->pages_wait = pages > live + live / SLACK_SHARE + SLACK_PAGES;
-	if (pages <= (goal ? live : live + slack(list, live)))
+	slack = resting ? live / SLACK_SHARE_REST + SLACK_PAGES_REST : live / SLACK_SHARE + SLACK_PAGES;
+	if (pages <= (goal ? live : live + slack))
 		return false;
 	mdb_space_prune(table);
 	if (mdb_space_truncate(rel, table))
@@ -106,7 +108,8 @@ mdb_space_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list)
 		goal->moves_left = list->count;
 		goal->moves_counted = true;
 	}
-	if (list->count == 0 || (goal ? goal->moves_left == 0 : !mdb_books_may_move(table->storage_id, list)))
+	if (list->count == 0 ||
+		(goal ? goal->moves_left == 0 : !resting && !mdb_books_may_move(table->storage_id, list)))
 		return false;
 
 	parts = palloc_extended(sizeof(MdbPartInfo) * list->count, MCXT_ALLOC_HUGE);
