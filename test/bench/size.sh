@@ -141,7 +141,9 @@ series_size() {
 	"$fleet" "$brokers" m hosts=100000 interval=10 history=100 start=$((($(date +%s) / 86400 - 1) * 86400)) rate=100000 seed=7 \
 		precision=2 entropy=1 >"$TOP/build/bench.fleet" &
 	wait_stored $points $!
+	memory=$(awk '/^RssAnon/ { print $2 * 1024 }' "/proc/$(sql -c "SELECT pid FROM metricsdb.kafka_live() WHERE pid IS NOT NULL")/status")
 	report "1 M x 10" $points "$(sed -n 's/.*entropy //p' "$TOP/build/bench.fleet")" 8 - "ClickHouse 2.5 (no index), Prometheus 16, VictoriaMetrics 17; ours: $(sql -c "SELECT dictionary_bytes FROM metricsdb.relation_stats('metrics')") bytes of dictionary"
+	echo "          memory of the Kafka worker itself, with what waits in it: $(per "$memory" 1000000 0) bytes a series  (goal <= 300)"
 	series_queries
 }
 
