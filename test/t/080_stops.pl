@@ -48,7 +48,8 @@ for my $point (stop_points($node, 's'))
 {
 	# What is passed depends on what was left before: where it is not this time, another workload does.
 	my @sections = shuffle(@{ $where{$point} // [] }) or next;
-	my @plans = ($ENV{METRICSDB_STOPS} // '') eq 'all' ? map { [$_] } @sections : [@sections];
+	my @plans = [@sections];
+	@plans = map { my $first = $_; [$first, grep { $_ ne $first } @sections] } @sections if ($ENV{METRICSDB_STOPS} // '') eq 'all';
 	for my $plan (@plans)
 	{
 		for my $action ('kill', $errors{$point} ? 'error' : ())
