@@ -1,5 +1,5 @@
 #!/bin/sh
-# bench.sh [ingest|latency|copy|size|cost|codec|merge|cancel|guard|query|functions|series|retention|rollups|alerts]...: what `make bench` does.  Speed is shown here and
+# bench.sh [ingest|latency|copy|size|cost|codec|merge|cancel|guard|query|functions|series|retention|rollups|dist|alerts]...: what `make bench` does.  Speed is shown here and
 # tested nowhere: machines differ, so it prints ratios, medians and the runs they come from.
 #   BENCH_RUNS=3        runs of each; medians are shown
 #   BENCH_POINTS=20000000   points of an ingest run, over 100,000 series
@@ -37,6 +37,7 @@ start_cluster() {
 finish() {
 	trap - EXIT
 	if [ -d "$pg" ]; then "$lib/cluster.sh" drop "$pg"; fi
+	no_clusters
 	if [ -d "$kafka" ]; then "$lib/kafka.sh" kill "$kafka"; fi
 	rm -rf "$bench"
 }
@@ -184,6 +185,8 @@ copy() {
 . "$TOP/test/bench/rollups.sh"
 # shellcheck source=test/bench/series.sh
 . "$TOP/test/bench/series.sh"
+# shellcheck source=test/bench/dist.sh
+. "$TOP/test/bench/dist.sh"
 
 codec() {
 	echo
@@ -238,5 +241,5 @@ cancel() {
 . "$TOP/test/bench/alerts.sh"
 
 echo "on: $(sed -n 's/^model name.*: //p' /proc/cpuinfo | sort -u | head -n 1), $(nproc) cores, load $(cut -d' ' -f1 /proc/loadavg); commit $(git -C "$TOP" rev-parse --short HEAD 2>/dev/null || echo unknown)"
-[ $# -gt 0 ] || set -- ingest latency copy size cost codec merge cancel guard query functions series retention rollups alerts
+[ $# -gt 0 ] || set -- ingest latency copy size cost codec merge cancel guard query functions series retention rollups dist alerts
 for part in "$@"; do "$part"; done

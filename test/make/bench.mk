@@ -1,7 +1,7 @@
 # Benchmarks: ratios to look at, never a test.
 .PHONY: bench bench-alerts
 
-#: make bench            prints the figures of the goals; BENCH="ingest latency copy size cost codec merge cancel query guard functions series retention rollups alerts"
+#: make bench            prints the figures of the goals; BENCH="ingest latency copy size cost codec merge cancel query guard functions series retention rollups dist alerts"
 bench:
 	@test/bench/bench.sh $(BENCH)
 
