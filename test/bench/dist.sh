@@ -94,7 +94,7 @@ dist_ingest_over() {
 	brokers=$("$lib/kafka.sh" start "$kafka")
 	"$lib/kafka.sh" topic "$kafka" create m 8
 	"$("$lib/tool.sh" fleet)" "$brokers" m hosts=10000 interval=10 history=$((points / 10000)) precision=-1 seed=1 >/dev/null
-	kafka_bytes=$(du -sb "$kafka/data" | cut -f1)
+	kafka_bytes=$(find "$kafka/data" -path "*/m-*" -name "*.log" -printf "%s\\n" | awk "{ s += \$1 } END { print s }")
 	on c -c "SELECT metricsdb.create_metrics_table('metrics')" -c "SELECT metricsdb.distribute('metrics')" >/dev/null
 	wal=$(for n in "$@"; do on "$n" -c "SELECT -pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')"; done)
 	from=$(all_ticks c "$@") began=$(date +%s)
