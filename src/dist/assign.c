@@ -391,7 +391,7 @@ taking_shards(Source *src)
 	List *shards = NIL;
 	ListCell *ls, *lh;
 
-	foreach (ls, mdb_shards())
+	foreach (ls, mdb_all_shards())
 	{
 		MdbShard *shard = lfirst(ls);
 		bool takes = true;
@@ -671,6 +671,15 @@ find_source(const char *name)
 	return src;
 }
 
+/* The same, while nobody else assigns.  Who is not its owner makes nobody wait. */
+static Source *
+lock_source(const char *name)
+{
+	(void) find_source(name);
+	lock_nodes();
+	return find_source(name);
+}
+
 static bool
 starts_latest(const Source *src)
 {
@@ -761,11 +770,9 @@ Datum
 mdb_assign_partitions(PG_FUNCTION_ARGS)
 {
 	MdbReading *r = mdb_reading_begin(CurrentMemoryContext);
-	Source *src;
+	Source *src = lock_source(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	int64 n;
 
-	lock_nodes();
-	src = find_source(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	connect(src, r);
 	prepare_sources(src);
 	/* A partition that was made since has been empty then: nothing of it is old. */
@@ -783,10 +790,8 @@ mdb_drop_distributed_source(PG_FUNCTION_ARGS)
 	MdbReading *r = mdb_reading_begin(CurrentMemoryContext);
 	Oid type = TEXTOID;
 	Datum arg = PG_GETARG_DATUM(0);
-	Source *src;
+	Source *src = lock_source(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 
-	lock_nodes();
-	src = find_source(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	connect(src, r);
 	begin(src);
 	all_do(
@@ -794,11 +799,11 @@ mdb_drop_distributed_source(PG_FUNCTION_ARGS)
 		psprintf("SELECT metricsdb.drop_kafka_source(source) FROM metricsdb.kafka_sources WHERE source = %s",
 				 quote_literal_cstr(src->name)));
 	do_it(src, NULL);
-	commit(src);
-	mdb_reading_end(r);
 	SPI_connect();
 	(void) mdb_execute_own("DELETE FROM metricsdb.distributed_source WHERE name = $1", 1, &type, &arg, NULL);
 	SPI_finish();
+	commit(src);
+	mdb_reading_end(r);
 	PG_RETURN_VOID();
 }
 

@@ -44,6 +44,7 @@ typedef struct MdbShard
 } MdbShard;
 
 extern List *mdb_nodes(void);
+extern List *mdb_all_shards(void);
 extern List *mdb_shards(void);
 
 /* ---- session.c: connections ---- */

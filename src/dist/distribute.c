@@ -119,7 +119,7 @@ create_statement(Relation rel)
 
 		if (att->attisdropped)
 			continue;
-		appendStringInfo(&buf, "%s%s", comma, mdb_column_definition(rel, att, false));
+		appendStringInfo(&buf, "%s%s", comma, mdb_column_definition(rel, att, att->attgenerated != '\0'));
 		comma = ", ";
 	}
 	appendStringInfo(&buf, ") USING metricsdb; %s", mdb_label_statement(RelationGetRelid(rel)));
@@ -132,10 +132,12 @@ check_columns(MdbSession *s, Relation rel)
 {
 	TupleDesc desc = RelationGetDescr(rel);
 	PGresult *res = mdb_session_run(
-		s, psprintf("SELECT attname, pg_catalog.format_type(atttypid, atttypmod), relkind FROM "
-					"pg_catalog.pg_attribute JOIN pg_catalog.pg_class c ON c.oid = attrelid WHERE attrelid = "
-					"%s::pg_catalog.regclass AND attnum > 0 AND NOT attisdropped",
-					quote_literal_cstr(mdb_table_name(RelationGetRelid(rel)))));
+		s,
+		psprintf(
+			"SELECT attname, pg_catalog.format_type(atttypid, atttypmod), relkind, attgenerated <> '' FROM "
+			"pg_catalog.pg_attribute JOIN pg_catalog.pg_class c ON c.oid = attrelid WHERE attrelid = "
+			"%s::pg_catalog.regclass AND attnum > 0 AND NOT attisdropped",
+			quote_literal_cstr(mdb_table_name(RelationGetRelid(rel)))));
 	int n = PQntuples(res);
 	char *problem = NULL;
 
@@ -160,6 +162,10 @@ check_columns(MdbSession *s, Relation rel)
 					 0)
 			problem = psprintf("Column \"%s\" is of type %s there, and %s here.", NameStr(att->attname),
 							   PQgetvalue(res, row, 1), type);
+		/* Only nodes compute it. */
+		else if ((PQgetvalue(res, row, 3)[0] == 't') != (att->attgenerated != '\0'))
+			problem =
+				psprintf("Column \"%s\" is generated on one of both alone.", NameStr(att->attname));
 	}
 	PQclear(res);
 	if (problem)

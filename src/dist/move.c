@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "commands/tablecmds.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -84,7 +85,7 @@ series_fields(Relation rel, int *n)
 	*n = 0;
 	for (int i = 0; i < desc->natts; i++)
 	{
-		if (TupleDescAttr(desc, i)->attisdropped)
+		if (!mdb_is_written(TupleDescAttr(desc, i)))
 			continue;
 		for (int j = 0; j < table->nseries_columns; j++)
 			fields[*n] = fields[*n] || table->series_attnos[j] == i + 1;
@@ -203,6 +204,11 @@ mdb_move_shard(const MdbNode *node)
 	if (GetCurrentTransactionNestLevel() > 1)
 		ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 						errmsg("rows of nodes cannot be moved inside a subtransaction")));
+	/* What it has read of these nodes it holds on to, and would wait for itself. */
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+						errmsg("rows of nodes cannot be moved in a transaction with one snapshot"),
+						errhint("Move them in one that is READ COMMITTED.")));
 	/* Rows may have gone to these nodes, in a transaction that this one would wait for. */
 	if (mdb_write_pending())
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -218,6 +224,8 @@ mdb_move_shard(const MdbNode *node)
 		Relation rel = table_open(lfirst_oid(lt), NoLock);
 		char *name = mdb_table_name(RelationGetRelid(rel));
 
+		/* A cursor is in the middle of rows of these nodes. */
+		CheckTableNotInUse(rel, "metricsdb.drain_node()");
 		check_sources(sessions, name);
 		mdb_together_same(sessions, psprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", name));
 		rows += copy_rows(linitial(sessions), rel);

@@ -156,13 +156,13 @@ mdb_node_is(const MdbNode *node, const char *state)
 }
 
 /*
- * mdb_shards - all shards, MdbShard, with their nodes.
+ * mdb_all_shards - all shards, MdbShard, with their nodes by number.
  */
 List *
-mdb_shards(void)
+mdb_all_shards(void)
 {
 	List *shards = NIL;
-	ListCell *ln, *ls;
+	ListCell *ln;
 
 	foreach (ln, mdb_nodes())
 	{
@@ -179,8 +179,20 @@ mdb_shards(void)
 		}
 		shard->nodes = lappend(shard->nodes, node);
 	}
-	foreach (ls, shards)
-		order_replicas(lfirst(ls));
+	return shards;
+}
+
+/*
+ * mdb_shards - the same for who is going to ask a node of each: in the order in which they are to be asked.
+ */
+List *
+mdb_shards(void)
+{
+	List *shards = mdb_all_shards();
+	ListCell *lc;
+
+	foreach (lc, shards)
+		order_replicas(lfirst(lc));
 	return shards;
 }
 

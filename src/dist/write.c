@@ -79,6 +79,15 @@ is_series(const MdbTable *table, AttrNumber attno)
 	return false;
 }
 
+/*
+ * mdb_is_written - does a line of COPY have this column?  Nodes compute generated ones.
+ */
+bool
+mdb_is_written(Form_pg_attribute att)
+{
+	return !att->attisdropped && !att->attgenerated;
+}
+
 /* Keep a row: its line, and a hash of its series, or of all of it if the table has none. */
 static void
 keep(MdbWritten *w, Relation rel, const MdbTable *table, TupleTableSlot *slot)
@@ -97,7 +106,7 @@ keep(MdbWritten *w, Relation rel, const MdbTable *table, TupleTableSlot *slot)
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		int start;
 
-		if (att->attisdropped)
+		if (!mdb_is_written(att))
 			continue;
 		appendStringInfoString(&line, tab);
 		tab = "\t";
@@ -168,7 +177,7 @@ mdb_write_copy(Relation rel, bool out)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
-		if (att->attisdropped)
+		if (!mdb_is_written(att))
 			continue;
 		appendStringInfo(&buf, "%s%s", comma, quote_identifier(NameStr(att->attname)));
 		comma = ", ";

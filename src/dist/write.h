@@ -27,6 +27,7 @@ typedef struct MdbWritten
 extern bool mdb_distributed_writes;
 extern void mdb_dist_write_init(void);
 extern char *mdb_write_copy(Relation rel, bool out);
+extern bool mdb_is_written(Form_pg_attribute att);
 
 /* ---- write_send.c ---- */
 

@@ -19,6 +19,7 @@
 #include "pgstat.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -31,6 +32,12 @@
 #include "store/store.h"
 
 #define BATCH_BYTES (64 * 1024)
+
+/*
+ * How long a node waits for a lock, unless lock_timeout says so here: two transactions that wait for each other's keys on
+ * two nodes would wait for ever, as neither node sees more than one of the waits.
+ */
+#define LOCK_MS 10000
 
 /* How long the end of a transaction waits for nodes. */
 #define FINISH_MS 5000
@@ -84,7 +91,7 @@ taking_shards(void)
 	List *nodes = mdb_nodes(), *shards = NIL;
 	ListCell *lc;
 
-	foreach (lc, mdb_shards())
+	foreach (lc, mdb_all_shards())
 		if (takes_rows(nodes, ((MdbShard *) lfirst(lc))->name))
 			shards = lappend(shards, lfirst(lc));
 	return shards;
@@ -178,9 +185,11 @@ open_nodes(List *nodes)
 		}
 	}
 	mdb_together_writing(sessions, true);
-	mdb_together_same(sessions,
-					  "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on; "
-					  "SET LOCAL idle_in_transaction_session_timeout = '10min'");
+	mdb_together_same(
+		sessions,
+		psprintf("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on; "
+				 "SET LOCAL idle_in_transaction_session_timeout = '10min'; SET LOCAL lock_timeout = %d",
+				 LockTimeout > 0 ? LockTimeout : LOCK_MS));
 	sending->sessions = list_concat(sending->sessions, sessions);
 	return sessions;
 }
@@ -199,7 +208,8 @@ mdb_sending_join(const MdbNode *node)
 		begin_sending(GetUserId());
 	s = linitial(open_nodes(list_make1(unconstify(MdbNode *, node))));
 	/* It waits while others are written to. */
-	mdb_together_same(list_make1(s), "SET LOCAL idle_in_transaction_session_timeout = 0");
+	mdb_together_same(list_make1(s),
+					  "SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL lock_timeout = 0");
 	MemoryContextSwitchTo(old);
 	return s;
 }
@@ -301,6 +311,9 @@ end_lines(Target *t, const MdbWritten *w)
 		bool well = mdb_together_receive(s, &res);
 
 		PQclear(res);
+		if (!well && s->error->sqlstate == ERRCODE_LOCK_NOT_AVAILABLE)
+			s->error->hint = MemoryContextStrdup(
+				s->mcxt, "Another transaction may wait for a row of this one on another node. Try again.");
 		if (!well)
 			mdb_node_error(s->node, s->shard, s->error, w->copy);
 	}

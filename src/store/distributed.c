@@ -197,6 +197,48 @@ mdb_refuse_elsewhere(Oid relid, const char *hint)
 			 errhint("Shards are tables USING metricsdb, too: use run_command_on_shards().")));
 }
 
+/* Delete the rows of a catalog of which a column has a value; each one's first column, a text, is added to names. */
+static void
+delete_rows(const char *name, AttrNumber attno, RegProcedure eq, Datum value, List **names)
+{
+	Oid catalog = mdb_catalog_relid(name, true);
+	Relation rel;
+	Snapshot snapshot;
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple tuple;
+
+	if (!OidIsValid(catalog))
+		return;
+	rel = table_open(catalog, RowExclusiveLock);
+	snapshot = mdb_latest_snapshot();
+	ScanKeyInit(&key, attno, BTEqualStrategyNumber, eq, value);
+	/* Not by an index, which may be gone before it when the extension is dropped. */
+	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool isnull;
+
+		*names = lappend(*names, DatumGetTextPCopy(heap_getattr(tuple, 1, RelationGetDescr(rel), &isnull)));
+		simple_heap_delete(rel, &tuple->t_self);
+	}
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, NoLock);
+}
+
+/* Kafka sources of a table that is distributed no more are its nodes' alone. */
+static void
+forget_sources(Oid relid)
+{
+	List *sources = NIL, *ignored = NIL;
+	ListCell *lc;
+
+	delete_rows("distributed_source", 2, F_OIDEQ, ObjectIdGetDatum(relid), &sources);
+	foreach (lc, sources)
+		delete_rows("distributed_epoch", 1, F_TEXTEQ, PointerGetDatum(lfirst(lc)), &ignored);
+}
+
 /*
  * mdb_distributed_set - make a table distributed, or not.  The caller has locked it, and checked who may.
  */
@@ -215,7 +257,10 @@ mdb_distributed_set(Oid relid, bool distributed)
 		(void) mdb_catalog_insert(rel, values, nulls, GetCurrentCommandId(true), 0);
 	}
 	else if (!distributed && HeapTupleIsValid(tuple))
+	{
 		simple_heap_delete(rel, &tuple->t_self);
+		forget_sources(relid);
+	}
 	table_close(rel, RowExclusiveLock);
 	CacheInvalidateRelcacheByRelid(relid);
 	CommandCounterIncrement();
@@ -238,6 +283,7 @@ mdb_distributed_forget(Oid relid)
 	if (HeapTupleIsValid(tuple))
 		simple_heap_delete(rel, &tuple->t_self);
 	table_close(rel, RowExclusiveLock);
+	forget_sources(relid);
 }
 
 /*

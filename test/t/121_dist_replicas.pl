@@ -43,6 +43,15 @@ $a1->start;
 is(sql($query), $all, 'one is back');
 is(sql("SELECT breaker, failures FROM metricsdb.nodes WHERE node = 'a1'"), 'closed|0', 'and its breaker closed');
 $a2->start;
+is(sql("SELECT count(*) FROM metricsdb.nodes WHERE healthy AND breaker = 'closed'"), 3, 'so are all');
+
+# A breaker that is half-open lets one ask, who must be one who does.
+$a1->stop('immediate');
+is(sql($query), $all, 'a node is down');
+$a1->start;
+sleep 3;
+sql('BEGIN; INSERT INTO m (time, host, n) VALUES (now(), NULL, 1); ROLLBACK');
+like(sql("EXPLAIN (ANALYZE, TIMING OFF, COSTS OFF) $query"), qr/Node a1: shard=a rows=1/, 'and is tried by the first who reads, not by who only looks where rows might go');
 
 # A node that hangs is gone round; while its breaker is open nobody waits for it.
 my $master = $a1->{_pid};

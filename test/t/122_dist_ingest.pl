@@ -144,8 +144,24 @@ like(error("SELECT metricsdb.rejoin_node('a2')"), qr/node "a2" has skipped offse
 $a2->safe_psql('postgres', 'UPDATE metricsdb.kafka_offset SET skipped = skipped - 1');
 is(sql("SELECT metricsdb.rejoin_node('a2')"), 't', 'else it does');
 
+# Who does not own the table makes nobody wait.
+my $waiting = session($c);
+$waiting->query('BEGIN; LOCK TABLE metricsdb.node IN SHARE MODE');
+sql('CREATE ROLE other; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA metricsdb TO other; GRANT USAGE ON SCHEMA metricsdb TO other');
+like(error("SET lock_timeout = '1s'; SET ROLE other; SELECT metricsdb.$_('stream')"), qr/must be owner of table m/, "$_ is the owner's") for 'assign_partitions', 'drop_distributed_source';
+$waiting->query('ROLLBACK');
+
 # Going
 sql("SELECT metricsdb.drop_distributed_source('stream')");
 is($_->safe_psql('postgres', 'SELECT count(*) FROM metricsdb.kafka_sources'), '0', 'dropped on ' . $_->name) for $a1, $b, $d;
 is(sql('SELECT count(*) FROM m'), $points, 'points stay');
+$_->safe_psql('postgres', 'TRUNCATE m') for $a1, $a2, $b, $d;
+for my $going ('SELECT metricsdb.undistribute(\'m\')', 'DROP TABLE m')
+{
+	sql("SELECT metricsdb.distribute('m')");
+	is(sql($create), '6', 'a source');
+	sql($going);
+	is(sql('SELECT (SELECT count(*) FROM metricsdb.distributed_source), (SELECT count(*) FROM metricsdb.distributed_epoch)'), '0|0', "goes with $going");
+	$_->safe_psql('postgres', "SELECT metricsdb.drop_kafka_source('stream'); TRUNCATE m") for $a1, $a2, $b, $d;
+}
 done_testing();

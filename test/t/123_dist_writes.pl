@@ -2,6 +2,7 @@
 use strict;
 use warnings;
 use FindBin;
+use IO::Socket::INET;
 use lib "$FindBin::RealBin/../lib";
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -104,6 +105,44 @@ cmp_ok(sql("$inserts; SELECT count(*) FROM activity WHERE application_name = 'me
 sql('DROP FOREIGN TABLE activity');
 settled(20120, 'one after the other');
 
+# Keys that somebody else holds are not waited for without end: he may wait for us, on another node.
+$b->safe_psql('postgres', 'CREATE UNIQUE INDEX unique_n ON m (n)');
+my $holder = $b->background_psql('postgres');
+$holder->query_safe("BEGIN; INSERT INTO m $rows (40001, 40050) i");
+like(error("INSERT INTO m $rows (40001, 40050) i"), qr/node "b": canceling statement due to lock timeout.*HINT:  Another transaction may wait for a row of this one on another node/s, 'two transactions that wait for each other');
+$holder->query_safe('ROLLBACK');
+$holder->quit;
+$b->safe_psql('postgres', 'DROP INDEX unique_n');
+settled(20120, 'one has failed');
+
+# What nodes compute is not sent.
+sql("CREATE TABLE g (n int8, double int8 GENERATED ALWAYS AS (n * 2) STORED, time timestamptz NOT NULL, metric text) USING metricsdb WITH (metricsdb.time = 'time', metricsdb.series = 'metric'); SELECT metricsdb.distribute('g')");
+sql("INSERT INTO g (n, time, metric) SELECT i, now(), 'g' || i FROM generate_series(1, 100) i; COPY g (n, time, metric) FROM stdin;\n101\t2026-01-02\tg\n\\.\n");
+is(sql('SELECT count(*), sum(n), sum(double) FROM g'), '101|5151|10302', 'generated columns');
+
+# Each owner's transactions are ended as him, if nobody may end them all.
+$c->append_conf('postgresql.conf', 'metricsdb.dist_recovery_interval = 86400');
+$c->reload;
+$_->safe_psql('postgres', 'CREATE ROLE w1 LOGIN; CREATE ROLE w2 LOGIN') for $b, $c;
+my $me = sql("SELECT umoptions[1] FROM pg_user_mappings WHERE srvname = 'b'") =~ s/^user=//r;
+sql("ALTER USER MAPPING FOR CURRENT_USER SERVER b OPTIONS (SET user 'w1'); CREATE USER MAPPING FOR w2 SERVER b OPTIONS (user 'w2', password_required 'false')");
+my $prefix = sql("SELECT 'metricsdb/' || system_identifier || '/' || (SELECT oid FROM pg_database WHERE datname = current_database()) FROM pg_control_system()");
+# Recovery of before may be under way still.
+sql('SELECT metricsdb.recover_transactions()');
+$b->safe_psql('postgres', "SET SESSION AUTHORIZATION w" . (1 + $_ % 2) . "; BEGIN; SELECT txid_current(); PREPARE TRANSACTION '$prefix/3/0$_/0'") for 1 .. 4;
+is(sql('SELECT metricsdb.recover_transactions()'), '4', 'of several owners all are ended at once');
+is($b->safe_psql('postgres', 'SELECT count(*) FROM pg_prepared_xacts'), '0', 'and gone');
+sql("ALTER USER MAPPING FOR CURRENT_USER SERVER b OPTIONS (SET user '$me'); DROP USER MAPPING FOR w2 SERVER b");
+
+# Who waits for a node that does not answer may cancel.
+my $mute = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die "listen: $!";
+sql("CREATE SERVER mute FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '127.0.0.1', port '" . $mute->sockport . "'); CREATE USER MAPPING FOR CURRENT_USER SERVER mute");
+sql("INSERT INTO metricsdb.node VALUES ('mute', 'mute', 1, false, false, now(), 'evicted')");
+like(error("SET statement_timeout = '500ms'; SELECT metricsdb.recover_transactions()"), qr/canceling statement due to statement timeout/, 'recovery is cancelled while it connects');
+sql("DELETE FROM metricsdb.node WHERE name = 'mute'; DROP SERVER mute CASCADE");
+$c->append_conf('postgresql.conf', 'metricsdb.dist_recovery_interval = 1');
+$c->reload;
+
 # What has committed since is seen by recovery, whatever its own snapshot.
 my $gid = sql("SELECT 'metricsdb/' || system_identifier || '/' || (SELECT oid FROM pg_database WHERE datname = current_database()) || '/3/00' FROM pg_control_system()");
 my $reader = $c->background_psql('postgres');
@@ -125,10 +164,13 @@ like(error("SELECT metricsdb.drain_node('a1'), metricsdb.drain_node('a2'), metri
 like(error("DO 'BEGIN PERFORM metricsdb.drain_node(''b'', move_rows => true); EXCEPTION WHEN division_by_zero THEN END'"), qr/inside a subtransaction/, 'not by halves');
 like(error("SET statement_timeout = '20s'; BEGIN; SELECT metricsdb.drain_node('b', move_rows => true); SELECT metricsdb.remove_node('b')"), qr/cannot read distributed tables/, 'nor is a node looked at by who would wait for himself');
 like(error("SET statement_timeout = '20s'; BEGIN; SELECT metricsdb.drain_node('b', move_rows => true); SELECT metricsdb.drain_node('a1'); SELECT metricsdb.drain_node('a2', move_rows => true)"), qr/rows of two shards cannot be moved in one transaction/, 'one shard after the other');
+like(error("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM m; SELECT metricsdb.drain_node('b', move_rows => true)"), qr/cannot be moved in a transaction with one snapshot/, 'nor while it is read with one snapshot');
+like(error("BEGIN; DECLARE c CURSOR FOR SELECT * FROM m; FETCH c; SELECT metricsdb.drain_node('b', move_rows => true)"), qr/"m" because it is being used by active queries/, 'or with a cursor');
 is(sql("BEGIN; SELECT metricsdb.drain_node('b', move_rows => true); ROLLBACK; SELECT count(*) FROM metricsdb.node WHERE draining"), "t\n0", 'rolled back');
 is(sql($digest), $all, 'nothing has happened');
 is(sql("SELECT metricsdb.drain_node('b', move_rows => true)"), 't', 'rows are moved');
 is(sql($digest), $all, 'all are there');
+is(sql('SELECT count(*), sum(n), sum(double) FROM g'), '101|5151|10302', 'generated columns, too');
 is($b->safe_psql('postgres', 'SELECT count(*) FROM m'), '0', 'none of them where they were');
 is($a1->safe_psql('postgres', $digest), $a2->safe_psql('postgres', $digest), 'replicas are alike');
 $b->safe_psql('postgres', "BEGIN; INSERT INTO m $rows (1, 1) i; PREPARE TRANSACTION 'metricsdb/another'");
