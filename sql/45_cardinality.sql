@@ -28,7 +28,24 @@ CREATE TABLE cardinality (
 CREATE INDEX cardinality_idx ON cardinality (storage_id, hour, metric_hash);
 COMMENT ON TABLE cardinality IS 'new series by table, hour and metric: the present hour and the one before';
 
-REVOKE ALL ON cardinality_limit, cardinality FROM PUBLIC;
+-- Of a node's table the share of a coordinator's metricsdb.max_new_series: src/dist/assign.c.
+CREATE TABLE cardinality_share (
+	"table"      regclass NOT NULL PRIMARY KEY,
+	new_per_hour int8     CHECK (new_per_hour >= 0)	-- NULL = any number
+) USING heap;
+COMMENT ON TABLE cardinality_share IS
+	'how many new series an hour of each metric a table gets from Kafka, instead of metricsdb.max_new_series; written by '
+	'metricsdb.set_cardinality_share()';
+SELECT pg_catalog.pg_extension_config_dump('metricsdb.cardinality_share', '');
+
+REVOKE ALL ON cardinality_limit, cardinality_share, cardinality FROM PUBLIC;
+
+CREATE FUNCTION set_cardinality_share("table" regclass, new_per_hour int8, shared bool DEFAULT true) RETURNS bool
+	AS 'MODULE_PATHNAME', 'mdb_set_cardinality_share' LANGUAGE C;
+COMMENT ON FUNCTION set_cardinality_share(regclass, int8, bool) IS
+	'let a table have so many new series an hour of each metric from Kafka, NULL = any number, instead of '
+	'metricsdb.max_new_series, or with shared false that setting again; true if that is a change. Limits of '
+	'set_cardinality_limit() come first. Called by a coordinator''s metricsdb.assign_partitions(). For the table''s owner';
 
 CREATE FUNCTION set_cardinality_limit(
 	"table"      regclass,

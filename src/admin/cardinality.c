@@ -15,6 +15,7 @@
 #include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -29,11 +30,13 @@
 #include "utils/tuplestore.h"
 
 #include "admin/admin.h"
+#include "metricsdb.h"
 #include "series/guard.h"
 
 PG_FUNCTION_INFO_V1(mdb_set_cardinality_limit);
 PG_FUNCTION_INFO_V1(mdb_drop_cardinality_limit);
 PG_FUNCTION_INFO_V1(mdb_all_cardinality);
+PG_FUNCTION_INFO_V1(mdb_set_cardinality_share);
 
 #define NCOLUMNS 12
 
@@ -210,6 +213,36 @@ mdb_drop_cardinality_limit(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(found);
 }
 
+/*
+ * mdb_set_cardinality_share - metricsdb.set_cardinality_share("table" regclass, new_per_hour int8, shared bool): see its
+ * COMMENT.
+ */
+Datum
+mdb_set_cardinality_share(PG_FUNCTION_ARGS)
+{
+	Relation rel = open_owned(fcinfo);
+	Oid types[] = {OIDOID, INT8OID};
+	Datum args[] = {ObjectIdGetDatum(RelationGetRelid(rel)),
+					PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1)};
+	bool shared = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
+	uint64 n;
+
+	if (!PG_ARGISNULL(1) && PG_GETARG_INT64(1) < 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("a limit of new series must not be negative"),
+						errhint("NULL allows any number, 0 allows none.")));
+	SPI_connect();
+	n = shared ? mdb_execute_own("INSERT INTO metricsdb.cardinality_share AS s VALUES ($1::regclass, $2) "
+								 "ON CONFLICT (\"table\") DO UPDATE SET new_per_hour = excluded.new_per_hour "
+								 "WHERE s.new_per_hour IS DISTINCT FROM excluded.new_per_hour",
+								 lengthof(types), types, args, PG_ARGISNULL(1) ? " n" : NULL)
+			   : mdb_execute_own("DELETE FROM metricsdb.cardinality_share WHERE \"table\" = $1::regclass", 1,
+								 types, args, NULL);
+	SPI_finish();
+	relation_close(rel, NoLock);
+	PG_RETURN_BOOL(n > 0);
+}
+
 /* ---- the view ---- */
 
 typedef struct Line
@@ -285,11 +318,12 @@ put_limit(Datum *v, bool *n, int at, int64 limit)
 }
 
 static void
-put_line(ReturnSetInfo *rsinfo, Relation rel, bool named, const MdbLimit *limits, int nlimits,
+put_line(ReturnSetInfo *rsinfo, Relation rel, bool named, const MdbLimit *limits, int nlimits, int64 setting,
 		 MdbCardBytes name, const Line *line, TimestampTz this_hour)
 {
-	MdbCardRule rule = mdb_guard_rule(limits, nlimits, name, false);
-	MdbCardRule sql = mdb_guard_rule(limits, nlimits, name, true);
+	MdbCardRule rule = mdb_guard_rule(limits, nlimits, name, setting, false);
+	MdbCardRule sql =
+		mdb_guard_rule(limits, nlimits, name, mdb_guard_setting(RelationGetRelid(rel), true), true);
 	Datum v[NCOLUMNS] = {0};
 	bool n[NCOLUMNS] = {0};
 	int64 used = line ? line->metric->used : 0;
@@ -325,13 +359,14 @@ put_table(ReturnSetInfo *rsinfo, Relation rel)
 	TimestampTz this_hour = now - now % USECS_PER_HOUR;
 	int nlimits;
 	MdbLimit *limits = mdb_guard_limits(RelationGetRelid(rel), &nlimits);
+	int64 setting = mdb_guard_setting(RelationGetRelid(rel), false);
 	Line *lines = read_lines(table->storage_id);
 	AttrNumber name;
 	AttrNumber tags;
 
 	mdb_guard_shape(rel, table, &name, &tags);
 	for (Line *line = lines; line; line = line->next)
-		put_line(rsinfo, rel, name != 0, limits, nlimits,
+		put_line(rsinfo, rel, name != 0, limits, nlimits, setting,
 				 (MdbCardBytes){line->metric->name, line->metric->name_len}, line, this_hour);
 	/* Limits of what had nothing new in this hour */
 	for (int i = 0; i < nlimits; i++)
@@ -342,7 +377,7 @@ put_table(ReturnSetInfo *rsinfo, Relation rel)
 		for (Line *line = lines; line && !shown; line = line->next)
 			shown = line->hour == this_hour && line->metric->hash == mdb_card_hash(metric);
 		if (!shown)
-			put_line(rsinfo, rel, name != 0, limits, nlimits, metric, NULL, this_hour);
+			put_line(rsinfo, rel, name != 0, limits, nlimits, setting, metric, NULL, this_hour);
 	}
 }
 

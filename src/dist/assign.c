@@ -32,6 +32,7 @@
 #include "dist/admin.h"
 #include "dist/together.h"
 #include "metricsdb.h"
+#include "series/guard.h"
 #include "store/store.h"
 
 PG_FUNCTION_INFO_V1(mdb_create_distributed_source);
@@ -601,6 +602,41 @@ write_copy(Source *src)
 	SPI_finish();
 }
 
+/*
+ * Tell all nodes their share of metricsdb.max_new_series, alike for replicas.  Before a shard that is new begins to read, so
+ * that shares never add up to more, but by one for each while others take their places.  Without: they have their own again.
+ */
+static void
+tell_shares(Source *src, bool shared)
+{
+	const char *before = NULL;
+	int shards = 0, shard = -1;
+	ListCell *lc;
+
+	/* By shard, as mdb_nodes() tells them. */
+	foreach (lc, src->holders)
+	{
+		const char *name = ((Holder *) lfirst(lc))->node->shard;
+
+		shards += before == NULL || strcmp(name, before) != 0;
+		before = name;
+	}
+	before = NULL;
+	foreach (lc, src->holders)
+	{
+		Holder *h = lfirst(lc);
+		int share;
+
+		shard += before == NULL || strcmp(h->node->shard, before) != 0;
+		before = h->node->shard;
+		share = mdb_max_new_series / shards + (shard < mdb_max_new_series % shards);
+		appendStringInfo(&h->todo, "SELECT metricsdb.set_cardinality_share(%s, %s, %s)",
+						 quote_literal_cstr(mdb_table_name(src->table)),
+						 mdb_max_new_series > 0 ? psprintf("%d", share) : "NULL", shared ? "true" : "false");
+	}
+	do_it(src, NULL);
+}
+
 /* Compare and change what nodes have; how many partitions somebody else reads then. */
 static int64
 assign(Source *src, bool from_end)
@@ -613,6 +649,7 @@ assign(Source *src, bool from_end)
 	do_it(src, take_epochs);
 	list_sort(src->epochs, epoch_cmp);
 	complete_replicas(src);
+	tell_shares(src, true);
 	moves = plan_moves(src);
 	end_epochs(src, moves);
 	commit(src);
@@ -791,6 +828,9 @@ mdb_drop_distributed_source(PG_FUNCTION_ARGS)
 	Oid type = TEXTOID;
 	Datum arg = PG_GETARG_DATUM(0);
 	Source *src = lock_source(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	Oid table_type = REGCLASSOID;
+	Datum table = ObjectIdGetDatum(src->table);
+	bool last;
 
 	connect(src, r);
 	begin(src);
@@ -801,7 +841,11 @@ mdb_drop_distributed_source(PG_FUNCTION_ARGS)
 	do_it(src, NULL);
 	SPI_connect();
 	(void) mdb_execute_own("DELETE FROM metricsdb.distributed_source WHERE name = $1", 1, &type, &arg, NULL);
+	last = mdb_execute_own("SELECT FROM metricsdb.distributed_source WHERE \"table\" = $1", 1, &table_type,
+						   &table, NULL) == 0;
 	SPI_finish();
+	if (last)
+		tell_shares(src, false);
 	commit(src);
 	mdb_reading_end(r);
 	PG_RETURN_VOID();

@@ -118,15 +118,52 @@ mdb_guard_limits(Oid relid, int *count)
 }
 
 /*
- * mdb_guard_rule - what applies to a metric: its own limit, else the table's, else the setting.
+ * mdb_guard_setting - what applies to metrics of a table for which nobody has set a limit: the setting or, from Kafka, the
+ * table's share of that of a coordinator.
+ */
+int64
+mdb_guard_setting(Oid relid, bool sql)
+{
+	int64 setting = sql ? mdb_max_new_series_sql : mdb_max_new_series;
+	Oid catalog = sql ? InvalidOid : mdb_catalog_relid("cardinality_share", true);
+	Relation rel;
+	Snapshot snapshot;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	if (setting == 0)
+		setting = MDB_CARD_UNLIMITED;
+	if (!OidIsValid(catalog))
+		return setting;
+	rel = table_open(catalog, AccessShareLock);
+	snapshot = mdb_latest_snapshot();
+	ScanKeyInit(&key, Anum_cardinality_share_table, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	scan = systable_beginscan(rel, mdb_catalog_index(rel), true, snapshot, 1, &key);
+	if (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool isnull;
+
+		setting = DatumGetInt64(
+			heap_getattr(tuple, Anum_cardinality_share_new_per_hour, RelationGetDescr(rel), &isnull));
+		if (isnull)
+			setting = MDB_CARD_UNLIMITED;
+	}
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+	return setting;
+}
+
+/*
+ * mdb_guard_rule - what applies to a metric: its own limit, else the table's, else the setting, mdb_guard_setting().
  *
  * Limits that came with a restored dump do not apply to SQL: they would stop the restore of the rows.
  */
 MdbCardRule
-mdb_guard_rule(const MdbLimit *limits, int nlimits, MdbCardBytes name, bool sql)
+mdb_guard_rule(const MdbLimit *limits, int nlimits, MdbCardBytes name, int64 setting, bool sql)
 {
-	int setting = sql ? mdb_max_new_series_sql : mdb_max_new_series;
-	MdbCardRule rule = {setting > 0 ? setting : MDB_CARD_UNLIMITED, MDB_CARD_REJECT, {NULL, 0}};
+	MdbCardRule rule = {setting, MDB_CARD_REJECT, {NULL, 0}};
 	const MdbLimit *found = NULL;
 
 	for (int i = 0; i < nlimits; i++)
@@ -214,13 +251,11 @@ mdb_guard_for_sql(Relation rel)
 	return answer;
 }
 
-/*
- * mdb_guard_forget - a relation is being dropped: so are the limits that were set for it.
- */
-void
-mdb_guard_forget(Oid relid)
+/* Delete the rows of a catalog whose first column is a table. */
+static void
+forget_in(const char *name, Oid relid)
 {
-	Oid catalog = mdb_catalog_relid("cardinality_limit", true);
+	Oid catalog = mdb_catalog_relid(name, true);
 	Relation rel;
 	Snapshot snapshot;
 	ScanKeyData key;
@@ -231,7 +266,7 @@ mdb_guard_forget(Oid relid)
 		return;
 	rel = table_open(catalog, RowExclusiveLock);
 	snapshot = mdb_latest_snapshot();
-	ScanKeyInit(&key, Anum_cardinality_limit_table, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
 	/* Not by the index, which may be gone before it when the extension is dropped. */
 	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
@@ -239,6 +274,16 @@ mdb_guard_forget(Oid relid)
 	systable_endscan(scan);
 	UnregisterSnapshot(snapshot);
 	table_close(rel, NoLock);
+}
+
+/*
+ * mdb_guard_forget - a relation is being dropped: so are the limits that were set for it.
+ */
+void
+mdb_guard_forget(Oid relid)
+{
+	forget_in("cardinality_limit", relid);
+	forget_in("cardinality_share", relid);
 }
 
 /*
@@ -332,7 +377,7 @@ mdb_guard_read_limits(MdbGuard *g)
 	MemoryContext fresh =
 		AllocSetContextCreate(g->mcxt, "metricsdb cardinality limits", ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(fresh);
-	int setting = g->sql ? mdb_max_new_series_sql : mdb_max_new_series;
+	int64 setting = mdb_guard_setting(g->relid, g->sql);
 	MdbLimit *limits;
 	int count;
 	uint32_t at = 0;
@@ -349,7 +394,7 @@ mdb_guard_read_limits(MdbGuard *g)
 	g->nlimits = count;
 	g->setting = setting;
 	while ((metric = mdb_card_next(g->card, &at)) != NULL)
-		metric->rule = mdb_guard_rule(limits, count, metric_name(metric), g->sql);
+		metric->rule = mdb_guard_rule(limits, count, metric_name(metric), setting, g->sql);
 	MemoryContextDelete(g->limits_mcxt);
 	g->limits_mcxt = fresh;
 }
@@ -364,7 +409,7 @@ mdb_guard_metric(MdbGuard *g, MdbCardBytes name)
 	MdbCardMetric *metric = mdb_card_metric(g->card, name, &made);
 
 	if (made)
-		metric->rule = mdb_guard_rule(g->limits, g->nlimits, name, g->sql);
+		metric->rule = mdb_guard_rule(g->limits, g->nlimits, name, g->setting, g->sql);
 	return metric;
 }
 
@@ -408,7 +453,7 @@ read_books(MdbGuard *g)
 		metric = mdb_card_metric_hashed(
 			g->card, (uint64_t) DatumGetInt64(v[Anum_cardinality_metric_hash - 1]), bytes, &made);
 		if (made)
-			metric->rule = mdb_guard_rule(g->limits, g->nlimits, bytes, g->sql);
+			metric->rule = mdb_guard_rule(g->limits, g->nlimits, bytes, g->setting, g->sql);
 		metric->used += DatumGetInt64(v[Anum_cardinality_new_series - 1]);
 		if (!n[Anum_cardinality_sketch - 1])
 			merge_sketch(g->card, metric, v[Anum_cardinality_sketch - 1]);

@@ -54,6 +54,14 @@ typedef struct MdbLimit
 	bool at_home; /* set in this database, not restored into it */
 } MdbLimit;
 
+/* Columns of metricsdb.cardinality_share. */
+enum
+{
+	Anum_cardinality_share_table = 1,
+	Anum_cardinality_share_new_per_hour,
+	Natts_cardinality_share = Anum_cardinality_share_new_per_hour
+};
+
 /* One table as a process guards it, for SQL or for Kafka; lives as long as its memory context. */
 typedef struct MdbGuard
 {
@@ -67,7 +75,7 @@ typedef struct MdbGuard
 	AttrNumber tags;  /* a jsonb object, or 0: the series columns are the tags */
 	int nlimits;
 	MdbLimit *limits;
-	int setting; /* that was in force when rules were made */
+	int64 setting; /* that was in force when rules were made */
 	MdbCard *card;
 	uint64 aborts; /* how many there had been at the last claim */
 } MdbGuard;
@@ -84,7 +92,9 @@ extern void mdb_guard_estimate(MdbGuard *g, MdbCardMetric *metric);
 extern void mdb_guard_shape(Relation rel, const MdbTable *table, AttrNumber *name, AttrNumber *tags);
 extern bool mdb_guard_for_sql(Relation rel);
 extern MdbLimit *mdb_guard_limits(Oid relid, int *count);
-extern MdbCardRule mdb_guard_rule(const MdbLimit *limits, int nlimits, MdbCardBytes name, bool sql);
+extern int64 mdb_guard_setting(Oid relid, bool sql);
+extern MdbCardRule mdb_guard_rule(const MdbLimit *limits, int nlimits, MdbCardBytes name, int64 setting,
+								  bool sql);
 extern const char *mdb_guard_home(void);
 extern void mdb_guard_forget(Oid relid);
 extern void mdb_guard_tidy(void);
