@@ -92,7 +92,8 @@ GRANT EXECUTE ON FUNCTION all_nodes() TO pg_monitor;
 
 CREATE VIEW nodes WITH (security_invoker = true) AS SELECT * FROM all_nodes();
 COMMENT ON VIEW nodes IS
-	'the nodes as the reader''s user mappings find them now, asked all at once: versions, how far a standby is behind, series '
+	'the nodes as the reader''s user mappings find them now, asked all at once: versions, how far a standby is behind its primary, or the '
+	'node what Kafka has for distributed tables, series '
 	'and bytes of distributed tables, or the error; and how they did before: breaker closed, open (asked last for a while), or '
 	'half-open (about to be tried), failures in a row, the last one. For pg_monitor';
 GRANT SELECT ON nodes TO pg_monitor;

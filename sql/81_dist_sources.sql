@@ -56,6 +56,22 @@ COMMENT ON FUNCTION assign_partitions(text) IS
 	'one, to the shards that have fewest, and complete what was interrupted: each at an offset up to which the one before '
 	'reads; how many. For the table''s owner';
 
+CREATE FUNCTION pause_distributed_source(name text) RETURNS void
+	LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'mdb_pause_distributed_source';
+COMMENT ON FUNCTION pause_distributed_source(text) IS
+	'have no node read a distributed table''s Kafka source until it is resumed. For the table''s owner';
+
+CREATE FUNCTION resume_distributed_source(name text) RETURNS void
+	LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'mdb_resume_distributed_source';
+COMMENT ON FUNCTION resume_distributed_source(text) IS
+	'have all nodes go on with a distributed table''s Kafka source that was paused or stopped. For the table''s owner';
+
+CREATE FUNCTION seek_distributed_source(name text, partition int4, next_offset int8) RETURNS void
+	LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'mdb_seek_distributed_source';
+COMMENT ON FUNCTION seek_distributed_source(text, int4, int8) IS
+	'have the replicas of the shard that reads a partition go on at another offset of their epoch: what lies between is not read, '
+	'or is read and stored again. For the table''s owner';
+
 CREATE FUNCTION distributed_source_status(
 	source text, OUT node text, OUT shard text, OUT partition int4, OUT epoch int8, OUT state text, OUT next_offset int8,
 	OUT to_offset int8, OUT lag_messages int8, OUT messages int8, OUT consumed int8, OUT stored int8, OUT dead_letters int8,

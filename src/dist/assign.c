@@ -38,6 +38,9 @@
 PG_FUNCTION_INFO_V1(mdb_create_distributed_source);
 PG_FUNCTION_INFO_V1(mdb_drop_distributed_source);
 PG_FUNCTION_INFO_V1(mdb_assign_partitions);
+PG_FUNCTION_INFO_V1(mdb_pause_distributed_source);
+PG_FUNCTION_INFO_V1(mdb_resume_distributed_source);
+PG_FUNCTION_INFO_V1(mdb_seek_distributed_source);
 PG_FUNCTION_INFO_V1(mdb_distributed_source_status);
 
 #define OPEN (-1) /* an end that is not known */
@@ -846,6 +849,90 @@ mdb_drop_distributed_source(PG_FUNCTION_ARGS)
 	SPI_finish();
 	if (last)
 		tell_shares(src, false);
+	commit(src);
+	mdb_reading_end(r);
+	PG_RETURN_VOID();
+}
+
+/* A function of nodes' own sources, called on all of them. */
+static void
+call_on_nodes(const char *name, const char *function)
+{
+	MdbReading *r = mdb_reading_begin(CurrentMemoryContext);
+	Source *src = lock_source(name);
+
+	connect(src, r);
+	begin(src);
+	all_do(src, psprintf("SELECT metricsdb.%s(source) FROM metricsdb.kafka_sources WHERE source = %s",
+						 function, quote_literal_cstr(name)));
+	do_it(src, NULL);
+	commit(src);
+	mdb_reading_end(r);
+}
+
+/*
+ * mdb_pause_distributed_source - metricsdb.pause_distributed_source(name)
+ */
+Datum
+mdb_pause_distributed_source(PG_FUNCTION_ARGS)
+{
+	call_on_nodes(text_to_cstring(PG_GETARG_TEXT_PP(0)), "pause_kafka_source");
+	PG_RETURN_VOID();
+}
+
+/*
+ * mdb_resume_distributed_source - metricsdb.resume_distributed_source(name)
+ */
+Datum
+mdb_resume_distributed_source(PG_FUNCTION_ARGS)
+{
+	call_on_nodes(text_to_cstring(PG_GETARG_TEXT_PP(0)), "resume_kafka_source");
+	PG_RETURN_VOID();
+}
+
+/* Nodes that have an epoch without an end, and those of them that read it. */
+static int64 open_epochs, read_epochs;
+
+static void
+take_readers(Source *src, Holder *h, const PGresult *res)
+{
+	open_epochs += result_int8(res, 0, 0);
+	read_epochs += result_int8(res, 0, 1);
+}
+
+/*
+ * mdb_seek_distributed_source - metricsdb.seek_distributed_source(name, partition, next_offset)
+ */
+Datum
+mdb_seek_distributed_source(PG_FUNCTION_ARGS)
+{
+	MdbReading *r = mdb_reading_begin(CurrentMemoryContext);
+	Source *src = lock_source(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	int32 partition = PG_GETARG_INT32(1);
+	int64 offset = PG_GETARG_INT64(2);
+	char *epochs =
+		psprintf("FROM metricsdb.kafka_assignments a LEFT JOIN metricsdb.kafka_status k USING (source, "
+				 "partition) WHERE source = %s AND partition = %d AND a.to_offset IS NULL AND "
+				 "a.from_offset <= " INT64_FORMAT,
+				 quote_literal_cstr(src->name), partition, offset);
+
+	connect(src, r);
+	begin(src);
+	open_epochs = read_epochs = 0;
+	all_do(src,
+		   psprintf("SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE k.epoch = a.epoch) %s",
+					epochs));
+	do_it(src, take_readers);
+	/* What lies before belongs to others, and replicas go alike. */
+	if (open_epochs == 0 || read_epochs < open_epochs)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("no shard reads partition %d of Kafka source \"%s\" at offset " INT64_FORMAT,
+							   partition, src->name, offset),
+						errdetail("Its last epoch begins behind it, or not all replicas have come to that."),
+						errhint("SELECT * FROM metricsdb.distributed_source_status('%s')", src->name)));
+	all_do(src, psprintf("SELECT metricsdb.seek_kafka_source(source, partition, " INT64_FORMAT ") %s", offset,
+						 epochs));
+	do_it(src, NULL);
 	commit(src);
 	mdb_reading_end(r);
 	PG_RETURN_VOID();

@@ -164,8 +164,7 @@ check_columns(MdbSession *s, Relation rel)
 							   PQgetvalue(res, row, 1), type);
 		/* Only nodes compute it. */
 		else if ((PQgetvalue(res, row, 3)[0] == 't') != (att->attgenerated != '\0'))
-			problem =
-				psprintf("Column \"%s\" is generated on one of both alone.", NameStr(att->attname));
+			problem = psprintf("Column \"%s\" is generated on one of both alone.", NameStr(att->attname));
 	}
 	PQclear(res);
 	if (problem)

@@ -32,14 +32,16 @@ question(void)
 						 quote_literal_cstr(mdb_table_name(lfirst_oid(lc))));
 	return psprintf(
 		"SELECT pg_catalog.current_setting('server_version'), (SELECT extversion FROM pg_catalog.pg_extension WHERE "
-		"extname = 'metricsdb'), CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.clock_timestamp() - "
-		"pg_catalog.pg_last_xact_replay_timestamp() END, pg_catalog.sum(s.series)::pg_catalog.int8, "
+		"extname = 'metricsdb'), greatest(CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.clock_timestamp() - "
+		"pg_catalog.pg_last_xact_replay_timestamp() END, (SELECT pg_catalog.make_interval(secs => pg_catalog.max(lag_seconds)) FROM "
+		"metricsdb.kafka_status JOIN metricsdb.kafka_sources USING (source) WHERE target = ANY (ARRAY(SELECT pg_catalog.to_regclass(n) "
+		"FROM pg_catalog.unnest(ARRAY[%s]::pg_catalog.text[]) n)))), pg_catalog.sum(s.series)::pg_catalog.int8, "
 		"pg_catalog.sum(s.total_bytes)::pg_catalog.int8 FROM pg_catalog.unnest(ARRAY[%s]::pg_catalog.text[]) n "
 		"CROSS JOIN LATERAL (SELECT pg_catalog.to_regclass(n) AS oid) t JOIN pg_catalog.pg_class c USING (oid) "
 		"JOIN pg_catalog.pg_am a ON a.oid = c.relam AND a.amname = 'metricsdb' "
 		"CROSS JOIN LATERAL metricsdb.relation_stats(c.oid) s "
 		"WHERE pg_catalog.has_table_privilege(c.oid, 'SELECT')",
-		names.data);
+		names.data, names.data);
 }
 
 static void

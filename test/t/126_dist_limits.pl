@@ -16,6 +16,12 @@ my ($c, $a1, $a2, $b, $d) = dist_nodes('a1', 'a2', 'b', 'd');
 my $kafka = KafkaTest->new('limits');
 sub sql { return $c->safe_psql('postgres', $_[0]) }
 
+sub error
+{
+	my ($rc, $out, $err) = $c->psql('postgres', $_[0]);
+	return $rc == 0 ? "no error: $out" : $err;
+}
+
 sub soon
 {
 	my ($node, $sql, $what) = @_;
@@ -62,6 +68,8 @@ is(shares($a1, $a2, $b, $d), '11 11 10 10', 'has its share of what the others ha
 
 # The coordinator goes
 $c->stop;
+# Limits are read each second.
+sleep 2;
 flood('y', 10);
 refused($a1, 'y', 14 + 9);
 refused($b, 'y', 15 + 10);
@@ -78,6 +86,25 @@ sql("SELECT metricsdb.drain_node('d'); SELECT metricsdb.assign_partitions('limit
 soon($d, "SELECT bool_and(state = 'handed over') FROM metricsdb.kafka_status", 'a node has read to the end');
 sql("SELECT metricsdb.remove_node('d', force => true); SELECT metricsdb.assign_partitions('limits')");
 is(shares($a1, $a2, $b), '16 16 15', 'the others have its share again');
+# All nodes are paused, go on, and go back, from here.
+my $status = "metricsdb.distributed_source_status('limits')";
+sql("SELECT metricsdb.pause_distributed_source('limits')");
+is(sql("SELECT bool_and(state = 'paused') FROM $status"), 't', 'all nodes are paused');
+flood('w', 1);
+sql("SELECT metricsdb.resume_distributed_source('limits')");
+soon($c, "SELECT count(*) = 6 FROM m WHERE metric_name = 'w'", 'they go on');
+my $next = sql("SELECT next_offset FROM $status WHERE node = 'a1' AND partition = 0 AND to_offset IS NULL");
+like(error("SELECT metricsdb.seek_distributed_source('limits', 99, 1)"), qr/no shard reads partition 99 .* at offset 1/, 'a partition that nobody reads');
+sql("SELECT metricsdb.seek_distributed_source('limits', 0, $next - 1)");
+soon($_, "SELECT count(*) = (SELECT count(DISTINCT tags) + 1 FROM m WHERE metric_name = 'w') FROM m WHERE metric_name = 'w'", 'a message is read again on ' . $_->name) for $a1, $a2;
+is(sql("SELECT string_agg(node || ' ' || (lag >= '0 s'), ', ' ORDER BY node) FROM metricsdb.nodes"), 'a1 true, a2 true, b true', 'nodes say how far they are behind');
+my $holder = session($b);
+$holder->query('BEGIN; LOCK TABLE metricsdb.kafka_offset IN SHARE MODE');
+flood('w', 1);
+soon($c, "SELECT lag > '1 s' FROM metricsdb.nodes WHERE node = 'b'", 'one that cannot store is behind');
+$holder->query('ROLLBACK');
+soon($c, "SELECT lag = '0 s' FROM metricsdb.nodes WHERE node = 'b'", 'and catches up');
+
 sql("SET metricsdb.max_new_series = 0; SELECT metricsdb.assign_partitions('limits')");
 is($b->safe_psql('postgres', 'SELECT new_per_hour IS NULL FROM metricsdb.cardinality_share'), 't', 'any number is any number');
 sql("SELECT metricsdb.drop_distributed_source('limits')");
