@@ -44,6 +44,10 @@ CREATE TABLE kafka_offset (
 	updated_at      timestamptz,
 	epoch           int8,					-- of an assigned source: which of its assignments this is
 	to_offset       int8,					-- the first message that is not ours any more; NULL = there is none
+	load_points     float8,					-- points and bytes of late, as of updated_at; a third of it is left ten minutes later
+	load_bytes      float8,
+	top_metric      text,					-- that most of them are likely of; its first bytes
+	top_part        float4,					-- how many, 0 to 1
 	PRIMARY KEY (source_id, partition)
 ) USING heap WITH (fillfactor = 40, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 COMMENT ON TABLE kafka_offset IS 'how far each partition of each Kafka source is stored';
@@ -192,12 +196,19 @@ CREATE VIEW kafka_status WITH (security_barrier) AS
 		l.pid AS worker_pid,
 		o.updated_at,
 		o.epoch,
-		o.to_offset
+		o.to_offset,
+		o.load_points * d."left" AS load_points,
+		o.load_bytes * d."left" AS load_bytes,
+		o.top_metric,
+		o.top_part
 	FROM metricsdb.kafka_source s
 		LEFT JOIN metricsdb.kafka_offset o USING (source_id)
 		LEFT JOIN metricsdb.kafka_live() l USING (source_id)
 		LEFT JOIN metricsdb.kafka_live_partitions() p USING (source_id, partition)
 		CROSS JOIN LATERAL (SELECT greatest(p.high_watermark, o.high_watermark, o.next_offset) AS high_watermark) w
+		-- What is older counts less: after ten minutes a third.
+		CROSS JOIN LATERAL (SELECT pg_catalog.exp(-least(greatest(pg_catalog.date_part('epoch',
+			pg_catalog.clock_timestamp() - o.updated_at), 0) / 600, 700)) AS "left") d
 	WHERE pg_catalog.pg_has_role(s.owner::oid, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW kafka_status IS 'one row for each partition of each Kafka source: position, lag, counts, state';
 

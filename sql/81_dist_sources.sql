@@ -75,7 +75,26 @@ COMMENT ON FUNCTION seek_distributed_source(text, int4, int8) IS
 CREATE FUNCTION distributed_source_status(
 	source text, OUT node text, OUT shard text, OUT partition int4, OUT epoch int8, OUT state text, OUT next_offset int8,
 	OUT to_offset int8, OUT lag_messages int8, OUT messages int8, OUT consumed int8, OUT stored int8, OUT dead_letters int8,
-	OUT skipped int8, OUT last_error text) RETURNS SETOF record
+	OUT skipped int8, OUT last_error text, OUT load_points float8, OUT load_bytes float8, OUT top_metric text,
+	OUT top_part float4) RETURNS SETOF record
 	LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'mdb_distributed_source_status';
 COMMENT ON FUNCTION distributed_source_status(text) IS
 	'rows of metricsdb.kafka_status of a distributed table''s Kafka source, of each node that is not evicted. For the table''s owner';
+
+CREATE FUNCTION partition_load(
+	source text, OUT partition int4, OUT shard text, OUT points float8, OUT bytes float8, OUT top_metric text,
+	OUT top_part float4, OUT skewed bool) RETURNS SETOF record
+	LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog AS $$
+	SELECT p.partition, p.shard, r.points, r.bytes, p.top_metric, p.top_part, coalesce(greatest(r.points, r.bytes) > 1.5, false)
+	FROM (SELECT *, avg(l.load_points) OVER () AS mean_points, avg(l.load_bytes) OVER () AS mean_bytes
+			FROM (SELECT DISTINCT ON (s.partition) s.partition, s.shard, coalesce(s.load_points, 0) AS load_points,
+					coalesce(s.load_bytes, 0) AS load_bytes, s.top_metric, s.top_part
+				FROM metricsdb.distributed_source_status(source) s WHERE s.partition IS NOT NULL AND s.to_offset IS NULL
+				ORDER BY s.partition, s.load_points DESC NULLS LAST) l) p
+		CROSS JOIN LATERAL (SELECT p.load_points / nullif(p.mean_points, 0) AS points,
+			p.load_bytes / nullif(p.mean_bytes, 0) AS bytes) r
+	ORDER BY p.partition $$;
+COMMENT ON FUNCTION partition_load(text) IS
+	'what each partition of a distributed table''s Kafka source has brought in the last ten minutes or so, in points and bytes, 1 = '
+	'the mean of all; the metric that most of its points are likely of, its first bytes, and how many, 0 to 1; skewed: more '
+	'than 1.5 times the mean. For the table''s owner';

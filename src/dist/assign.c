@@ -948,7 +948,7 @@ take_status(Source *src, Holder *h, const PGresult *res)
 
 	for (int i = 0; i < PQntuples(res); i++)
 	{
-		char *values[14] = {h->node->name, h->node->shard};
+		char *values[18] = {h->node->name, h->node->shard};
 
 		for (int c = 0; c < PQnfields(res); c++)
 			values[2 + c] = PQgetisnull(res, i, c) ? NULL : PQgetvalue(res, i, c);
@@ -972,7 +972,7 @@ mdb_distributed_source_status(PG_FUNCTION_ARGS)
 		src,
 		psprintf(
 			"SELECT partition, epoch, state, next_offset, to_offset, lag_messages, messages, consumed, stored, "
-			"dead_letters, skipped, last_error FROM metricsdb.kafka_status WHERE source = %s ORDER BY partition",
+			"dead_letters, skipped, last_error, load_points, load_bytes, top_metric, top_part FROM metricsdb.kafka_status WHERE source = %s ORDER BY partition",
 			quote_literal_cstr(src->name)));
 	do_it(src, take_status);
 	mdb_reading_end(r);

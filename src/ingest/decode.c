@@ -17,6 +17,7 @@
 #include "datatype/timestamp.h"
 #include "utils/timestamp.h"
 
+#include "ingest/fingerprint.h"
 #include "ingest/intake.h"
 
 /* Points of a metric's new series that are told one by one in an hour. */
@@ -43,6 +44,7 @@ struct MdbDecoder
 	/* The group: all of one partition. */
 	MdbPartition *at;
 	int partition;
+	int sampled;
 	int n;
 	MdbProtoPoint points[MDB_SERIES_GROUP];
 	MdbProtoBytes raw[MDB_SERIES_GROUP];
@@ -217,6 +219,17 @@ turn_away(MdbDecoder *decoder)
 	decoder->n = n;
 }
 
+/* sample - one of the group's points, another one each time, stands for all of it. */
+static void
+sample(MdbDecoder *decoder)
+{
+	MdbFingerprint fingerprint;
+
+	decoder->sampled = (decoder->sampled + 7) % MDB_SERIES_GROUP;
+	if (mdb_fingerprint_key(decoder->points[decoder->sampled % decoder->n].key, &fingerprint))
+		mdb_heavy_add(&decoder->at->heavy, fingerprint.name, decoder->n);
+}
+
 void
 mdb_decode_drain(MdbDecoder *decoder)
 {
@@ -230,6 +243,7 @@ mdb_decode_drain(MdbDecoder *decoder)
 	n = decoder->n;
 	if (n == 0)
 		return;
+	sample(decoder);
 	mdb_intake_reserve(batch, n);
 	mdb_key_cache_lookup(decoder->cache, &decoder->at->hint, n, decoder->points, series);
 
@@ -359,6 +373,7 @@ mdb_decode(MdbDecoder *decoder, MdbPartition *partitions, int partition, const M
 	decoder->partition = partition;
 	decoder->at = &partitions[partition];
 	decoder->at->counts.messages++;
+	decoder->at->counts.bytes += message->length;
 
 	/* A tombstone, and an empty batch: nothing to store. */
 	if (message->length == 0)

@@ -10,6 +10,7 @@
 
 #include "datatype/timestamp.h"
 
+#include "ingest/heavy.h"
 #include "ingest/proto.h"
 #include "ingest/series_cache.h"
 #include "ingest/source.h"
@@ -33,6 +34,7 @@ typedef struct MdbCounts
 	int64 stored;
 	int64 dead_letters;
 	int64 skipped; /* offsets that Kafka had no more */
+	int64 bytes;   /* of payload */
 } MdbCounts;
 
 /* A partition, from its row in metricsdb.kafka_offset on. */
@@ -56,6 +58,7 @@ typedef struct MdbPartition
 	TimestampTz damaged_since; /* what comes next is damaged; 0 = no */
 	const char *damage;        /* how, as of this assignment; NULL = it is not */
 	MdbSeriesHint hint;
+	MdbHeavy heavy;
 	bool flooded; /* most of its points are turned away by the cardinality guard */
 } MdbPartition;
 

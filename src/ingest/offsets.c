@@ -17,6 +17,7 @@
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -24,8 +25,13 @@
 
 #include "ingest/offsets.h"
 
-#define ADVANCE_COLUMNS 10
+#define ADVANCE_COLUMNS 12
 #define ADVANCE_TIMES   1 /* of them are times, the last ones */
+
+/* How much of the load up to updated_at counts still: after ten minutes a third.  As in metricsdb.kafka_status. */
+#define LEFT                                                                                                      \
+	"pg_catalog.exp(-least(greatest(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - o.updated_at), " \
+	"0) / 600, 700))"
 
 /*
  * keep_plan - prepare a statement once for the life of the process.
@@ -115,9 +121,10 @@ void
 mdb_offsets_advance(int32 source_id, int n, const MdbPartition *partitions)
 {
 	static SPIPlanPtr plan = NULL;
-	Oid types[1 + ADVANCE_COLUMNS] = {INT4OID};
-	Datum args[1 + ADVANCE_COLUMNS];
+	Oid types[2 + ADVANCE_COLUMNS] = {INT4OID};
+	Datum args[2 + ADVANCE_COLUMNS];
 	Datum *columns[ADVANCE_COLUMNS];
+	Datum *tops = palloc(Max(n, 1) * sizeof(Datum));
 	int touched = 0;
 
 	SPI_connect();
@@ -129,9 +136,12 @@ mdb_offsets_advance(int32 source_id, int n, const MdbPartition *partitions)
 	for (int i = 0; i < n; i++)
 	{
 		const MdbPartition *p = &partitions[i];
+		const struct MdbHeavyMetric *top;
+		double part;
 
 		if (p->position == p->next_offset)
 			continue;
+		top = mdb_heavy_top(&p->heavy, &part);
 		columns[0][touched] = Int64GetDatum(p->partition);
 		columns[1][touched] = Int64GetDatum(p->next_offset);
 		columns[2][touched] = Int64GetDatum(p->position);
@@ -141,13 +151,21 @@ mdb_offsets_advance(int32 source_id, int n, const MdbPartition *partitions)
 		columns[6][touched] = Int64GetDatum(p->counts.stored);
 		columns[7][touched] = Int64GetDatum(p->counts.dead_letters);
 		columns[8][touched] = Int64GetDatum(p->last_message_ms);
-		columns[9][touched] = TimestampTzGetDatum(p->newest);
+		columns[9][touched] = Int64GetDatum(p->counts.bytes);
+		columns[10][touched] = Int64GetDatum((int64) (part * 1000));
+		columns[11][touched] = TimestampTzGetDatum(p->newest);
+		tops[touched] = PointerGetDatum(
+			top ? cstring_to_text_with_len(top->name, pg_mbcliplen(top->name, top->len, top->len))
+				: cstring_to_text(""));
 		touched++;
 	}
 	args[0] = Int32GetDatum(source_id);
 	for (int c = 0; c < ADVANCE_COLUMNS; c++)
 		args[1 + c] =
 			array_of(c < ADVANCE_COLUMNS - ADVANCE_TIMES ? INT8OID : TIMESTAMPTZOID, touched, columns[c]);
+	types[1 + ADVANCE_COLUMNS] = TEXTARRAYOID;
+	args[1 + ADVANCE_COLUMNS] =
+		PointerGetDatum(construct_array(tops, touched, TEXTOID, -1, false, TYPALIGN_INT));
 
 	keep_plan(
 		&plan,
@@ -156,13 +174,16 @@ mdb_offsets_advance(int32 source_id, int n, const MdbPartition *partitions)
 		" stored = o.stored + u.stored, dead_letters = o.dead_letters + u.dead_letters,"
 		" last_message_at = CASE WHEN u.last_ms >= 0 THEN pg_catalog.to_timestamp(u.last_ms / 1000.0)"
 		" ELSE o.last_message_at END,"
-		" newest_time = nullif(greatest(o.newest_time, u.newest), '-infinity'), updated_at = pg_catalog.clock_timestamp()"
-		" FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
-		" AS u(partition, next_offset, position, high, messages, consumed, stored, dead_letters, last_ms, newest)"
+		" newest_time = nullif(greatest(o.newest_time, u.newest), '-infinity'), updated_at = pg_catalog.clock_timestamp(),"
+		" load_points = coalesce(o.load_points * " LEFT ", 0) + u.consumed,"
+		" load_bytes = coalesce(o.load_bytes * " LEFT ", 0) + u.bytes,"
+		" top_metric = coalesce(nullif(u.top, ''), o.top_metric), top_part = u.part / 1000.0"
+		" FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+		" AS u(partition, next_offset, position, high, messages, consumed, stored, dead_letters, last_ms, bytes, part, newest, top)"
 		" WHERE o.source_id = $1 AND o.partition = u.partition::pg_catalog.int4"
 		" AND o.next_offset = u.next_offset"
 		" AND (o.to_offset IS NULL OR u.position <= o.to_offset)",
-		1 + ADVANCE_COLUMNS, types);
+		2 + ADVANCE_COLUMNS, types);
 	SPI_execute_plan(plan, args, NULL, false, 0);
 	if (SPI_processed != (uint64) touched)
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),

@@ -45,6 +45,12 @@ is($_->safe_psql('postgres', 'SELECT count(*) FROM pg_prepared_xacts'), '0', 'ea
 $kafka->put('t', map { [ $_, undef, batch(metric(name => 'k', tags => [ p => $_ ], time => 1767225600000, value => 1)) ] } 0, 1);
 ok($other->poll_query_until('postgres', "SELECT count(*) = 2 FROM m WHERE metric_name = 'k'"), 'what nodes read from Kafka, too');
 
+# A partition that has more to do than the other one, and why
+$kafka->put('t', map { my $n = $_; [ 0, undef, batch(map { metric(name => $n % 5 ? 'hot' : "m$n", tags => [ n => "$n/$_" ], time => 1767225600000, value => 1) } 1 .. 20) ] } 1 .. 50);
+ok($c->poll_query_until('postgres', "SELECT count(*) = 800 FROM m WHERE metric_name = 'hot'"), 'a hot metric');
+is($c->safe_psql('postgres', "SELECT partition, points > 1.5, bytes > 1.5, top_metric, top_part > 0.5, skewed FROM metricsdb.partition_load('t')"), "0|t|t|hot|t|t\n1|f|f|k|t|f", 'is named with the partition that it is in');
+is($c->safe_psql('postgres', "SELECT round(sum(points)), round(sum(bytes)) FROM metricsdb.partition_load('t')"), '2|2', 'shares are of the mean');
+
 # A standby
 $c->backup('copy');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
