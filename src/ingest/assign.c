@@ -280,7 +280,7 @@ ask_brokers(MdbConsumer *consumer, const MdbSource *source, ReturnSetInfo *rsinf
 		bool nulls[3] = {false};
 
 		CHECK_FOR_INTERRUPTS();
-		if (!mdb_consumer_watermarks(consumer, p, &low, &high))
+		if (!mdb_consumer_watermarks(consumer, p, MDB_REQUEST_MS, &low, &high))
 			ereport(ERROR,
 					(errcode(ERRCODE_CONNECTION_FAILURE),
 					 errmsg("the broker of partition %d of topic \"%s\" does not answer", p, source->topic)));

@@ -28,7 +28,6 @@
 #include "ingest/consumer.h"
 
 #define POLL_MESSAGES 512
-#define REQUEST_MS    1000
 #define LOG_LINES     20 /* at most, in each LOG_PERIOD */
 #define LOG_PERIOD    (10 * USECS_PER_SEC)
 
@@ -218,7 +217,7 @@ mdb_consumer_partitions(MdbConsumer *consumer, const char **problem)
 	int n = -1;
 
 	*problem = NULL;
-	err = rd_kafka_metadata(consumer->rk, 0, consumer->topic, &metadata, REQUEST_MS);
+	err = rd_kafka_metadata(consumer->rk, 0, consumer->topic, &metadata, MDB_REQUEST_MS);
 	if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
 	{
 		*problem = rd_kafka_err2str(err);
@@ -240,14 +239,34 @@ mdb_consumer_partitions(MdbConsumer *consumer, const char **problem)
 	return n;
 }
 
-bool
-mdb_consumer_watermarks(MdbConsumer *consumer, int32 partition, int64 *low, int64 *high)
+/*
+ * ask_offset - the offset of a time, or of one end.  False if the broker did not say, in ms.
+ *
+ * Not by rd_kafka_query_watermark_offsets(), which waits for a broker that is away for minutes, whatever time it is given.
+ */
+static bool
+ask_offset(MdbConsumer *consumer, int32 partition, int64 at, int ms, int64 *offset)
 {
-	int64_t first;
-	int64_t next;
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_topic_partition_t *p = rd_kafka_topic_partition_list_add(list, consumer->topic_name, partition);
+	bool told;
 
-	if (rd_kafka_query_watermark_offsets(consumer->rk, consumer->topic_name, partition, &first, &next,
-										 REQUEST_MS) != RD_KAFKA_RESP_ERR_NO_ERROR)
+	p->offset = at;
+	told = rd_kafka_offsets_for_times(consumer->rk, list, ms) == RD_KAFKA_RESP_ERR_NO_ERROR &&
+		   p->err == RD_KAFKA_RESP_ERR_NO_ERROR && (p->offset != at || at == RD_KAFKA_OFFSET_END);
+	*offset = told && p->offset >= 0 ? p->offset : -1;
+	rd_kafka_topic_partition_list_destroy(list);
+	return told;
+}
+
+bool
+mdb_consumer_watermarks(MdbConsumer *consumer, int32 partition, int ms, int64 *low, int64 *high)
+{
+	int64 first;
+	int64 next;
+
+	if (!ask_offset(consumer, partition, RD_KAFKA_OFFSET_BEGINNING, ms, &first) || first < 0 ||
+		!ask_offset(consumer, partition, RD_KAFKA_OFFSET_END, ms, &next) || next < 0)
 		return false;
 	*low = first;
 	*high = next;
@@ -280,7 +299,7 @@ mdb_consumer_ends(MdbConsumer *consumer, int n, const int32 *partitions, int64 *
 	for (int i = 0; i < n; i++)
 		rd_kafka_topic_partition_list_add(list, consumer->topic_name, partitions[i])->offset =
 			RD_KAFKA_OFFSET_END;
-	err = rd_kafka_offsets_for_times(consumer->rk, list, REQUEST_MS);
+	err = rd_kafka_offsets_for_times(consumer->rk, list, MDB_REQUEST_MS);
 	for (int i = 0; i < n; i++)
 	{
 		const rd_kafka_topic_partition_t *p =
@@ -301,16 +320,7 @@ mdb_consumer_ends(MdbConsumer *consumer, int n, const int32 *partitions, int64 *
 bool
 mdb_consumer_offset_at(MdbConsumer *consumer, int32 partition, int64 ms, int64 *offset)
 {
-	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-	rd_kafka_topic_partition_t *p = rd_kafka_topic_partition_list_add(list, consumer->topic_name, partition);
-	bool told;
-
-	p->offset = ms;
-	told = rd_kafka_offsets_for_times(consumer->rk, list, REQUEST_MS) == RD_KAFKA_RESP_ERR_NO_ERROR &&
-		   p->err == RD_KAFKA_RESP_ERR_NO_ERROR;
-	*offset = told && p->offset >= 0 ? p->offset : -1;
-	rd_kafka_topic_partition_list_destroy(list);
-	return told;
+	return ask_offset(consumer, partition, ms, MDB_REQUEST_MS, offset);
 }
 
 void

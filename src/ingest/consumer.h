@@ -40,8 +40,11 @@ extern void mdb_consumer_drain_fd(MdbConsumer *consumer);
  */
 extern int mdb_consumer_partitions(MdbConsumer *consumer, const char **problem);
 
-/* mdb_consumer_watermarks - first and next offset of a partition, asked of its broker. */
-extern bool mdb_consumer_watermarks(MdbConsumer *consumer, int32 partition, int64 *low, int64 *high);
+/* For so long an answer is waited for. */
+#define MDB_REQUEST_MS 1000
+
+/* mdb_consumer_watermarks - first and next offset of a partition, asked of its broker, which has ms to answer. */
+extern bool mdb_consumer_watermarks(MdbConsumer *consumer, int32 partition, int ms, int64 *low, int64 *high);
 
 /* mdb_consumer_known_watermarks - the same as last heard, without asking. */
 extern bool mdb_consumer_known_watermarks(MdbConsumer *consumer, int32 partition, int64 *low, int64 *high);

@@ -51,6 +51,13 @@
  */
 #define SUSPECT_TIME (15 * USECS_PER_SEC)
 
+/*
+ * While brokers are looked for that do not answer nothing is read of others.  So once one has not, the rest have less
+ * time, and it is read for so many times as long before they are asked again.
+ */
+#define QUICK_MS   50
+#define READ_SHARE 9
+
 int mdb_kafka_flush_points = 1000000;
 int mdb_kafka_cache_kb = 256 * 1024;
 
@@ -198,7 +205,7 @@ add_partitions(MdbIngest *ingest, int n)
 		if (find_partition(ingest, p) >= 0)
 			continue;
 		CHECK_FOR_INTERRUPTS();
-		if (!mdb_consumer_watermarks(ingest->consumer, p, &low, &high))
+		if (!mdb_consumer_watermarks(ingest->consumer, p, MDB_REQUEST_MS, &low, &high))
 		{
 			pfree(start);
 			return false;
@@ -312,6 +319,7 @@ check_offsets(MdbIngest *ingest)
 	TimestampTz now = GetCurrentTimestamp();
 	bool changed = false;
 	bool suspects = false;
+	int ms = MDB_REQUEST_MS;
 
 	for (int i = 0; i < ingest->npartitions; i++)
 	{
@@ -327,11 +335,12 @@ check_offsets(MdbIngest *ingest)
 			changed = true;
 			continue;
 		}
-		fine = mdb_consumer_watermarks(ingest->consumer, p->partition, &p->low, &p->high);
+		fine = mdb_consumer_watermarks(ingest->consumer, p->partition, ms, &p->low, &p->high);
 		if (!fine)
 		{
 			/* Not an answer: look again.  A suspicion must be constant to count. */
 			suspects = true;
+			ms = QUICK_MS;
 			if (p->suspect_since != 0)
 				p->suspect_since = now;
 			continue;
@@ -357,6 +366,7 @@ check_offsets(MdbIngest *ingest)
 		}
 	}
 	ingest->recheck = suspects;
+	ingest->recheck_after = Max(TICK, READ_SHARE * (GetCurrentTimestamp() - now));
 	return changed;
 }
 
@@ -761,7 +771,7 @@ one_round(MdbIngest *ingest)
 			return true;
 		look_at_topic(ingest);
 		if (ingest->recheck)
-			ingest->topology_at = Min(ingest->topology_at, GetCurrentTimestamp() + TICK);
+			ingest->topology_at = Min(ingest->topology_at, GetCurrentTimestamp() + ingest->recheck_after);
 		return true;
 	}
 	mdb_ends_look(ingest, now);

@@ -35,7 +35,8 @@ typedef struct MdbIngest
 	bool assigned;            /* partitions[] is what the consumer reads */
 	bool reassign;            /* the consumer has given a partition up */
 	bool recheck;             /* compare offsets with watermarks soon */
-	int failures;             /* in a row */
+	int64 recheck_after;
+	int failures; /* in a row */
 
 	TimestampTz round_at;    /* the clock at the last round */
 	TimestampTz looked_at;   /* at the source's row, the last time */
