@@ -664,6 +664,14 @@ wait_for_more(MdbIngest *ingest, TimestampTz now)
 static bool
 flush(MdbIngest *ingest)
 {
+	/* Storing may wait for a lock for long: what is not stored meanwhile is lag. */
+	for (int i = 0; i < ingest->npartitions; i++)
+	{
+		MdbPartition *p = &ingest->partitions[i];
+
+		if (p->high >= 0)
+			mdb_live_watermarks(p->partition, p->low, Max(p->high, p->position));
+	}
 	ingest->read_again = false;
 	if (!mdb_flush(ingest))
 		return false;
