@@ -74,8 +74,8 @@ rests(const MdbPartList *list)
  * them, or cut the free end of the file.
  *
  * With a goal as far as possible, else only once a good part of the file is free, and as long as
- * moving is a small part of all that is written; in a table that rests, once some is free: what is moved then is not
- * much more than merges have left.  The caller holds ShareUpdateExclusiveLock.  True if something was done.
+ * moving is a small part of all that is written; in a table that rests, once some is free, parts that fit into gaps
+ * before them are moved, however much was.  The caller holds ShareUpdateExclusiveLock.  True if something was done.
  */
 bool
 mdb_space_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list)
@@ -86,6 +86,7 @@ mdb_space_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list)
 	int64 step_pages = 0;
 	int64 nbytes = 0;
 	bool resting = rests(list);
+	bool may_move;
 	MdbPartInfo *parts;
 	int64 *targets;
 	int64 slack;
@@ -108,8 +109,8 @@ mdb_space_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list)
 		goal->moves_left = list->count;
 		goal->moves_counted = true;
 	}
-	if (list->count == 0 ||
-		(goal ? goal->moves_left == 0 : !resting && !mdb_books_may_move(table->storage_id, list)))
+	may_move = goal ? goal->moves_left > 0 : mdb_books_may_move(table->storage_id, list);
+	if (list->count == 0 || (!may_move && (goal || !resting)))
 		return false;
 
 	parts = palloc_extended(sizeof(MdbPartInfo) * list->count, MCXT_ALLOC_HUGE);
@@ -128,7 +129,8 @@ mdb_space_step(Relation rel, MdbCompactGoal *goal, const MdbPartList *list)
 		count++;
 	}
 	moved = mdb_space_move_parts(rel, parts, count, targets);
-	if (moved == 0)
+	/* That may have to be done more than once for one and the same part: not without an end. */
+	if (moved == 0 && may_move)
 		first = mdb_space_clear_parts(rel, parts, list->count, targets, &moved);
 	if (moved > 0)
 		MDB_STOP("move.placed");

@@ -146,3 +146,4 @@ DROP TABLE t, wanted;
 DROP FUNCTION lossy, ways, put;
 RESET work_mem; RESET parallel_setup_cost; RESET parallel_tuple_cost; RESET min_parallel_table_scan_size; RESET min_parallel_index_scan_size; RESET max_parallel_workers_per_gather;
 RESET enable_seqscan; RESET enable_indexscan; RESET enable_indexonlyscan; RESET metricsdb.enable_custom_scan;
+\set ECHO none
