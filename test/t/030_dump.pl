@@ -134,7 +134,7 @@ for my $file (map { "$dir/$_" } 'custom', 'parallel', 'tar')
 	my ($label) = grep { $toc[$_] =~ / SECURITY LABEL public TABLE late / } 0 .. $#toc;
 	my ($data) = grep { $toc[$_] =~ / TABLE DATA public / } 0 .. $#toc;
 	ok(defined $label && defined $data && $label < $data, "$file: options of a table come before the first row");
-	is(scalar(grep { / metricsdb (?!kafka_|cardinality_limit|alert_|node(?:_view)?\b|distributed)/ && / TABLE/ } @toc), 0, "$file: no table of the engine");
+	is(scalar(grep { / metricsdb (?!kafka_|cardinality_(?:limit|share)\b|alert_|node(?:_view)?\b|distributed)/ && / TABLE/ } @toc), 0, "$file: no table of the engine");
 }
 
 # Sections one by one, from an archive and from pg_dump itself
