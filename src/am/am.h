@@ -231,7 +231,6 @@ extern bool mdb_skip_load_block(MdbBlock *block, MdbPart *part, int number, MdbP
 
 /* ---- bitmap.c ---- */
 
-extern void mdb_bitmap_planning_init(void);
 extern TableScanDesc mdb_bitmap_begin(Relation rel, Snapshot snapshot, uint32 flags);
 extern void mdb_bitmap_end(TableScanDesc scan);
 extern void mdb_bitmap_rescan(TableScanDesc scan);

@@ -9,12 +9,9 @@
 
 #include "access/htup_details.h"
 #include "access/relscan.h"
-#include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "nodes/pathnodes.h"
-#include "optimizer/plancat.h"
 #include "pgstat.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -31,36 +28,6 @@ typedef struct BitmapScan
 	int next;
 	OffsetNumber offsets[MaxHeapTuplesPerPage];
 } BitmapScan;
-
-static get_relation_info_hook_type prev_get_relation_info = NULL;
-
-/* No bitmap scans where rows may have identities for which bitmaps have no room. */
-static void
-forbid_bitmaps(PlannerInfo *root, Oid relid, bool inhparent, RelOptInfo *info)
-{
-	if (info->indexlist != NIL && !inhparent)
-	{
-		Relation rel = table_open(relid, NoLock);
-		ListCell *lc;
-
-		if (mdb_is_metricsdb(rel) && !mdb_rows_fit_bitmaps(rel))
-			foreach (lc, info->indexlist)
-				lfirst_node(IndexOptInfo, lc)->amhasgetbitmap = false;
-		table_close(rel, NoLock);
-	}
-	if (prev_get_relation_info)
-		prev_get_relation_info(root, relid, inhparent, info);
-}
-
-/*
- * mdb_bitmap_planning_init - at load: have the planner know where there can be bitmap scans.
- */
-void
-mdb_bitmap_planning_init(void)
-{
-	prev_get_relation_info = get_relation_info_hook;
-	get_relation_info_hook = forbid_bitmaps;
-}
 
 /*
  * mdb_bitmap_begin, _end, _rescan - see mdb_scan_begin() and the others.

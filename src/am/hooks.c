@@ -253,7 +253,6 @@ mdb_am_init(void)
 	mdb_feeds_init();
 	mdb_index_init();
 	mdb_bitmap_init();
-	mdb_bitmap_planning_init();
 	prev_object_access = object_access_hook;
 	object_access_hook = object_access;
 	prev_executor_start = ExecutorStart_hook;

@@ -1,6 +1,6 @@
 /*
  * index_cost.c
- *	  What it costs to read rows of parts by an index.
+ *	  What it costs to read rows of parts by an index, and whether bitmaps can name them.
  *
  * PostgreSQL counts pages and rows.  But of a block that has a row that is wanted whole chunks are decoded, thousands
  * of values, and few pages hold many blocks.  So indexes of tables with parts cost more than they say, by the blocks
@@ -51,14 +51,21 @@ get_relation_info_of_parts(PlannerInfo *root, Oid relid, bool inhparent, RelOptI
 {
 	if (prev_get_relation_info)
 		prev_get_relation_info(root, relid, inhparent, rel);
-	if (rel->indexlist != NIL && mdb_is_metricsdb_oid(relid))
+	if (rel->indexlist != NIL && !inhparent && mdb_is_metricsdb_oid(relid))
 	{
 		Relation table = table_open(relid, NoLock);
+		bool has_parts = RelationGetNumberOfBlocks(table) > MDB_META_BLOCK + 1;
+		bool fits_bitmaps = mdb_rows_fit_bitmaps(table);
 		ListCell *lc;
 
-		if (RelationGetNumberOfBlocks(table) > MDB_META_BLOCK + 1)
-			foreach (lc, rel->indexlist)
-				lfirst_node(IndexOptInfo, lc)->amcostestimate = estimate_cost;
+		foreach (lc, rel->indexlist)
+		{
+			IndexOptInfo *index = lfirst_node(IndexOptInfo, lc);
+
+			if (has_parts)
+				index->amcostestimate = estimate_cost;
+			index->amhasgetbitmap = index->amhasgetbitmap && fits_bitmaps;
+		}
 		table_close(table, NoLock);
 	}
 }
