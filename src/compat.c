@@ -290,8 +290,10 @@ mdb_wait_set(int nevents)
 
 /*
  * Up to PostgreSQL 17 it is the executor's node that reads a bitmap, and that prefetches its blocks from the table's
- * file.  Those of metricsdb tables are none of the file: it would be an error.  A scan is not told which node it is of,
- * so that is looked for among the queries that are running.
+ * file.  Those of metricsdb tables are none of the file: it would be an error.  So nodes are told not to, when a query
+ * has started: before anything of it runs, as all processes of a parallel scan must agree on it.  Plans that are run
+ * anew for rows that others have changed meanwhile start later, and a scan is not told which node it is of: that is
+ * looked for among the queries that are running.
  */
 #if PG_VERSION_NUM < 180000
 
@@ -301,45 +303,62 @@ typedef struct Running
 	struct Running *outer;
 } Running;
 
+/* Which nodes: that of a scan, or all of certain tables. */
+typedef struct Prefetching
+{
+	void *scan;
+	bool (*applies)(Relation rel);
+} Prefetching;
+
 static Running *running = NULL; /* the innermost */
 static ExecutorRun_hook_type prev_executor_run = NULL;
 static ExecutorFinish_hook_type prev_executor_finish = NULL;
 
-static bool stop_in_node(PlanState *node, void *scan);
+static bool stop_in_node(PlanState *node, void *which);
 
+/* True if the scan was found. */
 static bool
-stop_in_query(PlanState *top, EState *estate, void *scan)
+stop_in_query(PlanState *top, EState *estate, Prefetching *which)
 {
 	ListCell *lc;
 
-	if (top && stop_in_node(top, scan))
+	if (top && stop_in_node(top, which))
 		return true;
 	foreach (lc, estate->es_subplanstates)
-		if (lfirst(lc) && stop_in_node(lfirst(lc), scan))
+		if (lfirst(lc) && stop_in_node(lfirst(lc), which))
 			return true;
 	return false;
 }
 
 /* In a plan that is run anew for rows that others have changed meanwhile. */
 static bool
-stop_in_recheck(EPQState *epq, void *scan)
+stop_in_recheck(EPQState *epq, Prefetching *which)
 {
-	return epq->recheckestate && stop_in_query(epq->recheckplanstate, epq->recheckestate, scan);
+	return epq->recheckestate && stop_in_query(epq->recheckplanstate, epq->recheckestate, which);
 }
 
 static bool
-stop_in_node(PlanState *node, void *scan)
+stop_in_node(PlanState *node, void *context)
 {
-	if (IsA(node, BitmapHeapScanState) && ((BitmapHeapScanState *) node)->ss.ss_currentScanDesc == scan)
+	Prefetching *which = context;
+
+	if (IsA(node, BitmapHeapScanState))
 	{
-		((BitmapHeapScanState *) node)->prefetch_maximum = 0;
-		return true;
+		BitmapHeapScanState *bitmap = (BitmapHeapScanState *) node;
+
+		if (which->scan ? (void *) bitmap->ss.ss_currentScanDesc == which->scan
+						: which->applies(bitmap->ss.ss_currentRelation))
+		{
+			bitmap->prefetch_maximum = 0;
+			if (which->scan)
+				return true;
+		}
 	}
-	if (IsA(node, ModifyTableState) && stop_in_recheck(&((ModifyTableState *) node)->mt_epqstate, scan))
+	if (IsA(node, ModifyTableState) && stop_in_recheck(&((ModifyTableState *) node)->mt_epqstate, which))
 		return true;
-	if (IsA(node, LockRowsState) && stop_in_recheck(&((LockRowsState *) node)->lr_epqstate, scan))
+	if (IsA(node, LockRowsState) && stop_in_recheck(&((LockRowsState *) node)->lr_epqstate, which))
 		return true;
-	return planstate_tree_walker(node, stop_in_node, scan);
+	return planstate_tree_walker(node, stop_in_node, which);
 }
 
 static void
@@ -390,13 +409,28 @@ void
 mdb_bitmap_stop_prefetching(struct TableScanDescData *scan)
 {
 #if PG_VERSION_NUM < 180000
+	Prefetching which = {.scan = scan};
+
 	for (Running *r = running; r; r = r->outer)
-		if (stop_in_query(r->query->planstate, r->query->estate, scan))
+		if (stop_in_query(r->query->planstate, r->query->estate, &which))
 			return;
 	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					errmsg("bitmap scan of table \"%s\" is not run by PostgreSQL's executor",
 						   RelationGetRelationName(scan->rs_rd)),
 					errhint("Set enable_bitmapscan to off.")));
+#endif
+}
+
+/*
+ * mdb_bitmap_started - a query has started: keep its bitmap scans of tables to which this applies from prefetching.
+ */
+void
+mdb_bitmap_started(QueryDesc *query, bool (*applies)(Relation rel))
+{
+#if PG_VERSION_NUM < 180000
+	Prefetching which = {.applies = applies};
+
+	(void) stop_in_query(query->planstate, query->estate, &which);
 #endif
 }
 

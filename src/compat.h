@@ -296,6 +296,8 @@ extern void mdb_set_unchecked(struct Query *query, struct RangeTblEntry *rte);
 extern void mdb_forget_unchecked(struct PlannedStmt *stmt);
 extern struct WaitEventSet *mdb_wait_set(int nevents);
 extern void mdb_bitmap_stop_prefetching(struct TableScanDescData *scan);
+struct QueryDesc;
+extern void mdb_bitmap_started(struct QueryDesc *query, bool (*applies)(struct RelationData *rel));
 extern void mdb_bitmap_init(void);
 
 /* PostgreSQL 16 renamed the figures of a table. */

@@ -211,6 +211,7 @@ executor_start(QueryDesc *queryDesc, int eflags)
 		prev_executor_start(queryDesc, eflags);
 	else
 		standard_ExecutorStart(queryDesc, eflags);
+	mdb_bitmap_started(queryDesc, mdb_is_metricsdb);
 }
 
 static void

@@ -142,6 +142,16 @@ SET max_parallel_workers_per_gather = 2;
 SELECT count(*), sum(l) FROM t WHERE k = 7;
 SET work_mem = '64kB';
 SELECT count(*), sum(l) FROM t WHERE k = 7;
+-- and again and again by the same workers' leader
+RESET work_mem;
+SET enable_material = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+CREATE TABLE few (n int) WITH (parallel_workers = 0);
+INSERT INTO few VALUES (1), (2), (3);
+SELECT count(*), sum(l) FROM few, t WHERE k = 7;
+SET enable_seqscan = on;
+SELECT count(*), sum(l) FROM few, t WHERE k = 7;
+RESET enable_material; RESET enable_hashjoin; RESET enable_mergejoin;
+DROP TABLE few;
 DROP TABLE t, wanted;
 DROP FUNCTION lossy, ways, put;
 RESET work_mem; RESET parallel_setup_cost; RESET parallel_tuple_cost; RESET min_parallel_table_scan_size; RESET min_parallel_index_scan_size; RESET max_parallel_workers_per_gather;
