@@ -99,6 +99,7 @@ is(sql("SELECT close_kafka_partition('b', 0, 2, 12)"), '12', 'it may be put off'
 is(sql("SELECT assign_kafka_partition('a', 0, 3, 'a', 12)"), 't', 'a partition comes back');
 put(0, 5);
 wait_for("SELECT epoch = 3 AND next_offset = 15 FROM metricsdb.kafka_status WHERE source = 'a' AND partition = 0", 'and is read');
+wait_for("SELECT next_offset = 12 FROM metricsdb.kafka_status WHERE source = 'b' AND partition = 0", 'as far as it is the other one\'s, that reads it');
 is(offsets('a', 0) . '|' . offsets('b', 0), '1 2 3 4 5 6 12 13 14|7 8 9 10 11', 'each message is at one of them');
 is(sql("SELECT partition, epoch, shard, from_offset, to_offset, next_offset FROM kafka_assignments WHERE source = 'a' ORDER BY 1, 2"),
 	"0|1|a|1|7|7\n0|3|a|12||15\n1|1|a|0|3|3", 'the view tells of all epochs');

@@ -189,7 +189,7 @@ my $fair = join '|', 'deadlock detected', 'could not serialize', 'could not obta
   'current transaction is aborted', 'does not exist', 'already exists', 'tuple (?:to be|concurrently)', 'cached plan', 'affect row a second time', 'no longer exists', 'cursor "c" is not positioned',
   'SAVEPOINT can only', 'canceling statement due to';
 # Core's own words for catalogs that change, and indexes that go.
-my $core = 'tuple concurrently (?:updated|deleted)|could not open relation with OID';
+my $core = 'tuple concurrently (?:updated|deleted)|could not open relation with OID|cannot reindex invalid index "pg_toast';
 
 sub run
 {
