@@ -162,13 +162,14 @@ note_growth(Oid relid)
 void
 mdb_dist_count_step(void)
 {
-	static TimestampTz next_at = 0;
+	static TimestampTz counted_at = 0;
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (statistics_interval == 0 || now < next_at)
+	if (statistics_interval == 0 ||
+		now < TimestampTzPlusMilliseconds(counted_at, statistics_interval * INT64CONST(1000)))
 		return;
-	/* If this fails, too, the next time is then. */
-	next_at = TimestampTzPlusMilliseconds(now, statistics_interval * INT64CONST(1000));
+	/* If this fails, too, the next time is an interval from now. */
+	counted_at = now;
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
